@@ -1,0 +1,46 @@
+"""Autoencoders, VAEs and SimCLR on tables, as one compiled program on CPU, GPU or TPU.
+
+Importing this package loads none of what it stands on: its modules are imported when they are
+first used.
+
+Example:
+    >>> import jaxrep
+    >>> jaxrep.hyperparameters.VAEHyperparameters(beta=4.0).beta
+    4.0
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from jaxrep import augment as augment
+    from jaxrep import data as data
+    from jaxrep import hyperparameters as hyperparameters
+    from jaxrep import inference as inference
+    from jaxrep import losses as losses
+    from jaxrep import methods as methods
+    from jaxrep import models as models
+    from jaxrep import optim as optim
+    from jaxrep import training as training
+
+__all__ = [
+    "augment",
+    "data",
+    "hyperparameters",
+    "inference",
+    "losses",
+    "methods",
+    "models",
+    "optim",
+    "training",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in __all__:
+        return importlib.import_module(f"jaxrep.{name}")
+    raise AttributeError(f"module 'jaxrep' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *__all__]

@@ -1,0 +1,102 @@
+"""The command line: parse, dispatch, print, and turn errors into exit codes.
+
+Progress and remarks go to stderr, results to stdout; with `--json` the last line of stdout is one
+JSON object. Exit codes: 0 done, 1 the training failed, 2 something given was wrong.
+"""
+
+import json
+import os
+import sys
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import tyro
+from tyro.conf import FlagCreatePairsOff, OmitSubcommandPrefixes, arg, subcommand
+
+from jaxrep import commands
+from jaxrep.errors import InputError
+
+_Commands = Annotated[
+    Annotated[commands.TrainMethod, subcommand("train")]
+    | Annotated[commands.Info, subcommand("info")]
+    | Annotated[commands.Embed, subcommand("embed")]
+    | Annotated[commands.Reconstruct, subcommand("reconstruct")]
+    | Annotated[commands.Decode, subcommand("decode")]
+    | Annotated[commands.Score, subcommand("score")]
+    | Annotated[commands.Generate, subcommand("generate")]
+    | Annotated[commands.Interpolate, subcommand("interpolate")],
+    arg(help=""),  # tyro would look for it in its own source, which takes 0.05 s
+]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command line.
+
+    Args:
+        arguments: without the program's name; None takes those of the process.
+
+    Returns:
+        The exit code.
+
+    Example:
+        >>> main(["info", "no-such-folder"])  # prints the reason to stderr
+        2
+    """
+    try:
+        return _run(arguments)
+    except InputError as error:
+        return _fail(error, 2)
+    except ArithmeticError as error:  # a training that diverged
+        return _fail(error, 1)
+    except KeyboardInterrupt:
+        return _fail("interrupted", 130)
+    except BrokenPipeError:  # whoever read our output has left
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except SystemExit as stop:  # tyro, after its help or its message about a wrong flag
+        return stop.code if isinstance(stop.code, int) else 1
+
+
+def _run(arguments: Sequence[str] | None) -> int:
+    parsed: Any = tyro.cli(
+        _Commands,
+        prog="jaxrep",
+        description="Autoencoders, VAEs and SimCLR on tables, compiled whole by XLA.",
+        args=arguments,
+        config=(FlagCreatePairsOff, OmitSubcommandPrefixes),
+    )
+    command: Any = parsed.command if hasattr(parsed, "command") else parsed
+    _select_device(command.device)
+    text, result = command()
+    print(text)
+    if command.json:
+        print(json.dumps(result))
+    sys.stdout.flush()
+    return 0
+
+
+def _fail(reason: object, code: int) -> int:
+    print(f"jaxrep: {reason}", file=sys.stderr)
+    return code
+
+
+def _select_device(device: str) -> None:
+    """Makes JAX compute on the device asked for, or refuses if it does not see one."""
+    if device == "auto":
+        return
+    import jax
+
+    platforms = {"gpu": "cuda,rocm"}.get(device, device)
+    jax.config.update("jax_platforms", platforms)  # type: ignore[no-untyped-call]
+    try:
+        jax.devices()
+    except RuntimeError:
+        jax.config.update("jax_platforms", None)  # type: ignore[no-untyped-call]
+        raise InputError(
+            f"--device {device}: JAX sees no {device} on this machine; install JAX for it, or "
+            "leave --device out"
+        ) from None
+
+
+if __name__ == "__main__":
+    sys.exit(main())

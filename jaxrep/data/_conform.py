@@ -1,0 +1,137 @@
+"""Turns columns of any type into the two kinds a table has here: float64 and string."""
+
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from jaxrep.errors import InputError
+
+from ._request import Request, infinite, not_a_number
+
+
+def conform(table: pa.Table, request: Request) -> pa.Table:
+    """Returns the table with every column as float64 or, where the request says so, as string."""
+    text = request.text_among(table.column_names)
+    columns = {}
+    for name in table.column_names:
+        column = table[name]
+        if name in text:
+            columns[name] = _as_text(column, name, request.source)
+        else:
+            columns[name] = as_numbers(column, name, request.source)
+    return pa.table(columns)
+
+
+def as_numbers(column: Any, name: str, source: str) -> Any:
+    """Returns a column as float64; points in time become seconds since 1970-01-01 UTC.
+
+    Args:
+        column: a pyarrow ChunkedArray.
+        name: the column's name, for messages.
+        source: where the table comes from, for messages.
+
+    Raises:
+        InputError: the column holds text, or something that is neither numbers nor text.
+    """
+    kind = column.type
+    if is_text(kind):
+        _refuse_text(column.cast(pa.string()), name, source)
+    if pa.types.is_date(kind):
+        return _seconds(column.cast(pa.timestamp("s" if pa.types.is_date32(kind) else "ms")))
+    if pa.types.is_timestamp(kind):
+        return _seconds(column)
+    if not _is_number(kind) and not pa.types.is_null(kind) and not is_text(kind):
+        raise _unreadable_type(kind, name, source)
+    return column.cast(pa.float64(), safe=False)  # int64 beyond 2⁵³ is rounded, not refused
+
+
+def is_text(kind: Any) -> bool:
+    """Returns whether an Arrow type is strings, or a dictionary of strings."""
+    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
+    return bool(
+        pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
+    )
+
+
+def mark_missing(table: pa.Table, request: Request) -> pa.Table:
+    """Returns the table with `na_values`, and empty text, as null.
+
+    In numeric columns the entries of `na_values` are compared as numbers, so that `-999` is
+    missing in a Parquet file too, and when a CSV says `-999.0`.
+    """
+    words = pa.array(sorted({"", *request.na_values}), pa.string())
+    numbers = pa.array(_numbers_among(request.na_values), pa.float64())
+    columns = {}
+    for name in table.column_names:
+        column = table[name]
+        values = words if column.type == pa.string() else numbers
+        columns[name] = _without(column, values) if len(values) else column
+    return pa.table(columns)
+
+
+def refuse_infinite(table: pa.Table, source: str) -> None:
+    """Raises an InputError that names column and row of the first infinite number."""
+    for name in table.column_names:
+        column = table[name]
+        if column.type == pa.float64() and pc.any(pc.is_inf(column)).as_py():
+            row = int(np.flatnonzero(np.isinf(column.to_numpy()))[0]) + 1
+            raise infinite(source, name, row)
+
+
+def _without(column: Any, values: Any) -> Any:
+    found = pc.is_in(column, value_set=values)
+    if not pc.any(found).as_py():
+        return column  # spares the copy
+    return pc.if_else(found, pa.scalar(None, column.type), column)
+
+
+def _numbers_among(words: frozenset[str]) -> list[float]:
+    numbers = []
+    for word in sorted(words):
+        try:
+            numbers.append(float(word))
+        except ValueError:
+            continue
+    return numbers
+
+
+def _as_text(column: Any, name: str, source: str) -> Any:
+    kind = column.type
+    known = is_text(kind) or _is_number(kind) or pa.types.is_temporal(kind)
+    if not known and not pa.types.is_null(kind):
+        raise _unreadable_type(kind, name, source)
+    return column.cast(pa.string())
+
+
+def _is_number(kind: Any) -> bool:
+    return bool(
+        pa.types.is_integer(kind)
+        or pa.types.is_floating(kind)
+        or pa.types.is_boolean(kind)
+        or pa.types.is_decimal(kind)
+    )
+
+
+def _seconds(column: Any) -> Any:
+    per_second = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}[column.type.unit]
+    counts = column.cast(pa.int64()).cast(pa.float64(), safe=False)
+    return pc.divide(counts, float(per_second))
+
+
+def _refuse_text(column: Any, name: str, source: str) -> None:
+    row = pc.index(pc.is_valid(column), True).as_py()
+    if row >= 0:
+        raise not_a_number(source, name, row + 1, column[row].as_py())
+    raise InputError(
+        f"{source}: column {name!r} is text without a single value; "
+        "leave it out, or name it with --categorical, --label or --id-column"
+    )
+
+
+def _unreadable_type(kind: Any, name: str, source: str) -> InputError:
+    return InputError(
+        f"{source}: column {name!r} has the type {kind}; jaxrep reads numbers, dates and text: "
+        "convert or remove the column"
+    )

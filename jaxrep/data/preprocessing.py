@@ -1,0 +1,8 @@
+"""From tables to standardised features and back: fitted once, stored with the model."""
+
+from ._fitted import CategoricalColumn as CategoricalColumn
+from ._fitted import NumericColumn as NumericColumn
+from ._fitted import Preprocessing as Preprocessing
+from ._fitting import fit as fit
+from ._transform import apply as apply
+from ._transform import invert as invert

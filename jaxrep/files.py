@@ -1,0 +1,72 @@
+"""Atomic writes and digests: a file that exists is whole, and can be told from a changed one."""
+
+import contextlib
+import hashlib
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+_BLOCK = 1 << 20
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yields a temporary path beside `path` that takes its place once the block has succeeded.
+
+    The temporary file keeps the suffix of `path`, since writers such as matplotlib choose their
+    format by it. When the block raises, nothing is left behind and an earlier `path` stays.
+
+    Args:
+        path: the file to write; its folder must exist.
+
+    Yields:
+        The path to write to.
+
+    Raises:
+        OSError: the folder is missing or cannot be written.
+
+    Example:
+        >>> import pathlib, tempfile
+        >>> folder = pathlib.Path(tempfile.mkdtemp())
+        >>> with replacing(folder / "a.txt") as temporary:
+        ...     _ = temporary.write_text("whole or not at all")
+        >>> (folder / "a.txt").read_text()
+        'whole or not at all'
+    """
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        _flush_to_disk(temporary)
+        temporary.chmod(0o666 & ~_umask())  # mkstemp makes private files
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes `text` to `path` as UTF-8, whole or not at all."""
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def sha256(path: Path) -> str:
+    """Returns the SHA-256 digest of a file's bytes, as 64 hexadecimal digits."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(_BLOCK):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _flush_to_disk(path: Path) -> None:
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

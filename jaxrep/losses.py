@@ -1,0 +1,181 @@
+"""The losses: mean squared error, Gaussian KL, ELBO and NT-Xent, as pure functions.
+
+Conventions, the same in `torch_ref.losses`:
+
+- `mse_loss` is the mean over rows and features. In `elbo_loss` the squared error and the KL are
+  summed over features and latents and averaged over rows. `nt_xent_loss` is the mean over all 2B
+  anchors, with natural logarithms.
+- `weights` w gives each row a weight: the mean over rows is Σ wᵢℓᵢ / Σ wᵢ, and 0 with zero gradient
+  where all weights are 0. A row of weight 0 must still hold finite numbers; it changes neither
+  value nor gradient, and stands in no denominator of NT-Xent. This is how padded batches work.
+- bfloat16 and float16 are computed in float32, and the loss is float32.
+- Shape letters: B batch, D features, Z latent, P projection.
+"""
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+
+def mse_loss(x: Array, x_hat: Array, *, weights: Array | None = None) -> Array:
+    """Mean squared error over all elements: 1/(B·D) Σᵢⱼ (xᵢⱼ − x̂ᵢⱼ)².
+
+    Args:
+        x: data, `[B, D]`.
+        x_hat: reconstruction, `[B, D]`.
+        weights: row weights, `[B]`, at least 0; None weighs all rows alike.
+
+    Returns:
+        A scalar.
+
+    Example:
+        >>> print(mse_loss(jnp.array([[1.0, 2.0]]), jnp.array([[1.0, 4.0]])))
+        2.0
+    """
+    return _mean_over_rows(jnp.mean(_squared_error(x, x_hat), axis=-1), weights)
+
+
+def gaussian_kl(mu: Array, log_var: Array, *, weights: Array | None = None) -> Array:
+    """KL divergence of N(μ, σ²) from N(0, 1), summed over latents, averaged over rows.
+
+    ½ Σⱼ (μⱼ² + expm1(log σⱼ²) − log σⱼ²). The textbook form −½ Σⱼ (1 + log σⱼ² − μⱼ² − σⱼ²)
+    subtracts numbers near 1: close to the prior it is wrong by percents in float32.
+
+    Args:
+        mu: means μ, `[B, Z]`.
+        log_var: log-variances log σ², `[B, Z]`.
+        weights: row weights, `[B]`, at least 0; None weighs all rows alike.
+
+    Returns:
+        A scalar, in nats.
+
+    References:
+        Kingma and Welling, Auto-Encoding Variational Bayes, 2014, appendix B.
+
+    Example:
+        >>> print(gaussian_kl(jnp.array([[1.0, 0.0]]), jnp.zeros((1, 2))))
+        0.5
+    """
+    mu, log_var = _at_least_float32(mu), _at_least_float32(log_var)
+    rows = 0.5 * jnp.sum(mu**2 + (jnp.expm1(log_var) - log_var), axis=-1)  # (B,)
+    return _mean_over_rows(rows, weights)
+
+
+def elbo_loss(
+    x: Array,
+    x_hat: Array,
+    mu: Array,
+    log_var: Array,
+    *,
+    beta: float | Array,
+    weights: Array | None = None,
+) -> Array:
+    """Negative evidence lower bound of a β-VAE with unit-variance Gaussian likelihood.
+
+    1/B Σᵢ (Σⱼ (xᵢⱼ − x̂ᵢⱼ)² + β · KL(N(μᵢ, σᵢ²) ‖ N(0, 1))), up to additive constants and with the
+    squared error not halved: β = 1 here is β = ½ for a likelihood of variance 1.
+
+    Args:
+        x: data, `[B, D]`.
+        x_hat: reconstruction from a sample of the posterior, `[B, D]`.
+        mu: posterior means μ, `[B, Z]`.
+        log_var: posterior log-variances log σ², `[B, Z]`.
+        beta: weight β of the KL.
+        weights: row weights, `[B]`, at least 0; None weighs all rows alike.
+
+    Returns:
+        A scalar, to be minimised.
+
+    References:
+        Kingma and Welling, Auto-Encoding Variational Bayes, 2014, equation 10.
+        Higgins et al., beta-VAE, 2017, equation 4.
+
+    Example:
+        >>> x, mu = jnp.array([[1.0, 2.0]]), jnp.array([[1.0, 0.0]])
+        >>> print(elbo_loss(x, x + 1.0, mu, jnp.zeros((1, 2)), beta=4.0))
+        4.0
+    """
+    reconstruction = _mean_over_rows(jnp.sum(_squared_error(x, x_hat), axis=-1), weights)
+    return reconstruction + beta * gaussian_kl(mu, log_var, weights=weights)
+
+
+def nt_xent_loss(
+    z1: Array, z2: Array, *, temperature: float | Array, weights: Array | None = None
+) -> Array:
+    """Normalised-temperature cross entropy between two views of a batch.
+
+    With z the 2B rows of both views, −1/2B Σᵢ log(exp(zᵢ·z₊/τ) / Σ_{k≠i} exp(zᵢ·zₖ/τ)), where z₊ is
+    the other view of row i. Every other row of both views is a negative.
+
+    Args:
+        z1: projections of the first view, `[B, P]`, rows of length 1 (see `l2_normalize`).
+        z2: projections of the second view, `[B, P]`, row i from the same data row as in z1.
+        temperature: τ, above 0.
+        weights: row weights, `[B]`, at least 0; rows of weight 0 are no negatives either. None
+            weighs all rows alike.
+
+    Returns:
+        A scalar; exactly 0 where a single row has weight.
+
+    References:
+        Chen et al., A Simple Framework for Contrastive Learning, 2020, equation 1 and algorithm 1.
+
+    Example:
+        >>> z = jnp.eye(2)
+        >>> print(nt_xent_loss(z, z, temperature=0.5).round(4))
+        0.2395
+    """
+    z1, z2 = _at_least_float32(z1), _at_least_float32(z2)
+    batch = z1.shape[0]
+    z = jnp.concatenate([z1, z2])  # (2B, P)
+    similarity = z @ z.T / temperature  # (2B, 2B)
+    anchors = jnp.arange(2 * batch)[:, None]
+    others = jnp.arange(2 * batch)[None, :]
+    excluded = anchors == others
+    if weights is not None:
+        weights = jnp.concatenate([weights, weights])
+        # Anchors of weight 0 keep their denominators: an empty one would be log 0.
+        excluded |= (weights > 0)[:, None] & (weights == 0)[None, :]
+    # A masked sum, since the gradient of a gather is a scatter, slow on every device.
+    is_positive = jnp.abs(anchors - others) == batch
+    positive = jnp.sum(jnp.where(is_positive, similarity, 0), axis=1)  # (2B,)
+    denominator = jax.nn.logsumexp(jnp.where(excluded, -jnp.inf, similarity), axis=1)
+    return _mean_over_rows(denominator - positive, weights)
+
+
+def l2_normalize(v: Array) -> Array:
+    """Scales each row to length 1: v · rsqrt(max(Σv², ε²)), ε = 1e-12 (1e-4 in float16).
+
+    Value and gradient are finite at v = 0, where dividing by max(‖v‖, ε) has a NaN gradient.
+
+    Args:
+        v: rows, `[B, P]`.
+
+    Returns:
+        Rows of length 1, or shorter where ‖v‖ < ε; `[B, P]`.
+
+    Example:
+        >>> print(l2_normalize(jnp.array([[3.0, 4.0], [0.0, 0.0]])))
+        [[0.6 0.8]
+         [0.  0. ]]
+    """
+    epsilon = 1e-4 if v.dtype == jnp.float16 else 1e-12  # 1/ε is the gradient at 0
+    wide = _at_least_float32(v)
+    squared_length = jnp.sum(wide**2, axis=-1, keepdims=True)  # (B, 1)
+    return (wide * jax.lax.rsqrt(jnp.maximum(squared_length, epsilon**2))).astype(v.dtype)
+
+
+def _squared_error(x: Array, x_hat: Array) -> Array:
+    return (_at_least_float32(x) - _at_least_float32(x_hat)) ** 2
+
+
+def _at_least_float32(x: Array) -> Array:
+    return x.astype(jnp.float32) if x.dtype.itemsize < 4 else x
+
+
+def _mean_over_rows(rows: Array, weights: Array | None) -> Array:
+    """Σ wᵢℓᵢ / Σ wᵢ for rows ℓ of shape (B,), and 0 where all weights are 0."""
+    if weights is None:
+        return jnp.mean(rows)
+    total = jnp.sum(weights)
+    return jnp.sum(weights * rows) / jnp.where(total > 0, total, 1)

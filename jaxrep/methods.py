@@ -1,0 +1,344 @@
+"""The three methods: what noise each draws, its loss, and how a trained model is used.
+
+A method is its hyperparameters and the functions that read them. To JAX it is a tree: numbers that
+a loss or an optimiser computes with are its leaves, traced and open to `vmap`; whatever shapes the
+program (widths, the optimiser's kind) is its structure. So methods pass through `jax.jit` as they
+are, and programs of equal shape are compiled once.
+
+Shape letters: B batch, D features, Z latent, P projection.
+"""
+
+import dataclasses
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable
+from typing import Any, ClassVar, Generic, Self, TypeVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from flax import nnx
+from jax import Array
+
+from jaxrep import augment, losses, models, optim
+from jaxrep.hyperparameters import (
+    SCHEDULE,
+    AutoencoderHyperparameters,
+    SimCLRHyperparameters,
+    TrainingHyperparameters,
+    VAEHyperparameters,
+)
+
+Noise = dict[str, Array]
+Metrics = dict[str, Array]
+Hyperparameters = TypeVar("Hyperparameters", bound=TrainingHyperparameters)
+Model = TypeVar("Model", bound=nnx.Module)
+
+
+class Method(ABC, Generic[Hyperparameters, Model]):
+    """What every method offers. Those with a decoder have `reconstruct` and `decode` as well.
+
+    Args:
+        hyperparameters: of the method; `jaxrep.hyperparameters.check` knows their ranges.
+    """
+
+    name: ClassVar[str]
+
+    def __init__(self, hyperparameters: Hyperparameters):
+        self.hyperparameters = hyperparameters
+
+    def __init_subclass__(cls) -> None:
+        """Makes every method a tree that `jax.jit` and `jax.vmap` accept."""
+        super().__init_subclass__()
+        jax.tree_util.register_pytree_with_keys_class(cls)
+
+    def tree_flatten_with_keys(self) -> tuple[list[tuple[Any, Any]], tuple[Any, ...]]:
+        """Parts the hyperparameters into traced numbers and what shapes the program."""
+        traced: dict[str, Any] = {}
+        shaping: dict[str, Any] = {}
+        for field in dataclasses.fields(self.hyperparameters):
+            value = getattr(self.hyperparameters, field.name)
+            if field.name in SCHEDULE:
+                shaping[field.name] = None  # no program may depend on it
+            elif field.type is float and not _is_off(value):
+                traced[field.name] = float(value) if isinstance(value, int) else value
+            else:
+                shaping[field.name] = tuple(value) if isinstance(value, list) else value
+        leaves = [(jax.tree_util.GetAttrKey(name), value) for name, value in traced.items()]
+        return leaves, (type(self.hyperparameters), tuple(traced), tuple(shaping.items()))
+
+    @classmethod
+    def tree_unflatten(cls, structure: tuple[Any, ...], leaves: Iterable[Any]) -> Self:
+        """Rebuilds the method inside a program, where its schedule is not to be had."""
+        hyperparameters, traced, shaping = structure
+        return cls(hyperparameters(**dict(zip(traced, leaves, strict=True)), **dict(shaping)))
+
+    def optimizer(self) -> optax.GradientTransformation:
+        """Returns the optimiser that the hyperparameters name."""
+        make = {"adam": optim.adam, "adamw": optim.adamw}[self.hyperparameters.optimizer]
+        return make(
+            learning_rate=self.hyperparameters.learning_rate,
+            weight_decay=self.hyperparameters.weight_decay,
+        )
+
+    @abstractmethod
+    def init_model(self, input_dim: int, rngs: nnx.Rngs) -> Model:
+        """Returns a new model for rows of `input_dim` features."""
+
+    @abstractmethod
+    def draw_noise(self, key: Array, x: Array, reference: Array) -> Noise:
+        """Draws all that is random in the loss of a batch; nothing else draws.
+
+        Args:
+            key: a key of `jax.random`, used for this batch alone.
+            x: the batch, `[B, D]`; its shape and dtype count.
+            reference: training rows `[R, D]`, for views that borrow values from other rows.
+
+        Returns:
+            Arrays by name.
+        """
+
+    @abstractmethod
+    def loss(self, model: Model, x: Array, noise: Noise, weights: Array) -> tuple[Array, Metrics]:
+        """Computes the loss of a batch: a pure function of its arguments.
+
+        Args:
+            model: from `init_model`.
+            x: the batch, `[B, D]`.
+            noise: from `draw_noise`.
+            weights: row weights, `[B]`.
+
+        Returns:
+            The scalar to minimise, and scalars worth logging by name.
+        """
+
+    @abstractmethod
+    def embed(self, model: Model, x: Array) -> Array:
+        """Maps rows `[B, D]` to representations `[B, Z]`; nothing is random."""
+
+    @abstractmethod
+    def score(self, model: Model, x: Array) -> Array:
+        """Maps rows `[B, D]` to anomaly scores `[B]`; higher is more anomalous."""
+
+    def score_statistics(self, embed: Callable[[], np.ndarray]) -> dict[str, np.ndarray]:
+        """Returns the weights that `score` needs beyond the trained ones; here there are none.
+
+        Args:
+            embed: returns the representations of training rows, `[rows, Z]`; called if needed.
+
+        Returns:
+            Arrays by the names they have in the model.
+        """
+        del embed
+        return {}
+
+
+class Autoencoder(Method[AutoencoderHyperparameters, models.Autoencoder]):
+    """Autoencoder; with `noise_std` or `drop_rate` above 0, a denoising autoencoder.
+
+    Example:
+        >>> method = Autoencoder(AutoencoderHyperparameters())
+        >>> model = method.init_model(32, nnx.Rngs(0))
+        >>> x = jnp.ones((4, 32))
+        >>> loss, _ = method.loss(model, x, method.draw_noise(jax.random.key(0), x, x), jnp.ones(4))
+        >>> bool(jnp.isclose(loss, method.score(model, x).mean()))
+        True
+    """
+
+    name = "autoencoder"
+
+    def init_model(self, input_dim: int, rngs: nnx.Rngs) -> models.Autoencoder:
+        """Returns a new model for rows of `input_dim` features."""
+        hp = self.hyperparameters
+        return models.Autoencoder(input_dim, hp.hidden_dims, hp.latent_dim, rngs=rngs)
+
+    def draw_noise(self, key: Array, x: Array, reference: Array) -> Noise:
+        """Draws the input's corruption for rows x `[B, D]`: `normal` and `keep`, where in use."""
+        del reference
+        return _draw_corruption(self.hyperparameters, key, x.shape, x.dtype)
+
+    def loss(
+        self, model: models.Autoencoder, x: Array, noise: Noise, weights: Array
+    ) -> tuple[Array, Metrics]:
+        """Mean squared error between x `[B, D]` and the reconstruction of corrupted x."""
+        x_hat, _ = model(_corrupt(self.hyperparameters, x, noise))
+        return losses.mse_loss(x, x_hat, weights=weights), {}
+
+    def embed(self, model: models.Autoencoder, x: Array) -> Array:
+        """Maps rows `[B, D]` to codes `[B, Z]`."""
+        return model.encode(x)
+
+    def reconstruct(self, model: models.Autoencoder, x: Array) -> Array:
+        """Maps rows `[B, D]` to their reconstructions `[B, D]`."""
+        return model(x)[0]
+
+    def decode(self, model: models.Autoencoder, z: Array) -> Array:
+        """Maps codes `[B, Z]` to rows `[B, D]`."""
+        return model.decode(z)
+
+    def score(self, model: models.Autoencoder, x: Array) -> Array:
+        """Mean squared reconstruction error of each row, `[B]`; higher is more anomalous."""
+        return jnp.mean((x - self.reconstruct(model, x)) ** 2, axis=-1)
+
+
+class VAE(Method[VAEHyperparameters, models.VAE]):
+    """Variational autoencoder, and β-VAE where `beta` is not 1.
+
+    Example:
+        >>> method = VAE(VAEHyperparameters(beta=4.0))
+        >>> model = method.init_model(32, nnx.Rngs(0))
+        >>> x = jnp.ones((4, 32))
+        >>> noise = method.draw_noise(jax.random.key(0), x, x)
+        >>> loss, metrics = method.loss(model, x, noise, jnp.ones(4))
+        >>> bool(jnp.isclose(loss, metrics["reconstruction"] + 4.0 * metrics["kl"]))
+        True
+    """
+
+    name = "vae"
+
+    def init_model(self, input_dim: int, rngs: nnx.Rngs) -> models.VAE:
+        """Returns a new model for rows of `input_dim` features."""
+        hp = self.hyperparameters
+        return models.VAE(input_dim, hp.hidden_dims, hp.latent_dim, rngs=rngs)
+
+    def draw_noise(self, key: Array, x: Array, reference: Array) -> Noise:
+        """Draws `eps` `[B, Z]` from N(0, 1) for rows x `[B, D]`."""
+        del reference
+        shape = (x.shape[0], self.hyperparameters.latent_dim)
+        return {"eps": jax.random.normal(key, shape, x.dtype)}
+
+    def loss(
+        self, model: models.VAE, x: Array, noise: Noise, weights: Array
+    ) -> tuple[Array, Metrics]:
+        """Negative ELBO of x `[B, D]`, and its two terms: `reconstruction` and `kl`."""
+        x_hat, mu, log_var = model(x, noise["eps"])
+        beta = self.hyperparameters.beta
+        loss = losses.elbo_loss(x, x_hat, mu, log_var, beta=beta, weights=weights)
+        reconstruction = x.shape[-1] * losses.mse_loss(x, x_hat, weights=weights)
+        kl = losses.gaussian_kl(mu, log_var, weights=weights)
+        return loss, {"reconstruction": reconstruction, "kl": kl}
+
+    def embed(self, model: models.VAE, x: Array) -> Array:
+        """Maps rows `[B, D]` to the posterior means μ `[B, Z]`; nothing is sampled."""
+        return model.encode(x)[0]
+
+    def reconstruct(self, model: models.VAE, x: Array) -> Array:
+        """Maps rows `[B, D]` to their reconstructions through μ, `[B, D]`."""
+        return model.decode(self.embed(model, x))
+
+    def decode(self, model: models.VAE, z: Array) -> Array:
+        """Maps latents `[B, Z]` to rows `[B, D]`."""
+        return model.decode(z)
+
+    def score(self, model: models.VAE, x: Array) -> Array:
+        """Mean squared error of each row's reconstruction through μ, `[B]`; deterministic."""
+        return jnp.mean((x - self.reconstruct(model, x)) ** 2, axis=-1)
+
+
+class SimCLR(Method[SimCLRHyperparameters, models.SimCLREncoder]):
+    """SimCLR: two corrupted views of each row, compared by NT-Xent.
+
+    Example:
+        >>> method = SimCLR(SimCLRHyperparameters())
+        >>> model = method.init_model(32, nnx.Rngs(0))
+        >>> x = jnp.ones((4, 32))
+        >>> noise = method.draw_noise(jax.random.key(0), x, x)
+        >>> {name: draws.shape for name, draws in noise.items()}
+        {'normal': (2, 4, 32), 'keep': (2, 4, 32)}
+        >>> loss, _ = method.loss(model, x, noise, jnp.ones(4))
+        >>> loss.shape
+        ()
+    """
+
+    name = "simclr"
+
+    def init_model(self, input_dim: int, rngs: nnx.Rngs) -> models.SimCLREncoder:
+        """Returns a new model for rows of `input_dim` features."""
+        hp = self.hyperparameters
+        return models.SimCLREncoder(
+            input_dim, hp.hidden_dims, hp.latent_dim, hp.proj_dim, rngs=rngs
+        )
+
+    def draw_noise(self, key: Array, x: Array, reference: Array) -> Noise:
+        """Draws both views' corruption for rows x `[B, D]`: `normal` and `keep`, `[2, B, D]`."""
+        del reference
+        return _draw_corruption(self.hyperparameters, key, (2, *x.shape), x.dtype)
+
+    def loss(
+        self, model: models.SimCLREncoder, x: Array, noise: Noise, weights: Array
+    ) -> tuple[Array, Metrics]:
+        """NT-Xent between the projections of two views of x `[B, D]`."""
+        both = jnp.broadcast_to(x[None], (2, *x.shape))
+        views = _corrupt(self.hyperparameters, both, noise)  # (2, B, D)
+        _, z = model(views.reshape(-1, x.shape[-1]))  # (2B, P)
+        z1, z2 = jnp.split(z, 2)
+        temperature = self.hyperparameters.temperature
+        return losses.nt_xent_loss(z1, z2, temperature=temperature, weights=weights), {}
+
+    def embed(self, model: models.SimCLREncoder, x: Array) -> Array:
+        """Maps rows `[B, D]` to the backbone's output h `[B, Z]`, never to the projection."""
+        return model.backbone(x)
+
+    def score(self, model: models.SimCLREncoder, x: Array) -> Array:
+        """Mahalanobis distance² / Z of h from the training rows' h, `[B]`.
+
+        The mean is about 1 over the training rows themselves. Before `score_statistics` are in the
+        model it is the mean square of h.
+
+        References:
+            Lee et al., A Simple Unified Framework for Detecting Out-of-Distribution Samples, 2018.
+        """
+        return model.squared_distance(self.embed(model, x))
+
+    def score_statistics(self, embed: Callable[[], np.ndarray]) -> dict[str, np.ndarray]:
+        """Returns the mean and the whitening of the representations of training rows.
+
+        Args:
+            embed: returns the representations of training rows, `[rows, Z]`.
+
+        Returns:
+            `h_mean` `[Z]` and the symmetric whitening matrix `h_whitening` `[Z, Z]`, the inverse
+            root of the covariance. Its eigenvalues are raised by a thousandth of their mean, so
+            that a unit that ReLU has silenced counts little and not infinitely.
+        """
+        h = embed().astype(np.float64)
+        mean = h.mean(axis=0)
+        eigenvalues, eigenvectors = np.linalg.eigh((h - mean).T @ (h - mean) / len(h))
+        raised = eigenvalues.clip(min=0) + 1e-3 * eigenvalues.mean() + np.finfo(np.float32).tiny
+        whitening = eigenvectors / np.sqrt(raised) @ eigenvectors.T
+        return {"h_mean": mean.astype(np.float32), "h_whitening": whitening.astype(np.float32)}
+
+
+METHODS: dict[str, type[Method[Any, Any]]] = {
+    method.name: method for method in (Autoencoder, VAE, SimCLR)
+}
+
+
+def _draw_corruption(
+    hp: AutoencoderHyperparameters | SimCLRHyperparameters,
+    key: Array,
+    shape: tuple[int, ...],
+    dtype: Any,
+) -> Noise:
+    normal_key, keep_key = jax.random.split(key)
+    noise = {}
+    if not _is_off(hp.noise_std):
+        noise["normal"] = jax.random.normal(normal_key, shape, dtype)
+    if not _is_off(hp.drop_rate):
+        noise["keep"] = jax.random.bernoulli(keep_key, 1 - hp.drop_rate, shape)
+    return noise
+
+
+def _corrupt(
+    hp: AutoencoderHyperparameters | SimCLRHyperparameters, x: Array, noise: Noise
+) -> Array:
+    if "normal" in noise:
+        x = augment.gaussian_noise(x, noise["normal"], noise_std=hp.noise_std)
+    if "keep" in noise:
+        x = augment.feature_dropout(x, noise["keep"])
+    return x
+
+
+def _is_off(rate: float | Array) -> bool:
+    """Whether a rate is exactly 0, which takes its term out of the program; traced ones are not."""
+    return isinstance(rate, float | int) and rate == 0

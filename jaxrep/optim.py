@@ -1,0 +1,119 @@
+"""Adam and AdamW with an exact bias correction, as optax transformations.
+
+optax computes 1 − βᵗ in float32, which is off by 1.3e-5 at the first step for β₂ = 0.999 and lets a
+training run drift from its float64 counterpart by percents within 100 steps. Here it is
+−expm1(t·log β), accurate to the last bit or two.
+"""
+
+import math
+
+import jax
+import jax.numpy as jnp
+import optax
+
+
+def scale_by_adam(
+    b1: float = 0.9, b2: float = 0.999, eps: float = 1e-8
+) -> optax.GradientTransformation:
+    """Rescales gradients as Adam does: m̂ / (√v̂ + ε).
+
+    m̂ = m/(1 − β₁ᵗ) and v̂ = v/(1 − β₂ᵗ) with the running means m of g and v of g², t counted from 1.
+
+    Args:
+        b1: decay rate β₁ of the mean of the gradients.
+        b2: decay rate β₂ of the mean of their squares.
+        eps: ε, outside the square root.
+
+    Returns:
+        A gradient transformation whose state is an `optax.ScaleByAdamState`.
+
+    References:
+        Kingma and Ba, Adam: A Method for Stochastic Optimization, 2015, algorithm 1.
+
+    Example:
+        >>> adam = scale_by_adam()
+        >>> updates, _ = adam.update(jnp.ones(1), adam.init(jnp.zeros(1)))
+        >>> print(updates)
+        [1.]
+    """
+
+    def init(params: optax.Params) -> optax.ScaleByAdamState:
+        zeros = jax.tree.map(jnp.zeros_like, params)
+        return optax.ScaleByAdamState(count=jnp.zeros((), jnp.int32), mu=zeros, nu=zeros)
+
+    def update(
+        gradients: optax.Updates, state: optax.ScaleByAdamState, params: optax.Params | None = None
+    ) -> tuple[optax.Updates, optax.ScaleByAdamState]:
+        del params
+        count = state.count + 1
+        mu = jax.tree.map(lambda m, g: b1 * m + (1 - b1) * g, state.mu, gradients)
+        nu = jax.tree.map(lambda v, g: b2 * v + (1 - b2) * g**2, state.nu, gradients)
+
+        def rescale(m: jax.Array, v: jax.Array) -> jax.Array:
+            t = count.astype(m.dtype)
+            m_hat = m / -jnp.expm1(t * math.log(b1))
+            v_hat = v / -jnp.expm1(t * math.log(b2))
+            return m_hat / (jnp.sqrt(v_hat) + eps)
+
+        state = optax.ScaleByAdamState(count=count, mu=mu, nu=nu)
+        return jax.tree.map(rescale, mu, nu), state
+
+    return optax.GradientTransformation(init, update)
+
+
+def adam(
+    *, learning_rate: float | jax.Array, weight_decay: float | jax.Array
+) -> optax.GradientTransformation:
+    """Adam with coupled L2: the gradient becomes g + λp before the moments are taken.
+
+    This is `torch.optim.Adam(weight_decay=λ)`, and not `optax.adamw`.
+
+    Args:
+        learning_rate: step size; may be traced.
+        weight_decay: λ; may be traced.
+
+    Returns:
+        A gradient transformation; its updates are to be added to the parameters.
+
+    Example:
+        >>> optimizer = adam(learning_rate=0.1, weight_decay=0.0)
+        >>> updates, _ = optimizer.update(jnp.ones(1), optimizer.init(jnp.zeros(1)), jnp.zeros(1))
+        >>> print(updates)
+        [-0.1]
+    """
+    return optax.chain(
+        optax.add_decayed_weights(weight_decay),
+        scale_by_adam(),
+        optax.scale_by_learning_rate(learning_rate),
+    )
+
+
+def adamw(
+    *, learning_rate: float | jax.Array, weight_decay: float | jax.Array
+) -> optax.GradientTransformation:
+    """Adam with decoupled weight decay: p shrinks by learning rate · λ · p beside Adam's step.
+
+    This is `torch.optim.AdamW(weight_decay=λ)` and `optax.adamw(weight_decay=λ)`.
+
+    Args:
+        learning_rate: step size; may be traced.
+        weight_decay: λ; may be traced.
+
+    Returns:
+        A gradient transformation; its updates are to be added to the parameters.
+
+    References:
+        Loshchilov and Hutter, Decoupled Weight Decay Regularization, 2019, algorithm 2.
+
+    Example:
+        >>> optimizer = adamw(learning_rate=0.1, weight_decay=0.5)
+        >>> ones = jnp.ones(1)
+        >>> updates, _ = optimizer.update(ones, optimizer.init(ones), ones)
+        >>> print(f"{updates[0]:.4f}")
+        -0.1500
+    """
+    return optax.chain(
+        scale_by_adam(),
+        optax.add_decayed_weights(weight_decay),
+        optax.scale_by_learning_rate(learning_rate),
+    )

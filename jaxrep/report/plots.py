@@ -1,0 +1,122 @@
+"""Pictures of a run: its loss curves, and a map of its embedding."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib import colormaps
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from jaxrep import files
+from jaxrep.data import preprocessing, tables
+from jaxrep.inference import map_rows
+from jaxrep.runs.folder import Run
+from jaxrep.training import EpochMetrics
+
+MAX_COLOURED_LABELS = 20
+
+
+def write_plots(run: Run, source: str) -> list[Path]:
+    """Draws a run's loss curves and embedding into its folder.
+
+    The embedding is coloured by the run's label column where the table has it and it has few
+    values, and by the anomaly score elsewhere.
+
+    Args:
+        run: the trained run.
+        source: a table with the columns that the run trained on.
+
+    Returns:
+        The PNG files written.
+    """
+    prepared = run.preprocessing
+    table = tables.read_table(
+        source, numeric_columns=prepared.numeric_columns, na_values=prepared.na_values
+    )
+    x = preprocessing.apply(prepared, table, source=source)
+    z = map_rows(run.method, "embed", run.weights, x, input_dim=x.shape[1])
+    labels = None
+    if prepared.label in table.column_names:
+        labels = np.array(table[prepared.label].to_pylist(), dtype=str)
+    folder = run.path / "plots"
+    folder.mkdir(exist_ok=True)
+    figures = {"loss.png": draw_history(run.history, run.method.name)}
+    if labels is not None and len(np.unique(labels)) <= MAX_COLOURED_LABELS:
+        figures["embedding.png"] = draw_embedding(z, labels, prepared.label or "")
+    else:
+        scores = map_rows(run.method, "score", run.weights, x, input_dim=x.shape[1])
+        figures["embedding.png"] = draw_embedding(z, scores, "anomaly score")
+    for name, figure in figures.items():
+        with files.replacing(folder / name) as temporary:
+            figure.savefig(temporary)
+    return [folder / name for name in figures]
+
+
+def draw_history(history: list[EpochMetrics], title: str) -> Figure:
+    """Draws every metric of a training run over its epochs.
+
+    Args:
+        history: the metrics of each epoch.
+        title: of the picture.
+    """
+    figure, axes = _figure()
+    epochs = [metrics["epoch"] for metrics in history]
+    for name in (name for name in history[0] if name != "epoch"):
+        values = [metrics[name] for metrics in history]
+        axes.plot(
+            epochs, values, label=name.replace("_", " "), marker="." if len(epochs) == 1 else ""
+        )
+    axes.set(xlabel="epoch", ylabel="mean over rows", title=title)
+    if min(metrics["loss"] for metrics in history) > 0:
+        axes.set_yscale("log")
+    axes.legend(frameon=False)
+    return figure
+
+
+def draw_embedding(z: np.ndarray, colours: np.ndarray, legend: str) -> Figure:
+    """Draws representations in two dimensions: themselves, or their principal components.
+
+    Args:
+        z: representations, `[rows, Z]`.
+        colours: a number or a label for each row.
+        legend: what the colours mean.
+    """
+    figure, axes = _figure()
+    points, names = _in_two_dimensions(z)
+    if colours.dtype.kind in "US":
+        labels = np.unique(colours)
+        palette = colormaps["tab10" if len(labels) <= 10 else "tab20"]
+        for i, label in enumerate(labels):
+            x, y = points[colours == label].T
+            axes.scatter(x, y, s=6, color=palette(i), label=label)
+        axes.legend(
+            title=legend, frameon=False, markerscale=2, loc="center left", bbox_to_anchor=(1, 0.5)
+        )
+    else:
+        # Above the 99th percentile all are alike, or one outlier would take all the colour.
+        x, y = points.T
+        drawn = axes.scatter(x, y, s=6, c=colours, vmax=float(np.percentile(colours, 99)))
+        figure.colorbar(drawn, label=legend, extend="max")
+    axes.set(xlabel=names[0], ylabel=names[1], title=f"embedding of {len(z)} rows")
+    return figure
+
+
+def _in_two_dimensions(z: np.ndarray) -> tuple[np.ndarray, tuple[str, str]]:
+    from sklearn.decomposition import PCA
+
+    if z.shape[1] == 1:
+        return np.column_stack([z, np.zeros(len(z))]), ("z0", "")
+    if z.shape[1] == 2:
+        return z, ("z0", "z1")
+    pca = PCA(2, svd_solver="full")
+    points = pca.fit_transform(z)
+    first, second = 100 * pca.explained_variance_ratio_
+    return points, (f"PC 1 ({first:.0f} % of variance)", f"PC 2 ({second:.0f} %)")
+
+
+def _figure() -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(6, 4.5), dpi=150, layout="constrained")
+    axes: Any = figure.subplots()
+    axes.spines[["top", "right"]].set_visible(False)
+    return figure, axes

@@ -1,0 +1,1 @@
+"""Runs: training one into a folder, reading it back, and using it."""

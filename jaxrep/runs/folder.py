@@ -1,0 +1,257 @@
+"""A run's folder: what it holds, when it counts as finished, and reading it back with suspicion.
+
+`manifest.json` holds the digests of the other files and is written last: a folder without it is
+unfinished. Nothing in a folder executes when it is read, and what is read is checked against its
+digest, its schema and the shapes that its hyperparameters imply.
+"""
+
+import dataclasses
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import safetensors
+import safetensors.numpy
+
+from jaxrep import files
+from jaxrep.data.preprocessing import Preprocessing
+from jaxrep.errors import InputError, ModelFormatError
+from jaxrep.hyperparameters import BY_METHOD, TrainingHyperparameters, check
+from jaxrep.methods import METHODS, Method
+from jaxrep.models import get_weights
+from jaxrep.training import EpochMetrics
+from jaxrep.training.step import abstract_model
+
+SCHEMA_VERSION = 1
+CONFIG, PREPROCESS, MODEL, METRICS = CONTENT = (
+    "config.json",
+    "preprocess.json",
+    "model.safetensors",
+    "metrics.jsonl",
+)
+MANIFEST = "manifest.json"
+_MAX_JSON_BYTES = 1 << 28
+
+State = Literal["absent", "foreign", "unfinished", "finished"]
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run, read and verified."""
+
+    path: Path
+    """The folder."""
+
+    method: Method[Any, Any]
+    """The method with its hyperparameters."""
+
+    weights: dict[str, np.ndarray]
+    """All weights of the method's model, by name."""
+
+    preprocessing: Preprocessing
+    """From table to features and back."""
+
+    config: dict[str, Any]
+    """What `config.json` says: data, versions, device, results."""
+
+    history: list[EpochMetrics]
+    """The metrics of every epoch."""
+
+
+def state(path: Path) -> State:
+    """Says what a path holds: nothing, someone else's files, or a run and how far it got.
+
+    Args:
+        path: of the folder.
+
+    Example:
+        >>> import tempfile
+        >>> state(Path(tempfile.mkdtemp()))
+        'absent'
+    """
+    if not path.exists():
+        return "absent"
+    if not path.is_dir():
+        return "foreign"
+    if (path / MANIFEST).exists():
+        return "finished"
+    if (path / CONFIG).exists():
+        return "unfinished"
+    return "foreign" if any(path.iterdir()) else "absent"
+
+
+def begin(path: Path, config: Mapping[str, Any], preprocessing: Preprocessing) -> None:
+    """Makes the folder, or empties it of an earlier run, and writes what is known before training.
+
+    Args:
+        path: of the folder; its parents are made too.
+        config: everything but the results.
+        preprocessing: fitted on the training rows.
+
+    Raises:
+        InputError: the folder cannot be made or written.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        # In this order the folder is at no moment a finished run, nor someone else's.
+        (path / MANIFEST).unlink(missing_ok=True)
+        files.write_text(path / CONFIG, _dump(config))
+        (path / MODEL).unlink(missing_ok=True)
+        files.write_text(path / PREPROCESS, _dump(preprocessing.to_json()))
+        files.write_text(path / METRICS, "")
+    except OSError as error:
+        raise InputError(f"--out {path}: cannot be written ({error.strerror})") from error
+
+
+def append_metrics(path: Path, metrics: EpochMetrics) -> None:
+    """Adds one epoch to `metrics.jsonl`."""
+    with (path / METRICS).open("a", encoding="utf-8") as file:
+        file.write(json.dumps(metrics) + "\n")
+
+
+def finish(path: Path, config: Mapping[str, Any], weights: Mapping[str, np.ndarray]) -> None:
+    """Writes the weights and the results, and last the manifest that makes the run finished.
+
+    Args:
+        path: of the folder.
+        config: with the results.
+        weights: all weights of the model, by name.
+    """
+    # safetensors 0.8.0 writes an array that is not in C order with wrong values.
+    arrays = {name: np.ascontiguousarray(array) for name, array in weights.items()}
+    with files.replacing(path / MODEL) as temporary:
+        safetensors.numpy.save_file(arrays, temporary)
+    files.write_text(path / CONFIG, _dump(config))
+    digests = {name: files.sha256(path / name) for name in CONTENT}
+    manifest = {"schema_version": SCHEMA_VERSION, "sha256": digests}
+    files.write_text(path / MANIFEST, _dump(manifest))
+
+
+def load(path: Path) -> Run:
+    """Reads a finished run.
+
+    Args:
+        path: of the folder.
+
+    Returns:
+        The run; its weights have the names and shapes that its hyperparameters imply.
+
+    Raises:
+        ModelFormatError: there is no finished run, a file is missing or changed, or what it says
+            cannot be.
+    """
+    match state(path):
+        case "absent" | "foreign":
+            raise ModelFormatError(
+                f"{path}: not a run folder; `jaxrep train … --out RUN` makes one"
+            )
+        case "unfinished":
+            raise ModelFormatError(
+                f"{path}: the training has not finished; run the same `jaxrep train` command again"
+            )
+    _verify(path)
+    config = read_config(path)
+    method = METHODS[config["method"]](read_hyperparameters(config, path))
+    preprocessing = Preprocessing.from_json(_read_json(path / PREPROCESS))
+    weights = _read_weights(path / MODEL, method, preprocessing.width)
+    return Run(path, method, weights, preprocessing, config, list(_read_history(path / METRICS)))
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """Reads a run's `config.json`, of a finished run or not, and checks what it has to hold.
+
+    Raises:
+        ModelFormatError: it is missing, no JSON, of another schema, or names no known method.
+    """
+    config = _read_json(path / CONFIG)
+    if config.get("schema_version") != SCHEMA_VERSION:
+        raise ModelFormatError(
+            f"{path / CONFIG}: schema_version is {config.get('schema_version')!r}; this jaxrep "
+            f"reads {SCHEMA_VERSION}"
+        )
+    if config.get("method") not in METHODS:
+        raise ModelFormatError(
+            f"{path / CONFIG}: method is {config.get('method')!r}, not one of {', '.join(METHODS)}"
+        )
+    for key in ("hyperparameters", "data"):
+        if not isinstance(config.get(key), dict):
+            raise ModelFormatError(f"{path / CONFIG}: {key} is missing or no object")
+    return config
+
+
+def read_hyperparameters(config: Mapping[str, Any], path: Path) -> TrainingHyperparameters:
+    """Rebuilds the hyperparameters that a config holds.
+
+    Raises:
+        ModelFormatError: one is missing, unknown or out of its range.
+    """
+    values = dict(config["hyperparameters"])
+    hyperparameters = BY_METHOD[config["method"]]
+    names = {field.name for field in dataclasses.fields(hyperparameters)}
+    if set(values) != names:
+        odd = ", ".join(sorted(set(values) ^ names))
+        raise ModelFormatError(f"{path / CONFIG}: hyperparameters missing or unknown: {odd}")
+    if isinstance(values["hidden_dims"], list):
+        values["hidden_dims"] = tuple(values["hidden_dims"])
+    made = hyperparameters(**values)
+    try:
+        check(made)
+    except ValueError as error:
+        raise ModelFormatError(f"{path / CONFIG}: {error}") from error
+    return made
+
+
+def _verify(path: Path) -> None:
+    manifest = _read_json(path / MANIFEST)
+    digests = manifest.get("sha256")
+    if not isinstance(digests, dict) or set(digests) != set(CONTENT):
+        raise ModelFormatError(f"{path / MANIFEST}: does not list just {', '.join(CONTENT)}")
+    for name, digest in digests.items():
+        if not (path / name).is_file():
+            raise ModelFormatError(f"{path / name}: the file is missing")
+        if files.sha256(path / name) != digest:
+            raise ModelFormatError(
+                f"{path / name}: the file is not what the manifest says; damaged?"
+            )
+
+
+def _read_weights(path: Path, method: Method[Any, Any], input_dim: int) -> dict[str, np.ndarray]:
+    model = abstract_model(method, input_dim)
+    shapes = {name: tuple(array.shape) for name, array in get_weights(model).items()}
+    try:
+        with safetensors.safe_open(path, framework="numpy") as file:
+            found = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+            if found != shapes:
+                odd = sorted(n for n in found | shapes if found.get(n) != shapes.get(n))
+                raise ModelFormatError(
+                    f"{path}: other weights than the configuration implies: {', '.join(odd)}"
+                )
+            return {name: file.get_tensor(name) for name in shapes}
+    except safetensors.SafetensorError as error:
+        raise ModelFormatError(f"{path}: not a safetensors file ({error})") from error
+
+
+def _read_history(path: Path) -> Iterator[EpochMetrics]:
+    for line in path.read_text(encoding="utf-8").splitlines():
+        yield json.loads(line)
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        if path.stat().st_size > _MAX_JSON_BYTES:
+            raise ModelFormatError(f"{path}: larger than any file of a run can be")
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ModelFormatError(f"{path}: the file is missing") from error
+    except (ValueError, OSError, RecursionError) as error:
+        raise ModelFormatError(f"{path}: cannot be read as JSON ({error})") from error
+    if not isinstance(data, dict):
+        raise ModelFormatError(f"{path}: no JSON object")
+    return data
+
+
+def _dump(data: Mapping[str, Any]) -> str:
+    return json.dumps(data, indent=2, ensure_ascii=False) + "\n"

@@ -1,0 +1,172 @@
+"""What a trained run gives: embeddings, reconstructions, scores, samples, interpolations.
+
+Each function takes a run and, where it needs rows, the table they come from, and returns a table:
+rows in their order, the id column first, the label never.
+"""
+
+from typing import Any
+
+import jax
+import numpy as np
+import pyarrow as pa
+
+from jaxrep.data import preprocessing, tables
+from jaxrep.errors import InputError, ModelFormatError
+from jaxrep.hyperparameters import CONTAMINATION
+from jaxrep.inference import map_rows
+from jaxrep.runs.folder import Run
+
+
+def embed(run: Run, source: str) -> pa.Table:
+    """Returns the representations of a table's rows as columns `z0`, `z1`, …."""
+    table, x = _read(run, source)
+    z = map_rows(run.method, "embed", run.weights, x, input_dim=run.preprocessing.width)
+    return _with_id(run, table, {f"z{i}": z[:, i] for i in range(z.shape[1])})
+
+
+def reconstruct(run: Run, source: str) -> pa.Table:
+    """Returns the reconstructions of a table's rows, in the table's own columns and units.
+
+    Raises:
+        InputError: the method has no decoder.
+    """
+    _need_decoder(run, "reconstruct")
+    table, x = _read(run, source)
+    x_hat = map_rows(run.method, "reconstruct", run.weights, x, input_dim=run.preprocessing.width)
+    restored = preprocessing.invert(run.preprocessing, x_hat)
+    return _with_id(run, table, dict(zip(restored.column_names, restored.columns, strict=True)))
+
+
+def score(run: Run, source: str, *, contamination: float = CONTAMINATION) -> pa.Table:
+    """Returns the anomaly `score` of a table's rows, and whether it is above the threshold.
+
+    Args:
+        run: the trained run.
+        source: the table.
+        contamination: share of the training rows whose score lies above the threshold.
+
+    Raises:
+        InputError: `contamination` is not between 0 and 1.
+    """
+    limit = threshold(run, contamination)
+    table, x = _read(run, source)
+    scores = map_rows(run.method, "score", run.weights, x, input_dim=run.preprocessing.width)
+    return _with_id(run, table, {"score": scores, "anomaly": scores > limit})
+
+
+def threshold(run: Run, contamination: float = CONTAMINATION) -> float:
+    """Returns the score above which the given share of the training rows lay.
+
+    Args:
+        run: the trained run; it holds the quantiles of its training rows' scores.
+        contamination: that share, above 0 and below 1.
+
+    Raises:
+        InputError: `contamination` is not between 0 and 1.
+    """
+    if not 0 < contamination < 1:
+        raise InputError(f"--contamination is {contamination}; it must be above 0 and below 1")
+    quantiles = np.asarray(run.config.get("score_quantiles", ()), np.float64)
+    if quantiles.ndim != 1 or len(quantiles) < 2 or not np.isfinite(quantiles).all():
+        raise ModelFormatError(f"{run.path}: the scores' quantiles are missing from config.json")
+    return float(np.interp(1 - contamination, np.linspace(0, 1, len(quantiles)), quantiles))
+
+
+def decode(run: Run, source: str) -> pa.Table:
+    """Decodes a table of codes, columns `z0`, `z1`, …, into the columns that the run trained on.
+
+    Raises:
+        InputError: the method has no decoder, or the table's columns are not the codes.
+    """
+    _need_decoder(run, "decode")
+    table = tables.read_table(source)
+    size = run.method.hyperparameters.latent_dim
+    wanted = [f"z{i}" for i in range(size)]
+    if source.endswith((".npy", ".npz")) and table.num_columns == size:
+        table = table.rename_columns(wanted)  # arrays have no names of their own
+    if sorted(table.column_names) != sorted(wanted):
+        raise InputError(
+            f"{source}: codes have the columns z0 to z{size - 1}; this has "
+            f"{', '.join(table.column_names)}"
+        )
+    z = np.stack([table[name].to_numpy() for name in wanted], axis=1).astype(np.float32)
+    if not np.isfinite(z).all():
+        raise InputError(f"{source}: a code is missing or too large; codes must be finite numbers")
+    return _decode(run, z)
+
+
+def generate(run: Run, count: int, *, seed: int = 0) -> pa.Table:
+    """Returns rows decoded from draws of the prior N(0, I).
+
+    Args:
+        run: of a VAE.
+        count: number of rows.
+        seed: decides the draws.
+
+    Raises:
+        InputError: the method has no prior to draw from, or `count` is below 1.
+    """
+    if run.method.name != "vae":
+        raise InputError(
+            f"{run.path}: {run.method.name} has no prior to draw from; generate needs a vae"
+        )
+    if count < 1:
+        raise InputError(f"-n is {count}; at least 1 row can be generated")
+    shape = (count, run.method.hyperparameters.latent_dim)
+    return _decode(run, np.asarray(jax.random.normal(jax.random.key(seed), shape)))
+
+
+def interpolate(run: Run, source: str, rows: tuple[int, int], steps: int) -> pa.Table:
+    """Returns rows decoded along the straight line between the codes of two rows.
+
+    Args:
+        run: of a method with a decoder.
+        source: the table that holds both rows.
+        rows: their numbers, from 0.
+        steps: number of rows to return, both ends included; at least 2.
+
+    Raises:
+        InputError: no decoder, a row that is not there, or fewer than 2 steps.
+    """
+    _need_decoder(run, "interpolate")
+    if steps < 2:
+        raise InputError(f"--steps is {steps}; both ends alone are 2")
+    _, x = _read(run, source)
+    for row in rows:
+        if not 0 <= row < len(x):
+            raise InputError(f"--rows {row}: {source} has rows 0 to {len(x) - 1}")
+    ends = map_rows(
+        run.method, "embed", run.weights, x[list(rows)], input_dim=run.preprocessing.width
+    )
+    share = np.linspace(0, 1, steps, dtype=np.float32)[:, None]
+    return _decode(run, (1 - share) * ends[:1] + share * ends[1:])
+
+
+def _read(run: Run, source: str) -> tuple[pa.Table, np.ndarray]:
+    prepared = run.preprocessing
+    table = tables.read_table(
+        source, numeric_columns=prepared.numeric_columns, na_values=prepared.na_values
+    )
+    return table, preprocessing.apply(prepared, table, source=source)
+
+
+def _with_id(
+    run: Run, table: pa.Table, columns: dict[str, np.ndarray | pa.ChunkedArray]
+) -> pa.Table:
+    name = run.preprocessing.id_column
+    passed: dict[str, Any] = {}
+    if name is not None and name in table.column_names:
+        passed[name] = table[name]
+    return pa.table(passed | columns)
+
+
+def _decode(run: Run, z: np.ndarray) -> pa.Table:
+    x_hat = map_rows(run.method, "decode", run.weights, z, input_dim=run.preprocessing.width)
+    return preprocessing.invert(run.preprocessing, x_hat)
+
+
+def _need_decoder(run: Run, command: str) -> None:
+    if not hasattr(run.method, "decode"):
+        raise InputError(
+            f"{run.path}: {run.method.name} has no decoder; {command} needs an autoencoder or a vae"
+        )

@@ -1,0 +1,224 @@
+"""Whole training runs: the loop on the host that dispatches compiled chunks of steps.
+
+While the device runs a chunk, the host reports the one before; between two chunks it can log, show
+progress, save, and look at signals.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import numpy as np
+from jax import Array
+
+from jaxrep.hyperparameters import check
+from jaxrep.inference import map_rows
+from jaxrep.methods import Metrics
+from jaxrep.training.history import EpochMeans, EpochMetrics
+from jaxrep.training.program import (
+    chunk_length,
+    empty_state,
+    reference_rows,
+    run_steps,
+    validation_loss,
+)
+from jaxrep.training.step import AnyMethod, steps_per_epoch
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a run stands after a chunk of steps."""
+
+    step: int
+    """Steps taken."""
+
+    steps: int
+    """Steps in the whole run."""
+
+    loss: float
+    """Loss of the last step."""
+
+    rows_per_second: float
+    """Rows trained on a second, since the first dispatch."""
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A finished training run."""
+
+    weights: dict[str, np.ndarray]
+    """The model's weights by name."""
+
+    history: list[EpochMetrics]
+    """For each epoch its number from 1 as `epoch`, the means over rows of `loss` and the method's
+    metrics, and `validation_loss` where rows were held out."""
+
+    seconds: float
+    """From the first dispatch to the last weights being ready; compilation is not in it."""
+
+    compile_seconds: float
+    """Time to trace and compile; next to nothing where the same shapes were trained before."""
+
+    rows_per_second: float
+    """Rows × epochs / `seconds`."""
+
+
+def fit(
+    method: AnyMethod,
+    x: np.ndarray | Array,
+    *,
+    validation: np.ndarray | Array | None = None,
+    on_epoch: Callable[[EpochMetrics], None] = lambda metrics: None,
+    on_progress: Callable[[Progress], None] = lambda progress: None,
+) -> Fit:
+    """Trains a method on rows.
+
+    Args:
+        method: one of `jaxrep.methods`, or your own `Method`.
+        x: training rows, standardised, `[rows, D]`.
+        validation: rows held out, `[rows, D]`; their loss is computed after every epoch.
+        on_epoch: called with the metrics of each finished epoch, in order.
+        on_progress: called after each chunk of steps.
+
+    Returns:
+        The trained weights, the history, and how long it took.
+
+    Raises:
+        ValueError: a hyperparameter out of its range, or x not a matrix with rows and features.
+        DivergedError: the loss became infinite or NaN.
+
+    Example:
+        >>> from jaxrep.hyperparameters import AutoencoderHyperparameters
+        >>> from jaxrep.methods import Autoencoder
+        >>> method = Autoencoder(AutoencoderHyperparameters(epochs=3))
+        >>> run = fit(method, np.random.default_rng(0).normal(size=(100, 4)).astype(np.float32))
+        >>> [epoch["epoch"] for epoch in run.history], run.weights["encoder.0.kernel"].shape
+        ([1, 2, 3], (4, 64))
+    """
+    check(method.hyperparameters)
+    if x.ndim != 2 or 0 in x.shape:
+        raise ValueError(f"x has shape {x.shape}; training needs a matrix of rows and features")
+    loop = _Loop(method, x, validation)
+    compile_seconds = loop.compile()
+    history = []
+    started = time.perf_counter()
+    for step, last_loss, finished_epochs in loop.run():
+        for metrics in finished_epochs:
+            history.append(metrics)
+            on_epoch(metrics)
+        rows_per_second = loop.rows_until(step) / (time.perf_counter() - started)
+        on_progress(Progress(step, loop.steps, last_loss, rows_per_second))
+    seconds = time.perf_counter() - started
+    rows_per_second = loop.rows_until(loop.steps) / seconds
+    return Fit(loop.weights(), history, seconds, compile_seconds, rows_per_second)
+
+
+class _Loop:
+    """One run's data, state and shapes, and the calls of its programs."""
+
+    def __init__(
+        self,
+        method: AnyMethod,
+        x: np.ndarray | Array,
+        validation: np.ndarray | Array | None,
+    ):
+        self.method = method
+        self.x: Array = jax.device_put(x)
+        self.validation: Array | None = None if validation is None else jax.device_put(validation)
+        self.seed = np.uint32(method.hyperparameters.seed)
+        self.batch_size: int = min(method.hyperparameters.batch_size, len(x))
+        self.steps_per_epoch = steps_per_epoch(len(x), self.batch_size)
+        self.steps: int = self.steps_per_epoch * method.hyperparameters.epochs
+        self.state = empty_state(method, x.shape[1])
+        self.chunk = chunk_length(self.state, self.batch_size)
+
+    def compile(self) -> float:
+        """Compiles the programs by calling them with nothing to do; returns the seconds."""
+        started = time.perf_counter()
+        self.dispatch(0, 0)
+        _wait((self.state, self.validation_loss()))
+        return time.perf_counter() - started
+
+    def run(self) -> Iterator[tuple[int, float, list[EpochMetrics]]]:
+        """Yields, chunk by chunk, the steps taken, the last loss and the finished epochs."""
+        means = EpochMeans(len(self.x), self.batch_size)
+        dispatched: tuple[int, Metrics, Array | None] | None = None
+        for first, stop in self.chunks():
+            metrics = self.dispatch(first, stop)
+            at_epoch_end = stop % self.steps_per_epoch == 0
+            held_out = self.validation_loss() if at_epoch_end else None
+            if dispatched:
+                yield _collect(means, *dispatched)
+            dispatched = stop - first, metrics, held_out
+        _wait(self.state)
+        if dispatched:
+            yield _collect(means, *dispatched)
+
+    def chunks(self) -> Iterator[tuple[int, int]]:
+        """Yields the first and last step of each chunk; with validation, epochs end chunks."""
+        first = 0
+        while first < self.steps:
+            stop = min(first + self.chunk, self.steps)
+            if self.validation is not None:
+                stop = min(stop, (first // self.steps_per_epoch + 1) * self.steps_per_epoch)
+            yield first, stop
+            first = stop
+
+    def dispatch(self, first: int, stop: int) -> Metrics:
+        """Starts a chunk of steps on the device and returns the metrics to come."""
+        metrics: Metrics
+        self.state, metrics = run_steps(
+            self.method,
+            self.seed,
+            self.state,
+            self.x,
+            first,
+            stop,
+            batch_size=self.batch_size,
+            chunk=self.chunk,
+        )
+        return metrics
+
+    def validation_loss(self) -> Array | None:
+        """Starts computing the loss of the rows held out, where there are any."""
+        if self.validation is None:
+            return None
+        loss: Array = validation_loss(
+            self.method,
+            self.seed,
+            self.state.params,
+            self.validation,
+            batch_size=self.batch_size,
+        )
+        return loss
+
+    def rows_until(self, step: int) -> int:
+        """Counts the rows trained on before a step, which is not always a multiple of a batch."""
+        epochs, steps = divmod(step, self.steps_per_epoch)
+        return epochs * len(self.x) + steps * self.batch_size
+
+    def weights(self) -> dict[str, np.ndarray]:
+        """Returns the trained weights, completed by what the method's score needs."""
+        params = {name: np.asarray(array) for name, array in self.state.params.items()}
+        reference = np.asarray(reference_rows(self.x))
+        statistics = self.method.score_statistics(
+            lambda: map_rows(self.method, "embed", params, reference, input_dim=self.x.shape[1])
+        )
+        return params | statistics
+
+
+def _collect(
+    means: EpochMeans, steps: int, metrics: Metrics, held_out: Array | None
+) -> tuple[int, float, list[EpochMetrics]]:
+    values = {name: np.asarray(array)[:steps] for name, array in metrics.items()}
+    finished = list(means.add(values))
+    if held_out is not None:
+        finished[-1]["validation_loss"] = float(held_out)
+    return means.step, float(values["loss"][-1]), finished
+
+
+def _wait(tree: Any) -> None:
+    for array in jax.tree.leaves(tree):
+        array.block_until_ready()

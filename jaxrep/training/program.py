@@ -1,0 +1,129 @@
+"""The compiled programs of training: a chunk of steps, and the loss of held-out rows.
+
+They stand at module level and take everything that changes between runs as arguments, so that a
+second run over the same shapes compiles nothing. A chunk's first and last step are numbers: chunks
+of any length use one program.
+"""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from jaxrep.methods import Metrics
+from jaxrep.models import with_weights
+from jaxrep.training.step import (
+    VALIDATION_STREAM,
+    AnyMethod,
+    TrainState,
+    abstract_model,
+    draw_batch,
+    init_state,
+    stream,
+    train_step,
+)
+
+MAX_REFERENCE_ROWS = 65_536
+
+# A chunk is long enough to hide its dispatch, and short enough to look up between chunks.
+_FLOP_PER_CHUNK = 5e9
+_MAX_STEPS_PER_CHUNK = 1024
+
+
+@functools.partial(jax.jit, static_argnames=("batch_size", "chunk"), donate_argnames="state")
+def run_steps(
+    method: AnyMethod,
+    seed: int | Array,
+    state: TrainState,
+    x: Array,
+    first: int | Array,
+    stop: int | Array,
+    *,
+    batch_size: int,
+    chunk: int,
+) -> tuple[TrainState, Metrics]:
+    """Takes the steps from `first` up to, not including, `stop`.
+
+    Args:
+        method: its loss and optimiser; traced numbers are its leaves.
+        seed: the run's seed.
+        state: after step `first` − 1. At `first` = 0 its values do not matter: the run starts.
+        x: all training rows, `[rows, D]`.
+        first: number of the first step.
+        stop: `first` + at most `chunk`.
+        batch_size: B, at most the number of rows.
+        chunk: size of the arrays that the metrics come back in.
+
+    Returns:
+        The state after the last step, and every step's metrics by name, `[chunk]`, of which the
+        first `stop` − `first` are filled.
+    """
+    reference = reference_rows(x)
+    draw = functools.partial(draw_batch, method, seed, x, reference, batch_size=batch_size)
+    _, shapes = jax.eval_shape(lambda: train_step(method, state, draw(0)))
+    filled = {name: jnp.zeros(chunk, metric.dtype) for name, metric in shapes.items()}
+
+    def step(i: Array, carry: tuple[TrainState, Metrics]) -> tuple[TrainState, Metrics]:
+        state, filled = carry
+        state, metrics = train_step(method, state, draw(first + i))
+        return state, {name: filled[name].at[i].set(metrics[name]) for name in filled}
+
+    start = functools.partial(init_state, method, x.shape[-1], seed)
+    state = jax.lax.cond(first == 0, start, lambda: state)
+    state, filled = jax.lax.fori_loop(0, stop - first, step, (state, filled))
+    return state, filled
+
+
+@functools.partial(jax.jit, static_argnames="batch_size")
+def validation_loss(
+    method: AnyMethod, seed: int | Array, params: dict[str, Array], x: Array, *, batch_size: int
+) -> Array:
+    """Computes the loss of rows held out, with the same noise whenever it is called.
+
+    Args:
+        method: its loss.
+        seed: the run's seed.
+        params: trained weights by name.
+        x: rows held out, `[rows, D]`.
+        batch_size: rows at a time; NT-Xent's negatives come from such a batch.
+
+    Returns:
+        The mean over rows, a scalar.
+    """
+    model = with_weights(abstract_model(method, x.shape[-1]), params)
+    size, batch_size = len(x), min(batch_size, len(x))
+    batches = -(-size // batch_size)
+    key = stream(seed, VALIDATION_STREAM)
+
+    def add_batch(i: Array, total: Array) -> Array:
+        positions = i * batch_size + jnp.arange(batch_size)
+        inside = positions < size
+        batch = x[jnp.where(inside, positions, 0)]
+        noise = method.draw_noise(jax.random.fold_in(key, i), batch, batch)
+        loss, _ = method.loss(model, batch, noise, inside.astype(x.dtype))
+        return total + loss * jnp.sum(inside)
+
+    total: Array = jax.lax.fori_loop(0, batches, add_batch, jnp.zeros((), x.dtype))
+    return total / size
+
+
+def empty_state(method: AnyMethod, input_dim: int) -> TrainState:
+    """Returns a state of zeros, of the shapes that `run_steps` takes and gives."""
+    shapes = jax.eval_shape(lambda: init_state(method, input_dim, 0))
+    zeros: TrainState = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)
+    state: TrainState = jax.device_put(zeros)
+    return state
+
+
+def chunk_length(state: TrainState, batch_size: int) -> int:
+    """Returns how many steps to dispatch at once, from the shapes alone."""
+    parameters = sum(array.size for array in state.params.values())
+    steps = int(_FLOP_PER_CHUNK / (6 * batch_size * parameters))
+    return min(max(steps, 1), _MAX_STEPS_PER_CHUNK)
+
+
+def reference_rows(x: Array) -> Array:
+    """Returns the rows that views may borrow values from: all, or evenly spaced ones of many."""
+    return x[:: -(-len(x) // MAX_REFERENCE_ROWS)]

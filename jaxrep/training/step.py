@@ -1,0 +1,142 @@
+"""One training step, and what it needs: initial state, the rows of a batch, its noise.
+
+Which rows and which noise a step sees is a function of the seed, the epoch and the step in it, and
+of nothing else: a run resumed at any step sees what it would have seen.
+"""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import nnx
+from jax import Array
+
+from jaxrep.methods import Method, Metrics, Noise
+from jaxrep.models import get_weights, with_weights
+from jaxrep.shuffle import rounds, shuffled
+
+INIT_STREAM, ORDER_STREAM, NOISE_STREAM, VALIDATION_STREAM = range(4)
+
+AnyMethod = Method[Any, Any]
+
+
+class TrainState(NamedTuple):
+    """All that a training run carries from step to step."""
+
+    params: dict[str, Array]
+    """Trained weights by name."""
+
+    opt_state: optax.OptState
+    """State of the optimiser."""
+
+
+class Batch(NamedTuple):
+    """What a loss takes besides the model."""
+
+    x: Array
+    """Rows, `[B, D]`."""
+
+    noise: Noise
+    """Drawn noise by name."""
+
+    weights: Array
+    """Row weights `[B]`: 1 for rows, 0 for the padding of an epoch's last batch."""
+
+
+def stream(seed: int | Array, name: int) -> Array:
+    """Returns the key of one of a run's streams of random numbers.
+
+    Args:
+        seed: the run's seed.
+        name: one of the `…_STREAM` constants.
+    """
+    return jax.random.fold_in(jax.random.key(seed), name)
+
+
+def init_state(method: AnyMethod, input_dim: int, seed: int | Array) -> TrainState:
+    """Returns the state before the first step.
+
+    Args:
+        method: whose model and optimiser to start.
+        input_dim: D, features of a row.
+        seed: the run's seed.
+    """
+    model = method.init_model(input_dim, nnx.Rngs(stream(seed, INIT_STREAM)))
+    params = get_weights(model, nnx.Param)
+    return TrainState(params, method.optimizer().init(params))
+
+
+def steps_per_epoch(rows: int, batch_size: int) -> int:
+    """Returns the number of batches that hold every row once."""
+    return -(-rows // batch_size)
+
+
+def draw_batch(
+    method: AnyMethod,
+    seed: int | Array,
+    x: Array,
+    reference: Array,
+    step: int | Array,
+    *,
+    batch_size: int,
+) -> Batch:
+    """Returns the batch of a step: its rows in the epoch's order, its noise, its weights.
+
+    Args:
+        method: draws the noise.
+        seed: the run's seed.
+        x: all training rows, `[rows, D]`.
+        reference: training rows for views that borrow values, `[R, D]`.
+        step: number of the step in the run, from 0.
+        batch_size: B.
+    """
+    size = len(x)
+    epoch, step_in_epoch = jnp.divmod(step, steps_per_epoch(size, batch_size))
+    order = jax.random.fold_in(stream(seed, ORDER_STREAM), epoch)
+    positions = jnp.uint32(step_in_epoch * batch_size) + jnp.arange(batch_size, dtype=jnp.uint32)
+    inside = positions < size
+    # The padding repeats rows that the weights then take out again.
+    rows = shuffled(
+        jnp.where(inside, positions, 0), jax.random.bits(order, (rounds(size),)), size=size
+    )
+    batch = x[rows]
+    key = jax.random.fold_in(jax.random.fold_in(stream(seed, NOISE_STREAM), epoch), step_in_epoch)
+    return Batch(batch, method.draw_noise(key, batch, reference), inside.astype(x.dtype))
+
+
+def train_step(method: AnyMethod, state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
+    """Takes one step of the optimiser.
+
+    Args:
+        method: its loss and optimiser.
+        state: before the step.
+        batch: rows, noise and weights.
+
+    Returns:
+        The state after the step, and the loss and the method's metrics before it.
+
+    Example:
+        >>> from jaxrep.hyperparameters import VAEHyperparameters
+        >>> from jaxrep.methods import VAE
+        >>> method, x = VAE(VAEHyperparameters()), jnp.ones((4, 3))
+        >>> batch = draw_batch(method, 0, x, x, 0, batch_size=4)
+        >>> state, metrics = train_step(method, init_state(method, 3, 0), batch)
+        >>> sorted(metrics)
+        ['kl', 'loss', 'reconstruction']
+    """
+    model = abstract_model(method, batch.x.shape[-1])
+
+    def loss(params: dict[str, Array]) -> tuple[Array, Metrics]:
+        return method.loss(with_weights(model, params), batch.x, batch.noise, batch.weights)
+
+    (value, metrics), gradients = jax.value_and_grad(loss, has_aux=True)(state.params)
+    updates, opt_state = method.optimizer().update(gradients, state.opt_state, state.params)
+    params = optax.apply_updates(state.params, updates)
+    return TrainState(params, opt_state), {"loss": value, **metrics}
+
+
+def abstract_model(method: AnyMethod, input_dim: int) -> nnx.Module:
+    """Returns a method's model with shapes in the place of arrays, for `with_weights` to fill."""
+    model: nnx.Module = nnx.eval_shape(lambda: method.init_model(input_dim, nnx.Rngs(0)))
+    return model

@@ -1,0 +1,166 @@
+"""Every hyperparameter: its name, its default, what it means, and which values it may take.
+
+Plain data. A number is spelled here as it is on the command line, in an estimator and in the loss
+that reads it, and its default stands nowhere else. `check` is the only place that knows the ranges.
+"""
+
+import dataclasses
+import math
+from dataclasses import dataclass
+from numbers import Integral, Real
+from typing import Literal, TypeGuard
+
+MAX_WIDTH = 1 << 20
+MAX_LAYERS = 64
+
+# Read by the loop on the host; no compiled program depends on them beyond its shapes.
+SCHEDULE = ("epochs", "batch_size", "validation_fraction", "seed")
+
+# Share of the training rows whose anomaly score lies above the threshold, unless asked otherwise.
+CONTAMINATION = 0.05
+
+_CHOICES = {"optimizer": ("adam", "adamw")}
+_WHOLE = {
+    "latent_dim": (1, MAX_WIDTH),
+    "proj_dim": (1, MAX_WIDTH),
+    "epochs": (1, 2**31 - 1),
+    "batch_size": (1, 2**31 - 1),
+    "seed": (0, 2**32 - 1),
+}
+_POSITIVE = ("learning_rate", "temperature")
+_NOT_NEGATIVE = ("weight_decay", "noise_std", "beta")
+_SHARE = ("drop_rate", "validation_fraction")
+
+
+@dataclass
+class TrainingHyperparameters:
+    """What every method has: the widths of its network, its optimiser and its schedule."""
+
+    hidden_dims: tuple[int, ...] = (64,)
+    """Widths of the encoder's hidden layers, input side first; a decoder mirrors them."""
+
+    latent_dim: int = 8
+    """Size of the representation of a row."""
+
+    epochs: int = 50
+    """Passes over the training rows."""
+
+    batch_size: int = 128
+    """Rows in a step; the last batch of an epoch may hold fewer."""
+
+    learning_rate: float = 1e-3
+    """Step size of the optimiser."""
+
+    optimizer: Literal["adam", "adamw"] = "adam"
+    """adam takes weight decay into the gradient, as torch.optim.Adam does; adamw beside it."""
+
+    weight_decay: float = 0.0
+    """Strength of the weight decay; applies to kernels and biases alike."""
+
+    validation_fraction: float = 0.0
+    """Share of the rows held out of training, whose loss is logged."""
+
+    seed: int = 0
+    """Decides the initial weights, the order of the rows and all noise."""
+
+
+@dataclass
+class AutoencoderHyperparameters(TrainingHyperparameters):
+    """Autoencoder: mean squared error of the reconstruction.
+
+    With `noise_std` or `drop_rate` above 0 it is a denoising autoencoder: the input is corrupted,
+    the target is not.
+    """
+
+    noise_std: float = 0.0
+    """Standard deviation of the Gaussian noise added to the input, in standardised units."""
+
+    drop_rate: float = 0.0
+    """Share of the input's features set to 0."""
+
+
+@dataclass
+class VAEHyperparameters(TrainingHyperparameters):
+    """Variational autoencoder: squared error + β·KL, the negative evidence lower bound."""
+
+    epochs: int = 80
+
+    beta: float = 1.0
+    """Weight β of the KL divergence; above 1 it presses for disentangled latents (β-VAE)."""
+
+
+@dataclass
+class SimCLRHyperparameters(TrainingHyperparameters):
+    """SimCLR: two corrupted views of a row attract, views of different rows repel (NT-Xent)."""
+
+    epochs: int = 60
+    weight_decay: float = 1e-4
+
+    temperature: float = 0.5
+    """Temperature τ of the softmax over cosine similarities."""
+
+    proj_dim: int = 32
+    """Size of the projection that the loss compares."""
+
+    noise_std: float = 0.1
+    """Standard deviation of the Gaussian noise added to each view, in standardised units."""
+
+    drop_rate: float = 0.1
+    """Share of each view's features set to 0."""
+
+
+BY_METHOD: dict[str, type[TrainingHyperparameters]] = {
+    "autoencoder": AutoencoderHyperparameters,
+    "vae": VAEHyperparameters,
+    "simclr": SimCLRHyperparameters,
+}
+
+
+def check(hyperparameters: TrainingHyperparameters) -> None:
+    """Raises an error for the first hyperparameter that is of the wrong type or out of its range.
+
+    Args:
+        hyperparameters: of any method.
+
+    Raises:
+        ValueError: names the hyperparameter, the value, and the values it may take.
+
+    Example:
+        >>> check(VAEHyperparameters(beta=-1.0))
+        Traceback (most recent call last):
+        ...
+        ValueError: beta is -1.0; it must be a finite number of at least 0
+    """
+    for field in dataclasses.fields(hyperparameters):
+        value = getattr(hyperparameters, field.name)
+        problem = _problem(field.name, value)
+        if problem:
+            raise ValueError(f"{field.name} is {value!r}; it must be {problem}")
+
+
+def _problem(name: str, value: object) -> str | None:
+    """Says what `value` would have to be, or None where it is just that."""
+    if name in _CHOICES:
+        return None if value in _CHOICES[name] else "one of " + ", ".join(_CHOICES[name])
+    if name in _WHOLE:
+        low, high = _WHOLE[name]
+        return None if _is_whole(value, low, high) else f"a whole number from {low} to {high}"
+    if name in _POSITIVE:
+        return None if _is_real(value) and value > 0 else "a finite number above 0"
+    if name in _NOT_NEGATIVE:
+        return None if _is_real(value) and value >= 0 else "a finite number of at least 0"
+    if name in _SHARE:
+        return None if _is_real(value) and 0 <= value < 1 else "at least 0 and below 1"
+    widths = value if isinstance(value, list | tuple) else (None,)  # hidden_dims
+    fits = len(widths) <= MAX_LAYERS and all(_is_whole(width, 1, MAX_WIDTH) for width in widths)
+    return None if fits else f"at most {MAX_LAYERS} whole numbers from 1 to {MAX_WIDTH}"
+
+
+def _is_whole(value: object, low: int, high: int) -> bool:
+    if not isinstance(value, Integral) or isinstance(value, bool):
+        return False
+    return low <= int(value) <= high
+
+
+def _is_real(value: object) -> TypeGuard[float]:
+    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)

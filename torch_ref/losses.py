@@ -1,0 +1,177 @@
+"""The losses: mean squared error, Gaussian KL, ELBO and NT-Xent, as pure functions.
+
+Conventions, the same in `jaxrep.losses`:
+
+- `mse_loss` is the mean over rows and features. In `elbo_loss` the squared error and the KL are
+  summed over features and latents and averaged over rows. `nt_xent_loss` is the mean over all 2B
+  anchors, with natural logarithms.
+- `weights` w gives each row a weight: the mean over rows is Σ wᵢℓᵢ / Σ wᵢ, and 0 with zero gradient
+  where all weights are 0. A row of weight 0 must still hold finite numbers; it changes neither
+  value nor gradient, and stands in no denominator of NT-Xent. This is how padded batches work.
+- bfloat16 and float16 are computed in float32, and the loss is float32.
+- Shape letters: B batch, D features, Z latent, P projection.
+"""
+
+import torch
+from torch import Tensor
+
+
+def mse_loss(x: Tensor, x_hat: Tensor, *, weights: Tensor | None = None) -> Tensor:
+    """Mean squared error over all elements: 1/(B·D) Σᵢⱼ (xᵢⱼ − x̂ᵢⱼ)².
+
+    Args:
+        x: data, `[B, D]`.
+        x_hat: reconstruction, `[B, D]`.
+        weights: row weights, `[B]`, at least 0; None weighs all rows alike.
+
+    Returns:
+        A scalar.
+
+    Example:
+        >>> print(mse_loss(torch.tensor([[1.0, 2.0]]), torch.tensor([[1.0, 4.0]])))
+        tensor(2.)
+    """
+    return _mean_over_rows(_squared_error(x, x_hat).mean(dim=-1), weights)
+
+
+def gaussian_kl(mu: Tensor, log_var: Tensor, *, weights: Tensor | None = None) -> Tensor:
+    """KL divergence of N(μ, σ²) from N(0, 1), summed over latents, averaged over rows.
+
+    ½ Σⱼ (μⱼ² + expm1(log σⱼ²) − log σⱼ²). The textbook form −½ Σⱼ (1 + log σⱼ² − μⱼ² − σⱼ²)
+    subtracts numbers near 1: close to the prior it is wrong by percents in float32.
+
+    Args:
+        mu: means μ, `[B, Z]`.
+        log_var: log-variances log σ², `[B, Z]`.
+        weights: row weights, `[B]`, at least 0; None weighs all rows alike.
+
+    Returns:
+        A scalar, in nats.
+
+    References:
+        Kingma and Welling, Auto-Encoding Variational Bayes, 2014, appendix B.
+
+    Example:
+        >>> print(gaussian_kl(torch.tensor([[1.0, 0.0]]), torch.zeros((1, 2))))
+        tensor(0.5000)
+    """
+    mu, log_var = _at_least_float32(mu), _at_least_float32(log_var)
+    rows = 0.5 * (mu**2 + (torch.expm1(log_var) - log_var)).sum(dim=-1)  # (B,)
+    return _mean_over_rows(rows, weights)
+
+
+def elbo_loss(
+    x: Tensor,
+    x_hat: Tensor,
+    mu: Tensor,
+    log_var: Tensor,
+    *,
+    beta: float | Tensor,
+    weights: Tensor | None = None,
+) -> Tensor:
+    """Negative evidence lower bound of a β-VAE with unit-variance Gaussian likelihood.
+
+    1/B Σᵢ (Σⱼ (xᵢⱼ − x̂ᵢⱼ)² + β · KL(N(μᵢ, σᵢ²) ‖ N(0, 1))), up to additive constants and with the
+    squared error not halved: β = 1 here is β = ½ for a likelihood of variance 1.
+
+    Args:
+        x: data, `[B, D]`.
+        x_hat: reconstruction from a sample of the posterior, `[B, D]`.
+        mu: posterior means μ, `[B, Z]`.
+        log_var: posterior log-variances log σ², `[B, Z]`.
+        beta: weight β of the KL.
+        weights: row weights, `[B]`, at least 0; None weighs all rows alike.
+
+    Returns:
+        A scalar, to be minimised.
+
+    References:
+        Kingma and Welling, Auto-Encoding Variational Bayes, 2014, equation 10.
+        Higgins et al., beta-VAE, 2017, equation 4.
+
+    Example:
+        >>> x, mu = torch.tensor([[1.0, 2.0]]), torch.tensor([[1.0, 0.0]])
+        >>> print(elbo_loss(x, x + 1.0, mu, torch.zeros((1, 2)), beta=4.0))
+        tensor(4.)
+    """
+    reconstruction = _mean_over_rows(_squared_error(x, x_hat).sum(dim=-1), weights)
+    return reconstruction + beta * gaussian_kl(mu, log_var, weights=weights)
+
+
+def nt_xent_loss(
+    z1: Tensor, z2: Tensor, *, temperature: float | Tensor, weights: Tensor | None = None
+) -> Tensor:
+    """Normalised-temperature cross entropy between two views of a batch.
+
+    With z the 2B rows of both views, −1/2B Σᵢ log(exp(zᵢ·z₊/τ) / Σ_{k≠i} exp(zᵢ·zₖ/τ)), where z₊ is
+    the other view of row i. Every other row of both views is a negative.
+
+    Args:
+        z1: projections of the first view, `[B, P]`, rows of length 1 (see `l2_normalize`).
+        z2: projections of the second view, `[B, P]`, row i from the same data row as in z1.
+        temperature: τ, above 0.
+        weights: row weights, `[B]`, at least 0; rows of weight 0 are no negatives either. None
+            weighs all rows alike.
+
+    Returns:
+        A scalar; exactly 0 where a single row has weight.
+
+    References:
+        Chen et al., A Simple Framework for Contrastive Learning, 2020, equation 1 and algorithm 1.
+
+    Example:
+        >>> z = torch.eye(2)
+        >>> print(nt_xent_loss(z, z, temperature=0.5).round(decimals=4))
+        tensor(0.2395)
+    """
+    z1, z2 = _at_least_float32(z1), _at_least_float32(z2)
+    batch = z1.shape[0]
+    z = torch.cat([z1, z2])  # (2B, P)
+    similarity = z @ z.T / temperature  # (2B, 2B)
+    excluded = torch.eye(2 * batch, dtype=torch.bool, device=z.device)
+    if weights is not None:
+        weights = torch.cat([weights, weights])
+        # Anchors of weight 0 keep their denominators: an empty one would be log 0.
+        excluded = excluded | (weights > 0)[:, None] & (weights == 0)[None, :]
+    positives = torch.arange(2 * batch, device=z.device).roll(batch)
+    positive = similarity.gather(1, positives[:, None])[:, 0]  # (2B,)
+    denominator = similarity.masked_fill(excluded, -torch.inf).logsumexp(dim=1)
+    return _mean_over_rows(denominator - positive, weights)
+
+
+def l2_normalize(v: Tensor) -> Tensor:
+    """Scales each row to length 1: v · rsqrt(max(Σv², ε²)), ε = 1e-12 (1e-4 in float16).
+
+    Value and gradient are finite at v = 0, where dividing by max(‖v‖, ε) has a NaN gradient.
+
+    Args:
+        v: rows, `[B, P]`.
+
+    Returns:
+        Rows of length 1, or shorter where ‖v‖ < ε; `[B, P]`.
+
+    Example:
+        >>> print(l2_normalize(torch.tensor([[3.0, 4.0], [0.0, 0.0]])))
+        tensor([[0.6000, 0.8000],
+                [0.0000, 0.0000]])
+    """
+    epsilon = 1e-4 if v.dtype == torch.float16 else 1e-12  # 1/ε is the gradient at 0
+    wide = _at_least_float32(v)
+    squared_length = (wide**2).sum(dim=-1, keepdim=True)  # (B, 1)
+    return (wide * torch.rsqrt(squared_length.clamp_min(epsilon**2))).to(v.dtype)
+
+
+def _squared_error(x: Tensor, x_hat: Tensor) -> Tensor:
+    return (_at_least_float32(x) - _at_least_float32(x_hat)) ** 2
+
+
+def _at_least_float32(x: Tensor) -> Tensor:
+    return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
+
+
+def _mean_over_rows(rows: Tensor, weights: Tensor | None) -> Tensor:
+    """Σ wᵢℓᵢ / Σ wᵢ for rows ℓ of shape (B,), and 0 where all weights are 0."""
+    if weights is None:
+        return rows.mean()
+    total = weights.sum()
+    return (weights * rows).sum() / torch.where(total > 0, total, 1.0)
