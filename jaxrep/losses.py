@@ -57,7 +57,7 @@ def gaussian_kl(mu: Array, log_var: Array, *, weights: Array | None = None) -> A
         0.5
     """
     mu, log_var = _at_least_float32(mu), _at_least_float32(log_var)
-    rows = 0.5 * jnp.sum(mu**2 + (jnp.expm1(log_var) - log_var), axis=-1)  # (B,)
+    rows = 0.5 * jnp.sum(mu**2 + _expm1_minus(log_var), axis=-1)  # (B,)
     return _mean_over_rows(rows, weights)
 
 
@@ -163,6 +163,21 @@ def l2_normalize(v: Array) -> Array:
     wide = _at_least_float32(v)
     squared_length = jnp.sum(wide**2, axis=-1, keepdims=True)  # (B, 1)
     return (wide * jax.lax.rsqrt(jnp.maximum(squared_length, epsilon**2))).astype(v.dtype)
+
+
+@jax.custom_jvp
+def _expm1_minus(x: Array) -> Array:
+    """Returns expm1(x) − x, with the derivative expm1(x).
+
+    Differentiated term by term it would be exp(x) − 1, which cancels near 0.
+    """
+    return jnp.expm1(x) - x
+
+
+@_expm1_minus.defjvp
+def _expm1_minus_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
+    (x,), (dx,) = primals, tangents
+    return _expm1_minus(x), jnp.expm1(x) * dx
 
 
 def _squared_error(x: Array, x_hat: Array) -> Array:

@@ -12,6 +12,9 @@ Conventions, the same in `jaxrep.losses`:
 - Shape letters: B batch, D features, Z latent, P projection.
 """
 
+from collections.abc import Callable
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -56,7 +59,7 @@ def gaussian_kl(mu: Tensor, log_var: Tensor, *, weights: Tensor | None = None) -
         tensor(0.5000)
     """
     mu, log_var = _at_least_float32(mu), _at_least_float32(log_var)
-    rows = 0.5 * (mu**2 + (torch.expm1(log_var) - log_var)).sum(dim=-1)  # (B,)
+    rows = 0.5 * (mu**2 + _expm1_minus(log_var)).sum(dim=-1)  # (B,)
     return _mean_over_rows(rows, weights)
 
 
@@ -159,6 +162,26 @@ def l2_normalize(v: Tensor) -> Tensor:
     wide = _at_least_float32(v)
     squared_length = (wide**2).sum(dim=-1, keepdim=True)  # (B, 1)
     return (wide * torch.rsqrt(squared_length.clamp_min(epsilon**2))).to(v.dtype)
+
+
+class _ExpM1Minus(torch.autograd.Function):
+    """expm1(x) − x, with the derivative expm1(x).
+
+    Differentiated term by term it would be exp(x) − 1, which cancels near 0.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        ctx.save_for_backward(x)
+        return torch.expm1(x) - x
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        (x,) = ctx.saved_tensors
+        return gradient * torch.expm1(x)
+
+
+_expm1_minus: Callable[[Tensor], Tensor] = _ExpM1Minus.apply
 
 
 def _squared_error(x: Tensor, x_hat: Tensor) -> Tensor:

@@ -39,7 +39,7 @@ def as_numbers(column: Any, name: str, source: str) -> Any:
     if is_text(kind):
         _refuse_text(column.cast(pa.string()), name, source)
     if pa.types.is_date(kind):
-        return _seconds(column.cast(pa.timestamp("s" if pa.types.is_date32(kind) else "ms")))
+        return _seconds(column.cast(pa.timestamp("ms")))
     if pa.types.is_timestamp(kind):
         return _seconds(column)
     if not _is_number(kind) and not pa.types.is_null(kind) and not is_text(kind):

@@ -138,11 +138,11 @@ def _fit_numeric(
     fill = float(np.median(present)) if impute else None
     values = present if fill is None else np.where(missing, fill, values)
     mean, deviation = _moments(values)
-    # Rounding of the mean alone gives a constant column a deviation of about one ulp.
-    if deviation <= 10 * np.finfo(np.float64).eps * abs(mean):
-        warning = f"column {name!r} is constant ({values[0]:g})"
-        return NumericColumn(name, float(values[0]), 1.0, fill), [warning]
-    column = NumericColumn(name, mean, deviation, fill)
+    # Cells that differ by rounding alone are one value.
+    constant = deviation <= 10 * np.finfo(np.float64).eps * abs(mean)
+    column = NumericColumn(name, mean, 1.0 if constant else deviation, fill)
+    if constant:
+        return column, [f"column {name!r} is constant ({mean:g})"]
     if not missing.any() and _is_like_an_id(values):
         return column, [f"column {name!r} looks like an id or a row number; is it (--id-column)?"]
     return column, []
@@ -156,8 +156,7 @@ def _moments(values: npt.NDArray[np.float64]) -> tuple[float, float]:
     mean += (units - mean).mean()
     residuals = units - mean
     # The mean's own rounding counts where the deviation is as small.
-    variance = np.square(residuals).mean() - residuals.mean() ** 2
-    deviation = np.sqrt(max(variance, 0.0))
+    deviation = np.sqrt(np.square(residuals).mean() - residuals.mean() ** 2)
     return float(np.ldexp(mean, exponent)), float(np.ldexp(deviation, exponent))
 
 

@@ -1,0 +1,1 @@
+"""Benchmarks of jaxrep against PyTorch: `python -m bench`."""

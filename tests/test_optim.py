@@ -1,0 +1,98 @@
+"""Adam, Adam with L2 and AdamW against torch in float64, and exact in float32."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+import torch
+
+import jaxrep.optim
+import torch_ref.optim
+
+STEPS = 100
+
+
+def draw_gradients() -> np.ndarray:
+    return np.random.default_rng(0).normal(size=(STEPS, 7)) * 10.0 ** np.arange(-3, 4)
+
+
+def run_jax(optimizer: optax.GradientTransformation, gradients: np.ndarray) -> np.ndarray:
+    params = jnp.linspace(-1, 1, 7, dtype=gradients.dtype)
+    state = optimizer.init(params)
+    trajectory = []
+    for gradient in gradients:
+        updates, state = optimizer.update(jnp.asarray(gradient), state, params)
+        params = optax.apply_updates(params, updates)
+        trajectory.append(np.asarray(params))
+    return np.array(trajectory)
+
+
+def run_torch(factory: torch_ref.optim.OptimizerFactory, gradients: np.ndarray) -> np.ndarray:
+    params = torch.nn.Parameter(torch.linspace(-1, 1, 7, dtype=torch.float64))
+    optimizer = factory([params])
+    trajectory = []
+    for gradient in gradients:
+        params.grad = torch.from_numpy(gradient.copy())
+        optimizer.step()
+        trajectory.append(params.detach().numpy().copy())
+    return np.array(trajectory)
+
+
+@pytest.mark.parametrize("weight_decay", [0.0, 0.1])
+@pytest.mark.parametrize("name", ["adam", "adamw"])
+def test_a_hundred_steps_equal_torch_in_float64(name, weight_decay, x64):
+    settings = {"learning_rate": 1e-2, "weight_decay": weight_decay}
+    ours = run_jax(getattr(jaxrep.optim, name)(**settings), draw_gradients())
+    theirs = run_torch(getattr(torch_ref.optim, name)(**settings), draw_gradients())
+    np.testing.assert_allclose(ours, theirs, rtol=1e-12, atol=1e-14)
+
+
+def test_coupled_and_decoupled_decay_part(x64):
+    settings = {"learning_rate": 1e-2, "weight_decay": 0.1}
+    coupled = run_jax(jaxrep.optim.adam(**settings), draw_gradients())
+    decoupled = run_jax(jaxrep.optim.adamw(**settings), draw_gradients())
+    assert np.abs(coupled - decoupled).max() > 1e-3
+
+
+def test_the_first_float32_step_has_the_length_of_the_learning_rate():
+    # optax.adam's float32 bias correction makes it 6.6e-6 shorter.
+    updates, _ = one_update(jaxrep.optim.adam(learning_rate=1.0, weight_decay=0.0))
+    stock, _ = one_update(optax.adam(1.0))
+    assert abs(float(updates[0]) + 1.0) <= 2e-7
+    assert abs(float(stock[0]) + 1.0) > 5e-6
+
+
+def one_update(optimizer: optax.GradientTransformation) -> tuple[jax.Array, optax.OptState]:
+    params = jnp.zeros(1)
+    return optimizer.update(jnp.ones(1), optimizer.init(params), params)
+
+
+def test_float32_updates_stay_with_float64_over_a_hundred_steps():
+    gradients = np.ones((STEPS, 7)) + 0.1 * draw_gradients() / np.abs(draw_gradients()).max()
+    with jax.enable_x64(True):
+        exact = updates(jaxrep.optim.adam(learning_rate=1.0, weight_decay=0.0), gradients)
+    single = gradients.astype(np.float32)
+    ours = updates(jaxrep.optim.adam(learning_rate=1.0, weight_decay=0.0), single)
+    stock = updates(optax.adam(1.0), single)
+    bound = 4 * 8 * 2.0**-24  # the project's float32 bound, normwise
+    assert np.abs(ours / exact - 1).max() < bound
+    assert np.abs(stock / exact - 1).max() > 2 * bound  # the fault that this guards against
+
+
+def updates(optimizer: optax.GradientTransformation, gradients: np.ndarray) -> np.ndarray:
+    params = jnp.zeros(7, gradients.dtype)
+    state = optimizer.init(params)
+    found = []
+    for gradient in gradients:
+        update, state = optimizer.update(jnp.asarray(gradient), state, params)
+        found.append(np.asarray(update))
+    return np.array(found)
+
+
+def test_the_learning_rate_may_be_traced():
+    @jax.jit
+    def step(learning_rate: jax.Array) -> jax.Array:
+        return one_update(jaxrep.optim.adam(learning_rate=learning_rate, weight_decay=0.0))[0]
+
+    assert float(step(0.5)[0]) == pytest.approx(-0.5, rel=1e-6)

@@ -1,0 +1,57 @@
+"""The shuffle is a permutation, for any size, and a fair one."""
+
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy.stats import chisquare
+
+from jaxrep.shuffle import rounds, shuffled
+
+
+def keys(size: int, count: int, seed: int = 0) -> jax.Array:
+    return jax.random.bits(jax.random.key(seed), (count, rounds(size)))
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 7, 10, 97, 128, 255, 256, 1000, 65_537])
+def test_every_row_comes_exactly_once(size):
+    rows = shuffled(jnp.arange(size, dtype=jnp.uint32), keys(size, 1)[0], size=size)
+    assert (np.sort(rows) == np.arange(size)).all()
+
+
+def test_any_batch_can_be_asked_for_alone():
+    key = keys(1000, 1)[0]
+    whole = shuffled(jnp.arange(1000, dtype=jnp.uint32), key, size=1000)
+    part = shuffled(jnp.arange(640, 768, dtype=jnp.uint32), key, size=1000)
+    assert (whole[640:768] == part).all()
+
+
+@pytest.mark.parametrize("size", [3, 5, 6])
+def test_small_shuffles_are_uniform_over_all_permutations(size):
+    count = 100 * math.factorial(size)
+    positions = jnp.arange(size, dtype=jnp.uint32)
+    drawn = jax.vmap(lambda key: shuffled(positions, key, size=size))(keys(size, count))
+    codes = np.asarray(drawn, np.int64) @ size ** np.arange(size)
+    seen, frequencies = np.unique(codes, return_counts=True)
+    assert len(seen) == math.factorial(size)
+    assert chisquare(frequencies).pvalue > 1e-3
+
+
+@pytest.mark.parametrize("size", [16, 100, 300])
+def test_pairs_of_positions_find_all_pairs_of_rows_equally_often(size):
+    positions = jnp.array([0, 1, size // 2, size - 1], dtype=jnp.uint32)
+    shuffle = jax.jit(jax.vmap(lambda key: shuffled(positions, key, size=size)))
+    drawn = np.asarray(shuffle(keys(size, 200_000)), np.int64)
+    for i in range(4):
+        assert chisquare(np.bincount(drawn[:, i], minlength=size)).pvalue > 1e-4
+    for i, j in ((0, 1), (0, 3), (1, 2)):
+        distances = np.bincount((drawn[:, i] - drawn[:, j]) % size, minlength=size)[1:]
+        assert chisquare(distances).pvalue > 1e-4
+
+
+def test_different_keys_give_different_orders():
+    positions = jnp.arange(1000, dtype=jnp.uint32)
+    one, other = (shuffled(positions, key, size=1000) for key in keys(1000, 2))
+    assert np.mean(np.asarray(one == other)) < 0.01

@@ -1,0 +1,217 @@
+"""The training engine: order, chunks, compilation, histories, and replay in torch."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import torch
+
+import torch_ref.hyperparameters
+import torch_ref.methods
+import torch_ref.training
+import torch_ref.weights
+from jaxrep.hyperparameters import BY_METHOD, AutoencoderHyperparameters
+from jaxrep.methods import METHODS, Autoencoder
+from jaxrep.models import get_weights
+from jaxrep.training import DivergedError, draw_batch, fit, init_state, program, train_step
+from jaxrep.training.history import EpochMeans
+from jaxrep.training.step import abstract_model, steps_per_epoch
+
+ROWS, FEATURES, BATCH = 50, 5, 16
+X = np.random.default_rng(0).normal(size=(ROWS, FEATURES)).astype(np.float32)
+SMALL = {"hidden_dims": (6,), "latent_dim": 3, "batch_size": BATCH, "epochs": 4}
+
+
+def make(name: str = "autoencoder", **hyperparameters):
+    return METHODS[name](BY_METHOD[name](**SMALL | hyperparameters))
+
+
+def test_every_row_is_seen_exactly_once_an_epoch_in_another_order_each():
+    x = jnp.arange(ROWS, dtype=jnp.float32)[:, None]
+    orders = []
+    for epoch in range(2):
+        seen = []
+        for step in range(4 * epoch, 4 * epoch + 4):
+            batch = draw_batch(make(), 0, x, x, step, batch_size=BATCH)
+            seen += batch.x[batch.weights > 0][:, 0].tolist()
+        assert sorted(seen) == list(range(ROWS))
+        orders.append(seen)
+    assert orders[0] != orders[1]
+
+
+def test_order_and_noise_depend_on_the_seed_and_the_step_alone():
+    method, x = make("vae"), jnp.asarray(X)
+    one, same, other_seed, other_step = (
+        draw_batch(method, seed, x, x, step, batch_size=BATCH)
+        for seed, step in ((0, 5), (0, 5), (1, 5), (0, 6))
+    )
+    assert all(jax.tree.leaves(jax.tree.map(jnp.array_equal, one, same)))
+    for other in (other_seed, other_step):
+        assert not jnp.array_equal(one.x, other.x)
+        assert not jnp.array_equal(one.noise["eps"], other.noise["eps"])
+
+
+@pytest.mark.parametrize("name", list(METHODS))
+def test_the_compiled_run_takes_the_steps_that_the_functions_define(name):
+    method = make(name, seed=7)
+    state = init_state(method, FEATURES, 7)
+    x, losses = jnp.asarray(X), []
+    step = jax.jit(train_step)
+    draw = jax.jit(draw_batch, static_argnames="batch_size")
+    for i in range(4 * steps_per_epoch(ROWS, BATCH)):
+        state, metrics = step(method, state, draw(method, 7, x, x, i, batch_size=BATCH))
+        losses.append(float(metrics["loss"]))
+    run = fit(method, X)
+    for key, expected in state.params.items():
+        np.testing.assert_allclose(run.weights[key], expected, rtol=1e-4, atol=1e-5)
+    rows = np.array([16, 16, 16, 2])
+    means = [np.average(losses[4 * e : 4 * e + 4], weights=rows) for e in range(4)]
+    np.testing.assert_allclose([m["loss"] for m in run.history], means, rtol=1e-5)
+
+
+def test_how_a_run_is_cut_into_chunks_changes_no_bit(monkeypatch):
+    whole = fit(make(), X)
+    monkeypatch.setattr(program, "_MAX_STEPS_PER_CHUNK", 3)
+    cut = fit(make(), X)
+    assert whole.history == cut.history
+    assert all((whole.weights[key] == cut.weights[key]).all() for key in whole.weights)
+
+
+def test_a_second_fit_with_the_same_shapes_compiles_nothing():
+    fit(make("vae"), X, validation=X[:7])
+    with jax.log_compiles(), _count_compilations() as compiled:
+        fit(
+            make("vae", beta=4.0, learning_rate=1e-2, epochs=9, seed=3),
+            X[::-1].copy(),
+            validation=X[7:14],
+        )
+    assert compiled == []
+    with jax.log_compiles(), _count_compilations() as compiled:
+        fit(make("vae", latent_dim=2), X)
+    assert compiled, "the count sees no compilation at all"
+
+
+class _count_compilations:
+    """Collects the programs that XLA compiles, by jax's own log."""
+
+    def __enter__(self) -> list[str]:
+        import logging
+
+        self.found: list[str] = []
+        self.handler = logging.Handler()
+        self.handler.emit = lambda record: (
+            self.found.append(record.getMessage())
+            if "Finished XLA compilation" in record.getMessage()
+            else None
+        )
+        self.logger = logging.getLogger("jax")
+        self.logger.addHandler(self.handler)
+        return self.found
+
+    def __exit__(self, *_: object) -> None:
+        self.logger.removeHandler(self.handler)
+
+
+def test_two_runs_are_equal_bit_by_bit_and_another_seed_is_not():
+    one, same, other = fit(make(), X), fit(make(), X), fit(make(seed=1), X)
+    assert one.history == same.history != other.history
+    for key, array in one.weights.items():
+        assert (array == same.weights[key]).all()
+        assert not (array == other.weights[key]).all()
+
+
+def test_fewer_rows_than_a_batch_train():
+    run = fit(make(batch_size=512), X[:3])
+    assert len(run.history) == 4
+    assert run.history[-1]["loss"] < run.history[0]["loss"]
+
+
+def test_validation_loss_is_that_of_the_rows_held_out():
+    held_out = X[:23]
+    run = fit(make(), X, validation=held_out)
+    method = make()
+    from jaxrep.inference import map_rows
+
+    scores = map_rows(method, "score", run.weights, held_out, input_dim=FEATURES)
+    assert run.history[-1]["validation_loss"] == pytest.approx(float(scores.mean()), rel=1e-5)
+    without = fit(make(), X)
+    assert [m["loss"] for m in without.history] == [m["loss"] for m in run.history]
+    assert "validation_loss" not in without.history[0]
+
+
+def test_progress_reaches_the_end_and_epochs_come_in_order():
+    steps, epochs = [], []
+    fit(make(), X, on_progress=steps.append, on_epoch=lambda m: epochs.append(m["epoch"]))
+    assert steps[-1].step == steps[-1].steps == 16
+    assert epochs == [1, 2, 3, 4]
+
+
+def test_a_diverging_run_stops_and_names_epoch_and_step():
+    with pytest.raises(DivergedError, match="at epoch 1, step 1 of 4"):
+        fit(make(), np.full_like(X, 1e30))
+
+
+@pytest.mark.parametrize("shape", [(5,), (0, 3), (3, 0)])
+def test_fit_refuses_what_is_no_matrix(shape):
+    with pytest.raises(ValueError, match="needs a matrix"):
+        fit(make(), np.zeros(shape, np.float32))
+
+
+def test_epoch_means_weigh_batches_by_their_rows():
+    means = EpochMeans(rows=10, batch_size=4)
+    losses = np.array([1.0, 2.0, 6.0, 0.0, 0.0, 5.0])  # of 4, 4 and 2 rows
+    epochs = [*means.add({"loss": losses[:2]}), *means.add({"loss": losses[2:]})]
+    assert epochs == [{"epoch": 1, "loss": 2.4}, {"epoch": 2, "loss": 1.0}]
+
+
+def test_the_state_before_the_first_step_is_the_seed_alone():
+    run = fit(make(epochs=1, learning_rate=1e-30), X)
+    expected = init_state(make(), FEATURES, 0).params
+    assert all(jnp.allclose(run.weights[key], expected[key], atol=1e-7) for key in expected)
+
+
+def test_the_weights_of_a_fit_are_all_that_the_model_has():
+    for name in METHODS:
+        method = make(name)
+        run = fit(method, X)
+        assert set(run.weights) == set(get_weights(abstract_model(method, FEATURES)))
+
+
+@pytest.mark.parametrize("name", list(METHODS))
+def test_torch_replays_a_run_on_its_batches_in_float64(name, x64):
+    method, x = make(name), jnp.asarray(X, "float64")
+    state = jax.tree.map(
+        lambda leaf: leaf.astype("float64") if leaf.dtype == jnp.float32 else leaf,
+        init_state(method, FEATURES, 0),
+    )
+    twin_settings = torch_ref.hyperparameters.BY_METHOD[name](**SMALL)
+    twin = torch_ref.methods.METHODS[name](twin_settings)
+    model = twin.init_model(FEATURES, torch.Generator()).double()
+    torch_ref.weights.with_weights(model, {k: np.asarray(v) for k, v in state.params.items()})
+    step, batches, losses = jax.jit(train_step), [], []
+    for i in range(12):
+        batch = draw_batch(method, 0, x, x, i, batch_size=BATCH)
+        batches.append(torch_ref.training.Batch(*jax.tree.map(_to_torch, batch)))
+        state, metrics = step(method, state, batch)
+        losses.append(float(metrics["loss"]))
+    replayed = [m["loss"] for m in torch_ref.training.replay(twin, model, batches)]
+    np.testing.assert_allclose(losses, replayed, rtol=1e-12)
+    trained = torch_ref.weights.get_weights(model)
+    for key, array in state.params.items():
+        np.testing.assert_allclose(array, trained[key], rtol=1e-11, atol=1e-12)
+
+
+def _to_torch(array: jax.Array) -> torch.Tensor:
+    return torch.from_numpy(np.array(array))
+
+
+def test_a_method_of_ones_own_trains_in_the_same_engine():
+    class Median(Autoencoder):
+        """Mean absolute error in the place of the squared one."""
+
+        def loss(self, model, x, noise, weights):
+            rows = jnp.abs(x - model(x)[0]).mean(axis=-1)
+            return jnp.sum(weights * rows) / jnp.sum(weights), {}
+
+    run = fit(Median(AutoencoderHyperparameters(**SMALL)), X)
+    assert run.history[-1]["loss"] < run.history[0]["loss"]
