@@ -10,7 +10,7 @@ demo: $(VENV)/installed
 	$(BIN)/python -m jaxrep.demo
 
 test: $(VENV)/installed-test
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 test-slow: $(VENV)/installed-test
 	$(BIN)/python -m pytest -m slow

@@ -1,9 +1,10 @@
 """The command line: parse, dispatch, print, and turn errors into exit codes.
 
 Progress and remarks go to stderr, results to stdout; with `--json` the last line of stdout is one
-JSON object. Exit codes: 0 done, 1 the training failed, 2 something given was wrong.
+JSON object. Exit codes: 0 done, 1 the training or the machine failed, 2 something given was wrong.
 """
 
+import io
 import json
 import os
 import sys
@@ -42,6 +43,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         >>> main(["info", "no-such-folder"])  # prints the reason to stderr
         2
     """
+    if isinstance(sys.stdout, io.TextIOWrapper):  # whatever a path or a terminal's encoding is
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         return _run(arguments)
     except InputError as error:
@@ -53,6 +56,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # whoever read our output has left
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except OSError as error:  # a full disk, for one
+        return _fail(error, 1)
+    except MemoryError as error:
+        return _fail(f"out of memory ({error})", 1)
     except SystemExit as stop:  # tyro, after its help or its message about a wrong flag
         return stop.code if isinstance(stop.code, int) else 1
 
@@ -86,12 +93,15 @@ def _select_device(device: str) -> None:
         return
     import jax
 
+    before = jax.config.jax_platforms  # type: ignore[attr-defined]
     platforms = {"gpu": "cuda,rocm"}.get(device, device)
     jax.config.update("jax_platforms", platforms)  # type: ignore[no-untyped-call]
     try:
-        jax.devices()
+        first = jax.devices(device)[0]
+        if jax.devices()[0] != first:  # JAX had started on another before
+            jax.config.update("jax_default_device", first)  # type: ignore[no-untyped-call]
     except RuntimeError:
-        jax.config.update("jax_platforms", None)  # type: ignore[no-untyped-call]
+        jax.config.update("jax_platforms", before)  # type: ignore[no-untyped-call]
         raise InputError(
             f"--device {device}: JAX sees no {device} on this machine; install JAX for it, or "
             "leave --device out"

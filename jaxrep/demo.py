@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from jaxrep.data import datasets, tables
+from jaxrep.errors import InputError
 from jaxrep.hyperparameters import BY_METHOD
 from jaxrep.report.plots import write_plots
 from jaxrep.runs import folder, outputs
@@ -33,9 +34,18 @@ def main(arguments: Sequence[str]) -> int:
         arguments: the folder to write to, or nothing.
 
     Returns:
-        The exit code.
+        The exit code: 2 where the folder cannot be written or holds other things.
     """
-    out = Path(arguments[0]) if arguments else FOLDER
+    try:
+        demonstrate(Path(arguments[0]) if arguments else FOLDER)
+    except (InputError, OSError) as error:
+        print(f"demo: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def demonstrate(out: Path) -> None:
+    """Trains all methods on both tables, into folders of `out`, and prints what became of it."""
     out.mkdir(parents=True, exist_ok=True)
     results = [("blobs", train_on_blobs(method, out / "blobs" / method)) for method in BY_METHOD]
 
@@ -44,7 +54,6 @@ def main(arguments: Sequence[str]) -> int:
     print(f"\nA real table: {table}")
     results += [(table.name, train_on_csv(method, table, out)) for method in BY_METHOD]
     _print_summary(results)
-    return 0
 
 
 def train_on_blobs(method: str, out: Path) -> TrainResult:

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from jaxrep import files
 from jaxrep.data import preprocessing, tables
 from jaxrep.inference import map_rows
-from jaxrep.runs.folder import Run
+from jaxrep.runs.folder import EMBEDDING_PLOT, LOSS_PLOT, PLOTS, Run
 from jaxrep.training import EpochMetrics
 
 MAX_COLOURED_LABELS = 20
@@ -39,18 +39,17 @@ def write_plots(run: Run, source: str) -> list[Path]:
     labels = None
     if prepared.label in table.column_names:
         labels = np.array(table[prepared.label].to_pylist(), dtype=str)
-    folder = run.path / "plots"
-    folder.mkdir(exist_ok=True)
-    figures = {"loss.png": draw_history(run.history, run.method.name)}
+    figures = {LOSS_PLOT: draw_history(run.history, run.method.name)}
     if labels is not None and len(np.unique(labels)) <= MAX_COLOURED_LABELS:
-        figures["embedding.png"] = draw_embedding(z, labels, prepared.label or "")
+        figures[EMBEDDING_PLOT] = draw_embedding(z, labels, prepared.label or "")
     else:
         scores = map_rows(run.method, "score", run.weights, x, input_dim=x.shape[1])
-        figures["embedding.png"] = draw_embedding(z, scores, "anomaly score")
+        figures[EMBEDDING_PLOT] = draw_embedding(z, scores, "anomaly score")
     for name, figure in figures.items():
-        with files.replacing(folder / name) as temporary:
+        (run.path / name).parent.mkdir(exist_ok=True)
+        with files.replacing(run.path / name) as temporary:
             figure.savefig(temporary)
-    return [folder / name for name in figures]
+    return [run.path / name for name in PLOTS]
 
 
 def draw_history(history: list[EpochMetrics], title: str) -> Figure:

@@ -7,7 +7,8 @@ digest, its schema and the shapes that its hyperparameters imply.
 
 import dataclasses
 import json
-from collections.abc import Iterator, Mapping
+import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -33,6 +34,7 @@ CONFIG, PREPROCESS, MODEL, METRICS = CONTENT = (
     "metrics.jsonl",
 )
 MANIFEST = "manifest.json"
+PLOTS = LOSS_PLOT, EMBEDDING_PLOT = "plots/loss.png", "plots/embedding.png"
 _MAX_JSON_BYTES = 1 << 28
 
 State = Literal["absent", "foreign", "unfinished", "finished"]
@@ -72,15 +74,13 @@ def state(path: Path) -> State:
         >>> state(Path(tempfile.mkdtemp()))
         'absent'
     """
-    if not path.exists():
+    if not os.path.exists(path):  # False, unlike Path.exists, where the name is too long
         return "absent"
     if not path.is_dir():
         return "foreign"
-    if (path / MANIFEST).exists():
-        return "finished"
-    if (path / CONFIG).exists():
-        return "unfinished"
-    return "foreign" if any(path.iterdir()) else "absent"
+    if not (_is_ours(path / MANIFEST, "sha256") or _is_ours(path / CONFIG, "hyperparameters")):
+        return "foreign" if any(path.iterdir()) else "absent"
+    return "finished" if (path / MANIFEST).exists() else "unfinished"
 
 
 def begin(path: Path, config: Mapping[str, Any], preprocessing: Preprocessing) -> None:
@@ -99,7 +99,8 @@ def begin(path: Path, config: Mapping[str, Any], preprocessing: Preprocessing) -
         # In this order the folder is at no moment a finished run, nor someone else's.
         (path / MANIFEST).unlink(missing_ok=True)
         files.write_text(path / CONFIG, _dump(config))
-        (path / MODEL).unlink(missing_ok=True)
+        for name in (MODEL, *PLOTS):
+            (path / name).unlink(missing_ok=True)
         files.write_text(path / PREPROCESS, _dump(preprocessing.to_json()))
         files.write_text(path / METRICS, "")
     except OSError as error:
@@ -157,7 +158,7 @@ def load(path: Path) -> Run:
     method = METHODS[config["method"]](read_hyperparameters(config, path))
     preprocessing = Preprocessing.from_json(_read_json(path / PREPROCESS))
     weights = _read_weights(path / MODEL, method, preprocessing.width)
-    return Run(path, method, weights, preprocessing, config, list(_read_history(path / METRICS)))
+    return Run(path, method, weights, preprocessing, config, _read_history(path / METRICS))
 
 
 def read_config(path: Path) -> dict[str, Any]:
@@ -172,13 +173,16 @@ def read_config(path: Path) -> dict[str, Any]:
             f"{path / CONFIG}: schema_version is {config.get('schema_version')!r}; this jaxrep "
             f"reads {SCHEMA_VERSION}"
         )
-    if config.get("method") not in METHODS:
+    if config.get("method") not in tuple(METHODS):  # a tuple, since it may be unhashable
         raise ModelFormatError(
             f"{path / CONFIG}: method is {config.get('method')!r}, not one of {', '.join(METHODS)}"
         )
     for key in ("hyperparameters", "data"):
         if not isinstance(config.get(key), dict):
             raise ModelFormatError(f"{path / CONFIG}: {key} is missing or no object")
+    for key, kind in (("source", str), ("columns", dict)):
+        if not isinstance(config["data"].get(key), kind):
+            raise ModelFormatError(f"{path / CONFIG}: data.{key} is missing or no {kind.__name__}")
     return config
 
 
@@ -220,23 +224,48 @@ def _verify(path: Path) -> None:
 
 def _read_weights(path: Path, method: Method[Any, Any], input_dim: int) -> dict[str, np.ndarray]:
     model = abstract_model(method, input_dim)
-    shapes = {name: tuple(array.shape) for name, array in get_weights(model).items()}
+    expected = {name: ("F32", *array.shape) for name, array in get_weights(model).items()}
     try:
         with safetensors.safe_open(path, framework="numpy") as file:
-            found = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
-            if found != shapes:
-                odd = sorted(n for n in found | shapes if found.get(n) != shapes.get(n))
+            slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
+            found = {name: (s.get_dtype(), *s.get_shape()) for name, s in slices.items()}
+            if found != expected:
+                odd = sorted(n for n in found | expected if found.get(n) != expected.get(n))
                 raise ModelFormatError(
                     f"{path}: other weights than the configuration implies: {', '.join(odd)}"
                 )
-            return {name: file.get_tensor(name) for name in shapes}
+            return {name: file.get_tensor(name) for name in expected}
     except safetensors.SafetensorError as error:
         raise ModelFormatError(f"{path}: not a safetensors file ({error})") from error
 
 
-def _read_history(path: Path) -> Iterator[EpochMetrics]:
-    for line in path.read_text(encoding="utf-8").splitlines():
-        yield json.loads(line)
+def _read_history(path: Path) -> list[EpochMetrics]:
+    history = []
+    for number, line in enumerate(path.read_bytes().splitlines(), start=1):
+        try:
+            metrics = json.loads(line)
+        except (ValueError, RecursionError):
+            metrics = None
+        if not _is_metrics(metrics):
+            raise ModelFormatError(f"{path}: line {number} is not the metrics of an epoch")
+        history.append(metrics)
+    if not history:
+        raise ModelFormatError(f"{path}: there are no metrics in it")
+    return history
+
+
+def _is_metrics(data: object) -> bool:
+    if not isinstance(data, dict) or not {"epoch", "loss"} <= data.keys():
+        return False
+    return all(isinstance(value, int | float) for value in data.values())
+
+
+def _is_ours(path: Path, key: str) -> bool:
+    """Says whether a JSON file looks like one that a run has, and no one else."""
+    try:
+        return {"schema_version", key} <= _read_json(path).keys()
+    except ModelFormatError:
+        return False
 
 
 def _read_json(path: Path) -> dict[str, Any]:
@@ -254,4 +283,6 @@ def _read_json(path: Path) -> dict[str, Any]:
 
 
 def _dump(data: Mapping[str, Any]) -> str:
-    return json.dumps(data, indent=2, ensure_ascii=False) + "\n"
+    text = json.dumps(data, indent=2, ensure_ascii=False) + "\n"
+    # What is no text in a path becomes \udcff, which JSON reads back as it was.
+    return text.encode("utf-8", "backslashreplace").decode()

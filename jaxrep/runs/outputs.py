@@ -16,6 +16,8 @@ from jaxrep.hyperparameters import CONTAMINATION
 from jaxrep.inference import map_rows
 from jaxrep.runs.folder import Run
 
+MAX_ROWS = 1 << 24  # drawn or interpolated by one call; their codes are held in memory
+
 
 def embed(run: Run, source: str) -> pa.Table:
     """Returns the representations of a table's rows as columns `z0`, `z1`, …."""
@@ -66,7 +68,10 @@ def threshold(run: Run, contamination: float = CONTAMINATION) -> float:
     """
     if not 0 < contamination < 1:
         raise InputError(f"--contamination is {contamination}; it must be above 0 and below 1")
-    quantiles = np.asarray(run.config.get("score_quantiles", ()), np.float64)
+    try:
+        quantiles = np.asarray(run.config.get("score_quantiles"), np.float64)
+    except (TypeError, ValueError):
+        quantiles = np.empty(0)
     if quantiles.ndim != 1 or len(quantiles) < 2 or not np.isfinite(quantiles).all():
         raise ModelFormatError(f"{run.path}: the scores' quantiles are missing from config.json")
     return float(np.interp(1 - contamination, np.linspace(0, 1, len(quantiles)), quantiles))
@@ -75,24 +80,29 @@ def threshold(run: Run, contamination: float = CONTAMINATION) -> float:
 def decode(run: Run, source: str) -> pa.Table:
     """Decodes a table of codes, columns `z0`, `z1`, …, into the columns that the run trained on.
 
+    The run's id column may stand beside them, as `embed` writes it, and is passed through.
+
     Raises:
         InputError: the method has no decoder, or the table's columns are not the codes.
     """
     _need_decoder(run, "decode")
-    table = tables.read_table(source)
     size = run.method.hyperparameters.latent_dim
     wanted = [f"z{i}" for i in range(size)]
-    if source.endswith((".npy", ".npz")) and table.num_columns == size:
+    is_array = source.lower().endswith((".npy", ".npz"))
+    table = tables.read_table(source, numeric_columns=None if is_array else wanted)
+    if is_array and table.num_columns == size:
         table = table.rename_columns(wanted)  # arrays have no names of their own
-    if sorted(table.column_names) != sorted(wanted):
+    if set(table.column_names) - {run.preprocessing.id_column} != set(wanted):
         raise InputError(
             f"{source}: codes have the columns z0 to z{size - 1}; this has "
             f"{', '.join(table.column_names)}"
         )
-    z = np.stack([table[name].to_numpy() for name in wanted], axis=1).astype(np.float32)
+    with np.errstate(over="ignore"):
+        z = np.stack([table[name].to_numpy() for name in wanted], axis=1).astype(np.float32)
     if not np.isfinite(z).all():
         raise InputError(f"{source}: a code is missing or too large; codes must be finite numbers")
-    return _decode(run, z)
+    decoded = _decode(run, z)
+    return _with_id(run, table, dict(zip(decoded.column_names, decoded.columns, strict=True)))
 
 
 def generate(run: Run, count: int, *, seed: int = 0) -> pa.Table:
@@ -104,14 +114,16 @@ def generate(run: Run, count: int, *, seed: int = 0) -> pa.Table:
         seed: decides the draws.
 
     Raises:
-        InputError: the method has no prior to draw from, or `count` is below 1.
+        InputError: the method has no prior to draw from, or `count` or `seed` is out of range.
     """
     if run.method.name != "vae":
         raise InputError(
             f"{run.path}: {run.method.name} has no prior to draw from; generate needs a vae"
         )
-    if count < 1:
-        raise InputError(f"-n is {count}; at least 1 row can be generated")
+    if not 1 <= count <= MAX_ROWS:
+        raise InputError(f"-n is {count}; it must be a whole number from 1 to {MAX_ROWS}")
+    if not 0 <= seed < 2**32:
+        raise InputError(f"--seed is {seed}; it must be a whole number from 0 to {2**32 - 1}")
     shape = (count, run.method.hyperparameters.latent_dim)
     return _decode(run, np.asarray(jax.random.normal(jax.random.key(seed), shape)))
 
@@ -126,11 +138,13 @@ def interpolate(run: Run, source: str, rows: tuple[int, int], steps: int) -> pa.
         steps: number of rows to return, both ends included; at least 2.
 
     Raises:
-        InputError: no decoder, a row that is not there, or fewer than 2 steps.
+        InputError: no decoder, a row that is not there, or `steps` out of range.
     """
     _need_decoder(run, "interpolate")
-    if steps < 2:
-        raise InputError(f"--steps is {steps}; both ends alone are 2")
+    if not 2 <= steps <= MAX_ROWS:
+        raise InputError(
+            f"--steps is {steps}; it must be a whole number from 2 (both ends) to {MAX_ROWS}"
+        )
     _, x = _read(run, source)
     for row in rows:
         if not 0 <= row < len(x):
@@ -156,6 +170,10 @@ def _with_id(
     name = run.preprocessing.id_column
     passed: dict[str, Any] = {}
     if name is not None and name in table.column_names:
+        if name in columns:
+            raise InputError(
+                f"the id column {name!r} has the name of a column to be written; rename it"
+            )
         passed[name] = table[name]
     return pa.table(passed | columns)
 

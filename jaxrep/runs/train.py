@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from jaxrep import files
 from jaxrep.data import datasets, preprocessing, tables
-from jaxrep.errors import InputError
+from jaxrep.errors import InputError, ModelFormatError
 from jaxrep.hyperparameters import TrainingHyperparameters, check
 from jaxrep.inference import map_rows
 from jaxrep.methods import METHODS
@@ -99,7 +99,7 @@ def train(
         out: the run's folder.
         hyperparameters: of that method.
         columns: what the columns are.
-        overwrite: replace a run of another configuration that is in the folder.
+        overwrite: replace a run that is in the folder, whatever it is; never other files.
         note: called with warnings and remarks for the user.
         on_epoch: called with the metrics of each finished epoch.
         on_progress: called as training goes on.
@@ -120,7 +120,7 @@ def train(
         source, text_columns=_text_columns(columns), na_values=columns.na_values
     )
     config = _describe(method, source, hyperparameters, columns)
-    earlier = None if overwrite else _earlier_result(out, config)
+    earlier = _earlier_result(out, config, overwrite=overwrite)
     if earlier:
         note(f"{out} already holds this run, finished: nothing to do")
         return earlier
@@ -154,8 +154,9 @@ def train(
 def _with_known_label(source: str, columns: Columns) -> Columns:
     """Leaves the label of a bundled set out of training without being told."""
     known = datasets.LABELS.get(source)
-    used = {columns.label, columns.id_column, *columns.categorical}
-    return columns if known in used else dataclasses.replace(columns, label=known or columns.label)
+    if known is None or columns.label or known in (columns.id_column, *columns.categorical):
+        return columns
+    return dataclasses.replace(columns, label=known)
 
 
 def _text_columns(columns: Columns) -> list[str]:
@@ -187,18 +188,23 @@ def _describe(
     }
 
 
-def _earlier_result(out: Path, config: Mapping[str, Any]) -> TrainResult | None:
-    """Returns the result of this very run where `out` holds it, finished.
+def _earlier_result(out: Path, config: Mapping[str, Any], *, overwrite: bool) -> TrainResult | None:
+    """Returns the result of this very run where `out` holds it, finished, and it is to stay.
 
     Raises:
-        InputError: `out` holds something else.
+        InputError: `out` holds something else; a run that differs or is damaged counts only
+            where it is to stay.
     """
     state = folder.state(out)
     if state == "foreign":
         raise InputError(f"--out {out}: exists and is no run folder; choose another path")
-    if state == "absent":
+    if state == "absent" or overwrite:
         return None
-    earlier = folder.read_config(out)
+    try:
+        earlier = folder.load(out).config if state == "finished" else folder.read_config(out)
+    except ModelFormatError as error:
+        advice = "choose another path, or replace that run with --overwrite"
+        raise ModelFormatError(f"--out {error}; {advice}") from error
     difference = _difference(_identity(earlier), _identity(config))
     if difference:
         raise InputError(
@@ -207,7 +213,6 @@ def _earlier_result(out: Path, config: Mapping[str, Any]) -> TrainResult | None:
         )
     if state == "unfinished":
         return None
-    folder.load(out)  # a run that no longer reads is not this run, finished
     return TrainResult(**earlier["result"] | {"run": str(out)})
 
 
@@ -254,6 +259,11 @@ def _held_out_rows(rows: int, hyperparameters: TrainingHyperparameters) -> np.nd
     """Returns a mask of the rows held out: drawn by the seed, at least one where any are asked."""
     fraction = hyperparameters.validation_fraction
     count = max(round(fraction * rows), 1) if fraction > 0 else 0
+    if count and rows - count < 2:
+        raise InputError(
+            f"validation_fraction is {fraction}: of {rows} rows it leaves {rows - count} to train "
+            "on; at least 2 are needed"
+        )
     mask = np.zeros(rows, bool)
     mask[np.random.default_rng(hyperparameters.seed).permutation(rows)[:count]] = True
     return mask

@@ -18,6 +18,10 @@ from jaxrep.shuffle import rounds, shuffled
 
 INIT_STREAM, ORDER_STREAM, NOISE_STREAM, VALIDATION_STREAM = range(4)
 
+# Counter-based like JAX's default, threefry, and as indifferent to vmap and sharding; on the CPU its
+# programs compile in two thirds of the time and run faster.
+RANDOM = "philox2x32"
+
 AnyMethod = Method[Any, Any]
 
 
@@ -51,7 +55,7 @@ def stream(seed: int | Array, name: int) -> Array:
         seed: the run's seed.
         name: one of the `…_STREAM` constants.
     """
-    return jax.random.fold_in(jax.random.key(seed), name)
+    return jax.random.fold_in(jax.random.key(seed, impl=RANDOM), name)
 
 
 def init_state(method: AnyMethod, input_dim: int, seed: int | Array) -> TrainState:
