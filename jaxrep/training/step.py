@@ -18,8 +18,8 @@ from jaxrep.shuffle import rounds, shuffled
 
 INIT_STREAM, ORDER_STREAM, NOISE_STREAM, VALIDATION_STREAM = range(4)
 
-# Counter-based like JAX's default, threefry, and as indifferent to vmap and sharding; on the CPU its
-# programs compile in two thirds of the time and run faster.
+# Counter-based like threefry, JAX's default, and as indifferent to vmap and sharding; on the CPU
+# its programs compile in two thirds of the time and run faster.
 RANDOM = "philox2x32"
 
 AnyMethod = Method[Any, Any]
