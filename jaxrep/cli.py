@@ -60,6 +60,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(error, 1)
     except MemoryError as error:
         return _fail(f"out of memory ({error})", 1)
+    except RuntimeError as error:
+        if type(error).__name__ != "JaxRuntimeError":  # not imported here, nor perhaps at all
+            raise
+        return _fail(f"the device gave up: {str(error).splitlines()[0]}", 1)
     except SystemExit as stop:  # tyro, after its help or its message about a wrong flag
         return stop.code if isinstance(stop.code, int) else 1
 

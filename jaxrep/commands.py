@@ -5,6 +5,7 @@ stay inside the calls, so that `jaxrep --help` loads neither jax nor pyarrow.
 """
 
 import dataclasses
+import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from tyro.conf import Positional, arg, subcommand
 
+from jaxrep.errors import InputError
 from jaxrep.hyperparameters import (
     CONTAMINATION,
     AutoencoderHyperparameters,
@@ -197,12 +199,14 @@ class Output(Command):
     out: Path
     """The file to write: .csv, .parquet, .npy or .npz."""
 
-    def write(self, make: "Callable[[Run], pa.Table]") -> tuple[str, Result]:
-        """Writes the table that `make` returns, and says where and how large."""
+    def write(self, make: "Callable[[Run], pa.Table]", source: str = "") -> tuple[str, Result]:
+        """Writes the table that `make` returns from `source`, and says where and how large."""
         from jaxrep.data.tables import check_output, write_table
         from jaxrep.runs.folder import load
 
         check_output(self.out)
+        if os.path.exists(source) and os.path.realpath(source) == os.path.realpath(self.out):
+            raise InputError(f"--out {self.out}: is the table to read; choose another file")
         table = make(load(self.folder))
         write_table(table, self.out)
         rows, columns = table.shape
@@ -221,7 +225,7 @@ class Embed(Output):
         """Writes columns z0, z1, …."""
         from jaxrep.runs.outputs import embed
 
-        return self.write(lambda run: embed(run, self.data))
+        return self.write(lambda run: embed(run, self.data), self.data)
 
 
 @dataclass(kw_only=True)
@@ -235,7 +239,7 @@ class Reconstruct(Output):
         """Writes the table's own columns."""
         from jaxrep.runs.outputs import reconstruct
 
-        return self.write(lambda run: reconstruct(run, self.data))
+        return self.write(lambda run: reconstruct(run, self.data), self.data)
 
 
 @dataclass(kw_only=True)
@@ -249,7 +253,7 @@ class Decode(Output):
         """Writes the columns that the run trained on."""
         from jaxrep.runs.outputs import decode
 
-        return self.write(lambda run: decode(run, self.codes))
+        return self.write(lambda run: decode(run, self.codes), self.codes)
 
 
 @dataclass(kw_only=True)
@@ -274,7 +278,7 @@ class Score(Output):
             anomalies["threshold"] = threshold(run, self.contamination)
             return table
 
-        text, result = self.write(make)
+        text, result = self.write(make, self.data)
         found = "{anomalies} anomalies above the threshold of {threshold:.6g}".format(**anomalies)
         return f"{text}\n{found}", result | anomalies
 
@@ -313,7 +317,7 @@ class Interpolate(Output):
         """Writes the columns that the run trained on."""
         from jaxrep.runs.outputs import interpolate
 
-        return self.write(lambda run: interpolate(run, self.data, self.rows, self.steps))
+        return self.write(lambda run: interpolate(run, self.data, self.rows, self.steps), self.data)
 
 
 def _note(message: str) -> None:

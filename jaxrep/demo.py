@@ -106,7 +106,7 @@ def _print_summary(results: Sequence[tuple[str, TrainResult]]) -> None:
         figures = (f"{result.loss:.4f}", f"{result.seconds:.2f}", f"{result.rows_per_second:,.0f}")
         table.add_row(result.method, data, *figures, result.run)
     print()
-    Console().print(table)
+    Console(width=max(Console().width, 100)).print(table)
     print("seconds: training alone; compiling came on top, once for each kind of program")
 
 

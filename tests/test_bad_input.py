@@ -484,6 +484,17 @@ def test_an_unknown_output_suffix_is_refused_with_those_there_are(refused, runs,
     refused(*argv, runs / name, facts=[runs / name, ".csv, .parquet, .npy"])
 
 
+def test_an_output_over_its_own_input_is_refused(refused, runs):
+    out = runs / "vae" / ".." / "people.csv"
+    argv = ("embed", runs / "vae", runs / "people.csv", "--out", out)
+    refused(*argv, facts=["people.csv", "is the table to read"])
+
+
+def test_an_output_with_a_name_too_long_is_refused(refused, runs):
+    out = runs / ("z" * 300 + ".csv")
+    refused("embed", runs / "vae", runs / "people.csv", "--out", out, facts=["too long"])
+
+
 def test_a_folder_in_the_place_of_the_output_is_refused(refused, runs):
     (runs / "new.csv").mkdir()
     refused(*on_a_run("embed", runs / "vae"), facts=[runs / "new.csv", "folder"])

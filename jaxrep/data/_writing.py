@@ -37,8 +37,11 @@ def check_output(path: Path) -> None:
     """
     _writer(path)
     folder = path.parent
-    if path.is_dir():
-        raise InputError(f"{path}: a folder; give the name of a file")
+    try:
+        if path.is_dir():
+            raise InputError(f"{path}: a folder; give the name of a file")
+    except OSError as error:  # a name that is too long, for one
+        raise InputError(f"{path}: cannot be written ({error.strerror})") from None
     if not folder.is_dir():
         raise InputError(f"{path}: there is no folder {folder}; create it first")
     if not os.access(folder, os.W_OK | os.X_OK):

@@ -1,0 +1,48 @@
+"""The README's commands and its Python run as they stand."""
+
+import re
+import shlex
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from jaxrep.cli import main
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_commands_run_as_they_stand(tmp_path, monkeypatch, capsys):
+    rng = np.random.default_rng(0)
+    lines = ["age,hours,job,city,income"]
+    for i in range(40):
+        job, city = rng.choice(["clerk", "smith"]), rng.choice(["Ulm", "Bonn"])
+        lines.append(f"{20 + i},{rng.normal(38, 5):.1f},{job},{city},{i % 2}")
+    for name in ("people.csv", "new_people.csv"):
+        (tmp_path / name).write_text("\n".join(lines) + "\n", encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    commands = re.findall(r"^jaxrep (.+?)(?:\s+#.*)?$", README, flags=re.MULTILINE)
+    assert len(commands) == 4
+    for command in commands:
+        assert main(shlex.split(command)) == 0, capsys.readouterr().err
+    written = {"people.csv", "new_people.csv", "runs", "z.csv", "scores.csv", "made_up.csv"}
+    assert {path.name for path in tmp_path.iterdir()} == written
+
+
+def test_the_python_runs_as_it_stands():
+    (block,) = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+    names: dict[str, object] = {}
+    exec(block, names)
+    assert names["z"].shape == (1000, 4)
+
+
+@pytest.mark.parametrize("target", re.findall(r"`?make ([a-z-]+)", README))
+def test_make_has_the_targets(target):
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    assert re.search(rf"^{target}:", makefile, flags=re.MULTILINE)
+
+
+def test_every_link_leads_somewhere():
+    for link in re.findall(r"\]\(([^)#]+)\)", README):
+        assert link.startswith("https://") or (ROOT / link).exists(), link
