@@ -157,6 +157,17 @@ def test_fit_refuses_what_is_no_matrix(shape):
         fit(make(), np.zeros(shape, np.float32))
 
 
+@pytest.mark.parametrize("name", ["x", "validation"])
+def test_fit_refuses_whole_numbers_and_missing_values_and_says_where(name):
+    rows = {"x": X, "validation": X}
+    with pytest.raises(ValueError, match=f"^{name} has dtype int64"):
+        fit(make(), **rows | {name: np.ones((4, 5), np.int64)})
+    with_nan = X.copy()
+    with_nan[3, 2] = np.nan
+    with pytest.raises(ValueError, match=f"^{name} holds nan at row 3, column 2"):
+        fit(make(), **rows | {name: with_nan})
+
+
 def test_epoch_means_weigh_batches_by_their_rows():
     means = EpochMeans(rows=10, batch_size=4)
     losses = np.array([1.0, 2.0, 6.0, 0.0, 0.0, 5.0])  # of 4, 4 and 2 rows

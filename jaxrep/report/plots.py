@@ -7,6 +7,7 @@ import numpy as np
 from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from jaxrep import files
 from jaxrep.data import preprocessing, tables
@@ -83,19 +84,29 @@ def draw_embedding(z: np.ndarray, colours: np.ndarray, legend: str) -> Figure:
     """
     figure, axes = _figure()
     points, names = _in_two_dimensions(z)
+    # In a drawn order, or the last label would lie on top of all others.
+    order = np.random.default_rng(0).permutation(len(points))
+    x, y = points[order].T
+    size = float(np.clip(20_000 / len(points), 1, 8))
     if colours.dtype.kind in "US":
-        labels = np.unique(colours)
+        labels, codes = np.unique(colours, return_inverse=True)
         palette = colormaps["tab10" if len(labels) <= 10 else "tab20"]
-        for i, label in enumerate(labels):
-            x, y = points[colours == label].T
-            axes.scatter(x, y, s=6, color=palette(i), label=label)
+        axes.scatter(x, y, s=size, c=palette(codes[order]), linewidths=0)
+        handles = [
+            Line2D([], [], color=palette(i), marker="o", linestyle="", label=label)
+            for i, label in enumerate(labels)
+        ]
         axes.legend(
-            title=legend, frameon=False, markerscale=2, loc="center left", bbox_to_anchor=(1, 0.5)
+            handles=handles,
+            title=legend,
+            frameon=False,
+            loc="center left",
+            bbox_to_anchor=(1, 0.5),
         )
     else:
         # Above the 99th percentile all are alike, or one outlier would take all the colour.
-        x, y = points.T
-        drawn = axes.scatter(x, y, s=6, c=colours, vmax=float(np.percentile(colours, 99)))
+        limit = float(np.percentile(colours, 99))
+        drawn = axes.scatter(x, y, s=size, c=colours[order], vmax=limit, linewidths=0)
         figure.colorbar(drawn, label=legend, extend="max")
     axes.set(xlabel=names[0], ylabel=names[1], title=f"embedding of {len(z)} rows")
     return figure

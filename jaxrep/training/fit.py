@@ -86,7 +86,7 @@ def fit(
         The trained weights, the history, and how long it took.
 
     Raises:
-        ValueError: a hyperparameter out of its range, or x not a matrix with rows and features.
+        ValueError: a hyperparameter out of its range, or rows that are no matrix of finite floats.
         DivergedError: the loss became infinite or NaN.
 
     Example:
@@ -98,8 +98,9 @@ def fit(
         ([1, 2, 3], (4, 64))
     """
     check(method.hyperparameters)
-    if x.ndim != 2 or 0 in x.shape:
-        raise ValueError(f"x has shape {x.shape}; training needs a matrix of rows and features")
+    _check_rows("x", x)
+    if validation is not None:
+        _check_rows("validation", validation)
     loop = _Loop(method, x, validation)
     compile_seconds = loop.compile()
     history = []
@@ -217,6 +218,20 @@ def _collect(
     if held_out is not None:
         finished[-1]["validation_loss"] = float(held_out)
     return means.step, float(values["loss"][-1]), finished
+
+
+def _check_rows(name: str, rows: np.ndarray | Array) -> None:
+    if rows.ndim != 2 or 0 in rows.shape:
+        raise ValueError(f"{name} has shape {rows.shape}; training needs a matrix of rows")
+    if not np.issubdtype(rows.dtype, np.floating):
+        raise ValueError(f"{name} has dtype {rows.dtype}; training needs floats, standardised")
+    wrong = np.argwhere(~np.isfinite(np.asarray(rows)))
+    if len(wrong):
+        row, column = wrong[0]
+        raise ValueError(
+            f"{name} holds {rows[row, column]} at row {row}, column {column}, and {len(wrong)} "
+            "such values in all; fill them in or leave the rows out"
+        )
 
 
 def _wait(tree: Any) -> None:
