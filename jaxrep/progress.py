@@ -24,14 +24,13 @@ class Reporter:
     def __init__(self) -> None:
         self._console = Console(stderr=True)
         self._bar = Progress(
-            TextColumn("training"),
             BarColumn(),
             TaskProgressColumn(),
-            TextColumn("loss {task.fields[loss]:.5g} · {task.fields[speed]:,.0f} rows/s"),
+            TextColumn("{task.description}"),
             TimeRemainingColumn(),
             console=self._console,
         )
-        self._task = self._bar.add_task("", total=None, loss=float("nan"), speed=0.0)
+        self._task = self._bar.add_task("reading and compiling", total=None)
         self._last_line = time.monotonic()
 
     def __enter__(self) -> Self:
@@ -52,19 +51,12 @@ class Reporter:
 
     def __call__(self, progress: TrainingProgress) -> None:
         """Shows where a run stands."""
+        standing = f"loss {progress.loss:.5g} · {progress.rows_per_second:,.0f} rows/s"
         if self._console.is_terminal:
             self._bar.update(
-                self._task,
-                completed=progress.step,
-                total=progress.steps,
-                loss=progress.loss,
-                speed=progress.rows_per_second,
+                self._task, completed=progress.step, total=progress.steps, description=standing
             )
         elif time.monotonic() - self._last_line > _SECONDS_BETWEEN_LINES:
             self._last_line = time.monotonic()
-            print(
-                f"step {progress.step} of {progress.steps} · loss {progress.loss:.5g} · "
-                f"{progress.rows_per_second:,.0f} rows/s",
-                file=sys.stderr,
-                flush=True,
-            )
+            line = f"step {progress.step} of {progress.steps} · {standing}"
+            print(line, file=sys.stderr, flush=True)
