@@ -15,7 +15,7 @@ import tyro
 from tyro.conf import FlagCreatePairsOff, OmitSubcommandPrefixes, arg, subcommand
 
 from jaxrep import commands
-from jaxrep.errors import InputError
+from jaxrep.errors import DivergedError, InputError
 
 _Commands = Annotated[
     Annotated[commands.TrainMethod, subcommand("train")]
@@ -49,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _run(arguments)
     except InputError as error:
         return _fail(error, 2)
-    except ArithmeticError as error:  # a training that diverged
+    except DivergedError as error:
         return _fail(error, 1)
     except KeyboardInterrupt:
         return _fail("interrupted", 130)
@@ -81,7 +81,7 @@ def _run(arguments: Sequence[str] | None) -> int:
     text, result = command()
     print(text)
     if command.json:
-        print(json.dumps(result))
+        print(json.dumps(result, allow_nan=False))
     sys.stdout.flush()
     return 0
 

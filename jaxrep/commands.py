@@ -69,10 +69,10 @@ class Train(Command):
     """Columns of categories, separated by commas; each is one-hot encoded, with a bucket for
     unknown values."""
 
-    label: str | None = None
+    label: str = ""
     """Column to keep out of training."""
 
-    id_column: str | None = None
+    id_column: str = ""
     """Column to pass through to outputs, never trained on."""
 
     na_values: str = ""
@@ -88,8 +88,8 @@ class Train(Command):
 
         columns = Columns(
             _names(self.categorical),
-            self.label,
-            self.id_column,
+            self.label or None,
+            self.id_column or None,
             _names(self.na_values),
             self.impute,
         )

@@ -1,4 +1,4 @@
-"""The errors that a person's input can cause."""
+"""The errors that a caller may want to tell apart."""
 
 
 class InputError(ValueError):
@@ -10,3 +10,7 @@ class InputError(ValueError):
 
 class ModelFormatError(InputError):
     """A run folder is missing, incomplete, or not what its manifest and schema promise."""
+
+
+class DivergedError(ArithmeticError):
+    """A loss became infinite or NaN; the message says when. The command line exits with code 1."""

@@ -10,10 +10,9 @@ from typing import Any, Literal
 
 import jax
 import numpy as np
-from flax import nnx
 from jax import Array
 
-from jaxrep.methods import Method
+from jaxrep.methods import Method, abstract_model
 from jaxrep.models import with_weights
 
 BATCH_ROWS = 1024
@@ -42,6 +41,7 @@ def map_rows(
         One result a row.
 
     Example:
+        >>> from flax import nnx
         >>> from jaxrep.hyperparameters import VAEHyperparameters
         >>> from jaxrep.methods import VAE
         >>> from jaxrep.models import get_weights
@@ -70,6 +70,6 @@ def _apply(
     function: Function,
     input_dim: int,
 ) -> Array:
-    model = nnx.eval_shape(lambda: method.init_model(input_dim, nnx.Rngs(0)))
-    result: Array = getattr(method, function)(with_weights(model, weights), rows)
+    model = with_weights(abstract_model(method, input_dim), weights)
+    result: Array = getattr(method, function)(model, rows)
     return result

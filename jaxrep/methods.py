@@ -60,7 +60,7 @@ class Method(ABC, Generic[Hyperparameters, Model]):
             value = getattr(self.hyperparameters, field.name)
             if field.name in SCHEDULE:
                 shaping[field.name] = None  # no program may depend on it
-            elif field.type is float and not _is_off(value):
+            elif field.type in (float, "float") and not _is_off(value):
                 traced[field.name] = float(value) if isinstance(value, int) else value
             else:
                 shaping[field.name] = tuple(value) if isinstance(value, list) else value
@@ -298,13 +298,13 @@ class SimCLR(Method[SimCLRHyperparameters, models.SimCLREncoder]):
 
         Returns:
             `h_mean` `[Z]` and the symmetric whitening matrix `h_whitening` `[Z, Z]`, the inverse
-            root of the covariance. Its eigenvalues are raised by a thousandth of their mean, so
-            that a unit that ReLU has silenced counts little and not infinitely.
+            root of the covariance. Its eigenvalues are raised by a thousandth of their mean and by
+            1e-6, so that a unit that ReLU has silenced does not count infinitely.
         """
         h = embed().astype(np.float64)
         mean = h.mean(axis=0)
         eigenvalues, eigenvectors = np.linalg.eigh((h - mean).T @ (h - mean) / len(h))
-        raised = eigenvalues.clip(min=0) + 1e-3 * eigenvalues.mean() + np.finfo(np.float32).tiny
+        raised = eigenvalues.clip(min=0) + 1e-3 * eigenvalues.mean() + 1e-6
         whitening = eigenvectors / np.sqrt(raised) @ eigenvectors.T
         return {"h_mean": mean.astype(np.float32), "h_whitening": whitening.astype(np.float32)}
 
@@ -312,6 +312,17 @@ class SimCLR(Method[SimCLRHyperparameters, models.SimCLREncoder]):
 METHODS: dict[str, type[Method[Any, Any]]] = {
     method.name: method for method in (Autoencoder, VAE, SimCLR)
 }
+
+
+def abstract_model(method: Method[Any, Any], input_dim: int) -> nnx.Module:
+    """Returns a method's model with shapes in the place of arrays, for `with_weights` to fill.
+
+    Args:
+        method: whose model.
+        input_dim: D, features of a row.
+    """
+    model: nnx.Module = nnx.eval_shape(lambda: method.init_model(input_dim, nnx.Rngs(0)))
+    return model
 
 
 def _draw_corruption(

@@ -27,7 +27,7 @@ FAST = ("--learning-rate", "0.02")
 OF_METHOD = {
     "autoencoder": (*("--validation-fraction", "0.25", "--batch-size", "16"), *FAST),
     "vae": FAST,
-    "simclr": (),
+    "simclr": FAST,
 }
 METRICS = {
     "autoencoder": {"epoch", "loss", "validation_loss"},

@@ -137,6 +137,12 @@ def test_simclr_statistics_of_the_twins_agree():
         np.testing.assert_allclose(ours[name], theirs[name], rtol=1e-5, atol=1e-6)
 
 
+def test_a_dead_simclr_backbone_gives_moderate_scores():
+    method = SimCLR(SimCLRHyperparameters(latent_dim=3))
+    statistics = method.score_statistics(lambda: np.zeros((20, 3), np.float32))
+    assert np.abs(statistics["h_whitening"]).max() <= 1e3 * (1 + 1e-6)
+
+
 def test_simclr_scores_training_rows_one_on_average_and_far_rows_higher():
     method = make("simclr")
     model = method.init_model(5, nnx.Rngs(0))
@@ -168,7 +174,22 @@ def test_drop_rate_is_the_share_of_features_dropped():
 def test_the_two_views_of_simclr_have_noise_of_their_own():
     x = jnp.ones((6, 5))
     noise = make("simclr").draw_noise(jax.random.key(0), x, x)
-    assert not jnp.array_equal(noise["normal"][0], noise["normal"][1])
+    for name in ("normal", "keep"):
+        assert not jnp.array_equal(noise[name][0], noise[name][1]), name
+
+
+@pytest.mark.parametrize("name", ["adam", "adamw"])
+def test_a_method_steps_with_the_optimiser_that_its_hyperparameters_name(name, x64):
+    settings = {"optimizer": name, "weight_decay": 0.5, "learning_rate": 0.1}
+    params = torch.nn.Parameter(torch.tensor([2.0], dtype=torch.float64))
+    params.grad = torch.tensor([-0.3], dtype=torch.float64)
+    kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[name]
+    kind([params], lr=0.1, weight_decay=0.5).step()
+    optimizer, start = make("vae", **settings).optimizer(), jnp.array([2.0])
+    update, _ = optimizer.update(jnp.array([-0.3]), optimizer.init(start), start)
+    assert float(start[0] + update[0]) == pytest.approx(params.item(), rel=1e-12)
+    twin = torch_ref.methods.VAE(torch_ref.hyperparameters.VAEHyperparameters(**settings))
+    assert type(twin.optimizer()([params])) is kind
 
 
 def test_the_vae_embeds_its_mean_whatever_the_noise():

@@ -431,9 +431,9 @@ REMOVED = object()
 @pytest.mark.parametrize(
     ("path", "value", "key"),
     [
-        (("version",), 2, "'version'"),
-        (("version",), True, "'version'"),
-        (("version",), REMOVED, "'version'"),
+        (("schema_version",), 2, "'schema_version'"),
+        (("schema_version",), True, "'schema_version'"),
+        (("schema_version",), REMOVED, "'schema_version'"),
         (("label",), REMOVED, "'label'"),
         (("label",), 1, "'label'"),
         (("label",), "i", "'columns'"),

@@ -22,6 +22,7 @@ PREPROCESSING = Preprocessing(
     id_column=None,
     na_values=("?",),
 )
+QUANTILES = {"levels": [0.0, 0.5, 1.0], "scores": [0.0, 1.0, 5.0]}
 EPOCHS = [{"epoch": 1, "loss": 2.5}, {"epoch": 2, "loss": 1.25}]
 
 
@@ -46,7 +47,7 @@ def save(path, method="vae"):
     folder.begin(path, config, PREPROCESSING)
     for metrics in EPOCHS:
         folder.append_metrics(path, metrics)
-    folder.finish(path, config | {"score_quantiles": [0.0, 1.0, 5.0]}, weights)
+    folder.finish(path, config | {"score_quantiles": QUANTILES}, weights)
     return weights
 
 
@@ -393,7 +394,22 @@ def test_a_contamination_that_is_no_share_is_refused(run, contamination):
         threshold(folder.load(run), contamination)
 
 
-@pytest.mark.parametrize("quantiles", [None, [], [1.0], "x", [[1.0, 2.0]], [1.0, None], [1.0, {}]])
+@pytest.mark.parametrize(
+    "quantiles",
+    [
+        None,
+        [],
+        "x",
+        {},
+        {"levels": [0.0, 1.0]},
+        {"levels": [0.0], "scores": [1.0]},
+        {"levels": [0.0, 1.0], "scores": [1.0]},
+        {"levels": [0.0, 1.0], "scores": [1.0, None]},
+        {"levels": [0.0, 1.0], "scores": [1.0, {}]},
+        {"levels": [[0.0, 1.0]], "scores": [[1.0, 2.0]]},
+        {"levels": [1.0, 0.0], "scores": [1.0, 2.0]},
+    ],
+)
 def test_quantiles_that_are_none_are_refused(run, quantiles):
     config = json.loads((run / "config.json").read_text())
     (run / "config.json").write_text(json.dumps(config | {"score_quantiles": quantiles}))

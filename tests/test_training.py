@@ -5,17 +5,19 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import torch
+from flax import nnx
 
 import torch_ref.hyperparameters
 import torch_ref.methods
 import torch_ref.training
 import torch_ref.weights
 from jaxrep.hyperparameters import BY_METHOD, AutoencoderHyperparameters
-from jaxrep.methods import METHODS, Autoencoder
-from jaxrep.models import get_weights
+from jaxrep.inference import map_rows
+from jaxrep.methods import METHODS, Autoencoder, abstract_model
+from jaxrep.models import get_weights, with_weights
 from jaxrep.training import DivergedError, draw_batch, fit, init_state, program, train_step
 from jaxrep.training.history import EpochMeans
-from jaxrep.training.step import abstract_model, steps_per_epoch
+from jaxrep.training.step import RANDOM, steps_per_epoch
 
 ROWS, FEATURES, BATCH = 50, 5, 16
 X = np.random.default_rng(0).normal(size=(ROWS, FEATURES)).astype(np.float32)
@@ -46,7 +48,8 @@ def test_order_and_noise_depend_on_the_seed_and_the_step_alone():
         for seed, step in ((0, 5), (0, 5), (1, 5), (0, 6))
     )
     assert all(jax.tree.leaves(jax.tree.map(jnp.array_equal, one, same)))
-    for other in (other_seed, other_step):
+    next_epoch = draw_batch(method, 0, x, x, 5 + steps_per_epoch(ROWS, BATCH), batch_size=BATCH)
+    for other in (other_seed, other_step, next_epoch):
         assert not jnp.array_equal(one.x, other.x)
         assert not jnp.array_equal(one.noise["eps"], other.noise["eps"])
 
@@ -120,6 +123,16 @@ def test_two_runs_are_equal_bit_by_bit_and_another_seed_is_not():
         assert not (array == other.weights[key]).all()
 
 
+def test_keys_are_long_enough_for_long_runs():
+    # With keys of 32 bits, steps of a run of 200,000 would share their noise.
+    assert jax.random.key_data(jax.random.key(0, impl=RANDOM)).size >= 2
+
+
+def test_the_initial_weights_depend_on_the_seed():
+    one, other = (init_state(make(), FEATURES, seed).params for seed in (0, 1))
+    assert not any(jnp.array_equal(one[key], other[key]) for key in one)
+
+
 def test_fewer_rows_than_a_batch_train():
     run = fit(make(batch_size=512), X[:3])
     assert len(run.history) == 4
@@ -130,13 +143,43 @@ def test_validation_loss_is_that_of_the_rows_held_out():
     held_out = X[:23]
     run = fit(make(), X, validation=held_out)
     method = make()
-    from jaxrep.inference import map_rows
-
     scores = map_rows(method, "score", run.weights, held_out, input_dim=FEATURES)
     assert run.history[-1]["validation_loss"] == pytest.approx(float(scores.mean()), rel=1e-5)
     without = fit(make(), X)
     assert [m["loss"] for m in without.history] == [m["loss"] for m in run.history]
     assert "validation_loss" not in without.history[0]
+
+
+def test_validation_batches_have_noise_of_their_own():
+    # One row twice: with the same noise in both batches their losses would be equal.
+    method = make("vae", batch_size=1)
+    params = init_state(method, FEATURES, 0).params
+    losses = [
+        float(program.validation_loss(method, 0, params, jnp.asarray(rows), batch_size=1))
+        for rows in (X[:1], np.repeat(X[:1], 2, axis=0))
+    ]
+    assert losses[0] != losses[1]
+
+
+def test_a_validation_loss_that_is_not_finite_stops_the_run():
+    with pytest.raises(DivergedError, match="validation loss is not finite at epoch 1"):
+        fit(make(), X, validation=np.full((2, FEATURES), 1e30, np.float32))
+
+
+def test_simclr_scores_of_the_training_rows_average_one():
+    method = make("simclr")
+    run = fit(method, X)
+    h = map_rows(method, "embed", run.weights, X, input_dim=FEATURES)
+    np.testing.assert_allclose(run.weights["h_mean"], h.mean(axis=0), rtol=1e-5, atol=1e-6)
+
+
+def test_many_rows_are_mapped_each_to_its_own_result():
+    method = make()
+    weights = get_weights(method.init_model(FEATURES, nnx.Rngs(0)))
+    rows = np.random.default_rng(1).normal(size=(2500, FEATURES)).astype(np.float32)
+    direct = method.embed(with_weights(abstract_model(method, FEATURES), weights), rows)
+    found = map_rows(method, "embed", weights, rows, input_dim=FEATURES)
+    np.testing.assert_allclose(found, direct, rtol=1e-5, atol=1e-6)
 
 
 def test_progress_reaches_the_end_and_epochs_come_in_order():
@@ -162,6 +205,8 @@ def test_fit_refuses_whole_numbers_and_missing_values_and_says_where(name):
     rows = {"x": X, "validation": X}
     with pytest.raises(ValueError, match=f"^{name} has dtype int64"):
         fit(make(), **rows | {name: np.ones((4, 5), np.int64)})
+    with pytest.raises(ValueError, match="validation has 3 features, x 5"):
+        fit(make(), X, validation=X[:, :3])
     with_nan = X.copy()
     with_nan[3, 2] = np.nan
     with pytest.raises(ValueError, match=f"^{name} holds nan at row 3, column 2"):

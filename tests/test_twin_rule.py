@@ -18,7 +18,7 @@ RENAMED = {"rngs": "generator", "key": "generator"}
 ONLY_JAX = {
     "optim": {"scale_by_adam"},  # torch's own Adam is exact
     "models": {"FittedStatistic", "get_weights", "with_weights"},  # buffers; torch_ref.weights
-    "methods": set(),
+    "methods": {"abstract_model"},
     "training": {"Progress", "DivergedError", "TrainState", "draw_batch", "init_state"},
 }
 ONLY_TORCH = {"training": {"replay"}}

@@ -269,13 +269,13 @@ class SimCLR(Method[SimCLRHyperparameters, models.SimCLREncoder]):
 
         Returns:
             `h_mean` `[Z]` and the symmetric whitening matrix `h_whitening` `[Z, Z]`, the inverse
-            root of the covariance. Its eigenvalues are raised by a thousandth of their mean, so
-            that a unit that ReLU has silenced counts little and not infinitely.
+            root of the covariance. Its eigenvalues are raised by a thousandth of their mean and by
+            1e-6, so that a unit that ReLU has silenced does not count infinitely.
         """
         h = torch.from_numpy(embed().astype(np.float64))
         mean = h.mean(dim=0)
         eigenvalues, eigenvectors = torch.linalg.eigh((h - mean).T @ (h - mean) / len(h))
-        raised = eigenvalues.clamp_min(0) + 1e-3 * eigenvalues.mean() + torch.finfo().tiny
+        raised = eigenvalues.clamp_min(0) + 1e-3 * eigenvalues.mean() + 1e-6
         whitening = eigenvectors / raised.sqrt() @ eigenvectors.T
         return {"h_mean": mean.float().numpy(), "h_whitening": whitening.float().numpy()}
 

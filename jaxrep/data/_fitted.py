@@ -107,7 +107,7 @@ class Preprocessing:
     def to_json(self) -> dict[str, Any]:
         """Returns plain dicts, lists, strings and numbers, from which `from_json` rebuilds it."""
         return {
-            "version": _VERSION,
+            "schema_version": _VERSION,
             "columns": [_column_to_json(column) for column in self.columns],
             "label": self.label,
             "id_column": self.id_column,
@@ -123,14 +123,17 @@ class Preprocessing:
                 message names the key.
 
         Example:
-            >>> Preprocessing.from_json({"version": 1})
+            >>> Preprocessing.from_json({"schema_version": 1})
             Traceback (most recent call last):
             ...
             jaxrep.errors.ModelFormatError: preprocessing: 'columns' is missing
         """
-        _schema.check_keys(data, "", ("version", "columns", "label", "id_column", "na_values"))
-        if data["version"] != _VERSION or isinstance(data["version"], bool):
-            raise _schema.wrong("version", f"{data['version']!r}, not {_VERSION}")
+        _schema.check_keys(
+            data, "", ("schema_version", "columns", "label", "id_column", "na_values")
+        )
+        version = data["schema_version"]
+        if version != _VERSION or isinstance(version, bool):
+            raise _schema.wrong("schema_version", f"{version!r}, not {_VERSION}")
         made = cls(
             columns=tuple(_schema.items(data["columns"], "columns", _column_from_json)),
             label=_schema.optional(data["label"], "label", _schema.string),

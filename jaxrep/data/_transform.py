@@ -67,7 +67,8 @@ def invert(preprocessing: Preprocessing, x: npt.NDArray[np.floating[Any]]) -> pa
 
     Returns:
         N rows: numeric columns x · scale + mean in float64; categorical columns as text, the
-        category with the largest feature, null where that is the bucket of unknown values.
+        category with the largest feature, null where that is the bucket of unknown values; if
+        no training row was unknown, only above one half.
 
     Raises:
         InputError: `x` has another shape.
@@ -91,6 +92,11 @@ def invert(preprocessing: Preprocessing, x: npt.NDArray[np.floating[Any]]) -> pa
             )
         else:
             values = pa.array([*column.categories, None], pa.string())
+            if not column.impute:  # no training row was unknown: below half, the bucket is noise
+                unknown = block[:, -1:] > 0.5
+                block = np.concatenate(
+                    [block[:, :-1], np.where(unknown, block[:, -1:], -np.inf)], 1
+                )
             columns[column.name] = values.take(pa.array(block.argmax(axis=1)))
         start += column.width
     return pa.table(columns)

@@ -10,9 +10,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from jaxrep import files
-from jaxrep.data import preprocessing, tables
-from jaxrep.inference import map_rows
 from jaxrep.runs.folder import EMBEDDING_PLOT, LOSS_PLOT, PLOTS, Run
+from jaxrep.runs.outputs import read_rows
 from jaxrep.training import EpochMetrics
 
 MAX_COLOURED_LABELS = 20
@@ -31,21 +30,17 @@ def write_plots(run: Run, source: str) -> list[Path]:
     Returns:
         The PNG files written.
     """
-    prepared = run.preprocessing
-    table = tables.read_table(
-        source, numeric_columns=prepared.numeric_columns, na_values=prepared.na_values
-    )
-    x = preprocessing.apply(prepared, table, source=source)
-    z = map_rows(run.method, "embed", run.weights, x, input_dim=x.shape[1])
+    table, x = read_rows(run, source)
+    z = run.map("embed", x)
+    label = run.preprocessing.label
     labels = None
-    if prepared.label in table.column_names:
-        labels = np.array(table[prepared.label].to_pylist(), dtype=str)
+    if label in table.column_names:
+        labels = np.array(table[label].to_pylist(), dtype=str)
     figures = {LOSS_PLOT: draw_history(run.history, run.method.name)}
     if labels is not None and len(np.unique(labels)) <= MAX_COLOURED_LABELS:
-        figures[EMBEDDING_PLOT] = draw_embedding(z, labels, prepared.label or "")
+        figures[EMBEDDING_PLOT] = draw_embedding(z, labels, label or "")
     else:
-        scores = map_rows(run.method, "score", run.weights, x, input_dim=x.shape[1])
-        figures[EMBEDDING_PLOT] = draw_embedding(z, scores, "anomaly score")
+        figures[EMBEDDING_PLOT] = draw_embedding(z, run.map("score", x), "anomaly score")
     for name, figure in figures.items():
         (run.path / name).parent.mkdir(exist_ok=True)
         with files.replacing(run.path / name) as temporary:

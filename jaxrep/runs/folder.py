@@ -21,10 +21,10 @@ from jaxrep import files
 from jaxrep.data.preprocessing import Preprocessing
 from jaxrep.errors import InputError, ModelFormatError
 from jaxrep.hyperparameters import BY_METHOD, TrainingHyperparameters, check
-from jaxrep.methods import METHODS, Method
+from jaxrep.inference import Function, map_rows
+from jaxrep.methods import METHODS, Method, abstract_model
 from jaxrep.models import get_weights
 from jaxrep.training import EpochMetrics
-from jaxrep.training.step import abstract_model
 
 SCHEMA_VERSION = 1
 CONFIG, PREPROCESS, MODEL, METRICS = CONTENT = (
@@ -61,6 +61,20 @@ class Run:
 
     history: list[EpochMetrics]
     """The metrics of every epoch."""
+
+    def map(self, function: Function, rows: np.ndarray) -> np.ndarray:
+        """Applies the trained method's `embed`, `reconstruct`, `decode` or `score` to rows.
+
+        Args:
+            function: name of the function.
+            rows: features, or codes for `decode`, `[N, ...]`.
+
+        Returns:
+            One result a row.
+        """
+        return map_rows(
+            self.method, function, self.weights, rows, input_dim=self.preprocessing.width
+        )
 
 
 def state(path: Path) -> State:
@@ -110,7 +124,7 @@ def begin(path: Path, config: Mapping[str, Any], preprocessing: Preprocessing) -
 def append_metrics(path: Path, metrics: EpochMetrics) -> None:
     """Adds one epoch to `metrics.jsonl`."""
     with (path / METRICS).open("a", encoding="utf-8") as file:
-        file.write(json.dumps(metrics) + "\n")
+        file.write(json.dumps(metrics, allow_nan=False) + "\n")
 
 
 def finish(path: Path, config: Mapping[str, Any], weights: Mapping[str, np.ndarray]) -> None:
@@ -283,6 +297,6 @@ def _read_json(path: Path) -> dict[str, Any]:
 
 
 def _dump(data: Mapping[str, Any]) -> str:
-    text = json.dumps(data, indent=2, ensure_ascii=False) + "\n"
+    text = json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     # What is no text in a path becomes \udcff, which JSON reads back as it was.
     return text.encode("utf-8", "backslashreplace").decode()

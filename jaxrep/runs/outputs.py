@@ -13,16 +13,31 @@ import pyarrow as pa
 from jaxrep.data import preprocessing, tables
 from jaxrep.errors import InputError, ModelFormatError
 from jaxrep.hyperparameters import CONTAMINATION
-from jaxrep.inference import map_rows
 from jaxrep.runs.folder import Run
 
 MAX_ROWS = 1 << 24  # drawn or interpolated by one call; their codes are held in memory
 
 
+def read_rows(run: Run, source: str) -> tuple[pa.Table, np.ndarray]:
+    """Reads a table as a run's preprocessing wants it.
+
+    Returns:
+        The table, and its rows as features, `[N, D]`.
+
+    Raises:
+        InputError: the table cannot be read, or does not fit the run.
+    """
+    prepared = run.preprocessing
+    table = tables.read_table(
+        source, numeric_columns=prepared.numeric_columns, na_values=prepared.na_values
+    )
+    return table, preprocessing.apply(prepared, table, source=source)
+
+
 def embed(run: Run, source: str) -> pa.Table:
     """Returns the representations of a table's rows as columns `z0`, `z1`, …."""
-    table, x = _read(run, source)
-    z = map_rows(run.method, "embed", run.weights, x, input_dim=run.preprocessing.width)
+    table, x = read_rows(run, source)
+    z = run.map("embed", x)
     return _with_id(run, table, {f"z{i}": z[:, i] for i in range(z.shape[1])})
 
 
@@ -33,9 +48,8 @@ def reconstruct(run: Run, source: str) -> pa.Table:
         InputError: the method has no decoder.
     """
     _need_decoder(run, "reconstruct")
-    table, x = _read(run, source)
-    x_hat = map_rows(run.method, "reconstruct", run.weights, x, input_dim=run.preprocessing.width)
-    restored = preprocessing.invert(run.preprocessing, x_hat)
+    table, x = read_rows(run, source)
+    restored = preprocessing.invert(run.preprocessing, run.map("reconstruct", x))
     return _with_id(run, table, dict(zip(restored.column_names, restored.columns, strict=True)))
 
 
@@ -51,8 +65,8 @@ def score(run: Run, source: str, *, contamination: float = CONTAMINATION) -> pa.
         InputError: `contamination` is not between 0 and 1.
     """
     limit = threshold(run, contamination)
-    table, x = _read(run, source)
-    scores = map_rows(run.method, "score", run.weights, x, input_dim=run.preprocessing.width)
+    table, x = read_rows(run, source)
+    scores = run.map("score", x)
     return _with_id(run, table, {"score": scores, "anomaly": scores > limit})
 
 
@@ -68,13 +82,16 @@ def threshold(run: Run, contamination: float = CONTAMINATION) -> float:
     """
     if not 0 < contamination < 1:
         raise InputError(f"--contamination is {contamination}; it must be above 0 and below 1")
+    stored: Any = run.config.get("score_quantiles")
     try:
-        quantiles = np.asarray(run.config.get("score_quantiles"), np.float64)
-    except (TypeError, ValueError):
-        quantiles = np.empty(0)
-    if quantiles.ndim != 1 or len(quantiles) < 2 or not np.isfinite(quantiles).all():
+        levels, scores = (np.asarray(stored[key], np.float64) for key in ("levels", "scores"))
+    except (TypeError, ValueError, KeyError):
+        levels = scores = np.empty(0)
+    if levels.ndim != 1 or levels.shape != scores.shape or len(levels) < 2:
         raise ModelFormatError(f"{run.path}: the scores' quantiles are missing from config.json")
-    return float(np.interp(1 - contamination, np.linspace(0, 1, len(quantiles)), quantiles))
+    if not np.isfinite(scores).all() or not (np.diff(levels) >= 0).all():
+        raise ModelFormatError(f"{run.path}: the scores' quantiles in config.json are damaged")
+    return float(np.interp(1 - contamination, levels, scores))
 
 
 def decode(run: Run, source: str) -> pa.Table:
@@ -145,23 +162,13 @@ def interpolate(run: Run, source: str, rows: tuple[int, int], steps: int) -> pa.
         raise InputError(
             f"--steps is {steps}; it must be a whole number from 2 (both ends) to {MAX_ROWS}"
         )
-    _, x = _read(run, source)
+    _, x = read_rows(run, source)
     for row in rows:
         if not 0 <= row < len(x):
             raise InputError(f"--rows {row}: {source} has rows 0 to {len(x) - 1}")
-    ends = map_rows(
-        run.method, "embed", run.weights, x[list(rows)], input_dim=run.preprocessing.width
-    )
+    ends = run.map("embed", x[list(rows)])
     share = np.linspace(0, 1, steps, dtype=np.float32)[:, None]
     return _decode(run, (1 - share) * ends[:1] + share * ends[1:])
-
-
-def _read(run: Run, source: str) -> tuple[pa.Table, np.ndarray]:
-    prepared = run.preprocessing
-    table = tables.read_table(
-        source, numeric_columns=prepared.numeric_columns, na_values=prepared.na_values
-    )
-    return table, preprocessing.apply(prepared, table, source=source)
 
 
 def _with_id(
@@ -179,8 +186,7 @@ def _with_id(
 
 
 def _decode(run: Run, z: np.ndarray) -> pa.Table:
-    x_hat = map_rows(run.method, "decode", run.weights, z, input_dim=run.preprocessing.width)
-    return preprocessing.invert(run.preprocessing, x_hat)
+    return preprocessing.invert(run.preprocessing, run.map("decode", z))
 
 
 def _need_decoder(run: Run, command: str) -> None:

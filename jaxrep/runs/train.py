@@ -22,7 +22,8 @@ from jaxrep.methods import METHODS
 from jaxrep.runs import folder
 from jaxrep.training import EpochMetrics, Progress, fit
 
-SCORE_QUANTILES = 1001
+# Shares of the training rows at which their scores are kept: even, and ever finer at the top.
+SCORE_LEVELS = np.concatenate([np.linspace(0, 0.999, 1000), 1 - np.geomspace(1e-3, 1e-7, 401), [1]])
 
 
 @dataclass(frozen=True)
@@ -120,7 +121,7 @@ def train(
         source, text_columns=_text_columns(columns), na_values=columns.na_values
     )
     config = _describe(method, source, hyperparameters, columns)
-    earlier = _earlier_result(out, config, overwrite=overwrite)
+    earlier = _earlier_result(out, config, overwrite, note)
     if earlier:
         note(f"{out} already holds this run, finished: nothing to do")
         return earlier
@@ -145,8 +146,14 @@ def train(
         resumed_from_step=0,
     )
     scores = map_rows(made, "score", fitted.weights, x, input_dim=x.shape[1])
-    quantiles = np.quantile(scores.astype(np.float64), np.linspace(0, 1, SCORE_QUANTILES))
-    results = {"result": dataclasses.asdict(result), "score_quantiles": quantiles.tolist()}
+    if np.ptp(scores) == 0:
+        note(
+            "warning: every row has the same score, so the model tells none apart (its ReLUs may "
+            "give 0 for every row); train with another --seed or a larger --latent-dim"
+        )
+    quantiles = np.quantile(scores.astype(np.float64), SCORE_LEVELS)
+    levels = {"levels": SCORE_LEVELS.tolist(), "scores": quantiles.tolist()}
+    results = {"result": dataclasses.asdict(result), "score_quantiles": levels}
     folder.finish(out, config | results, fitted.weights)
     return result
 
@@ -188,7 +195,9 @@ def _describe(
     }
 
 
-def _earlier_result(out: Path, config: Mapping[str, Any], *, overwrite: bool) -> TrainResult | None:
+def _earlier_result(
+    out: Path, config: Mapping[str, Any], overwrite: bool, note: Callable[[str], None]
+) -> TrainResult | None:
     """Returns the result of this very run where `out` holds it, finished, and it is to stay.
 
     Raises:
@@ -212,6 +221,7 @@ def _earlier_result(out: Path, config: Mapping[str, Any], *, overwrite: bool) ->
             "path, or replace that run with --overwrite"
         )
     if state == "unfinished":
+        note(f"{out} holds this run, unfinished: training it again from the start")
         return None
     return TrainResult(**earlier["result"] | {"run": str(out)})
 
@@ -222,6 +232,7 @@ def _identity(config: Mapping[str, Any]) -> dict[str, Any]:
     where = data["source"] if data.get("sha256") is None else data["sha256"]
     identity = {"method": config["method"], "the data": where}
     settings = config["hyperparameters"] | data.get("columns", {})
+    settings["categorical"] = sorted(settings.get("categorical", ()))  # a set, as it is used
     decoded: dict[str, Any] = json.loads(json.dumps(identity | settings))
     return decoded
 

@@ -1,9 +1,9 @@
 """Training: steps, compiled runs, and the loop that dispatches them."""
 
+from jaxrep.errors import DivergedError as DivergedError
 from jaxrep.training.fit import Fit as Fit
 from jaxrep.training.fit import Progress as Progress
 from jaxrep.training.fit import fit as fit
-from jaxrep.training.history import DivergedError as DivergedError
 from jaxrep.training.history import EpochMetrics as EpochMetrics
 from jaxrep.training.step import Batch as Batch
 from jaxrep.training.step import TrainState as TrainState

@@ -4,6 +4,7 @@ While the device runs a chunk, the host reports the one before; between two chun
 progress, save, and look at signals.
 """
 
+import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ import jax
 import numpy as np
 from jax import Array
 
+from jaxrep.errors import DivergedError
 from jaxrep.hyperparameters import check
 from jaxrep.inference import map_rows
 from jaxrep.methods import Metrics
@@ -101,6 +103,8 @@ def fit(
     _check_rows("x", x)
     if validation is not None:
         _check_rows("validation", validation)
+        if validation.shape[1] != x.shape[1]:
+            raise ValueError(f"validation has {validation.shape[1]} features, x {x.shape[1]}")
     loop = _Loop(method, x, validation)
     compile_seconds = loop.compile()
     history = []
@@ -216,7 +220,13 @@ def _collect(
     values = {name: np.asarray(array)[:steps] for name, array in metrics.items()}
     finished = list(means.add(values))
     if held_out is not None:
-        finished[-1]["validation_loss"] = float(held_out)
+        loss = float(held_out)
+        if not math.isfinite(loss):
+            raise DivergedError(
+                f"the validation loss is not finite at epoch {finished[-1]['epoch']}; a row held "
+                "out may be far outside the training data"
+            )
+        finished[-1]["validation_loss"] = loss
     return means.step, float(values["loss"][-1]), finished
 
 

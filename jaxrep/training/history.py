@@ -5,11 +5,10 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
+from jaxrep.errors import DivergedError
+from jaxrep.training.step import steps_per_epoch
+
 EpochMetrics = dict[str, float]
-
-
-class DivergedError(ArithmeticError):
-    """The loss became infinite or NaN; the message names epoch and step."""
 
 
 class EpochMeans:
@@ -32,7 +31,7 @@ class EpochMeans:
         self.step = 0
         self._rows = rows
         self._batch_size = batch_size
-        self._steps_per_epoch = -(-rows // batch_size)
+        self._steps_per_epoch = steps_per_epoch(rows, batch_size)
         self._sums: dict[str, float] = {}
 
     def add(self, metrics: Mapping[str, np.ndarray]) -> Iterator[EpochMetrics]:

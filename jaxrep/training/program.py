@@ -12,15 +12,15 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from jaxrep.methods import Metrics
+from jaxrep.methods import Metrics, abstract_model
 from jaxrep.models import with_weights
 from jaxrep.training.step import (
     VALIDATION_STREAM,
     AnyMethod,
     TrainState,
-    abstract_model,
     draw_batch,
     init_state,
+    steps_per_epoch,
     stream,
     train_step,
 )
@@ -94,7 +94,7 @@ def validation_loss(
     """
     model = with_weights(abstract_model(method, x.shape[-1]), params)
     size, batch_size = len(x), min(batch_size, len(x))
-    batches = -(-size // batch_size)
+    batches = steps_per_epoch(size, batch_size)
     key = stream(seed, VALIDATION_STREAM)
 
     def add_batch(i: Array, total: Array) -> Array:
@@ -120,7 +120,9 @@ def empty_state(method: AnyMethod, input_dim: int) -> TrainState:
 def chunk_length(state: TrainState, batch_size: int) -> int:
     """Returns how many steps to dispatch at once, from the shapes alone."""
     parameters = sum(array.size for array in state.params.values())
-    steps = int(_FLOP_PER_CHUNK / (6 * batch_size * parameters))
+    # The square stands for a loss that compares all pairs, as NT-Xent does in 32 dimensions.
+    flop = 6 * batch_size * parameters + 24 * 32 * batch_size**2
+    steps = int(_FLOP_PER_CHUNK / flop)
     return min(max(steps, 1), _MAX_STEPS_PER_CHUNK)
 
 

@@ -12,15 +12,16 @@ import optax
 from flax import nnx
 from jax import Array
 
-from jaxrep.methods import Method, Metrics, Noise
+from jaxrep.methods import Method, Metrics, Noise, abstract_model
 from jaxrep.models import get_weights, with_weights
 from jaxrep.shuffle import rounds, shuffled
 
 INIT_STREAM, ORDER_STREAM, NOISE_STREAM, VALIDATION_STREAM = range(4)
 
-# Counter-based like threefry, JAX's default, and as indifferent to vmap and sharding; on the CPU
-# its programs compile in two thirds of the time and run faster.
-RANDOM = "philox2x32"
+# Counter-based like threefry, JAX's default, with keys as long, and as indifferent to vmap and
+# sharding; on the CPU its programs run faster. philox2x32 is faster still, but has keys of 32 bits:
+# steps of one long run would share their noise.
+RANDOM = "philox4x32"
 
 AnyMethod = Method[Any, Any]
 
@@ -138,9 +139,3 @@ def train_step(method: AnyMethod, state: TrainState, batch: Batch) -> tuple[Trai
     updates, opt_state = method.optimizer().update(gradients, state.opt_state, state.params)
     params = optax.apply_updates(state.params, updates)
     return TrainState(params, opt_state), {"loss": value, **metrics}
-
-
-def abstract_model(method: AnyMethod, input_dim: int) -> nnx.Module:
-    """Returns a method's model with shapes in the place of arrays, for `with_weights` to fill."""
-    model: nnx.Module = nnx.eval_shape(lambda: method.init_model(input_dim, nnx.Rngs(0)))
-    return model

@@ -1,0 +1,98 @@
+"""From a table to a run and back, called from Python: which rows teach what, and what is drawn."""
+
+import jax
+import numpy as np
+import pytest
+
+from jaxrep.hyperparameters import BY_METHOD, SCHEDULE
+from jaxrep.runs import folder, outputs
+from jaxrep.runs.train import Columns, train
+
+ROWS = 60
+SMALL = {"hidden_dims": (6,), "latent_dim": 2, "epochs": 2, "batch_size": 16}
+
+
+@pytest.fixture
+def rows(tmp_path):
+    x = np.random.default_rng(0).normal(size=(ROWS, 3)).cumsum(axis=0)
+    np.save(tmp_path / "rows.npy", x)
+    return x
+
+
+def run_of(tmp_path, name="run", method="autoencoder", notes=None, **hyperparameters):
+    settings = BY_METHOD[method](**SMALL | hyperparameters)
+    note = (lambda message: None) if notes is None else notes.append
+    train(method, str(tmp_path / "rows.npy"), tmp_path / name, settings, Columns(), note=note)
+    return folder.load(tmp_path / name)
+
+
+def training_rows(run, x):
+    """The subset of rows whose mean is the one that the preprocessing learnt, of those tried."""
+    found = []
+    for seed in range(3):
+        held_out = np.random.default_rng(seed).permutation(len(x))[: ROWS // 4]
+        kept = np.delete(x, held_out, axis=0)
+        means = [column.mean for column in run.preprocessing.columns]
+        if np.allclose(means, kept.mean(axis=0), rtol=1e-12):
+            found.append((seed, kept))
+    return found
+
+
+def test_statistics_come_from_the_rows_trained_on_which_the_seed_draws(tmp_path, rows):
+    for seed in (0, 2):
+        run = run_of(tmp_path, f"run{seed}", validation_fraction=0.25, seed=seed)
+        assert run.config["result"]["rows"] == 45
+        [(found, kept)] = training_rows(run, rows)
+        assert found == seed
+        scales = [column.scale for column in run.preprocessing.columns]
+        np.testing.assert_allclose(scales, kept.std(axis=0), rtol=1e-12)
+
+
+@pytest.mark.parametrize("name", SCHEDULE)
+def test_every_hyperparameter_of_the_schedule_changes_the_weights(tmp_path, rows, name):
+    other = {"epochs": 3, "batch_size": 20, "validation_fraction": 0.25, "seed": 1}[name]
+    one, two = run_of(tmp_path), run_of(tmp_path, "other", **{name: other})
+    assert any((one.weights[key] != two.weights[key]).any() for key in one.weights)
+
+
+def test_generate_decodes_draws_of_the_standard_normal_distribution(tmp_path, rows, monkeypatch):
+    run = run_of(tmp_path, method="vae")
+    codes = []
+    decode = folder.Run.map
+
+    def watch(self, function, z):
+        codes.append((function, z))
+        return decode(self, function, z)
+
+    monkeypatch.setattr(folder.Run, "map", watch)
+    outputs.generate(run, 20_000, seed=3)
+    [(function, z)] = codes
+    assert function == "decode"
+    assert z.shape == (20_000, 2)
+    error = 1 / np.sqrt(20_000)
+    assert (np.abs(z.mean(axis=0)) < 4 * error).all()
+    assert (np.abs(np.cov(z.T) - np.eye(2)) < 6 * error).all()
+
+
+def test_a_model_that_gives_every_row_the_same_score_is_reported(tmp_path, rows):
+    reported = set()
+    for seed in range(4):  # one latent unit: some seeds start it where no row reaches it
+        notes = []
+        run = run_of(tmp_path, f"{seed}", "simclr", notes, latent_dim=1, seed=seed)
+        scores = np.asarray(outputs.score(run, str(tmp_path / "rows.npy"))["score"])
+        assert any("same score" in note for note in notes) == (np.ptp(scores) == 0)
+        reported.add(len(notes))
+    assert reported == {0, 1}
+
+
+def test_training_gives_its_arrays_back_to_the_device(rows):
+    """The state of a chunk lives in the memory of the one before it."""
+    from jaxrep.methods import METHODS
+    from jaxrep.training import program
+
+    method = METHODS["autoencoder"](BY_METHOD["autoencoder"](**SMALL))
+    state = program.empty_state(method, 3)
+    x = jax.numpy.asarray(rows, jax.numpy.float32)
+    new, _ = program.run_steps(method, np.uint32(0), state, x, 0, 4, batch_size=16, chunk=4)
+    assert all(array.is_deleted() for array in jax.tree.leaves(state))
+    assert not any(array.is_deleted() for array in jax.tree.leaves(new))
