@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from jaxrep import methods as methods
     from jaxrep import models as models
     from jaxrep import optim as optim
+    from jaxrep import parity as parity
     from jaxrep import training as training
 
 __all__ = [
@@ -32,6 +33,7 @@ __all__ = [
     "methods",
     "models",
     "optim",
+    "parity",
     "training",
 ]
 

@@ -1,7 +1,8 @@
 """The command line: parse, dispatch, print, and turn errors into exit codes.
 
 Progress and remarks go to stderr, results to stdout; with `--json` the last line of stdout is one
-JSON object. Exit codes: 0 done, 1 the training or the machine failed, 2 something given was wrong.
+JSON object. Exit codes: 0 done; 1 the training, a cross-check or the machine failed; 2 something
+given was wrong.
 """
 
 import io
@@ -25,7 +26,8 @@ _Commands = Annotated[
     | Annotated[commands.Decode, subcommand("decode")]
     | Annotated[commands.Score, subcommand("score")]
     | Annotated[commands.Generate, subcommand("generate")]
-    | Annotated[commands.Interpolate, subcommand("interpolate")],
+    | Annotated[commands.Interpolate, subcommand("interpolate")]
+    | Annotated[commands.Parity, subcommand("parity")],
     arg(help=""),  # tyro would look for it in its own source, which takes 0.05 s
 ]
 
@@ -83,7 +85,7 @@ def _run(arguments: Sequence[str] | None) -> int:
     if command.json:
         print(json.dumps(result, allow_nan=False))
     sys.stdout.flush()
-    return 0
+    return 0 if result.get("passed", True) else 1
 
 
 def _fail(reason: object, code: int) -> int:

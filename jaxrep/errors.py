@@ -12,5 +12,9 @@ class ModelFormatError(InputError):
     """A run folder is missing, incomplete, or not what its manifest and schema promise."""
 
 
+class MissingPackageError(InputError, ImportError):
+    """A package that is not installed is needed; the message says how to install it."""
+
+
 class DivergedError(ArithmeticError):
     """A loss became infinite or NaN; the message says when. The command line exits with code 1."""

@@ -7,6 +7,8 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from jaxrep.errors import InputError
+
 _BLOCK = 1 << 20
 
 
@@ -44,6 +46,33 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def check_writable(path: Path) -> None:
+    """Checks that a file could be written to `path`, so that a command can fail before work.
+
+    Args:
+        path: the file to be written; it may exist, its folder must.
+
+    Raises:
+        InputError: `path` is a folder, or its folder is missing or cannot be written.
+
+    Example:
+        >>> check_writable(Path("nowhere/report.json"))
+        Traceback (most recent call last):
+        ...
+        jaxrep.errors.InputError: nowhere/report.json: there is no folder nowhere; create it first
+    """
+    folder = path.parent
+    try:
+        if path.is_dir():
+            raise InputError(f"{path}: a folder; give the name of a file")
+    except OSError as error:  # a name that is too long, for one
+        raise InputError(f"{path}: cannot be written ({error.strerror})") from None
+    if not folder.is_dir():
+        raise InputError(f"{path}: there is no folder {folder}; create it first")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise InputError(f"{path}: the folder {folder} cannot be written; use another")
 
 
 def write_text(path: Path, text: str) -> None:

@@ -192,5 +192,6 @@ def _mean_over_rows(rows: Array, weights: Array | None) -> Array:
     """Σ wᵢℓᵢ / Σ wᵢ for rows ℓ of shape (B,), and 0 where all weights are 0."""
     if weights is None:
         return jnp.mean(rows)
+    weights = _at_least_float32(weights)
     total = jnp.sum(weights)
     return jnp.sum(weights * rows) / jnp.where(total > 0, total, 1)

@@ -196,5 +196,6 @@ def _mean_over_rows(rows: Tensor, weights: Tensor | None) -> Tensor:
     """Σ wᵢℓᵢ / Σ wᵢ for rows ℓ of shape (B,), and 0 where all weights are 0."""
     if weights is None:
         return rows.mean()
+    weights = _at_least_float32(weights)
     total = weights.sum()
     return (weights * rows).sum() / torch.where(total > 0, total, 1.0)

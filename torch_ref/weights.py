@@ -4,12 +4,12 @@ Names are jaxrep's, such as `encoder.0.kernel`. A linear layer's `weight [out, i
 `kernel [in, out]` there; this is the only place where one is transposed.
 """
 
-from collections.abc import Mapping
-from typing import TypeVar
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 Module = TypeVar("Module", bound=nn.Module)
 
@@ -56,21 +56,75 @@ def with_weights(model: Module, weights: Mapping[str, np.ndarray]) -> Module:
         >>> print(zeroed["encoder"].bias.detach())
         tensor([0., 0.])
     """
-    state = model.state_dict()
-    keys = {_name(key): key for key in state}
+    tensors = {
+        name: torch.from_numpy(np.array(array, order="C")) for name, array in weights.items()
+    }
+    own = model.state_dict()
+    with torch.no_grad():
+        for key, tensor in _to_state_dict(model, tensors).items():
+            own[key].copy_(tensor)
+    return model
+
+
+def apply(
+    model: nn.Module, function: Callable[..., Any], weights: Mapping[str, Tensor], *arguments: Any
+) -> Any:
+    """Calls a function of a module with other weights in the place of its own.
+
+    Gradients flow back to these weights, as through `jaxrep.models.with_weights`.
+
+    Args:
+        model: the module; it is not changed.
+        function: called with the module and `arguments`.
+        weights: tensors by jaxrep's names, of any floating dtype. Parameters and buffers that are
+            not named keep what they hold.
+        *arguments: what else the function takes.
+
+    Returns:
+        What the function returns.
+
+    Raises:
+        ValueError: a name that the module does not have, or a tensor of another shape.
+
+    Example:
+        >>> bias = torch.ones(2, requires_grad=True)
+        >>> layer = nn.Linear(3, 2)
+        >>> apply(layer, nn.Linear.forward, {"bias": bias}, torch.zeros(5, 3)).sum().backward()
+        >>> print(bias.grad)
+        tensor([5., 5.])
+    """
+    state = {f"model.{k}": tensor for k, tensor in _to_state_dict(model, weights).items()}
+    return torch.func.functional_call(_Call(model, function), state, arguments)
+
+
+class _Call(nn.Module):
+    """A function of a module, as a module of its own."""
+
+    def __init__(self, model: nn.Module, function: Callable[..., Any]):
+        super().__init__()
+        self.model = model
+        self.function = function
+
+    def forward(self, *arguments: Any) -> Any:
+        return self.function(self.model, *arguments)
+
+
+def _to_state_dict(model: nn.Module, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Returns the weights by the module's own names, kernels transposed, all of them checked."""
+    own = model.state_dict()
+    keys = {_name(key): key for key in own}
     unknown = [name for name in weights if name not in keys]
     if unknown:
         raise ValueError(f"the model has no weights named {unknown}; it has {sorted(keys)}")
-    for name, array in weights.items():
+    state = {}
+    for name, tensor in weights.items():
         key = keys[name]
-        shape = tuple(state[key].shape)
-        expected = shape[::-1] if _is_kernel(key) else shape
-        if tuple(array.shape) != expected:
-            raise ValueError(f"{name} has shape {array.shape}; the model's is {expected}")
-        copied = np.array(array.T if _is_kernel(key) else array, order="C", copy=True)
-        with torch.no_grad():
-            state[key].copy_(torch.from_numpy(copied))
-    return model
+        shape = own[key].shape
+        expected = tuple(reversed(shape) if _is_kernel(key) else shape)
+        if tuple(tensor.shape) != expected:
+            raise ValueError(f"{name} has shape {tuple(tensor.shape)}; the model's is {expected}")
+        state[key] = tensor.T if _is_kernel(key) else tensor
+    return state
 
 
 def _is_kernel(key: str) -> bool:

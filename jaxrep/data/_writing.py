@@ -1,6 +1,5 @@
 """Writes tables, whole or not at all."""
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -36,16 +35,7 @@ def check_output(path: Path) -> None:
         jaxrep.errors.InputError: z.txt: cannot write '.txt'; use .csv, .parquet, .npy, .npz
     """
     _writer(path)
-    folder = path.parent
-    try:
-        if path.is_dir():
-            raise InputError(f"{path}: a folder; give the name of a file")
-    except OSError as error:  # a name that is too long, for one
-        raise InputError(f"{path}: cannot be written ({error.strerror})") from None
-    if not folder.is_dir():
-        raise InputError(f"{path}: there is no folder {folder}; create it first")
-    if not os.access(folder, os.W_OK | os.X_OK):
-        raise InputError(f"{path}: the folder {folder} cannot be written; use another")
+    files.check_writable(path)
 
 
 def write_table(table: pa.Table, path: Path) -> None:

@@ -1,0 +1,11 @@
+"""Numerical truth: JAX against PyTorch, in values, gradients, steps and whole runs.
+
+PyTorch is imported when something is compared, not before.
+"""
+
+from jaxrep.parity._cross_check import cross_check as cross_check
+from jaxrep.parity._ladder import run_ladder as run_ladder
+from jaxrep.parity._report import Accuracy as Accuracy
+from jaxrep.parity._report import Check as Check
+from jaxrep.parity._report import Report as Report
+from jaxrep.parity._run import check_run as check_run

@@ -1,0 +1,245 @@
+"""The rungs of pure functions: losses, views, optimisers."""
+
+import functools
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxrep import optim
+from jaxrep.methods import METHODS, Method
+from jaxrep.parity import _oracles
+from jaxrep.parity._cross_check import Case, Reference
+from jaxrep.parity._evaluate import Inputs, compiled
+from jaxrep.parity._models import ARCHITECTURES, twins
+from jaxrep.parity._report import Check
+
+HALF = ("bfloat16", "float16")
+ARGUMENTS = {
+    "mse_loss": ("x", "x_hat"),
+    "gaussian_kl": ("mu", "log_var"),
+    "elbo_loss": ("x", "x_hat", "mu", "log_var"),
+    "nt_xent_loss": ("z1", "z2"),
+}
+SETTINGS: dict[str, list[dict[str, float]]] = {
+    "mse_loss": [{}],
+    "gaussian_kl": [{}],
+    "elbo_loss": [{"beta": beta} for beta in (0.0, 1.0, 4.0)],
+    "nt_xent_loss": [{"temperature": temperature} for temperature in (1.0, 0.5, 0.1, 0.01)],
+}
+
+
+def loss_cases(quick: bool) -> Iterator[Case]:
+    """Yields every loss over shapes, row weights, settings, extreme inputs and dtypes."""
+    for name, arguments in ARGUMENTS.items():
+        ours, theirs = _looked_up("jaxrep.losses", name), _looked_up("torch_ref.losses", name)
+        for case, inputs, dtypes in _loss_inputs(name, quick):
+            for settings in SETTINGS[name]:
+                told = [f"{key}={value:g}" for key, value in settings.items()]
+                yield Case(
+                    check=name,
+                    case=", ".join([*told, case]),
+                    jax_function=ours,
+                    torch_function=theirs,
+                    inputs=inputs | {key: np.float64(value) for key, value in settings.items()},
+                    wanted=arguments,
+                    dtypes=dtypes,
+                    oracle=functools.partial(_apply, getattr(_oracles, name)),
+                )
+
+
+def view_cases(quick: bool) -> Iterator[Case | Check]:
+    """Yields the augmentations on given noise, and what the noise that is drawn must be like."""
+    rng = np.random.default_rng(0)
+    for shape in ((17, 8),) if quick else ((1, 1), (17, 8), (2, 17, 8)):
+        x, normal, keep = rng.normal(size=shape), rng.normal(size=shape), rng.random(shape) > 0.3
+        views: dict[str, Inputs] = {
+            "gaussian_noise": {"x": x, "normal": normal, "noise_std": np.float64(0.1)},
+            "feature_dropout": {"x": x, "keep": keep},
+        }
+        for name, inputs in views.items():
+            yield Case(
+                check=name,
+                case=f"shape {shape}",
+                jax_function=_looked_up("jaxrep.augment", name),
+                torch_function=_looked_up("torch_ref.augment", name),
+                inputs=inputs,
+                wanted=("x",),
+                oracle=_VIEW_ORACLES[name],
+            )
+    yield from _noise_checks(quick)
+
+
+def optimizer_cases(quick: bool) -> Iterator[Case]:
+    """Yields 1 and 100 steps of each optimiser on given gradients, from the same parameters."""
+    rng = np.random.default_rng(0)
+    shapes = {"kernel": (6, 4), "bias": (4,)}
+    sizes = {key: 10.0 ** rng.uniform(-3, 1, shape) for key, shape in shapes.items()}
+    gradients = {key: size * rng.normal(size=(100, *size.shape)) for key, size in sizes.items()}
+    # From zero, the parameters are the sum of the updates, and show what becomes of these.
+    zero = {key: np.zeros(shape) for key, shape in shapes.items()}
+    drawn = {key: rng.normal(size=shape) for key, shape in shapes.items()}
+    for title, name, weight_decay, start in (
+        ("Adam", "adam", 0.0, zero),
+        ("Adam with L2", "adam", 0.1, drawn),
+        ("AdamW", "adamw", 0.1, drawn),
+    ):
+        for steps in (1, 100):
+            yield Case(
+                check=f"{title}, {steps} step{'s' * (steps > 1)}",
+                case="",
+                jax_function=functools.partial(_steps_in_jax, name, 0.1, weight_decay),
+                torch_function=functools.partial(_steps_in_torch, name, 0.1, weight_decay),
+                inputs={"params": start, "gradients": {k: g[:steps] for k, g in gradients.items()}},
+            )
+
+
+def _loss_inputs(name: str, quick: bool) -> Iterator[tuple[str, Inputs, tuple[str, ...]]]:
+    """Yields inputs with their description and the dtypes to compute them in."""
+    wide = ("float64", "float32")
+    shapes = ((1, 8), (17, 8)) if quick else ((1, 8), (2, 3), (17, 8), (64, 32))
+    for rows, width in shapes:
+        for weighting, weights in _weightings(rows).items():
+            inputs = _draw(name, rows, width) | weights
+            half = HALF if rows == 17 and (weights or not quick) else ()
+            yield f"B={rows}, D={width}, {weighting}", inputs, (*wide, *half)
+    # At a shape from above: no new program.
+    for extreme, inputs in _extremes(name, 17, 8).items():
+        yield extreme, inputs, wide if quick else (*wide, *HALF)
+
+
+def _draw(name: str, rows: int, width: int, scale: float = 1.0) -> Inputs:
+    rng = np.random.default_rng([rows, width])
+    inputs: Inputs = {}
+    for argument in ARGUMENTS[name]:
+        columns = 5 if name == "elbo_loss" and argument in ("mu", "log_var") else width
+        inputs[argument] = scale * rng.normal(size=(rows, columns))
+    return _normalized(inputs) if name == "nt_xent_loss" else inputs
+
+
+def _normalized(inputs: Inputs) -> Inputs:
+    return {name: z / np.linalg.norm(z, axis=1, keepdims=True) for name, z in inputs.items()}
+
+
+def _weightings(rows: int) -> dict[str, Inputs]:
+    fractions = np.random.default_rng(rows).integers(1, 9, rows) / 4
+    fractions[1::3] = 0
+    return {"no weights": {}, "some weights 0": {"weights": fractions}}
+
+
+def _extremes(name: str, rows: int, width: int) -> dict[str, Inputs]:
+    plain = _draw(name, rows, width)
+    zero_rows = {key: np.where(np.arange(rows)[:, None] % 2, x, 0) for key, x in plain.items()}
+    found = {
+        "rows of zeros": zero_rows,
+        "identical rows": {key: np.tile(x[:1], (rows, 1)) for key, x in plain.items()},
+        "all zeros": {key: np.zeros_like(x) for key, x in plain.items()},
+    }
+    if name in ("gaussian_kl", "elbo_loss"):
+        return found | {"collapsed posterior": _draw(name, rows, width, scale=1e-3)}
+    return found
+
+
+def _noise_checks(quick: bool) -> Iterator[Check]:
+    """Yields whether the twins draw the same tree of noise, of the right distribution."""
+    for name in METHODS:
+        rates: dict[str, Any] = {} if name == "vae" else {"noise_std": 0.3, "drop_rate": 0.2}
+        ours, theirs = twins(name, ARCHITECTURES[0], **rates)
+        x = np.zeros((2048, ARCHITECTURES[0][0]), np.float32)
+        drawn = {"jax": _noise_in_jax(ours, x, quick), "torch": _noise_in_torch(theirs, x)}
+        trees = [
+            {key: (draws.shape, str(draws.dtype)) for key, draws in noise.items()}
+            for noise in drawn.values()
+        ]
+        problem = "" if trees[0] == trees[1] else f"jax draws {trees[0]}, torch {trees[1]}"
+        check = f"noise of {name}: names and shapes"
+        yield Check(check, "", "float32", not problem, message=problem)
+        for twin, noise in drawn.items():
+            problem = "; ".join(filter(None, (_moments(*draw, kept=0.8) for draw in noise.items())))
+            check = f"noise of {name}: distribution"
+            yield Check(check, twin, "float32", not problem, message=problem)
+
+
+def _noise_in_jax(method: Method[Any, Any], x: np.ndarray, quick: bool) -> dict[str, np.ndarray]:
+    draw = compiled(lambda rows: method.draw_noise(jax.random.key(0), rows, rows), light=quick)
+    return {name: np.asarray(draws) for name, draws in draw(jnp.asarray(x)).items()}
+
+
+def _noise_in_torch(method: Any, x: np.ndarray) -> dict[str, np.ndarray]:
+    import torch
+
+    rows = torch.from_numpy(x)
+    noise = method.draw_noise(torch.Generator().manual_seed(0), rows, rows)
+    return {name: draws.numpy() for name, draws in noise.items()}
+
+
+def _moments(name: str, draws: np.ndarray, *, kept: float) -> str:
+    """Says what is wrong with drawn noise, at six standard errors."""
+    values = draws.reshape(-1, draws.shape[-1]).astype(np.float64)
+    mean, variance = (kept, kept * (1 - kept)) if draws.dtype == bool else (0.0, 1.0)
+    error = 6 / values.size**0.5
+    if abs(values.mean() - mean) > error * variance**0.5:
+        return f"{name} has mean {values.mean():.4f}, not {mean}"
+    if abs(values.var() - variance) > 2 * error * variance:
+        return f"{name} has variance {values.var():.4f}, not {variance:.4f}"
+    halves = np.split(values, 2)  # for SimCLR, the two views
+    correlation = np.corrcoef(halves[0].ravel(), halves[1].ravel())[0, 1]
+    if abs(correlation) > 2 * error:
+        return f"{name} repeats itself between views or rows: correlation {correlation:.4f}"
+    return ""
+
+
+_VIEW_ORACLES = {
+    "gaussian_noise": lambda inputs: Reference(
+        {"value": inputs["x"] + inputs["noise_std"] * inputs["normal"]}
+    ),
+    "feature_dropout": lambda inputs: Reference({"value": inputs["x"] * inputs["keep"]}),
+}
+
+
+def _steps_in_jax(
+    name: str, learning_rate: float, weight_decay: float, *, params: Any, gradients: Any
+) -> Any:
+    optimizer = getattr(optim, name)(learning_rate=learning_rate, weight_decay=weight_decay)
+
+    def step(carried: Any, gradient: Any) -> tuple[Any, None]:
+        params, state = carried
+        updates, state = optimizer.update(gradient, state, params)
+        return (jax.tree.map(jnp.add, params, updates), state), None
+
+    (params, _), _ = jax.lax.scan(step, (params, optimizer.init(params)), gradients)
+    return params
+
+
+def _steps_in_torch(
+    name: str, learning_rate: float, weight_decay: float, *, params: Any, gradients: Any
+) -> Any:
+    import torch
+
+    import torch_ref.optim
+
+    make = getattr(torch_ref.optim, name)
+    parameters = {key: torch.nn.Parameter(array.clone()) for key, array in params.items()}
+    optimizer = make(learning_rate=learning_rate, weight_decay=weight_decay)(parameters.values())
+    for step in range(len(next(iter(gradients.values())))):
+        for key, parameter in parameters.items():
+            parameter.grad = gradients[key][step]
+        optimizer.step()
+    return {key: parameter.detach() for key, parameter in parameters.items()}
+
+
+def _looked_up(module: str, name: str) -> Any:
+    """A function that looks its namesake up in a module when it is called."""
+    import importlib
+
+    def function(**inputs: Any) -> Any:
+        return getattr(importlib.import_module(module), name)(**inputs)
+
+    return function
+
+
+def _apply(function: Any, inputs: Inputs) -> Reference:
+    reference: Reference = function(**{str(name): array for name, array in inputs.items()})
+    return reference

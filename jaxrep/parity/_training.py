@@ -1,0 +1,208 @@
+"""The rungs of training: the rows of an epoch, and whole runs step by step."""
+
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxrep.data import datasets, preprocessing
+from jaxrep.hyperparameters import BY_METHOD, AutoencoderHyperparameters
+from jaxrep.methods import METHODS, Autoencoder, Metrics, Noise
+from jaxrep.parity._bounds import FLOAT64, judge
+from jaxrep.parity._evaluate import compiled
+from jaxrep.parity._report import Check
+from jaxrep.training import Batch, TrainState, draw_batch, fit, init_state, train_step
+from jaxrep.training.history import EpochMeans
+from jaxrep.training.step import AnyMethod, steps_per_epoch
+
+QUICK_STEPS = 40  # two epochs and a half, two smaller last batches among them
+
+
+class Recorded(NamedTuple):
+    """A run in JAX with all it drew; every leaf has the steps as its first axis."""
+
+    start: dict[str, np.ndarray]
+    """The initial weights; the one exception."""
+
+    batches: Batch
+    params: dict[str, np.ndarray]
+    metrics: dict[str, np.ndarray]
+
+
+def epoch_checks(quick: bool) -> Iterator[Check]:
+    """Yields whether an epoch holds every row once, and its loss is a mean over rows.
+
+    Rows hold numbers of their own, and the loss of a batch is their mean, whatever the model's
+    weights. So the loss of an epoch must be the mean over all rows.
+    """
+    x = np.linspace(-1, 2, 300, dtype=np.float32)[:, None]  # the last batch of 128 holds 44
+    settings = AutoencoderHyperparameters(hidden_dims=(), latent_dim=1, epochs=2)
+    method, size = _RowMean(settings), settings.batch_size
+    steps = steps_per_epoch(len(x), size)
+    draw = compiled(
+        lambda x: jax.lax.map(
+            lambda step: draw_batch(method, 0, x, x, step, batch_size=size), jnp.arange(2 * steps)
+        ),
+        light=quick,
+    )
+    batches = draw(jnp.asarray(x))
+    rows, weights = np.asarray(batches.x)[..., 0], np.asarray(batches.weights)
+    yield _every_row_once(x[:, 0], rows[:steps][weights[:steps] > 0])
+    means = EpochMeans(len(x), size)
+    ours = {"jax": list(means.add({"loss": (weights * rows).sum(1) / weights.sum(1)}))}
+    if not quick:
+        ours["jax, compiled run"] = fit(method, x).history
+    theirs = np.array(_epoch_losses_in_torch(x))
+    expected, scale = np.full(2, x.mean(dtype=np.float64)), float(np.abs(x).mean())
+    for case, history in ours.items():
+        found = np.array([epoch["loss"] for epoch in history])
+        check = "epoch: loss is the mean over rows"
+        if found.shape != expected.shape:
+            yield Check(check, case, "float32", False, message=f"{len(found)} of 2 epochs end")
+        else:
+            verdict = judge(found, theirs, expected, dtype="float32", scale=scale)
+            yield Check(check, case, "float32", **vars(verdict))
+
+
+def trajectory_checks(quick: bool) -> Iterator[Check]:
+    """Yields the seed's three trainings in float64, compared at every step."""
+    table = datasets.load("blobs")
+    prepared, _ = preprocessing.fit(table, source="blobs", label="label")
+    x = preprocessing.apply(prepared, table, source="blobs").astype(np.float64)
+    with ThreadPoolExecutor(min(os.cpu_count() or 1, len(METHODS))) as pool:
+        made = [METHODS[name](BY_METHOD[name]()) for name in METHODS]
+        recordings = pool.map(
+            lambda method: record(method, x, _steps(method, x, quick), light=quick), made
+        )
+        for method, recorded in zip(made, recordings, strict=True):
+            yield from _follow_in_torch(method.name, recorded)
+
+
+def record(method: AnyMethod, x: np.ndarray, steps: int, *, light: bool = False) -> Recorded:
+    """Trains in JAX in float64 and keeps every batch, all weights and metrics of every step.
+
+    Args:
+        method: with its hyperparameters.
+        x: rows, `[rows, D]`, float64.
+        steps: how many to take.
+        light: whether XLA is to compile fast in the place of well.
+    """
+    size, seed = min(method.hyperparameters.batch_size, len(x)), method.hyperparameters.seed
+
+    def run(x: jax.Array, start: dict[str, jax.Array]) -> Any:
+        def step(state: TrainState, i: jax.Array) -> Any:
+            batch = draw_batch(method, seed, x, x, i, batch_size=size)
+            state, metrics = train_step(method, state, batch)
+            return state, (batch, state.params, metrics)
+
+        state = TrainState(start, method.optimizer().init(start))
+        return jax.lax.scan(step, state, jnp.arange(steps))[1]
+
+    with jax.enable_x64(True), jax.default_matmul_precision("highest"):
+        drawn = compiled(lambda: init_state(method, x.shape[1], seed).params, light=light)()
+        start = {key: array.astype(jnp.float64) for key, array in drawn.items()}
+        found = compiled(run, light=light)(jnp.asarray(x), start)
+        return Recorded(*jax.tree.map(np.asarray, (start, *found)))
+
+
+def _follow_in_torch(name: str, recorded: Recorded) -> Iterator[Check]:
+    """Takes the recorded steps in torch, and compares metrics and weights after each."""
+    import torch
+
+    import torch_ref.hyperparameters
+    import torch_ref.methods
+    import torch_ref.training
+    import torch_ref.weights
+
+    method = torch_ref.methods.METHODS[name](torch_ref.hyperparameters.BY_METHOD[name]())
+    model = method.init_model(recorded.batches.x.shape[-1], torch.Generator()).double()
+    torch_ref.weights.with_weights(model, recorded.start)
+    steps = len(recorded.batches.x)
+
+    def batch_of(step: int) -> torch_ref.training.Batch:
+        return torch_ref.training.Batch(
+            *jax.tree.map(lambda array: torch.tensor(array[step]), tuple(recorded.batches))
+        )
+
+    worst = {"weights": (0.0, 0), **{metric: (0.0, 0) for metric in recorded.metrics}}
+    batches = map(batch_of, range(steps))
+    for step, metrics in enumerate(torch_ref.training.replay(method, model, batches)):
+        errors = {
+            metric: abs(recorded.metrics[metric][step] - value) / abs(value)
+            for metric, value in metrics.items()
+        }
+        trained = torch_ref.weights.get_weights(model)
+        errors["weights"] = max(
+            np.abs(array[step] - trained[key]).max() / np.abs(trained[key]).max()
+            for key, array in recorded.params.items()
+        )
+        for key, error in errors.items():
+            worst[key] = max(worst[key], (float(error), step))
+    for key, (error, step) in worst.items():
+        yield Check(
+            f"trajectory of {name}: {key}",
+            f"{steps} steps",
+            "float64",
+            passed=error <= FLOAT64,
+            difference=error,
+            bound=FLOAT64,
+            margin=FLOAT64 / error if error else None,
+            index=(step,),
+            message=""
+            if error <= FLOAT64
+            else f"the runs part by {error:.1e}, most at step {step}",
+        )
+
+
+def _steps(method: AnyMethod, x: np.ndarray, quick: bool) -> int:
+    whole: int = method.hyperparameters.epochs * steps_per_epoch(
+        len(x), method.hyperparameters.batch_size
+    )
+    return min(QUICK_STEPS, whole) if quick else whole
+
+
+class _RowMean(Autoencoder):
+    """An autoencoder whose loss is the mean of the rows, whatever its weights."""
+
+    def loss(
+        self, model: Any, x: jax.Array, noise: Noise, weights: jax.Array
+    ) -> tuple[jax.Array, Metrics]:
+        """The weighted mean of x `[B, 1]`."""
+        del noise
+        unused = 0.0 * model(x)[0].sum()  # all weights have a gradient
+        return jnp.sum(weights * x[:, 0]) / jnp.sum(weights) + unused, {}
+
+
+def _every_row_once(rows: np.ndarray, seen: np.ndarray) -> Check:
+    times = np.array([np.sum(seen == value) for value in rows])
+    passed = bool((times == 1).all())
+    missing, repeated = np.sum(times == 0), np.sum(times > 1)
+    message = f"of {len(rows)} rows {missing} never come and {repeated} more than once"
+    return Check(
+        "epoch: every row once", "jax", "float32", passed, message="" if passed else message
+    )
+
+
+def _epoch_losses_in_torch(x: np.ndarray) -> list[float]:
+    import torch
+
+    import torch_ref.hyperparameters
+    import torch_ref.methods
+    import torch_ref.training
+
+    class RowMean(torch_ref.methods.Autoencoder):
+        """The same in torch."""
+
+        def loss(self, model: Any, x: Any, noise: Any, weights: Any) -> Any:
+            del noise
+            return (weights * x[:, 0]).sum() / weights.sum() + 0.0 * model(x)[0].sum(), {}
+
+    settings = torch_ref.hyperparameters.AutoencoderHyperparameters(
+        hidden_dims=(), latent_dim=1, epochs=2
+    )
+    history = torch_ref.training.fit(RowMean(settings), torch.from_numpy(x)).history
+    return [epoch["loss"] for epoch in history]

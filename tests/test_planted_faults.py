@@ -1,0 +1,310 @@
+"""Every fault that the cross-check exists for, planted on either side, is caught by name."""
+
+import inspect
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+import torch
+from flax import nnx
+
+import jaxrep.losses
+import jaxrep.methods
+import jaxrep.models
+import jaxrep.optim
+import jaxrep.training.history
+import jaxrep.training.step
+import torch_ref.losses
+import torch_ref.methods
+import torch_ref.models
+import torch_ref.optim
+import torch_ref.training
+import torch_ref.weights
+from jaxrep.parity import _training, cross_check
+from jaxrep.parity._cross_check import Case, check_cases
+from jaxrep.parity._ladder import RUNGS
+
+SIDES = ("jax", "torch")
+ROOM = {"jax": jaxrep, "torch": torch_ref}
+
+
+def climb(rung, *names):
+    """The checks of a part of a rung of the quick ladder."""
+    items = [item for item in RUNGS[rung](True) if item.check.startswith(names)]
+    cases = [item for item in items if isinstance(item, Case)]
+    return [item for item in items if item not in cases] + list(check_cases(cases, light=True))
+
+
+def failed(checks):
+    return {f"{check.check} {check.dtype}" for check in checks if not check.passed}
+
+
+def test_without_a_fault_all_of_these_pass():
+    assert failed(climb("losses", "elbo_loss", "gaussian_kl", "nt_xent_loss")) == set()
+    assert failed(climb("forward", "forward pass of vae", "forward pass of autoencoder")) == set()
+    assert failed(climb("methods", "loss of simclr")) == set()
+    assert failed(climb("optimizers", "Adam")) == set()
+    assert failed(climb("views", "noise of simclr")) == set()
+    assert failed(climb("epochs", "epoch")) == set()
+
+
+def replace_loss(monkeypatch, side, name, make):
+    """Replaces a loss by what `make` makes of the right one."""
+    module = ROOM[side].losses
+    monkeypatch.setattr(module, name, make(getattr(module, name)))
+
+
+LOSS_FAULTS = {
+    "β ignored": (
+        "elbo_loss",
+        lambda right: lambda *a, beta, **k: right(*a, beta=1.0, **k),
+    ),
+    "mean instead of sum over features": (
+        "elbo_loss",
+        lambda right: (
+            lambda x, x_hat, mu, log_var, *, beta, weights=None: (
+                right(x, x_hat, mu, log_var, beta=0.0, weights=weights) / x.shape[1]
+                + right(x, x, mu, log_var, beta=beta, weights=weights)
+            )
+        ),
+    ),
+    "KL averaged over latents": (
+        "gaussian_kl",
+        lambda right: lambda mu, log_var, **k: right(mu, log_var, **k) / mu.shape[1],
+    ),
+    "std instead of variance": (
+        "gaussian_kl",
+        lambda right: lambda mu, log_var, **k: right(mu, 2 * log_var, **k),
+    ),
+    "loss_a + loss_b": (
+        "nt_xent_loss",
+        lambda right: lambda z1, z2, **k: right(z1, z2, **k) + right(z2, z1, **k),
+    ),
+}
+
+
+@pytest.mark.parametrize("side", SIDES)
+@pytest.mark.parametrize("fault", LOSS_FAULTS)
+def test_a_wrong_loss_is_caught(monkeypatch, side, fault):
+    name, make = LOSS_FAULTS[fault]
+
+    def keeping_the_signature(right):
+        wrong = make(right)
+
+        def loss(*arrays, **keywords):
+            bound = inspect.signature(right).bind(*arrays, **keywords)
+            return wrong(*bound.args, **bound.kwargs)
+
+        return loss
+
+    replace_loss(monkeypatch, side, name, keeping_the_signature)
+    assert {f"{name}: value float64", f"{name}: value float32"} <= failed(climb("losses", name))
+
+
+@pytest.mark.parametrize("side", SIDES)
+def test_a_missing_self_mask_is_caught(monkeypatch, side):
+    stack = {"jax": jnp.concatenate, "torch": torch.cat}[side]
+    log_sum_exp = {"jax": jax.nn.logsumexp, "torch": torch.logsumexp}[side]
+
+    def unmasked(z1, z2, *, temperature, weights=None):
+        del weights
+        z = stack([z1, z2])
+        positive = stack([(z1 * z2).sum(-1), (z1 * z2).sum(-1)]) / temperature
+        return (log_sum_exp(z @ z.T / temperature, 1) - positive).mean()
+
+    replace_loss(monkeypatch, side, "nt_xent_loss", lambda right: unmasked)
+    assert "nt_xent_loss: value float64" in failed(climb("losses", "nt_xent_loss"))
+
+
+@pytest.mark.parametrize("side", SIDES)
+def test_a_missing_half_in_the_exponent_of_sigma_is_caught(monkeypatch, side):
+    exp = {"jax": jnp.exp, "torch": torch.exp}[side]
+
+    def call(self, x, eps):
+        mu, log_var = self.encode(x)
+        return self.decode(mu + eps * exp(log_var)), mu, log_var
+
+    name = {"jax": "__call__", "torch": "forward"}[side]
+    monkeypatch.setattr(ROOM[side].models.VAE, name, call)
+    checks = failed(climb("forward", "forward pass of vae"))
+    assert {"forward pass of vae: value float64", "forward pass of vae: value float32"} <= checks
+
+
+@pytest.mark.parametrize("side", SIDES)
+def test_a_transposed_square_kernel_is_caught(monkeypatch, side):
+    if side == "jax":
+        right_call = nnx.Linear.__call__
+
+        def call(self, x):
+            kernel = self.kernel[...]
+            if kernel.shape[0] != kernel.shape[1]:
+                return right_call(self, x)
+            return x @ kernel.T + self.bias[...][None, :]
+
+        monkeypatch.setattr(nnx.Linear, "__call__", call)
+    else:
+        right = torch_ref.weights._to_state_dict
+
+        def untransposed(model, weights):
+            return {
+                key: tensor.T if tensor.ndim == 2 and len(set(tensor.shape)) == 1 else tensor
+                for key, tensor in right(model, weights).items()
+            }
+
+        monkeypatch.setattr(torch_ref.weights, "_to_state_dict", untransposed)
+    checks = failed(climb("forward", "forward pass of autoencoder"))
+    assert "forward pass of autoencoder: value float64" in checks
+
+
+@pytest.mark.parametrize("side", SIDES)
+def test_adamw_in_the_place_of_adam_with_l2_is_caught(monkeypatch, side):
+    monkeypatch.setattr(ROOM[side].optim, "adam", ROOM[side].optim.adamw)
+    checks = failed(climb("optimizers", "Adam with L2"))
+    assert {
+        "Adam with L2, 1 step: value float64",
+        "Adam with L2, 100 steps: value float64",
+    } <= checks
+
+
+@pytest.mark.parametrize("side", SIDES)
+def test_a_bias_correction_in_float32_is_caught(monkeypatch, side):
+    if side == "jax":
+        monkeypatch.setattr(jaxrep.optim, "scale_by_adam", optax.scale_by_adam)
+    else:
+
+        class Float32Correction(torch.optim.Optimizer):
+            def __init__(self, parameters, lr):
+                super().__init__(parameters, {"lr": lr})
+                self.steps = 0
+
+            @torch.no_grad()
+            def step(self):
+                self.steps += 1
+                for p in self.param_groups[0]["params"]:
+                    state = self.state[p]
+                    m = state["m"] = 0.9 * state.get("m", torch.zeros_like(p)) + 0.1 * p.grad
+                    v = state["v"] = 0.999 * state.get("v", torch.zeros_like(p)) + 1e-3 * p.grad**2
+                    c1, c2 = (
+                        1 - torch.tensor(b, dtype=p.dtype) ** self.steps for b in (0.9, 0.999)
+                    )
+                    p -= self.param_groups[0]["lr"] * (m / c1) / ((v / c2).sqrt() + 1e-8)
+
+        monkeypatch.setattr(
+            torch_ref.optim,
+            "adam",
+            lambda *, learning_rate, weight_decay: lambda ps: Float32Correction(ps, learning_rate),
+        )
+    checks = failed(climb("optimizers", "Adam, "))
+    assert "Adam, 1 step: value float32" in checks
+    assert "Adam, 1 step: value float64" not in checks  # there it is right
+
+
+@pytest.mark.parametrize("side", SIDES)
+def test_noise_drawn_once_for_both_views_is_caught(monkeypatch, side):
+    module = ROOM[side].methods
+    right = module._draw_corruption
+
+    def once(hp, source, shape, dtype):
+        noise = right(hp, source, shape, dtype)
+        stack = {"jax": jnp.stack, "torch": torch.stack}[side]
+        return {name: stack([draws[0], draws[0]]) for name, draws in noise.items()}
+
+    monkeypatch.setattr(module, "_draw_corruption", once)
+    checks = climb("views", "noise of simclr")
+    [failure] = [check for check in checks if not check.passed]
+    assert (failure.check, failure.case) == ("noise of simclr: distribution", side)
+    assert "repeats itself" in failure.message
+
+
+@pytest.mark.parametrize("side", SIDES)
+def test_one_views_noise_used_for_both_is_caught(monkeypatch, side):
+    module = ROOM[side].methods
+    right = module.SimCLR.loss
+
+    def loss(self, model, x, noise, weights):
+        stack = {"jax": jnp.stack, "torch": torch.stack}[side]
+        return right(self, model, x, {k: stack([n[0], n[0]]) for k, n in noise.items()}, weights)
+
+    monkeypatch.setattr(module.SimCLR, "loss", loss)
+    assert "loss of simclr: value float64" in failed(climb("methods", "loss of simclr"))
+
+
+@pytest.mark.parametrize("side", SIDES)
+def test_a_dropped_last_batch_is_caught(monkeypatch, side):
+    if side == "jax":
+        for module in (jaxrep.training.step, jaxrep.training.history, _training):
+            monkeypatch.setattr(module, "steps_per_epoch", lambda rows, size: max(rows // size, 1))
+        expected = {"epoch: every row once float32", "epoch: loss is the mean over rows float32"}
+    else:
+        right = torch.split
+        monkeypatch.setattr(
+            torch, "split", lambda t, size: [part for part in right(t, size) if len(part) == size]
+        )
+        expected = {"epoch: loss is the mean over rows float32"}
+    assert failed(climb("epochs", "epoch")) == expected
+
+
+def layer_norms(jax_epsilon, torch_epsilon):
+    def ours(x):
+        mean = x.mean(-1, keepdims=True)
+        return (x - mean) / jnp.sqrt(x.var(-1, keepdims=True) + jax_epsilon)
+
+    return ours, lambda x: torch.nn.functional.layer_norm(x, x.shape[-1:], eps=torch_epsilon)
+
+
+def gelus(jax_approximates, torch_approximates):
+    return (
+        lambda x: jax.nn.gelu(x, approximate=jax_approximates),
+        lambda x: torch.nn.functional.gelu(x, approximate="tanh" if torch_approximates else "none"),
+    )
+
+
+LAYER_FAULTS = {
+    "LayerNorm ε": (layer_norms, 1e-5, 1e-6),
+    "tanh-GELU": (gelus, False, True),
+}
+
+
+@pytest.mark.parametrize("side", SIDES)
+@pytest.mark.parametrize("fault", LAYER_FAULTS)
+def test_a_layer_of_another_setting_is_caught(side, fault):
+    make, right, wrong = LAYER_FAULTS[fault]
+    x = np.random.default_rng(0).normal(size=(8, 16))
+    assert cross_check(*make(right, right), (x,), name=fault).passed
+    settings = (wrong, right) if side == "jax" else (right, wrong)
+    report = cross_check(*make(*settings), (x,), name=fault)
+    assert {f"{fault}: value float64", f"{fault}: value float32"} <= failed(report.checks)
+
+
+def test_a_formula_that_cancels_in_both_twins_alike_is_caught(monkeypatch):
+    def textbook(exp):
+        def kl(mu, log_var, *, weights=None):
+            del weights
+            return -0.5 * (1 + log_var - mu**2 - exp(log_var)).sum(-1).mean()
+
+        return kl
+
+    monkeypatch.setattr(jaxrep.losses, "gaussian_kl", textbook(jnp.exp))
+    monkeypatch.setattr(torch_ref.losses, "gaussian_kl", textbook(torch.exp))
+    unweighted = [
+        c for c in RUNGS["losses"](True) if c.check == "gaussian_kl" and "weights" not in c.inputs
+    ]
+    checks = list(check_cases(unweighted, light=True))
+    caught = [check for check in checks if not check.passed]
+    assert {check.case for check in caught if check.dtype == "float32"} == {"collapsed posterior"}
+
+
+@pytest.mark.parametrize("side", SIDES)
+def test_a_loss_that_raises_is_a_failed_check_with_the_reason(monkeypatch, side):
+    def raises(*arrays, **keywords):
+        raise RuntimeError("no such loss")
+
+    monkeypatch.setattr(ROOM[side].losses, "mse_loss", raises)
+    checks = climb("losses", "mse_loss")
+    assert checks
+    for check in checks:
+        assert not check.passed
+        assert check.message.startswith(f"{side} raised RuntimeError at test_planted_faults.py:")
+        assert check.message.endswith("no such loss")
