@@ -47,13 +47,14 @@ def judge(
     """Compares what both frameworks computed.
 
     Args:
-        jax: JAX's result in float64, whatever it was computed in.
+        jax: JAX's result, whatever it was computed in.
         torch: PyTorch's, of the same shape.
         reference: the float64 result; None lets each be the other's, in float64 alone.
         dtype: what both computed in.
         scale: the sum of the absolute terms where the result is a sum that cancels.
     """
-    expected = torch if reference is None else reference
+    jax, torch = np.asarray(jax, np.float64), np.asarray(torch, np.float64)
+    expected = torch if reference is None else np.asarray(reference, np.float64)
     problem = _places_that_are_not_finite(jax, torch, expected)
     if problem:
         index, message = problem

@@ -113,13 +113,13 @@ def cross_check(
         MissingPackageError: PyTorch is not installed.
 
     Example:
-        >>> import jax.numpy as jnp, torch
+        >>> import jax, jax.numpy as jnp, torch
         >>> x = np.linspace(-3, 3, 7)
         >>> cross_check(jnp.tanh, torch.tanh, (x,)).passed
         True
         >>> report = cross_check(jax.nn.gelu, torch.nn.functional.gelu, (x,))
         >>> print(report.failures[0].message)
-        jax has -0.0454022928 at [1], torch -0.0455002639
+        jax has -0.00363739208 at [0], torch -0.00404969409
     """
     require_torch()
     named = as_inputs(inputs)
