@@ -4,16 +4,20 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test test-slow lint bench clean
+.PHONY: demo test test-slow parity lint bench clean
 
 demo: $(VENV)/installed
 	$(BIN)/python -m jaxrep.demo
 
 test: $(VENV)/installed-test
+	$(BIN)/jaxrep parity --quick
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 test-slow: $(VENV)/installed-test
 	$(BIN)/python -m pytest -m slow
+
+parity: $(VENV)/installed-test
+	$(BIN)/jaxrep parity
 
 lint: $(VENV)/installed-test $(VENV)/installed-lint
 	$(BIN)/ruff check .
