@@ -74,26 +74,36 @@ def view_cases(quick: bool) -> Iterator[Case | Check]:
 
 def optimizer_cases(quick: bool) -> Iterator[Case]:
     """Yields 1 and 100 steps of each optimiser on given gradients, from the same parameters."""
-    rng = np.random.default_rng(0)
-    shapes = {"kernel": (6, 4), "bias": (4,)}
-    sizes = {key: 10.0 ** rng.uniform(-3, 1, shape) for key, shape in shapes.items()}
-    gradients = {key: size * rng.normal(size=(100, *size.shape)) for key, size in sizes.items()}
-    # From zero, the parameters are the sum of the updates, and show what becomes of these.
-    zero = {key: np.zeros(shape) for key, shape in shapes.items()}
-    drawn = {key: rng.normal(size=shape) for key, shape in shapes.items()}
-    for title, name, weight_decay, start in (
-        ("Adam", "adam", 0.0, zero),
-        ("Adam with L2", "adam", 0.1, drawn),
-        ("AdamW", "adamw", 0.1, drawn),
+    for title, name, weight_decay in (
+        ("Adam", "adam", 0.0),
+        ("Adam with L2", "adam", 0.1),
+        ("AdamW", "adamw", 0.1),
     ):
+        ours = functools.partial(_steps_in_jax, name, 0.1, weight_decay)
+        theirs = functools.partial(_steps_in_torch, name, 0.1, weight_decay)
         for steps in (1, 100):
-            yield Case(
-                check=f"{title}, {steps} step{'s' * (steps > 1)}",
-                case="",
-                jax_function=functools.partial(_steps_in_jax, name, 0.1, weight_decay),
-                torch_function=functools.partial(_steps_in_torch, name, 0.1, weight_decay),
-                inputs={"params": start, "gradients": {k: g[:steps] for k, g in gradients.items()}},
-            )
+            for seed in range(1 if quick else 5):
+                yield Case(
+                    check=f"{title}, {steps} step{'s' * (steps > 1)}",
+                    case=f"seed {seed}",
+                    jax_function=ours,
+                    torch_function=theirs,
+                    inputs=_draw_gradients(steps, seed, at_zero=not weight_decay),
+                )
+
+
+def _draw_gradients(steps: int, seed: int, *, at_zero: bool) -> Inputs:
+    """Draws gradients of many sizes, and the parameters to start from.
+
+    From zero, the parameters become the sum of the updates, and show what is wrong with these.
+    """
+    rng = np.random.default_rng(seed)
+    inputs: Inputs = {"params": {}, "gradients": {}}
+    for key, shape in {"kernel": (6, 4), "bias": (4,)}.items():
+        size = 10.0 ** rng.uniform(-3, 1, shape)
+        inputs["params"][key] = np.zeros(shape) if at_zero else rng.normal(size=shape)
+        inputs["gradients"][key] = size * rng.normal(size=(steps, *shape))
+    return inputs
 
 
 def _loss_inputs(name: str, quick: bool) -> Iterator[tuple[str, Inputs, tuple[str, ...]]]:

@@ -1,5 +1,6 @@
 """The rungs of models and methods: weights, forward passes, losses, embeddings and scores."""
 
+import dataclasses
 import functools
 from collections.abc import Iterator
 from typing import Any
@@ -89,17 +90,27 @@ def forward_cases(quick: bool) -> Iterator[Case]:
 
 def method_cases(quick: bool) -> Iterator[Case]:
     """Yields every method's loss with its gradients, and what a trained model is used for."""
-    architecture = ARCHITECTURES[0]
-    x = np.random.default_rng(2).normal(size=(ROWS, architecture[0]))
-    row_weights = (np.arange(ROWS) % 4 != 1).astype(np.float64)
+    architecture, row_weights = ARCHITECTURES[0], (np.arange(ROWS) % 4 != 1).astype(np.float64)
+    drawn = [
+        np.random.default_rng([2, seed]).normal(size=(ROWS, architecture[0]))
+        for seed in range(1 if quick else 4)
+    ]
     for name, settings in VARIANTS[: 3 if quick else None]:
         ours, theirs = twins(name, architecture, **settings)
         weights = draw_weights(ours, architecture[0])
         told = ", ".join(f"{key}={value:g}" for key, value in settings.items())
-        yield loss_case(ours, theirs, weights, x, row_weights, case=told)
+        yield from _on_each(drawn, loss_case(ours, theirs, weights, drawn[0], row_weights, told))
     for name in METHODS:
         ours, theirs = twins(name, architecture)
-        yield use_case(ours, theirs, draw_weights(ours, architecture[0]), x, case="")
+        weights = draw_weights(ours, architecture[0])
+        yield from _on_each(drawn, use_case(ours, theirs, weights, drawn[0], ""))
+
+
+def _on_each(drawn: list[np.ndarray], case: Case) -> Iterator[Case]:
+    """Yields a case with each of the drawn rows; they share a program."""
+    for seed, x in enumerate(drawn):
+        told = ", ".join(filter(None, [case.case, f"seed {seed}"]))
+        yield dataclasses.replace(case, case=told, inputs=case.inputs | {"x": x})
 
 
 def loss_case(
@@ -108,7 +119,6 @@ def loss_case(
     weights: dict[str, np.ndarray],
     x: np.ndarray,
     row_weights: np.ndarray,
-    *,
     case: str,
 ) -> Case:
     """Returns the comparison of a method's loss and metrics, on drawn noise."""
@@ -132,7 +142,6 @@ def use_case(
     theirs: Any,
     weights: dict[str, np.ndarray],
     x: np.ndarray,
-    *,
     case: str,
 ) -> Case:
     """Returns the comparison of what a trained model gives: embedding, reconstruction, score."""

@@ -56,9 +56,9 @@ def check_run(run: Run, x: np.ndarray) -> Report:
     )
     everywhere = np.ones(len(batch))
     cases = [
-        use_case(run.method, twin, run.weights, rows, case=told),
+        use_case(run.method, twin, run.weights, rows, told),
         commands,
-        loss_case(run.method, twin, run.weights, batch, everywhere, case=f"{len(batch)} rows"),
+        loss_case(run.method, twin, run.weights, batch, everywhere, f"{len(batch)} rows"),
     ]
     return Report(tuple(check_cases(cases)), time.perf_counter() - started)
 

@@ -136,10 +136,8 @@ def _follow_in_torch(name: str, recorded: Recorded) -> Iterator[Check]:
             for metric, value in metrics.items()
         }
         trained = torch_ref.weights.get_weights(model)
-        errors["weights"] = max(
-            np.abs(array[step] - trained[key]).max() / np.abs(trained[key]).max()
-            for key, array in recorded.params.items()
-        )
+        gaps = [np.abs(array[step] - trained[key]).max() for key, array in recorded.params.items()]
+        errors["weights"] = max(gaps) / max(np.abs(array).max() for array in trained.values())
         for key, error in errors.items():
             worst[key] = max(worst[key], (float(error), step))
     for key, (error, step) in worst.items():
