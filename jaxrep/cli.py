@@ -16,7 +16,7 @@ import tyro
 from tyro.conf import FlagCreatePairsOff, OmitSubcommandPrefixes, arg, subcommand
 
 from jaxrep import commands
-from jaxrep.errors import DivergedError, InputError
+from jaxrep.errors import DivergedError, InputError, VerificationError
 
 _Commands = Annotated[
     Annotated[commands.TrainMethod, subcommand("train")]
@@ -27,7 +27,8 @@ _Commands = Annotated[
     | Annotated[commands.Score, subcommand("score")]
     | Annotated[commands.Generate, subcommand("generate")]
     | Annotated[commands.Interpolate, subcommand("interpolate")]
-    | Annotated[commands.Parity, subcommand("parity")],
+    | Annotated[commands.Parity, subcommand("parity")]
+    | Annotated[commands.Export, subcommand("export")],
     arg(help=""),  # tyro would look for it in its own source, which takes 0.05 s
 ]
 
@@ -51,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _run(arguments)
     except InputError as error:
         return _fail(error, 2)
-    except DivergedError as error:
+    except (DivergedError, VerificationError) as error:
         return _fail(error, 1)
     except KeyboardInterrupt:
         return _fail("interrupted", 130)

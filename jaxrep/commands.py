@@ -366,6 +366,36 @@ class Parity(Command):
         return check_run(run, rows_of(run, self.data, note=_note))
 
 
+@dataclass(kw_only=True)
+class Export(Command):
+    """Write a run as a file that serves it without JAX, and prove that it gives the same."""
+
+    folder: RunFolder
+    """A finished run."""
+
+    out: Path
+    """The file to write."""
+
+    format: str = "torchscript"
+    """torchscript: PyTorch and C++, raw rows in. PyTorch has deprecated TorchScript."""
+
+    data: str | None = None
+    """Rows to verify on; by default those that the run was trained on."""
+
+    def __call__(self) -> tuple[str, Result]:
+        """Writes the file and returns its digest."""
+        from jaxrep.export import export_run
+        from jaxrep.runs.folder import load
+
+        run = load(self.folder)
+        made = export_run(run, self.out, format=self.format, data=self.data, note=_note)
+        text = (
+            f"wrote {made.out} ({made.format}, {made.bytes:,} bytes, sha256 {made.sha256[:16]}…)\n"
+            f"it gives what JAX gives on its golden rows and on {made.rows_verified} others"
+        )
+        return text, dataclasses.asdict(made)
+
+
 def _note(message: str) -> None:
     print(message, file=sys.stderr)
 

@@ -16,5 +16,9 @@ class MissingPackageError(InputError, ImportError):
     """A package that is not installed is needed; the message says how to install it."""
 
 
+class VerificationError(RuntimeError):
+    """What was made does not give what it has to; the command line exits with code 1."""
+
+
 class DivergedError(ArithmeticError):
     """A loss became infinite or NaN; the message says when. The command line exits with code 1."""

@@ -14,6 +14,7 @@ FLOORS = {
     "demo": 7,
     "progress": 6,
     "report": 6,
+    "export": 5,
     "parity": 5,
     "runs": 4,
     "training": 3,

@@ -400,7 +400,7 @@ def test_a_run_whose_data_changed_is_checked_on_drawn_rows(run, capsys, tmp_path
         np.save(source, np.zeros((3, 6)))
         code, _, captured = parity(capsys, run / "run")
         assert code == 0
-        assert "has changed since the run was trained on it: taking drawn rows" in captured.err
+        assert "has changed since: taking drawn rows" in captured.err
         source.unlink()
         code, _, captured = parity(capsys, run / "run")
         assert code == 0

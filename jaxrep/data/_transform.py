@@ -41,7 +41,7 @@ def apply(preprocessing: Preprocessing, table: pa.Table, *, source: str) -> npt.
         array([[-1. ,  0. ,  1. ,  0. ],
                [ 0.5,  0. ,  0. ,  1. ]], dtype=float32)
     """
-    _check_columns(preprocessing, table, source)
+    check_columns(preprocessing, table, source)
     features = np.empty((table.num_rows, preprocessing.width), np.float32)
     missing = {}
     start = 0
@@ -102,7 +102,8 @@ def invert(preprocessing: Preprocessing, x: npt.NDArray[np.floating[Any]]) -> pa
     return pa.table(columns)
 
 
-def _check_columns(preprocessing: Preprocessing, table: pa.Table, source: str) -> None:
+def check_columns(preprocessing: Preprocessing, table: pa.Table, source: str) -> None:
+    """Raises an InputError unless a table has the preprocessing's columns, in any order."""
     names = [column.name for column in preprocessing.columns]
     there = set(table.column_names)
     faults = []

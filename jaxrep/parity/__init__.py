@@ -4,6 +4,7 @@ PyTorch is imported when something is compared, not before.
 """
 
 from jaxrep.parity._cross_check import cross_check as cross_check
+from jaxrep.parity._evaluate import require_torch as require_torch
 from jaxrep.parity._ladder import run_ladder as run_ladder
 from jaxrep.parity._locate import LayerComparison as LayerComparison
 from jaxrep.parity._locate import Located as Located

@@ -126,13 +126,20 @@ def evaluate_torch(
     return _collect(outputs, by_input)
 
 
-def require_torch() -> None:
-    """Raises an error that says how to install PyTorch where it is missing."""
+def require_torch(purpose: str = "comparing with PyTorch") -> None:
+    """Raises an error that says how to install PyTorch where it is missing.
+
+    Args:
+        purpose: what needs it.
+
+    Raises:
+        MissingPackageError: it is not installed.
+    """
     try:
         import torch
     except ImportError as error:
         raise MissingPackageError(
-            "comparing with PyTorch needs PyTorch: pip install 'jaxrep[torch]'"
+            f"{purpose} needs PyTorch: pip install 'jaxrep[torch]'"
         ) from error
     del torch
 

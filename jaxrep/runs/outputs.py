@@ -18,20 +18,26 @@ from jaxrep.runs.folder import Run
 MAX_ROWS = 1 << 24  # drawn or interpolated by one call; their codes are held in memory
 
 
-def read_rows(run: Run, source: str) -> tuple[pa.Table, np.ndarray]:
+def read_table_of(run: Run, source: str) -> pa.Table:
     """Reads a table as a run's preprocessing wants it.
 
-    Returns:
-        The table, and its rows as features, `[N, D]`.
+    Raises:
+        InputError: the table cannot be read.
+    """
+    prepared = run.preprocessing
+    return tables.read_table(
+        source, numeric_columns=prepared.numeric_columns, na_values=prepared.na_values
+    )
+
+
+def read_rows(run: Run, source: str) -> tuple[pa.Table, np.ndarray]:
+    """Reads a table and its rows as a run's features, `[N, D]`.
 
     Raises:
         InputError: the table cannot be read, or does not fit the run.
     """
-    prepared = run.preprocessing
-    table = tables.read_table(
-        source, numeric_columns=prepared.numeric_columns, na_values=prepared.na_values
-    )
-    return table, preprocessing.apply(prepared, table, source=source)
+    table = read_table_of(run, source)
+    return table, preprocessing.apply(run.preprocessing, table, source=source)
 
 
 def embed(run: Run, source: str) -> pa.Table:

@@ -4,68 +4,56 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 
 from jaxrep import files
-from jaxrep.data import datasets
-from jaxrep.data.preprocessing import NumericColumn, Preprocessing
+from jaxrep.data import datasets, preprocessing
 from jaxrep.runs.folder import Run
-from jaxrep.runs.outputs import read_rows
+from jaxrep.runs.outputs import read_table_of
 
 DRAWN_ROWS = 1000
 
 
-def rows_of(
+def table_of(
     run: Run, data: str | None = None, *, note: Callable[[str], None] = lambda message: None
-) -> np.ndarray:
-    """Returns rows as a run's features, `[N, D]`: of a table, or of the run's own data.
+) -> tuple[pa.Table, str]:
+    """Returns a table with a run's columns: the one asked for, or the run's own data.
 
     A run does not hold its data. If the file that it was trained on is gone or has another content,
-    rows are drawn from the statistics that it does hold.
+    rows are drawn from the statistics that the run does hold.
 
     Args:
         run: the trained run.
         data: a table to take in the place of the run's own.
         note: called with a remark if rows had to be drawn.
 
-    Raises:
-        InputError: `data` cannot be read, or does not fit the run.
-    """
-    if data is not None:
-        return read_rows(run, data)[1]
-    recorded = run.config["data"]
-    source, digest = recorded["source"], recorded["sha256"]
-    if digest is None and source in datasets.NAMES:
-        return read_rows(run, source)[1]
-    if not Path(source).is_file():
-        note(f"{source}, which the run was trained on, is not there: taking drawn rows; or --data")
-    elif files.sha256(Path(source)) != digest:
-        note(f"{source} has changed since the run was trained on it: taking drawn rows; or --data")
-    else:
-        return read_rows(run, source)[1]
-    return draw_rows(run.preprocessing, DRAWN_ROWS)
-
-
-def draw_rows(preprocessing: Preprocessing, count: int, *, seed: int = 0) -> np.ndarray:
-    """Draws features as a preprocessing would give them: numbers from N(0, 1), any category.
-
-    Args:
-        preprocessing: of a run.
-        count: number of rows.
-        seed: decides the draws.
-
     Returns:
-        Features, `[count, D]`, float32.
+        The table, and where it comes from.
 
-    Example:
-        >>> age = NumericColumn("age", mean=40.0, scale=10.0, fill=None)
-        >>> draw_rows(Preprocessing((age,), None, None, ()), 3).shape
-        (3, 1)
+    Raises:
+        InputError: `data` cannot be read.
     """
-    rng = np.random.default_rng(seed)
-    blocks = []
-    for column in preprocessing.columns:
-        if isinstance(column, NumericColumn):
-            blocks.append(rng.normal(size=(count, 1)))
-        else:
-            blocks.append(np.eye(column.width)[rng.integers(column.width, size=count)])
-    return np.concatenate(blocks, axis=1).astype(np.float32)
+    source = run.config["data"]["source"] if data is None else data
+    reason = None if data is not None else _unusable(source, run.config["data"]["sha256"])
+    if reason is None:
+        return read_table_of(run, source), source
+    note(f"{source}, which the run was trained on, {reason}: taking drawn rows; or give --data")
+    raw = preprocessing.draw_raw(run.preprocessing, DRAWN_ROWS)
+    return preprocessing.from_raw(run.preprocessing, raw), "drawn rows"
+
+
+def rows_of(
+    run: Run, data: str | None = None, *, note: Callable[[str], None] = lambda message: None
+) -> np.ndarray:
+    """Returns the rows of `table_of` as features, `[N, D]`."""
+    table, source = table_of(run, data, note=note)
+    return preprocessing.apply(run.preprocessing, table, source=source)
+
+
+def _unusable(source: str, digest: str | None) -> str | None:
+    """Says why a recorded source is not the data of the run any more, or None if it is."""
+    if digest is None and source in datasets.NAMES:
+        return None
+    if not Path(source).is_file():
+        return "is not there"
+    return None if files.sha256(Path(source)) == digest else "has changed since"

@@ -1,0 +1,7 @@
+"""Trained models for use without JAX: files that carry their preprocessing and their proof.
+
+PyTorch is imported when something is exported, not before.
+"""
+
+from jaxrep.export._export import FORMATS as FORMATS
+from jaxrep.export._export import export_run as export_run

@@ -1,0 +1,103 @@
+"""What JAX gives for raw rows: the outputs that an exported file has to reproduce."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pyarrow as pa
+
+from jaxrep.data import preprocessing
+from jaxrep.data.preprocessing import NumericColumn, Preprocessing
+from jaxrep.methods import abstract_model
+from jaxrep.models import with_weights
+from jaxrep.runs.folder import Run
+
+# Two categories whose features are nearer than this are as likely: either answer is right.
+_OPEN_CHOICE = 1e-4
+
+
+def expected_outputs(run: Run, table: pa.Table, source: str) -> dict[str, np.ndarray]:
+    """Returns a table's raw rows and what JAX gives for them in float32 and in float64.
+
+    Args:
+        run: the trained run.
+        table: rows with its columns.
+        source: where they come from, for messages.
+
+    Returns:
+        `rows` `[N, columns]`, `codes` `[N, Z]` (their embeddings, for `decode`), and for each
+        output of each function `jax.NAME` and `exact.NAME`. Decoded numbers are in units of their
+        columns' scales; a category that is as likely as another is NaN in `exact.NAME`.
+    """
+    rows = preprocessing.to_raw(run.preprocessing, table, source=source)
+    x = preprocessing.apply(run.preprocessing, table, source=source)
+    codes = np.asarray(_evaluate(run, x, None, "float32")["embed.0"])
+    found = {"rows": rows, "codes": codes}
+    for prefix, dtype in (("jax", "float32"), ("exact", "float64")):
+        for name, output in _evaluate(run, x, codes, dtype).items():
+            if name.startswith(("reconstruct", "decode")):
+                output = _columns(run.preprocessing, output, mark=prefix == "exact")
+            found[f"{prefix}.{name}"] = output
+    return found
+
+
+def _evaluate(
+    run: Run, x: np.ndarray, codes: np.ndarray | None, dtype: str
+) -> dict[str, np.ndarray]:
+    """Computes every function of the run's method, or without codes only the embedding."""
+    with jax.enable_x64(dtype == "float64"), jax.default_matmul_precision("highest"):
+        weights = {name: jnp.asarray(array, dtype) for name, array in run.weights.items()}
+        model: Any = with_weights(abstract_model(run.method, x.shape[1]), weights)
+        functions = _functions(run, model)
+        if codes is None:
+            functions = {"embed": functions["embed"]}
+        found = {}
+        for name, function in functions.items():
+            given = codes if name == "decode" else x
+            outputs = jax.jit(function)(jnp.asarray(given, dtype))
+            for i, output in enumerate(outputs if isinstance(outputs, tuple) else (outputs,)):
+                found[f"{name}.{i}"] = np.asarray(output)
+        return found
+
+
+def _functions(run: Run, model: Any) -> dict[str, Callable[[jax.Array], Any]]:
+    method: Any = run.method
+    functions: dict[str, Callable[[jax.Array], Any]] = {
+        "forward": lambda x: method.embed(model, x),
+        "embed": lambda x: method.embed(model, x),
+        "score": lambda x: method.score(model, x),
+    }
+    if hasattr(method, "decode"):
+        functions["reconstruct"] = lambda x: method.reconstruct(model, x)
+        functions["decode"] = lambda z: method.decode(model, z)
+    if method.name == "vae":
+        functions["encode"] = model.encode
+    if method.name == "simclr":
+        functions["project"] = lambda x: model.projection(method.embed(model, x))
+    return functions
+
+
+def _columns(prepared: Preprocessing, features: np.ndarray, *, mark: bool) -> np.ndarray:
+    """Features `[N, D]` as one number a column `[N, C]`: a category's code, or NaN where open."""
+    columns, start = [], 0
+    for column in prepared.columns:
+        block = features[:, start : start + column.width].astype(np.float64)
+        start += column.width
+        if isinstance(column, NumericColumn):
+            columns.append(block[:, 0])
+            continue
+        limit = np.full(len(block), -np.inf) if column.impute else np.full(len(block), 0.5)
+        bucket = block[:, -1:]
+        block[:, -1:] = np.where(bucket > limit[:, None], bucket, -np.inf)
+        code = block.argmax(axis=1).astype(np.float64)
+        code[code == column.width - 1] = -1
+        if mark:
+            top = np.sort(block, axis=1)
+            near = (top[:, -1] - top[:, -2] < _OPEN_CHOICE) | (
+                np.abs(bucket[:, 0] - limit) < _OPEN_CHOICE
+            )
+            code[near] = np.nan
+        columns.append(code)
+    return np.stack(columns, axis=1)

@@ -1,0 +1,199 @@
+"""TorchScript files: the only place that calls `torch.jit`, and what such a file carries.
+
+A file is a zip archive. Beside what TorchScript needs it holds
+
+- `extra/meta.json`: method, hyperparameters, columns, versions, and the SHA-256 of every parameter,
+  every buffer and every other member of the archive;
+- `extra/golden.pt`: rows, and what JAX gave for them in float32 and in float64;
+- `extra/meta.sha256`: the digest of the first.
+
+Its bytes are a function of these alone: no times, no paths.
+"""
+
+import hashlib
+import io
+import json
+import warnings
+import zipfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from torch_ref.serving import OF_CODES, OF_ROWS, Served
+
+SCHEMA_VERSION = 1
+_META, _GOLDEN, _SEAL = "extra/meta.json", "extra/golden.pt", "extra/meta.sha256"
+_EPOCH = (1980, 1, 1, 0, 0, 0)  # the first time that a zip archive can hold
+
+
+class FileFormatError(ValueError):
+    """A file is not one of ours, or not what it says it is."""
+
+
+@dataclass(frozen=True)
+class Contents:
+    """A file that was read, and whose digests hold."""
+
+    module: Any
+    """The scripted module."""
+
+    meta: dict[str, Any]
+    """What `meta.json` says."""
+
+    golden: dict[str, Tensor]
+    """Rows and expected outputs by name."""
+
+
+def pack(
+    served: Served, method: str, meta: Mapping[str, Any], golden: Mapping[str, Tensor]
+) -> bytes:
+    """Compiles a served model and returns the bytes of its file.
+
+    Args:
+        served: from `torch_ref.serving`.
+        method: its name.
+        meta: what to carry besides the digests; plain JSON.
+        golden: rows and expected outputs.
+
+    Returns:
+        The archive; the same for the same arguments, wherever it is made.
+    """
+    frozen = served.eval().requires_grad_(False)
+    for name in functions_of(method):
+        if name != "forward":
+            torch.jit.export(getattr(type(frozen), name))
+    buffer, carried = io.BytesIO(), io.BytesIO()
+    with _without_deprecation():
+        torch.jit.save(torch.jit.script(frozen), buffer)
+    torch.save(dict(golden), carried)
+    members = {_inside(name): data for name, data in _members(buffer.getvalue())}
+    members = {n: data for n, data in members.items() if not n.endswith(".debug_pkl")}  # paths
+    members[_GOLDEN] = carried.getvalue()
+    described = {
+        "schema_version": SCHEMA_VERSION,
+        "method": method,
+        **meta,
+        "sha256": {name: _sha256(data) for name, data in members.items()},
+        "tensors": digests(frozen),
+    }
+    members[_META] = json.dumps(described, indent=1, sort_keys=True, allow_nan=False).encode()
+    members[_SEAL] = _sha256(members[_META]).encode()
+    return _zipped(members)
+
+
+def unpack(data: bytes) -> Contents:
+    """Reads a file and checks every digest in it. Reading one can run code that it holds.
+
+    Args:
+        data: the file's bytes.
+
+    Returns:
+        What the file carries.
+
+    Raises:
+        FileFormatError: it is not a file of ours, parts are missing, or a digest does not hold.
+    """
+    try:
+        members = {_inside(name): content for name, content in _members(data)}
+    except zipfile.BadZipFile as error:
+        raise FileFormatError(f"not a TorchScript file, or damaged: {error}") from error
+    for name in (_META, _SEAL, _GOLDEN):
+        if not members.get(name):
+            raise FileFormatError(
+                f"{name} is missing: the file is not one of jaxrep's, or stripped"
+            )
+    if _sha256(members[_META]) != members[_SEAL].decode("ascii", "replace"):
+        raise FileFormatError(f"{_META} is damaged: its digest is another")
+    meta = _read_meta(members[_META])
+    _check_members(members, meta["sha256"])
+    with _without_deprecation():
+        module: Any = torch.jit.load(io.BytesIO(data), map_location="cpu")  # type: ignore[no-untyped-call]
+    found = digests(module)
+    if wrong := sorted(
+        n for n in found | meta["tensors"] if found.get(n) != meta["tensors"].get(n)
+    ):
+        raise FileFormatError(f"{wrong[0]} is damaged: its digest is another")
+    golden = torch.load(io.BytesIO(members[_GOLDEN]), weights_only=True)
+    return Contents(module, meta, golden)
+
+
+def functions_of(method: str) -> tuple[str, ...]:
+    """Returns the functions that a file of a method has."""
+    generate = ("generate",) if method == "vae" else ()
+    return (*OF_ROWS[method], *OF_CODES[method], *generate)
+
+
+def digests(module: torch.nn.Module) -> dict[str, str]:
+    """Returns the SHA-256 of dtype, shape and content of every parameter and buffer, by name."""
+    return {name: _tensor_digest(tensor) for name, tensor in sorted(module.state_dict().items())}
+
+
+def _tensor_digest(tensor: Tensor) -> str:
+    array = tensor.detach().cpu().contiguous().numpy()
+    described = f"{array.dtype.newbyteorder('<').str} {array.shape} ".encode()
+    return _sha256(described + array.astype(array.dtype.newbyteorder("<")).tobytes())
+
+
+def _read_meta(data: bytes) -> dict[str, Any]:
+    try:
+        meta = json.loads(data)
+        version, method = meta["schema_version"], meta["method"]
+        tables = isinstance(meta["sha256"], dict) and isinstance(meta["tensors"], dict)
+    except (ValueError, TypeError, KeyError) as error:
+        raise FileFormatError(f"{_META} does not describe a file of jaxrep's: {error}") from error
+    if version != SCHEMA_VERSION or method not in OF_ROWS or not tables:
+        raise FileFormatError(
+            f"{_META} has schema_version {version!r} and method {method!r}; this version reads "
+            f"{SCHEMA_VERSION} and {', '.join(OF_ROWS)}"
+        )
+    return dict(meta)
+
+
+def _check_members(members: Mapping[str, bytes], expected: Mapping[str, str]) -> None:
+    present = set(members) - {_META, _SEAL}
+    if present != set(expected):
+        odd = sorted(present ^ set(expected))[0]
+        raise FileFormatError(f"{odd} is {'not to be there' if odd in present else 'missing'}")
+    for name in sorted(present):
+        if _sha256(members[name]) != expected[name]:
+            raise FileFormatError(f"{name} is damaged: its digest is another")
+
+
+def _members(data: bytes) -> Iterator[tuple[str, bytes]]:
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        for info in sorted(archive.infolist(), key=lambda info: info.filename):
+            yield info.filename, archive.read(info)
+
+
+def _zipped(members: Mapping[str, bytes]) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
+        for name, data in sorted(members.items()):
+            archive.writestr(zipfile.ZipInfo(f"archive/{name}", _EPOCH), data)
+    return buffer.getvalue()
+
+
+def _inside(name: str) -> str:
+    """A member's name below the archive's root folder."""
+    return str(PurePosixPath(*PurePosixPath(name).parts[1:]))
+
+
+def _sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+@contextmanager
+def _without_deprecation() -> Iterator[None]:
+    """torch.jit says that it is deprecated at each call: once, in our documents, is enough."""
+    with warnings.catch_warnings():
+        for category in (
+            DeprecationWarning,
+            FutureWarning,
+        ):  # the one to torch 2.13, then the other
+            warnings.filterwarnings("ignore", message=r"`torch\.jit\.", category=category)
+        yield
