@@ -49,22 +49,19 @@ class Contents:
     """Rows and expected outputs by name."""
 
 
-def pack(
-    served: Served, method: str, meta: Mapping[str, Any], golden: Mapping[str, Tensor]
-) -> bytes:
+def pack(served: Served, meta: Mapping[str, Any], golden: Mapping[str, Tensor]) -> bytes:
     """Compiles a served model and returns the bytes of its file.
 
     Args:
         served: from `torch_ref.serving`.
-        method: its name.
-        meta: what to carry besides the digests; plain JSON.
+        meta: what to carry besides the digests; plain JSON, with the `method`.
         golden: rows and expected outputs.
 
     Returns:
         The archive; the same for the same arguments, wherever it is made.
     """
     frozen = served.eval().requires_grad_(False)
-    for name in functions_of(method):
+    for name in functions_of(meta["method"]):
         if name != "forward":
             torch.jit.export(getattr(type(frozen), name))
     buffer, carried = io.BytesIO(), io.BytesIO()
@@ -76,7 +73,6 @@ def pack(
     members[_GOLDEN] = carried.getvalue()
     described = {
         "schema_version": SCHEMA_VERSION,
-        "method": method,
         **meta,
         "sha256": {name: _sha256(data) for name, data in members.items()},
         "tensors": digests(frozen),

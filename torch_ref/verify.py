@@ -69,7 +69,7 @@ def verify(contents: Contents, expected: dict[str, Tensor] | None = None) -> lis
         parts = outputs if isinstance(outputs, tuple) else (outputs,)
         for i, output in enumerate(parts):
             name = f"{function}.{i}"
-            found = _comparable(function, output, contents.meta["columns"])
+            found = _comparable(function, output, contents.meta["preprocessing"]["columns"])
             results.append(
                 _compare(name, found, expected[f"jax.{name}"], expected[f"exact.{name}"])
             )
@@ -91,7 +91,10 @@ def check_sizes(contents: Contents) -> None:
                     raise FileFormatError(f"{function} gave {len(output)} rows for {len(x)}")
     if method == "vae":
         drawn = module.generate(5)
-        if drawn.shape != (5, len(contents.meta["columns"])) or not torch.isfinite(drawn).all():
+        if (
+            drawn.shape != (5, len(contents.meta["preprocessing"]["columns"]))
+            or not torch.isfinite(drawn).all()
+        ):
             raise FileFormatError(f"generate(5) gave shape {tuple(drawn.shape)}, or no numbers")
 
 

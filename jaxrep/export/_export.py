@@ -1,28 +1,35 @@
 """Writes a run as a file of another format, proven before it exists."""
 
 import dataclasses
-import subprocess
-import sys
-import tempfile
 from collections.abc import Callable
-from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Protocol
 
 import numpy as np
 import pyarrow as pa
 
 from jaxrep import files
-from jaxrep.data import preprocessing
 from jaxrep.errors import InputError, VerificationError
+from jaxrep.export import _torchscript
 from jaxrep.export._expected import expected_outputs
 from jaxrep.parity import require_torch
-from jaxrep.runs.folder import MANIFEST, Run
-from jaxrep.runs.outputs import threshold
+from jaxrep.runs.folder import Run
 from jaxrep.runs.rows import table_of
 
-GOLDEN_ROWS = 64
 MAX_ROWS = 1000
+
+
+class Format(Protocol):
+    """A module that writes one format and proves what it wrote."""
+
+    def write(self, run: Run, path: Path) -> None:
+        """Writes the run to `path`."""
+
+    def verify(self, run: Run, path: Path, against: dict[str, np.ndarray]) -> None:
+        """Raises a VerificationError unless the file gives what `expected_outputs` says."""
+
+
+FORMATS: dict[str, Format] = {"torchscript": _torchscript}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,7 +52,7 @@ class Exported:
     """Its digest."""
 
     rows_verified: int
-    """Rows on which it gave what JAX gives, besides the golden ones that it carries."""
+    """Rows on which it gave what JAX gives, besides those that it carries."""
 
 
 def export_run(
@@ -58,9 +65,9 @@ def export_run(
 ) -> Exported:
     """Writes a run as a file that serves it without JAX.
 
-    The file is loaded in a process of its own, which cannot import JAX, and every function of it is
-    compared with JAX on drawn rows, which it carries, and on up to 1,000 rows of the run's data,
-    which it does not. Only then it takes its name.
+    Every function of the file is compared with JAX, in a process that cannot import JAX: on up to
+    1,000 rows of the run's data, of which none is in the file, and on the drawn rows that it
+    carries. Only then it takes its name.
 
     Args:
         run: the trained run.
@@ -71,7 +78,7 @@ def export_run(
 
     Raises:
         InputError: the format is unknown, `out` cannot be written, or `data` does not fit the run.
-        MissingPackageError: PyTorch is not installed.
+        MissingPackageError: a package that the format needs is not installed.
         VerificationError: the file does not give what JAX gives; nothing is left behind.
     """
     if format not in FORMATS:
@@ -82,8 +89,11 @@ def export_run(
     rows = np.unique(np.linspace(0, table.num_rows - 1, MAX_ROWS).astype(int))
     against = expected_outputs(run, table.take(pa.array(rows)), source)
     with files.replacing(out) as temporary:
-        temporary.write_bytes(FORMATS[format](run))
-        _verify(temporary, out, against)
+        FORMATS[format].write(run, temporary)
+        try:
+            FORMATS[format].verify(run, temporary, against)
+        except VerificationError as error:
+            raise VerificationError(f"{out} was not written: {error}") from error
     return Exported(
         run=str(run.path),
         out=str(out),
@@ -92,80 +102,3 @@ def export_run(
         sha256=files.sha256(out),
         rows_verified=len(rows),
     )
-
-
-def _torchscript(run: Run) -> bytes:
-    """Returns the bytes of the run as a TorchScript file."""
-    import torch
-
-    from torch_ref import hyperparameters, methods, serving, torchscript, weights
-
-    name = run.method.name
-    settings = dataclasses.asdict(run.method.hyperparameters)
-    method = methods.METHODS[name](hyperparameters.BY_METHOD[name](**settings))
-    model = method.init_model(run.preprocessing.width, torch.Generator())
-    weights.with_weights(model, run.weights)
-    columns = run.preprocessing.to_json()["columns"]
-    served = serving.SERVED[name](serving.RawRows(columns), model)
-    drawn = preprocessing.draw_raw(run.preprocessing, GOLDEN_ROWS)
-    golden = expected_outputs(
-        run, preprocessing.from_raw(run.preprocessing, drawn), "rows drawn from its statistics"
-    )
-    packages = ("jaxrep", "jax", "flax", "torch", "numpy")
-    meta = {
-        "hyperparameters": settings,
-        "columns": columns,
-        "score_threshold": threshold(run),
-        "run": files.sha256(run.path / MANIFEST),
-        "versions": {package: version(package) for package in packages},
-        "jax_errors": _errors_of_jax(golden),
-    }
-    return torchscript.pack(served, name, meta, _tensors(golden))
-
-
-def _verify(path: Path, out: Path, against: dict[str, np.ndarray]) -> None:
-    """Checks the file in a process that has no JAX; what it says there becomes the error here."""
-    import torch
-
-    with tempfile.TemporaryDirectory() as folder:
-        expected = Path(folder) / "expected.pt"
-        torch.save(_tensors(against), expected)
-        done = subprocess.run(
-            [sys.executable, "-c", _WITHOUT_JAX, str(path), "--against", str(expected)],
-            capture_output=True,
-            text=True,
-        )
-    if done.returncode:
-        lines = (done.stderr.strip() or done.stdout.strip()).splitlines() or ["no reason given"]
-        reason = lines[-1].replace(f"{path}: ", "")
-        raise VerificationError(f"{out} was not written: {reason}")
-
-
-_WITHOUT_JAX = """
-import sys
-for package in ("jax", "jaxlib", "flax", "optax", "jaxrep"):
-    sys.modules[package] = None
-from torch_ref.verify import main
-sys.exit(main())
-"""
-
-
-def _errors_of_jax(golden: dict[str, np.ndarray]) -> dict[str, float]:
-    """The largest float32 error of JAX itself for each output, relative to the largest element."""
-    errors = {}
-    for name in (key.removeprefix("jax.") for key in golden if key.startswith("jax.")):
-        exact = golden[f"exact.{name}"]
-        known = ~np.isnan(exact)
-        gap = np.abs(golden[f"jax.{name}"] - exact)[known]
-        size = np.abs(exact[known]).max(initial=0.0)
-        errors[name] = float(gap.max(initial=0.0) / (size if size > 0 else 1.0))
-    return errors
-
-
-def _tensors(arrays: dict[str, np.ndarray]) -> dict[str, Any]:
-    import torch
-
-    return {name: torch.from_numpy(np.array(array, order="C")) for name, array in arrays.items()}
-
-
-FORMATS: dict[str, Callable[[Run], bytes]] = {"torchscript": _torchscript}

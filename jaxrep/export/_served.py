@@ -1,0 +1,56 @@
+"""A run as a PyTorch module on raw rows, and what every exported file says about it."""
+
+import dataclasses
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from jaxrep import files
+from jaxrep.runs.folder import MANIFEST, Run
+from jaxrep.runs.outputs import threshold
+
+if TYPE_CHECKING:
+    import torch
+
+    from torch_ref.serving import Served
+
+_PACKAGES = ("jaxrep", "jax", "flax", "torch", "numpy")
+
+
+def served_model(run: Run) -> "Served":
+    """Returns a run's preprocessing and network as one eager PyTorch module."""
+    import torch
+
+    from torch_ref import hyperparameters, methods, serving, weights
+
+    name = run.method.name
+    settings = dataclasses.asdict(run.method.hyperparameters)
+    method = methods.METHODS[name](hyperparameters.BY_METHOD[name](**settings))
+    model = method.init_model(run.preprocessing.width, torch.Generator())
+    weights.with_weights(model, run.weights)
+    columns = run.preprocessing.to_json()["columns"]
+    return serving.SERVED[name](serving.RawRows(columns), model).eval().requires_grad_(False)
+
+
+def description(run: Run) -> dict[str, Any]:
+    """Returns all of a run but its weights and its data, as plain JSON: `jaxrep import` reads it.
+
+    No path is in it, and no row of the data.
+    """
+    return {
+        "method": run.method.name,
+        "hyperparameters": dataclasses.asdict(run.method.hyperparameters),
+        "preprocessing": run.preprocessing.to_json(),
+        "score_quantiles": run.config["score_quantiles"],
+        "score_threshold": threshold(run),
+        "run": files.sha256(run.path / MANIFEST),
+        "versions": {package: version(package) for package in _PACKAGES},
+    }
+
+
+def tensors(arrays: dict[str, np.ndarray]) -> "dict[str, torch.Tensor]":
+    """Returns arrays as tensors of their own, in C order."""
+    import torch
+
+    return {name: torch.from_numpy(np.array(array, order="C")) for name, array in arrays.items()}

@@ -1,0 +1,69 @@
+"""The format `torchscript`: one file that PyTorch loads in Python and in C++."""
+
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from jaxrep.data import preprocessing
+from jaxrep.errors import VerificationError
+from jaxrep.export._expected import expected_outputs
+from jaxrep.export._served import description, served_model, tensors
+from jaxrep.runs.folder import Run
+
+GOLDEN_ROWS = 64
+
+_WITHOUT_JAX = """
+import sys
+for package in ("jax", "jaxlib", "flax", "optax", "jaxrep"):
+    sys.modules[package] = None
+from torch_ref.verify import main
+sys.exit(main())
+"""
+
+
+def write(run: Run, path: Path) -> None:
+    """Writes a run as a TorchScript file, with golden rows drawn from its statistics."""
+    from torch_ref import torchscript
+
+    drawn = preprocessing.draw_raw(run.preprocessing, GOLDEN_ROWS)
+    table = preprocessing.from_raw(run.preprocessing, drawn)
+    golden = expected_outputs(run, table, "rows drawn from its statistics")
+    meta = description(run) | {"jax_errors": _errors_of_jax(golden)}
+    path.write_bytes(torchscript.pack(served_model(run), meta, tensors(golden)))
+
+
+def verify(run: Run, path: Path, against: dict[str, np.ndarray]) -> None:
+    """Checks a file in a process that has no JAX, on its golden rows and on others.
+
+    Raises:
+        VerificationError: says which function is how far off, and at which row.
+    """
+    del run
+    import torch
+
+    with tempfile.TemporaryDirectory() as folder:
+        expected = Path(folder) / "expected.pt"
+        torch.save(tensors(against), expected)
+        done = subprocess.run(
+            [sys.executable, "-c", _WITHOUT_JAX, str(path), "--against", str(expected)],
+            capture_output=True,
+            text=True,
+        )
+    if done.returncode:
+        lines = (done.stderr.strip() or done.stdout.strip()).splitlines() or ["no reason given"]
+        raise VerificationError(lines[-1].replace(f"{path}: ", ""))
+
+
+def _errors_of_jax(golden: dict[str, np.ndarray]) -> dict[str, float]:
+    """The largest float32 error of JAX itself for each output, relative to the largest element."""
+    errors = {}
+    for name in (key.removeprefix("jax.") for key in golden if key.startswith("jax.")):
+        exact = golden[f"exact.{name}"]
+        known = ~np.isnan(exact)
+        gap = np.abs(golden[f"jax.{name}"] - exact)[known]
+        size = np.abs(exact[known]).max(initial=0.0)
+        errors[name] = float(gap.max(initial=0.0) / (size if size > 0 else 1.0))
+    return errors
