@@ -79,7 +79,8 @@ class RawRows(nn.Module):
         values = x.double().index_select(1, self.source)
         values = torch.where(torch.isnan(values), self.fill, values)
         known = (values >= 0) & (values < self.count) & (values == torch.floor(values))
-        one_hot = torch.where(self.is_unknown, ~known, values == self.code).double()
+        # In numbers, since onnxruntime has no Where of booleans.
+        one_hot = torch.where(self.is_unknown, (~known).double(), (values == self.code).double())
         one_hot = torch.where(torch.isnan(values), values, one_hot)
         return torch.where(self.is_number, (values - self.mean) / self.scale, one_hot).float()
 

@@ -18,7 +18,7 @@ import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import torch
@@ -116,6 +116,21 @@ def unpack(data: bytes) -> Contents:
         raise FileFormatError(f"{wrong[0]} is damaged: its digest is another")
     golden = torch.load(io.BytesIO(members[_GOLDEN]), weights_only=True)
     return Contents(module, meta, golden)
+
+
+def load(path: Path) -> Any:
+    """Loads the module of a file whose digests hold; `torch.jit.load` does without the check.
+
+    Args:
+        path: of a file that `jaxrep export` wrote, by someone you trust: TorchScript runs code.
+
+    Returns:
+        A module with the functions of `torch_ref.serving`, such as `score(rows)`.
+
+    Raises:
+        FileFormatError: it is not a file of ours, or damaged.
+    """
+    return unpack(Path(path).read_bytes()).module
 
 
 def functions_of(method: str) -> tuple[str, ...]:

@@ -69,9 +69,9 @@ def verify(contents: Contents, expected: dict[str, Tensor] | None = None) -> lis
         parts = outputs if isinstance(outputs, tuple) else (outputs,)
         for i, output in enumerate(parts):
             name = f"{function}.{i}"
-            found = _comparable(function, output, contents.meta["preprocessing"]["columns"])
+            found = comparable(function, output, contents.meta["preprocessing"]["columns"])
             results.append(
-                _compare(name, found, expected[f"jax.{name}"], expected[f"exact.{name}"])
+                compare(name, found, expected[f"jax.{name}"], expected[f"exact.{name}"])
             )
     return results
 
@@ -158,7 +158,7 @@ def _summary(meta: dict[str, Any], failed: Sequence[Result]) -> str:
     )
 
 
-def _comparable(function: str, output: Tensor, columns: Sequence[dict[str, Any]]) -> Tensor:
+def comparable(function: str, output: Tensor, columns: Sequence[dict[str, Any]]) -> Tensor:
     """Outputs in float64; raw rows in units of each column's scale."""
     if function not in ("reconstruct", "decode"):
         return output.double()
@@ -170,7 +170,8 @@ def _comparable(function: str, output: Tensor, columns: Sequence[dict[str, Any]]
     )
 
 
-def _compare(name: str, found: Tensor, jax: Tensor, exact: Tensor) -> Result:
+def compare(name: str, found: Tensor, jax: Tensor, exact: Tensor) -> Result:
+    """Compares one output, as `comparable` gives it, with JAX's in float32 and in float64."""
     if found.shape != exact.shape:
         return Result(name, math.inf, 0.0, 0.0, 0)
     open_choice = torch.isnan(exact)  # a category that was as likely as another

@@ -1,6 +1,5 @@
 """What JAX gives for raw rows: the outputs that an exported file has to reproduce."""
 
-from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -33,10 +32,11 @@ def expected_outputs(run: Run, table: pa.Table, source: str) -> dict[str, np.nda
     """
     rows = preprocessing.to_raw(run.preprocessing, table, source=source)
     x = preprocessing.apply(run.preprocessing, table, source=source)
-    codes = np.asarray(_evaluate(run, x, None, "float32")["embed.0"])
-    found = {"rows": rows, "codes": codes}
-    for prefix, dtype in (("jax", "float32"), ("exact", "float64")):
-        for name, output in _evaluate(run, x, codes, dtype).items():
+    ours = _evaluate(run, x, None, "float32")
+    found = {"rows": rows, "codes": ours["embed.0"]}
+    exact = _evaluate(run, x, ours["embed.0"], "float64")
+    for prefix, outputs in (("jax", ours), ("exact", exact)):
+        for name, output in outputs.items():
             if name.startswith(("reconstruct", "decode")):
                 output = _columns(run.preprocessing, output, mark=prefix == "exact")
             found[f"{prefix}.{name}"] = output
@@ -46,37 +46,38 @@ def expected_outputs(run: Run, table: pa.Table, source: str) -> dict[str, np.nda
 def _evaluate(
     run: Run, x: np.ndarray, codes: np.ndarray | None, dtype: str
 ) -> dict[str, np.ndarray]:
-    """Computes every function of the run's method, or without codes only the embedding."""
-    with jax.enable_x64(dtype == "float64"), jax.default_matmul_precision("highest"):
-        weights = {name: jnp.asarray(array, dtype) for name, array in run.weights.items()}
-        model: Any = with_weights(abstract_model(run.method, x.shape[1]), weights)
-        functions = _functions(run, model)
-        if codes is None:
-            functions = {"embed": functions["embed"]}
-        found = {}
-        for name, function in functions.items():
-            given = codes if name == "decode" else x
-            outputs = jax.jit(function)(jnp.asarray(given, dtype))
-            for i, output in enumerate(outputs if isinstance(outputs, tuple) else (outputs,)):
-                found[f"{name}.{i}"] = np.asarray(output)
+    """Computes every function of the run's method in one program.
+
+    Args:
+        run: the trained run.
+        x: features, `[N, D]`.
+        codes: what to decode, `[N, Z]`; None decodes the embedding.
+        dtype: to compute in.
+    """
+    method: Any = run.method
+
+    def outputs(weights: dict[str, jax.Array], x: jax.Array, codes: jax.Array | None) -> Any:
+        model: Any = with_weights(abstract_model(method, x.shape[1]), weights)
+        embedding = method.embed(model, x)
+        found = {"forward": embedding, "embed": embedding, "score": method.score(model, x)}
+        if hasattr(method, "decode"):
+            found["reconstruct"] = method.reconstruct(model, x)
+            found["decode"] = method.decode(model, embedding if codes is None else codes)
+        if method.name == "vae":
+            found["encode"] = model.encode(x)
+        if method.name == "simclr":
+            found["project"] = model.projection(embedding)
         return found
 
-
-def _functions(run: Run, model: Any) -> dict[str, Callable[[jax.Array], Any]]:
-    method: Any = run.method
-    functions: dict[str, Callable[[jax.Array], Any]] = {
-        "forward": lambda x: method.embed(model, x),
-        "embed": lambda x: method.embed(model, x),
-        "score": lambda x: method.score(model, x),
+    with jax.enable_x64(dtype == "float64"), jax.default_matmul_precision("highest"):
+        cast = {name: jnp.asarray(array, dtype) for name, array in run.weights.items()}
+        given = None if codes is None else jnp.asarray(codes, dtype)
+        results = jax.jit(outputs)(cast, jnp.asarray(x, dtype), given)
+    return {
+        f"{name}.{i}": np.asarray(output)
+        for name, result in results.items()
+        for i, output in enumerate(result if isinstance(result, tuple) else (result,))
     }
-    if hasattr(method, "decode"):
-        functions["reconstruct"] = lambda x: method.reconstruct(model, x)
-        functions["decode"] = lambda z: method.decode(model, z)
-    if method.name == "vae":
-        functions["encode"] = model.encode
-    if method.name == "simclr":
-        functions["project"] = lambda x: model.projection(method.embed(model, x))
-    return functions
 
 
 def _columns(prepared: Preprocessing, features: np.ndarray, *, mark: bool) -> np.ndarray:
