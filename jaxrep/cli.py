@@ -28,7 +28,8 @@ _Commands = Annotated[
     | Annotated[commands.Generate, subcommand("generate")]
     | Annotated[commands.Interpolate, subcommand("interpolate")]
     | Annotated[commands.Parity, subcommand("parity")]
-    | Annotated[commands.Export, subcommand("export")],
+    | Annotated[commands.Export, subcommand("export")]
+    | Annotated[commands.Import, subcommand("import")],
     arg(help=""),  # tyro would look for it in its own source, which takes 0.05 s
 ]
 

@@ -186,8 +186,9 @@ class Info(Command):
         summary |= {
             "parameters": sum(array.size for array in run.weights.values()),
             "features": run.preprocessing.width,
-            "score_threshold": threshold(run),
         }
+        if "score_quantiles" in run.config:  # an imported run may lack them
+            summary["score_threshold"] = threshold(run)
         return "\n".join(_lines(summary)), summary
 
 
@@ -377,7 +378,8 @@ class Export(Command):
     """The file to write."""
 
     format: str = "torchscript"
-    """torchscript: PyTorch and C++, raw rows in. PyTorch has deprecated TorchScript."""
+    """torchscript (PyTorch and C++, raw rows in; PyTorch has deprecated TorchScript, pt2 follows
+    it) or safetensors (weights and description; `jaxrep import` reads it)."""
 
     data: str | None = None
     """Rows to verify on; by default those that the run was trained on."""
@@ -394,6 +396,31 @@ class Export(Command):
             f"it gives what JAX gives on its golden rows and on {made.rows_verified} others"
         )
         return text, dataclasses.asdict(made)
+
+
+@dataclass(kw_only=True)
+class Import(Command):
+    """Turn an exported file into a run folder again."""
+
+    file: Annotated[Path, Positional, arg(metavar="FILE")]
+    """A .safetensors file that `jaxrep export` wrote; or a TorchScript one, with --trust."""
+
+    out: Path
+    """The run's folder."""
+
+    trust: bool = False
+    """Read a TorchScript file, which runs code: only from people you trust."""
+
+    overwrite: bool = False
+    """Replace a run that is in the folder."""
+
+    def __call__(self) -> tuple[str, Result]:
+        """Writes the folder and says what it holds."""
+        from jaxrep.export import import_run
+
+        run = import_run(self.file, self.out, trust=self.trust, overwrite=self.overwrite)
+        result = {"run": str(self.out), "file": str(self.file), "method": run.method.name}
+        return f"{run.method.name} from {self.file}, saved in {self.out}", result
 
 
 def _note(message: str) -> None:

@@ -12,10 +12,14 @@ B batch, C columns of the table, D features, Z latent, P projection.
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from torch_ref import models
+from torch_ref.hyperparameters import BY_METHOD
+from torch_ref.methods import METHODS
+from torch_ref.weights import with_weights
 
 
 class RawRows(nn.Module):
@@ -265,6 +269,34 @@ SERVED: dict[str, type[Served]] = {
     "vae": ServedVAE,
     "simclr": ServedSimCLR,
 }
+
+
+def serve(description: Mapping[str, Any], weights: Mapping[str, np.ndarray]) -> Served:
+    """Builds a trained model from plain data, such as a safetensors file of jaxrep holds.
+
+    Args:
+        description: its `method`, `hyperparameters` and `preprocessing`, as JSON has them.
+        weights: all weights of the method's model, by jaxrep's names.
+
+    Raises:
+        ValueError: a weight that the model does not have, or of another shape.
+
+    Example:
+        >>> column = {"kind": "numeric", "name": "a", "mean": 5.0, "scale": 2.0, "fill": None}
+        >>> described = {
+        ...     "method": "vae",
+        ...     "hyperparameters": {"latent_dim": 2},
+        ...     "preprocessing": {"columns": [column]},
+        ... }
+        >>> tuple(serve(described, {}).embed(torch.ones(3, 1)).shape)
+        (3, 2)
+    """
+    name, columns = description["method"], description["preprocessing"]["columns"]
+    hyperparameters = BY_METHOD[name](**description["hyperparameters"])
+    rows = RawRows(columns)
+    model = METHODS[name](hyperparameters).init_model(len(rows.source), torch.Generator())
+    return SERVED[name](rows, with_weights(model, weights)).eval().requires_grad_(False)
+
 
 # Functions of rows `[B, C]`, and of codes `[B, Z]`, that every served model of a method has.
 OF_ROWS = {

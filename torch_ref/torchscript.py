@@ -10,7 +10,6 @@ A file is a zip archive. Beside what TorchScript needs it holds
 Its bytes are a function of these alone: no times, no paths.
 """
 
-import hashlib
 import io
 import json
 import warnings
@@ -24,15 +23,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from torch_ref.files import SCHEMA_VERSION, FileFormatError, array_digest, read_description, sha256
 from torch_ref.serving import OF_CODES, OF_ROWS, Served
 
-SCHEMA_VERSION = 1
 _META, _GOLDEN, _SEAL = "extra/meta.json", "extra/golden.pt", "extra/meta.sha256"
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the first time that a zip archive can hold
-
-
-class FileFormatError(ValueError):
-    """A file is not one of ours, or not what it says it is."""
 
 
 @dataclass(frozen=True)
@@ -74,11 +69,11 @@ def pack(served: Served, meta: Mapping[str, Any], golden: Mapping[str, Tensor]) 
     described = {
         "schema_version": SCHEMA_VERSION,
         **meta,
-        "sha256": {name: _sha256(data) for name, data in members.items()},
+        "sha256": {name: sha256(data) for name, data in members.items()},
         "tensors": digests(frozen),
     }
     members[_META] = json.dumps(described, indent=1, sort_keys=True, allow_nan=False).encode()
-    members[_SEAL] = _sha256(members[_META]).encode()
+    members[_SEAL] = sha256(members[_META]).encode()
     return _zipped(members)
 
 
@@ -103,9 +98,9 @@ def unpack(data: bytes) -> Contents:
             raise FileFormatError(
                 f"{name} is missing: the file is not one of jaxrep's, or stripped"
             )
-    if _sha256(members[_META]) != members[_SEAL].decode("ascii", "replace"):
+    if sha256(members[_META]) != members[_SEAL].decode("ascii", "replace"):
         raise FileFormatError(f"{_META} is damaged: its digest is another")
-    meta = _read_meta(members[_META])
+    meta = read_description(members[_META])
     _check_members(members, meta["sha256"])
     with _without_deprecation():
         module: Any = torch.jit.load(io.BytesIO(data), map_location="cpu")  # type: ignore[no-untyped-call]
@@ -141,28 +136,8 @@ def functions_of(method: str) -> tuple[str, ...]:
 
 def digests(module: torch.nn.Module) -> dict[str, str]:
     """Returns the SHA-256 of dtype, shape and content of every parameter and buffer, by name."""
-    return {name: _tensor_digest(tensor) for name, tensor in sorted(module.state_dict().items())}
-
-
-def _tensor_digest(tensor: Tensor) -> str:
-    array = tensor.detach().cpu().contiguous().numpy()
-    described = f"{array.dtype.newbyteorder('<').str} {array.shape} ".encode()
-    return _sha256(described + array.astype(array.dtype.newbyteorder("<")).tobytes())
-
-
-def _read_meta(data: bytes) -> dict[str, Any]:
-    try:
-        meta = json.loads(data)
-        version, method = meta["schema_version"], meta["method"]
-        tables = isinstance(meta["sha256"], dict) and isinstance(meta["tensors"], dict)
-    except (ValueError, TypeError, KeyError) as error:
-        raise FileFormatError(f"{_META} does not describe a file of jaxrep's: {error}") from error
-    if version != SCHEMA_VERSION or method not in OF_ROWS or not tables:
-        raise FileFormatError(
-            f"{_META} has schema_version {version!r} and method {method!r}; this version reads "
-            f"{SCHEMA_VERSION} and {', '.join(OF_ROWS)}"
-        )
-    return dict(meta)
+    state = sorted(module.state_dict().items())
+    return {name: array_digest(tensor.detach().cpu().numpy()) for name, tensor in state}
 
 
 def _check_members(members: Mapping[str, bytes], expected: Mapping[str, str]) -> None:
@@ -171,7 +146,7 @@ def _check_members(members: Mapping[str, bytes], expected: Mapping[str, str]) ->
         odd = sorted(present ^ set(expected))[0]
         raise FileFormatError(f"{odd} is {'not to be there' if odd in present else 'missing'}")
     for name in sorted(present):
-        if _sha256(members[name]) != expected[name]:
+        if sha256(members[name]) != expected[name]:
             raise FileFormatError(f"{name} is damaged: its digest is another")
 
 
@@ -192,10 +167,6 @@ def _zipped(members: Mapping[str, bytes]) -> bytes:
 def _inside(name: str) -> str:
     """A member's name below the archive's root folder."""
     return str(PurePosixPath(*PurePosixPath(name).parts[1:]))
-
-
-def _sha256(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()
 
 
 @contextmanager

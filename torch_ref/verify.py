@@ -19,8 +19,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from torch_ref.serving import OF_CODES, OF_ROWS
-from torch_ref.torchscript import Contents, FileFormatError, unpack
+from torch_ref.files import FileFormatError, read_safetensors
+from torch_ref.serving import OF_CODES, OF_ROWS, serve
+from torch_ref.torchscript import Contents, unpack
 
 _ROUNDOFF = 2.0**-24
 
@@ -70,10 +71,22 @@ def verify(contents: Contents, expected: dict[str, Tensor] | None = None) -> lis
         for i, output in enumerate(parts):
             name = f"{function}.{i}"
             found = comparable(function, output, contents.meta["preprocessing"]["columns"])
-            results.append(
-                compare(name, found, expected[f"jax.{name}"], expected[f"exact.{name}"])
-            )
+            results.append(compare(name, found, expected[f"jax.{name}"], expected[f"exact.{name}"]))
     return results
+
+
+def read(path: Path) -> Contents:
+    """Reads a file of either kind that jaxrep exports with weights: TorchScript or safetensors.
+
+    Raises:
+        FileFormatError: it is neither, or damaged.
+        OSError: it cannot be read.
+    """
+    data = path.read_bytes()
+    if data[:2] == b"PK" or b"{" not in data[8:16]:
+        return unpack(data)
+    description, weights = read_safetensors(path)
+    return Contents(serve(description, weights), description, {})
 
 
 def check_sizes(contents: Contents) -> None:
@@ -129,16 +142,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     options = parser.parse_args(arguments)
     try:
-        data = options.file.read_bytes()
+        contents = read(options.file)
+        results = verify(contents) if contents.golden else []
+        if options.against:
+            others = torch.load(options.against, weights_only=True)
+            results += verify(contents, others)
+        if contents.golden:
+            check_sizes(contents)
     except OSError as error:
         print(f"{options.file}: {error.strerror}", file=sys.stderr)
         return 2
-    try:
-        contents = unpack(data)
-        results = verify(contents)
-        if options.against:
-            results += verify(contents, torch.load(options.against, weights_only=True))
-        check_sizes(contents)
     except (FileFormatError, RuntimeError, KeyError) as error:
         print(f"{options.file}: {error}", file=sys.stderr)
         return 1

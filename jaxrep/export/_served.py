@@ -20,17 +20,9 @@ _PACKAGES = ("jaxrep", "jax", "flax", "torch", "numpy")
 
 def served_model(run: Run) -> "Served":
     """Returns a run's preprocessing and network as one eager PyTorch module."""
-    import torch
+    from torch_ref.serving import serve
 
-    from torch_ref import hyperparameters, methods, serving, weights
-
-    name = run.method.name
-    settings = dataclasses.asdict(run.method.hyperparameters)
-    method = methods.METHODS[name](hyperparameters.BY_METHOD[name](**settings))
-    model = method.init_model(run.preprocessing.width, torch.Generator())
-    weights.with_weights(model, run.weights)
-    columns = run.preprocessing.to_json()["columns"]
-    return serving.SERVED[name](serving.RawRows(columns), model).eval().requires_grad_(False)
+    return serve(description(run), run.weights)
 
 
 def description(run: Run) -> dict[str, Any]:
@@ -44,6 +36,7 @@ def description(run: Run) -> dict[str, Any]:
         "preprocessing": run.preprocessing.to_json(),
         "score_quantiles": run.config["score_quantiles"],
         "score_threshold": threshold(run),
+        "history": run.history,
         "run": files.sha256(run.path / MANIFEST),
         "versions": {package: version(package) for package in _PACKAGES},
     }

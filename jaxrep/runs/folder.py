@@ -172,7 +172,8 @@ def load(path: Path) -> Run:
     method = METHODS[config["method"]](read_hyperparameters(config, path))
     preprocessing = Preprocessing.from_json(_read_json(path / PREPROCESS))
     weights = _read_weights(path / MODEL, method, preprocessing.width)
-    return Run(path, method, weights, preprocessing, config, _read_history(path / METRICS))
+    history = _read_history(path / METRICS, may_be_empty="imported" in config)
+    return Run(path, method, weights, preprocessing, config, history)
 
 
 def read_config(path: Path) -> dict[str, Any]:
@@ -253,7 +254,7 @@ def _read_weights(path: Path, method: Method[Any, Any], input_dim: int) -> dict[
         raise ModelFormatError(f"{path}: not a safetensors file ({error})") from error
 
 
-def _read_history(path: Path) -> list[EpochMetrics]:
+def _read_history(path: Path, *, may_be_empty: bool) -> list[EpochMetrics]:
     history = []
     for number, line in enumerate(path.read_bytes().splitlines(), start=1):
         try:
@@ -263,7 +264,7 @@ def _read_history(path: Path) -> list[EpochMetrics]:
         if not _is_metrics(metrics):
             raise ModelFormatError(f"{path}: line {number} is not the metrics of an epoch")
         history.append(metrics)
-    if not history:
+    if not history and not may_be_empty:
         raise ModelFormatError(f"{path}: there are no metrics in it")
     return history
 

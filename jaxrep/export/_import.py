@@ -1,0 +1,104 @@
+"""The way back: an exported file becomes a run folder again."""
+
+import shutil
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from jaxrep.data.preprocessing import Preprocessing
+from jaxrep.errors import InputError, ModelFormatError
+from jaxrep.parity import require_torch
+from jaxrep.runs import folder
+
+_ZIP = b"PK"
+
+
+def import_run(
+    file: Path, out: Path, *, trust: bool = False, overwrite: bool = False
+) -> folder.Run:
+    """Turns a safetensors or TorchScript file of jaxrep into a run folder with the same outputs.
+
+    Weights trained in PyTorch come in the same way: `torch_ref.files.write_safetensors` writes them
+    with their description.
+
+    Args:
+        file: what `jaxrep export` wrote.
+        out: the run's folder; it must be absent or empty.
+        trust: whether to read a TorchScript file, which runs code.
+        overwrite: replace a run that is in `out`.
+
+    Returns:
+        The run.
+
+    Raises:
+        InputError: the file cannot be read, is not one of ours, or needs `trust`; `out` is taken.
+        MissingPackageError: PyTorch is not installed.
+    """
+    require_torch("importing")
+    state = folder.state(out)
+    if state == "foreign" or (state != "absent" and not overwrite):
+        advice = "choose another path" + ("" if state == "foreign" else ", or --overwrite")
+        raise InputError(f"--out {out}: exists; {advice}")
+    described, weights = _read(file, trust)
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        made = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}-"))
+    except OSError as error:
+        raise InputError(f"--out {out}: cannot be written ({error.strerror})") from error
+    try:
+        _write(made, file, described, weights)
+        folder.load(made)  # all that a run is checked for when it is read
+        made.chmod(0o755)
+        if out.exists():
+            shutil.rmtree(out)
+        made.replace(out)
+    except ModelFormatError as error:
+        raise ModelFormatError(f"{file}: not a model that jaxrep knows: {error}") from error
+    finally:
+        shutil.rmtree(made, ignore_errors=True)
+    return folder.load(out)
+
+
+def _read(file: Path, trust: bool) -> tuple[Mapping[str, Any], dict[str, np.ndarray]]:
+    from torch_ref.files import FileFormatError, read_safetensors
+    from torch_ref.torchscript import unpack
+    from torch_ref.weights import get_weights
+
+    try:
+        with file.open("rb") as stream:
+            is_torchscript = stream.read(2) == _ZIP
+        if not is_torchscript:
+            return read_safetensors(file)
+        if not trust:
+            raise InputError(
+                f"{file}: a TorchScript file runs code when it is read; if you trust whoever made "
+                "it, say so with --trust"
+            )
+        contents = unpack(file.read_bytes())
+        return contents.meta, get_weights(contents.module.model)
+    except FileFormatError as error:
+        raise ModelFormatError(f"{file}: {error}") from error
+    except OSError as error:
+        raise InputError(f"{file}: cannot be read ({error.strerror})") from error
+
+
+def _write(
+    path: Path, file: Path, described: Mapping[str, Any], weights: Mapping[str, np.ndarray]
+) -> None:
+    config = {
+        "schema_version": folder.SCHEMA_VERSION,
+        "method": described["method"],
+        "hyperparameters": described.get("hyperparameters"),
+        "data": {"source": f"imported from {file.name}", "sha256": None, "columns": {}},
+        "versions": described.get("versions", {}),
+        "imported": {"file": file.name, "run": described.get("run")},
+    }
+    if "score_quantiles" in described:
+        config["score_quantiles"] = described["score_quantiles"]
+    folder.begin(path, config, Preprocessing.from_json(dict(described["preprocessing"])))
+    for metrics in described.get("history", []):
+        folder.append_metrics(path, metrics)
+    folder.finish(path, config, weights)
