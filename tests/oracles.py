@@ -86,3 +86,133 @@ def gradients(loss, arrays: list[np.ndarray], step: float = 1e-6, **kwargs) -> l
             gradient[index] = (shifted[0] - shifted[1]) / (2 * step)
         results.append(gradient)
     return results
+
+
+def shares(weights: np.ndarray | None, batch: int) -> list[float]:
+    """What each row's loss counts in the mean."""
+    weights = np.ones(batch) if weights is None else weights
+    total = math.fsum(float(w) for w in weights)
+    return [float(w) / total if total else 0.0 for w in weights]
+
+
+def mse_loss_gradients(
+    x: np.ndarray, x_hat: np.ndarray, *, weights: np.ndarray | None = None
+) -> list[np.ndarray]:
+    found = [np.zeros(x.shape), np.zeros(x.shape)]
+    share = shares(weights, len(x))
+    for i, j in np.ndindex(x.shape):
+        slope = 2 * (float(x[i, j]) - float(x_hat[i, j])) / x.shape[1] * share[i]
+        found[0][i, j], found[1][i, j] = slope, -slope
+    return found
+
+
+def gaussian_kl_gradients(
+    mu: np.ndarray, log_var: np.ndarray, *, weights: np.ndarray | None = None
+) -> list[np.ndarray]:
+    found = [np.zeros(mu.shape), np.zeros(mu.shape)]
+    share = shares(weights, len(mu))
+    for i, j in np.ndindex(mu.shape):
+        found[0][i, j] = float(mu[i, j]) * share[i]
+        found[1][i, j] = 0.5 * math.expm1(float(log_var[i, j])) * share[i]
+    return found
+
+
+def elbo_loss_gradients(
+    x: np.ndarray,
+    x_hat: np.ndarray,
+    mu: np.ndarray,
+    log_var: np.ndarray,
+    *,
+    beta: float,
+    weights: np.ndarray | None = None,
+) -> list[np.ndarray]:
+    reconstruction = mse_loss_gradients(x, x_hat, weights=weights)
+    kl = gaussian_kl_gradients(mu, log_var, weights=weights)
+    return [g * x.shape[1] for g in reconstruction] + [beta * g for g in kl]
+
+
+def nt_xent_loss_gradients(
+    z1: np.ndarray,
+    z2: np.ndarray,
+    *,
+    temperature: float,
+    weights: np.ndarray | None = None,
+    absolute: bool = False,
+) -> list[np.ndarray]:
+    """Anchor by anchor, logit by logit; `absolute` sums the terms' magnitudes instead.
+
+    The logit s = zₐ·zₖ/τ of anchor a has the slope softmax − 1 where k is the positive and softmax
+    elsewhere; s passes it on to zₐ and to zₖ.
+    """
+    batch = len(z1)
+    views = [*z1.astype(np.float64), *z2.astype(np.float64)]
+    share = shares(weights, batch)
+    found = np.zeros((2 * batch, z1.shape[1]))
+    sign = abs if absolute else float
+    for anchor in range(2 * batch):
+        if share[anchor % batch] == 0:
+            continue
+        others = [k for k in range(2 * batch) if k != anchor and share[k % batch] > 0]
+        logits = [float(views[anchor] @ views[k]) / temperature for k in others]
+        exponentials = [math.exp(logit - max(logits)) for logit in logits]
+        for k, exponential in zip(others, exponentials, strict=True):
+            terms = [exponential / math.fsum(exponentials)]
+            if k == (anchor + batch) % (2 * batch):
+                terms.append(-1.0)
+            slope = math.fsum(sign(term) for term in terms) * share[anchor % batch] / 2
+            for j in range(z1.shape[1]):
+                found[anchor, j] += sign(slope * views[k][j] / temperature)
+                found[k, j] += sign(slope * views[anchor][j] / temperature)
+    return [found[:batch], found[batch:]]
+
+
+def l2_normalize(v: np.ndarray, *, epsilon: float) -> np.ndarray:
+    found = np.zeros(v.shape)
+    for i, row in enumerate(v):
+        length = math.sqrt(math.fsum(float(a) ** 2 for a in row))
+        for j, a in enumerate(row):
+            found[i, j] = float(a) / max(length, epsilon)
+    return found
+
+
+def l2_normalize_gradient(
+    v: np.ndarray, upstream: np.ndarray, *, epsilon: float, absolute: bool = False
+) -> np.ndarray:
+    """Pulls a gradient of the rows' directions back: (g − u(u·g)) / ‖v‖, and g/ε where ‖v‖ < ε."""
+    found = np.zeros(v.shape)
+    sign = abs if absolute else float
+    for i, (row, g) in enumerate(zip(v, upstream, strict=True)):
+        length = math.sqrt(math.fsum(float(a) ** 2 for a in row))
+        if length < epsilon:
+            found[i] = [sign(float(b)) / epsilon for b in g]
+            continue
+        along = math.fsum(sign(float(a) * float(b)) for a, b in zip(row, g, strict=True)) / length
+        for j, (a, b) in enumerate(zip(row, g, strict=True)):
+            radial = float(a) / length * along
+            found[i, j] = (abs(b) + abs(radial) if absolute else float(b) - radial) / length
+    return found
+
+
+def adam_steps(
+    params: np.ndarray,
+    gradients: np.ndarray,
+    *,
+    learning_rate: float,
+    weight_decay: float,
+    decoupled: bool,
+    b1: float = 0.9,
+    b2: float = 0.999,
+    eps: float = 1e-8,
+) -> np.ndarray:
+    """Algorithm 1 of Kingma and Ba; decoupled as in algorithm 2 of Loshchilov and Hutter."""
+    found = np.array(params, np.float64)
+    for index in np.ndindex(found.shape):
+        p, m, v = float(found[index]), 0.0, 0.0
+        for t, gradient in enumerate(gradients, start=1):
+            g = float(gradient[index]) + (0.0 if decoupled else weight_decay * p)
+            m = b1 * m + (1 - b1) * g
+            v = b2 * v + (1 - b2) * g * g
+            step = (m / (1 - b1**t)) / (math.sqrt(v / (1 - b2**t)) + eps)
+            p -= learning_rate * (step + (weight_decay * p if decoupled else 0.0))
+        found[index] = p
+    return found

@@ -124,7 +124,8 @@ def test_a_file_gives_what_the_commands_give(tmp_path, method, data, architectur
         for name in expected.column_names:
             ours, theirs = back[name].to_pylist(), expected[name].to_pylist()
             if isinstance(theirs[0], float):
-                np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-5 * np.nanstd(table[name]))
+                spread = 1e-5 * np.nanstd(table[name])
+                np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=spread)
             else:
                 assert [o if o != "unknown" else None for o in ours] == theirs
 

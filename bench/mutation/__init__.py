@@ -1,0 +1,1 @@
+"""Which changed operators and numbers the tests notice: `python -m bench.mutation`."""
