@@ -53,7 +53,7 @@ class RowGraph(nn.Module):
         """Maps raw rows `[B, C]` to the outputs of `OUTPUTS`, in its order, `[B, …]` each."""
         features: Tensor = self.served.rows(rows)
         usable = torch.isfinite(features).all(dim=1)
-        return {  # masked here, since some runtimes make a number of NaN on the way, in ReLU say
+        return {  # masked at the end: a category from `argmax` of NaN would look like any other
             name: torch.where(usable if output.dim() == 1 else usable[:, None], output, torch.nan)
             for name, output in self.outputs(self.served, features).items()
         }

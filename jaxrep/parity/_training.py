@@ -8,12 +8,15 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax import nnx
 
 from jaxrep.data import datasets, preprocessing
 from jaxrep.hyperparameters import BY_METHOD, AutoencoderHyperparameters
-from jaxrep.methods import METHODS, Autoencoder, Metrics, Noise
+from jaxrep.methods import METHODS, Autoencoder, Metrics, Noise, abstract_model
+from jaxrep.models import get_weights
 from jaxrep.parity._bounds import FLOAT64, judge
 from jaxrep.parity._evaluate import compiled
+from jaxrep.parity._models import draw_weights
 from jaxrep.parity._report import Check
 from jaxrep.training import Batch, TrainState, draw_batch, fit, init_state, train_step
 from jaxrep.training.history import EpochMeans
@@ -69,10 +72,12 @@ def epoch_checks(quick: bool) -> Iterator[Check]:
 
 
 def trajectory_checks(quick: bool) -> Iterator[Check]:
-    """Yields the seed's three trainings in float64, compared at every step."""
-    table = datasets.load("blobs")
-    prepared, _ = preprocessing.fit(table, source="blobs", label="label")
-    x = preprocessing.apply(prepared, table, source="blobs").astype(np.float64)
+    """Yields the three default trainings in float64, compared at every step.
+
+    They are those of the bundled blobs; the quick ones take the first steps on rows and from
+    weights that cost less to come by.
+    """
+    x = np.random.default_rng(0).normal(size=(2000, 32)) if quick else _blobs()
     with ThreadPoolExecutor(min(os.cpu_count() or 1, len(METHODS))) as pool:
         made = [METHODS[name](BY_METHOD[name]()) for name in METHODS]
         recordings = pool.map(
@@ -89,7 +94,8 @@ def record(method: AnyMethod, x: np.ndarray, steps: int, *, light: bool = False)
         method: with its hyperparameters.
         x: rows, `[rows, D]`, float64.
         steps: how many to take.
-        light: whether XLA is to compile fast in the place of well.
+        light: whether XLA is to compile fast in the place of well, and the weights to start from
+            are not to be the method's own.
     """
     size, seed = min(method.hyperparameters.batch_size, len(x)), method.hyperparameters.seed
 
@@ -103,8 +109,7 @@ def record(method: AnyMethod, x: np.ndarray, steps: int, *, light: bool = False)
         return jax.lax.scan(step, state, jnp.arange(steps))[1]
 
     with jax.enable_x64(True), jax.default_matmul_precision("highest"):
-        drawn = compiled(lambda: init_state(method, x.shape[1], seed).params, light=light)()
-        start = {key: array.astype(jnp.float64) for key, array in drawn.items()}
+        start = _drawn_start(method, x.shape[1]) if light else _own_start(method, x.shape[1])
         found = compiled(run, light=light)(jnp.asarray(x), start)
         return Recorded(*jax.tree.map(np.asarray, (start, *found)))
 
@@ -154,6 +159,23 @@ def _follow_in_torch(name: str, recorded: Recorded) -> Iterator[Check]:
             if error <= FLOAT64
             else f"the runs part by {error:.1e}, most at step {step}",
         )
+
+
+def _own_start(method: AnyMethod, input_dim: int) -> dict[str, jax.Array]:
+    state = init_state(method, input_dim, method.hyperparameters.seed)
+    return {key: array.astype(jnp.float64) for key, array in state.params.items()}
+
+
+def _drawn_start(method: AnyMethod, input_dim: int) -> dict[str, jax.Array]:
+    trained = get_weights(abstract_model(method, input_dim), nnx.Param)
+    drawn = draw_weights(method, input_dim)
+    return {key: jnp.asarray(drawn[key]) for key in trained}
+
+
+def _blobs() -> np.ndarray:
+    table = datasets.load("blobs")
+    prepared, _ = preprocessing.fit(table, source="blobs", label="label")
+    return preprocessing.apply(prepared, table, source="blobs").astype(np.float64)
 
 
 def _steps(method: AnyMethod, x: np.ndarray, quick: bool) -> int:
