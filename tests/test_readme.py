@@ -6,8 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from jaxrep.cli import main
+from torch_ref import verify
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -23,11 +25,20 @@ def test_the_commands_run_as_they_stand(tmp_path, monkeypatch, capsys):
         (tmp_path / name).write_text("\n".join(lines) + "\n", encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     commands = re.findall(r"^jaxrep (.+?)(?:\s+#.*)?$", README, flags=re.MULTILINE)
-    assert len(commands) == 4
+    assert len(commands) == 6
+    printed = ""
     for command in commands:
         assert main(shlex.split(command)) == 0, capsys.readouterr().err
+        printed += capsys.readouterr().out
     written = {"people.csv", "new_people.csv", "runs", "z.csv", "scores.csv", "made_up.csv"}
-    assert {path.name for path in tmp_path.iterdir()} == written
+    assert {path.name for path in tmp_path.iterdir()} == {*written, "people.pt"}
+    assert "wrote people.pt (torchscript, " in printed
+    assert verify.main(["people.pt"]) == 0
+    assert "all digests hold and all functions give what" in capsys.readouterr().out
+    names = {"rows": torch.tensor([[30.0, 38.0, 0.0, 1.0], [99.0, 20.0, 1.0, -1.0]])}
+    for line in re.findall(r"^>>> (.+?)(?:\s+#.*)?$", README, flags=re.MULTILINE):
+        exec(f"result = {line}" if "(" in line else line, names)
+    assert names["result"].shape == (2,)
 
 
 def test_the_python_runs_as_it_stands():
