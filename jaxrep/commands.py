@@ -378,8 +378,9 @@ class Export(Command):
     """The file to write."""
 
     format: str = "torchscript"
-    """torchscript (PyTorch and C++, raw rows in; PyTorch has deprecated TorchScript, pt2 follows
-    it) or safetensors (weights and description; `jaxrep import` reads it)."""
+    """torchscript (PyTorch and C++, every function; PyTorch has deprecated TorchScript, and pt2 is
+    its successor), pt2 (torch.export), onnx, or safetensors (weights and description, which
+    `jaxrep import` reads)."""
 
     data: str | None = None
     """Rows to verify on; by default those that the run was trained on."""

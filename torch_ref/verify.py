@@ -1,9 +1,10 @@
 """Checks an exported TorchScript file with PyTorch alone: `python -m torch_ref.verify FILE`.
 
 The digests in the file must hold, and every function must give for the golden rows what JAX gave:
-with r the float64 result, the error is at most 4 · max(JAX's own error, 8u · max|r|), u = 2⁻²⁴. A
-column of rows is compared in units of its scale, and a category must be the same; where two were
-as good as equally likely, the file says so and any is right. Exit code 1 if anything fails.
+with r the float64 result, the error is at most 4 · max(JAX's own error, 8u · max|r|), u = 2⁻²⁴, and
+at most 10⁴ u · max|r|. A column of rows is compared in units of its scale, and a category must be
+the same; where two were as good as equally likely, the file says so and any is right. Exit code 1
+if anything fails.
 
 That a file passes does not make it safe: TorchScript runs code. Load files of people you trust.
 """
@@ -193,12 +194,9 @@ def compare(name: str, found: Tensor, jax: Tensor, exact: Tensor) -> Result:
     size = float(exact[~open_choice].abs().max()) if (~open_choice).any() else 0.0
     unit = size if size > 0 else 1.0
     error, jax_error = (float(e.max()) / unit if e.numel() else 0.0 for e in (errors, ours))
-    row = (
-        int(errors.flatten(1).amax(1).argmax())
-        if errors.numel() and errors.dim() > 1
-        else (int(errors.argmax()) if errors.numel() else 0)
-    )
-    bound = 4 * max(jax_error, 8 * _ROUNDOFF * size / unit)
+    row = int(errors.reshape(len(errors), -1).amax(1).argmax()) if errors.numel() else 0
+    # However far JAX's own error is: an expected value that is wrong may not widen the bound.
+    bound = min(4 * max(jax_error, 8 * _ROUNDOFF * size / unit), 1e4 * _ROUNDOFF)
     return Result(name, error, jax_error, bound, row)
 
 

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from jaxrep import files
 from jaxrep.errors import InputError, VerificationError
-from jaxrep.export import _safetensors, _torchscript
+from jaxrep.export import _onnx, _pt2, _safetensors, _torchscript
 from jaxrep.export._expected import expected_outputs
 from jaxrep.parity import require_torch
 from jaxrep.runs.folder import Run
@@ -29,7 +29,12 @@ class Format(Protocol):
         """Raises a VerificationError unless the file gives what `expected_outputs` says."""
 
 
-FORMATS: dict[str, Format] = {"torchscript": _torchscript, "safetensors": _safetensors}
+FORMATS: dict[str, Format] = {
+    "torchscript": _torchscript,
+    "pt2": _pt2,
+    "onnx": _onnx,
+    "safetensors": _safetensors,
+}
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,0 +1,233 @@
+"""Files of `torch.export` and ONNX give what JAX gives, and hold nothing of the data."""
+
+import dataclasses
+import importlib.util
+import json
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from jaxrep.data import preprocessing
+from jaxrep.errors import MissingPackageError, VerificationError
+from jaxrep.export import _graph, _onnx, _pt2
+from jaxrep.export._expected import expected_outputs
+from jaxrep.export._served import description, served_model
+from jaxrep.hyperparameters import BY_METHOD
+from jaxrep.runs import folder, outputs
+from jaxrep.runs.train import Columns, train
+from torch_ref.graphs import OUTPUTS
+
+WITHOUT_ONNX = any(importlib.util.find_spec(name) is None for name in _onnx._PACKAGES)
+onnx_only = pytest.mark.skipif(WITHOUT_ONNX, reason="the packages of the extra `onnx` are missing")
+FORMATS = {"pt2": _pt2, "onnx": _onnx}
+BOTH = [pytest.param("pt2"), pytest.param("onnx", marks=onnx_only)]
+SECRET = 3.14159e77
+SECRET_ID = "moonlit-aardvark"
+
+
+def write_people(path):
+    """Times, a category, gaps, and one row with a number and an id that are nowhere else."""
+    rng = np.random.default_rng(0)
+    lines = ["id,time,job,age,load"]
+    for i in range(50):
+        time, load = 1_700_000_000 + 1000 * rng.normal(), rng.normal()
+        job, age = rng.choice(["clerk", "smith", "baker", ""]), rng.choice(["", "30.5", "41"])
+        name = SECRET_ID if i == 7 else f"row {i}"
+        lines.append(f"{name},{time:.3f},{job},{age},{SECRET if i == 7 else load}")
+    path.write_text("\n".join(lines) + "\n")
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """What gives a run of a method, the table it learnt from, and what JAX gives for it."""
+    path, found = tmp_path_factory.mktemp("runs"), {}
+    write_people(path / "people.csv")
+    columns = Columns(categorical=("job",), id_column="id", impute="median")
+
+    def make(method):
+        if method not in found:
+            settings = BY_METHOD[method](epochs=2, hidden_dims=(8,), latent_dim=2)
+            train(method, str(path / "people.csv"), path / method, settings, columns)
+            run = folder.load(path / method)
+            table = outputs.read_table_of(run, str(path / "people.csv"))
+            found[method] = run, table, expected_outputs(run, table, "people.csv")
+        return found[method]
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def files(made, tmp_path_factory):
+    """What gives the file of an autoencoder in a format."""
+    path, found = tmp_path_factory.mktemp("files"), {}
+
+    def make(format):
+        if format not in found:
+            found[format] = path / f"model.{format}"
+            FORMATS[format].write(made("autoencoder")[0], found[format])
+        return found[format]
+
+    return make
+
+
+def load(format, path):
+    """The texts in a file, and a function from rows to outputs by name."""
+    if format == "pt2":
+        texts = {_graph.META: "", _graph.GOLDEN: ""}
+        module = torch.export.load(path, extra_files=texts).module()
+        return texts, lambda rows: {n: t.numpy() for n, t in module(torch.tensor(rows)).items()}
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    names = [output.name for output in session.get_outputs()]
+    texts = session.get_modelmeta().custom_metadata_map
+    return texts, lambda rows: dict(zip(names, session.run(names, {"rows": rows}), strict=True))
+
+
+# The fresh process of `pt2` takes seconds to import PyTorch's exporter.
+QUICK = {("vae", "pt2"), ("vae", "onnx"), ("simclr", "onnx"), ("autoencoder", "onnx")}
+CASES = [
+    pytest.param(
+        method,
+        format,
+        marks=[onnx_only] * (format == "onnx")
+        + [pytest.mark.slow] * ((method, format) not in QUICK),
+    )
+    for method in OUTPUTS
+    for format in FORMATS
+]
+
+
+@pytest.mark.parametrize(("method", "format"), CASES)
+def test_a_file_gives_what_jax_gives_and_making_it_prints_nothing(
+    made, tmp_path, capfd, method, format
+):
+    run, table, against = made(method)
+    path = tmp_path / f"model.{format}"
+    capfd.readouterr()
+    FORMATS[format].write(run, path)
+    FORMATS[format].verify(run, path, against)
+    assert capfd.readouterr() == ("", "")
+    _, model = load(format, path)
+    found = model(against["rows"])
+    assert set(found) == set(OUTPUTS[method])
+    features = preprocessing.apply(run.preprocessing, table, source="here")
+    for name, function in (("embedding", "embed"), ("score", "score")):
+        expected = run.map(function, features)
+        assert np.abs(found[name] - expected).max() <= 1e-5 * np.abs(expected).max()
+    if method != "simclr":
+        assert found["reconstruction"].dtype == np.float64
+        np.testing.assert_allclose(found["reconstruction"][:, 0], 1.7e9, atol=1e4)
+        assert set(found["reconstruction"][:, 1]) <= {-1.0, 0.0, 1.0, 2.0}
+
+
+@pytest.mark.parametrize("format", BOTH)
+def test_any_number_of_rows_from_none_on(made, files, format):
+    rows = made("autoencoder")[2]["rows"]
+    _, model = load(format, files(format))
+    whole = model(rows)
+    for count in (0, 1, 2, 33):
+        for name, output in model(rows[:count]).items():
+            np.testing.assert_allclose(output, whole[name][:count], rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("format", BOTH)
+def test_a_row_that_cannot_be_used_is_nan_and_leaves_the_others_as_they_are(made, files, format):
+    rows = made("autoencoder")[2]["rows"].copy()
+    _, model = load(format, files(format))
+    before = model(rows)
+    rows[3, 0], rows[5, 1], rows[6, 3] = np.inf, -np.inf, 1e300
+    usable = np.isin(np.arange(len(rows)), (3, 6), invert=True)
+    usable[5] = True  # an unknown category, as any code that is none
+    for name, output in model(rows).items():
+        assert np.isnan(output[~usable]).all()
+        assert not np.isnan(output[usable]).any()
+        same = usable & (np.arange(len(rows)) != 5)
+        np.testing.assert_array_equal(output[same], before[name][same])
+
+
+@pytest.mark.parametrize("format", BOTH)
+def test_rows_of_another_width_or_dtype_are_refused(made, files, format):
+    _, model = load(format, files(format))
+    rows = made("autoencoder")[2]["rows"]
+    for wrong in (rows[:, 1:], np.zeros((3, rows.shape[1]), np.float32)):
+        with pytest.raises(Exception, match=r"(?i)guard|mismatch|dimension|data type"):
+            model(wrong)
+
+
+@pytest.mark.parametrize("format", BOTH)
+def test_nothing_of_the_data_and_no_path_is_in_a_file(made, files, format):
+    run, table, against = made("autoencoder")
+    assert SECRET in table["load"].to_pylist()
+    data = files(format).read_bytes()
+    for value in (np.float64(SECRET), np.float32(SECRET / 1e60), against["rows"][7, 0]):
+        assert value.tobytes() not in data
+    for text in (SECRET_ID, repr(SECRET), str(run.path), ".py", sys.prefix):
+        assert text.encode() not in data
+    texts, _ = load(format, files(format))
+    rows = np.array(json.loads(texts[_graph.GOLDEN])["rows"], float)
+    assert not set(rows[:, 0]) & set(against["rows"][:, 0])
+
+
+@pytest.mark.parametrize("format", BOTH)
+def test_a_file_says_what_it_is_and_is_the_same_wherever_it_is_made(made, files, tmp_path, format):
+    run = made("autoencoder")[0]
+    meta = json.loads(load(format, files(format))[0][_graph.META])
+    said = json.loads(json.dumps(description(run)))
+    assert {name: meta[name] for name in said} == said
+    assert meta["schema_version"] == 1
+    FORMATS[format].write(run, tmp_path / f"other.{format}")
+    assert (tmp_path / f"other.{format}").read_bytes() == files(format).read_bytes()
+
+
+@pytest.mark.parametrize("format", BOTH)
+def test_a_wrong_weight_is_found(made, tmp_path, monkeypatch, format):
+    run, _, against = made("autoencoder")
+    weights = {name: array.copy() for name, array in run.weights.items()}
+    weights["decoder.1.bias"][0] += 1e-4
+    altered = dataclasses.replace(run, weights=weights)
+    monkeypatch.setattr(FORMATS[format], "served_model", lambda run: served_model(altered))
+    FORMATS[format].write(run, tmp_path / f"wrong.{format}")
+    with pytest.raises(VerificationError, match=r"reconstruction is .* off at row \d+, .* allowed"):
+        FORMATS[format].verify(run, tmp_path / f"wrong.{format}", against)
+
+
+@onnx_only
+def test_rows_that_a_file_carries_are_replayed(made, files, tmp_path):
+    import onnx
+
+    run, _, against = made("autoencoder")
+    model = onnx.load(files("onnx"))
+    [golden] = (entry for entry in model.metadata_props if entry.key == _graph.GOLDEN)
+    texts = json.loads(golden.value)
+    for precision in ("jax", "exact"):
+        texts[precision]["score"][4] *= 1.001
+    golden.value = json.dumps(texts)
+    onnx.save(model, tmp_path / "other.onnx")
+    with pytest.raises(VerificationError, match=r"score is .* off at row 4 of those it carries"):
+        _onnx.verify(run, tmp_path / "other.onnx", against)
+
+
+@onnx_only
+def test_a_file_that_cannot_be_loaded_fails_with_the_reason(made, tmp_path):
+    run, _, against = made("autoencoder")
+    (tmp_path / "no.onnx").write_bytes(b"no model")
+    with pytest.raises(VerificationError, match=r"the file cannot be used: .*\S"):
+        _onnx.verify(run, tmp_path / "no.onnx", against)
+
+
+@onnx_only
+def test_an_onnx_file_passes_the_checker_of_onnx(files):
+    import onnx
+
+    onnx.checker.check_model(onnx.load(files("onnx")), full_check=True)
+
+
+@pytest.mark.parametrize("package", _onnx._PACKAGES)
+def test_a_missing_package_is_named_with_how_to_install_it(made, tmp_path, monkeypatch, package):
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(MissingPackageError, match=rf"{package}.*pip install 'jaxrep\[onnx\]'"):
+        _onnx.write(None, tmp_path / "model.onnx")
+    assert not (tmp_path / "model.onnx").exists()
