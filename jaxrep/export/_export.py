@@ -90,6 +90,8 @@ def export_run(
         raise InputError(f"--format {format}: there are {', '.join(FORMATS)}")
     require_torch("exporting")
     files.check_writable(out)
+    if format == "torchscript":
+        note("PyTorch has deprecated TorchScript; its successor is --format pt2")
     table, source = table_of(run, data, note=note)
     rows = np.unique(np.linspace(0, table.num_rows - 1, MAX_ROWS).astype(int))
     against = expected_outputs(run, table.take(pa.array(rows)), source)
