@@ -22,6 +22,9 @@ ONLY_JAX = {
     "training": {"Progress", "DivergedError", "TrainState", "draw_batch", "init_state"},
 }
 ONLY_TORCH = {"training": {"replay"}}
+# torch keeps state in its objects, and its plain training neither validates nor reports.
+ONLY_JAX_PARAMETERS = {"train_step": {"state"}, "fit": {"validation", "on_epoch", "on_progress"}}
+ONLY_TORCH_PARAMETERS = {"train_step": {"model", "optimizer"}}
 
 
 def public(package: str, module: str) -> dict[str, object]:
@@ -65,6 +68,16 @@ def test_classes_have_the_same_functions_with_equal_signatures(module):
             assert parameters(ours_public[function]) == parameters(theirs_public[function]), (
                 f"{name}.{function}"
             )
+
+
+def test_training_functions_have_equal_signatures_but_for_what_one_twin_alone_can_have():
+    ours, theirs = public("jaxrep", "training"), public("torch_ref", "training")
+    common = [name for name in set(ours) & set(theirs) if inspect.isfunction(ours[name])]
+    assert set(common) == {"train_step", "fit"}
+    for name in common:
+        left = [p for p in parameters(ours[name]) if p[0] not in ONLY_JAX_PARAMETERS[name]]
+        only_torch = ONLY_TORCH_PARAMETERS.get(name, set())
+        assert left == [p for p in parameters(theirs[name]) if p[0] not in only_torch], name
 
 
 def functions(kind: type, module: str) -> dict[str, object]:
