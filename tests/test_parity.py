@@ -444,3 +444,104 @@ def test_wrong_flags_exit_with_2(run, capsys, arguments, reason):
     code, _, captured = parity(capsys, *replaced)
     assert code == 2
     assert reason in captured.err
+
+
+# What could have passed without being compared
+
+
+def test_a_trajectory_of_nan_or_of_missing_steps_fails(monkeypatch):
+    from jaxrep.methods import METHODS
+    from jaxrep.parity import _training
+
+    recorded = _training.record(
+        METHODS["vae"](BY_METHOD["vae"]()), np.ones((9, 3)) * np.arange(3), 3, light=True
+    )
+    assert all(check.passed for check in _training._follow_in_torch("vae", recorded))
+    for part in ("params", "metrics"):
+        spoilt = {key: np.full_like(a, np.nan) for key, a in getattr(recorded, part).items()}
+        checks = _training._follow_in_torch("vae", recorded._replace(**{part: spoilt}))
+        assert not all(check.passed for check in checks), part
+    extra = recorded._replace(metrics={**recorded.metrics, "other": np.zeros(3)})
+    assert [c.check for c in _training._follow_in_torch("vae", extra) if not c.passed] == [
+        "trajectory of vae: other"
+    ]
+    monkeypatch.setattr("torch_ref.training.replay", lambda *arguments: iter(()))
+    checks = list(_training._follow_in_torch("vae", recorded))
+    assert {check.message for check in checks} == {"torch took 0 steps of 3"}
+
+
+@pytest.mark.parametrize("oracle", [lambda x: (np.tanh(x),), lambda x: {"a": np.tanh(x)}])
+def test_an_oracle_of_another_structure_is_no_oracle(oracle):
+    report = cross_check(jnp.tanh, torch.tanh, (X,), oracle=oracle)
+    assert not report.passed
+    assert "the oracle gives" in report.failures[0].message
+
+
+def test_a_difference_that_overflows_is_one():
+    huge = (np.array([1.0]),)
+    report = cross_check(
+        lambda x: x * 1.7e308, lambda x: -x * 1.7e308, huge, gradients=False, dtypes=["float64"]
+    )
+    assert not report.passed
+
+
+@pytest.mark.parametrize(
+    "functions",
+    [
+        (lambda x: None, lambda x: None),
+        (lambda x: x[:0] + 1, lambda x: x[:0] * 7),
+        (lambda x: x * (1 + 2j), lambda x: x * (1 + 2j)),
+    ],
+)
+def test_nothing_to_compare_is_a_failure(functions):
+    assert not cross_check(*functions, (X,)).passed
+
+
+def test_a_callers_no_grad_does_not_reach_inside():
+    with torch.no_grad():
+        assert cross_check(jnp.tanh, torch.tanh, (X,)).passed
+        assert not cross_check(
+            lambda x: jax.lax.stop_gradient(jnp.tanh(x)), torch.tanh, (X,)
+        ).passed
+
+
+def test_python_numbers_and_torchs_own_tuples_are_outputs_too():
+    report = cross_check(
+        lambda x: (x.max(1), x.argmax(1), 3.0), lambda x: (*torch.max(x, dim=1), 3.0), (X,)
+    )
+    assert report.passed, str(report)
+    assert cross_check(
+        lambda x: (x.max(1), x.argmax(1)), lambda x: torch.max(x, dim=1), (X,)
+    ).passed
+
+
+def test_an_output_that_is_no_number_is_a_failed_check():
+    report = cross_check(jnp.tanh, lambda x: "none", (X,))
+    assert "torch raised TypeError" in report.failures[0].message
+
+
+def test_the_callers_arrays_stay_as_they_are():
+    count = np.arange(3)
+
+    def oracle(x, i):
+        i += 1
+        return x * i
+
+    cross_check(
+        lambda x, i: x * (i + 1), lambda x, i: x * (i + 1), (np.ones(3), count), oracle=oracle
+    )
+    assert count.tolist() == [0, 1, 2]
+
+
+def test_gradients_of_whole_numbers_and_odd_scales_are_refused():
+    with pytest.raises(InputError, match="holds no floating numbers"):
+        cross_check(jnp.tanh, torch.tanh, (np.arange(3),), gradients=[0])
+    for scale in (0.0, -1.0, math.inf, math.nan):
+        with pytest.raises(InputError, match="scale is"):
+            cross_check(jnp.tanh, torch.tanh, (X,), scale=scale)
+
+
+def test_noise_that_is_not_finite_is_reported():
+    from jaxrep.parity._functions import _moments
+
+    assert _moments("eps", np.full((64, 8), np.nan), kept=0.8) == "eps is not finite"

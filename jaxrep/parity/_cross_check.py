@@ -1,5 +1,6 @@
 """Compares a JAX function with its PyTorch counterpart: values, gradients, several dtypes."""
 
+import contextlib
 import os
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -7,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
+import jax
 import numpy as np
 
 from jaxrep.errors import InputError
@@ -100,9 +102,10 @@ def cross_check(
         gradients: whether to compare gradients; or the inputs to differentiate by.
         oracle: computes the outputs in float64 numpy from the same inputs; takes the place of
             PyTorch's float64 result as what is right.
-        scale: the size of the terms where the outputs are sums that cancel.
+        scale: the size of the terms where the outputs are sums that cancel; gradients have theirs.
         dtypes: of `float64`, `float32`, `bfloat16`, `float16`.
-        jit: whether to compile `jax_fn`; False for functions that cannot be traced.
+        jit: whether to compile `jax_fn`; False, with `gradients=False`, for functions that cannot
+            be traced.
         name: for the report; the JAX function's own by default.
 
     Returns:
@@ -126,6 +129,8 @@ def cross_check(
     for dtype in dtypes:
         if dtype not in ROUNDOFF:
             raise InputError(f"dtypes has {dtype!r}; it may have {', '.join(ROUNDOFF)}")
+    if scale is not None and not 0 < scale < np.inf:
+        raise InputError(f"scale is {scale}; it must be finite and above 0")
     case = Case(
         check=name or str(getattr(jax_fn, "__name__", type(jax_fn).__name__)),
         case="",
@@ -152,7 +157,7 @@ def check_cases(cases: Iterable[Case], *, light: bool = False) -> Iterator[Check
     """
     cases = list(cases)
     compiled: dict[tuple[int, bool], Function] = {}
-    with ThreadPoolExecutor(min(os.cpu_count() or 1, 8)) as pool:
+    with _cancelling(ThreadPoolExecutor(min(os.cpu_count() or 1, 8))) as pool:
         pending = []
         for case in cases:
             key = id(case.jax_function), case.jit
@@ -171,6 +176,15 @@ def check_cases(cases: Iterable[Case], *, light: bool = False) -> Iterator[Check
                 yield from _check_in(case, dtype, futures[dtype].result())
 
 
+@contextlib.contextmanager
+def _cancelling(pool: ThreadPoolExecutor) -> Iterator[ThreadPoolExecutor]:
+    """Leaves a pool without waiting for what has not begun, as when someone interrupts."""
+    try:
+        yield pool
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
 def _check_in(case: Case, dtype: str, ours: Evaluation | Failure) -> Iterator[Check]:
     """Compares what JAX gave for a case in a dtype with what PyTorch gives."""
     inputs = rounded(case.inputs, dtype)
@@ -183,6 +197,9 @@ def _check_in(case: Case, dtype: str, ours: Evaluation | Failure) -> Iterator[Ch
     assert isinstance(ours, Evaluation)
     assert isinstance(theirs, Evaluation)
     assert isinstance(reference, Reference)
+    if not any(array.size for name, array in ours.arrays.items() if name.startswith("value")):
+        yield Check(case.check, case.case, dtype, False, message="jax gives no number at all")
+        return
     for name in ours.arrays | theirs.arrays:
         kind, bracket, path = name.partition("[")
         check, array = f"{case.check}: {kind}", bracket + path
@@ -195,7 +212,7 @@ def _check_in(case: Case, dtype: str, ours: Evaluation | Failure) -> Iterator[Ch
                 theirs.arrays[name],
                 reference.arrays.get(name),
                 dtype=_judged_dtype(dtype, ours.dtypes[name]),
-                scale=reference.scales.get(name, case.scale),
+                scale=reference.scales.get(name, case.scale if kind == "value" else None),
             )
             yield Check(check, case.case, dtype, array=array, **vars(verdict))
 
@@ -208,6 +225,8 @@ def _reference(
         known = case.oracle(inputs) if case.oracle else Reference({})
     except Exception as error:
         return Failure(explain("the oracle", error))
+    if not isinstance(theirs, Failure) and (odd := _other_outputs(known, theirs)):
+        return Failure(odd)
     if (
         dtype == "float64"
         or isinstance(theirs, Failure)
@@ -216,8 +235,17 @@ def _reference(
         return known
     wide = evaluate_torch(case.torch_function, inputs, "float64", case.wanted)
     if isinstance(wide, Failure):
-        return Failure(f"in float64, for reference, {wide.message}")
+        return Failure(f"the reference, torch in float64: {wide.message}")
     return Reference(wide.arrays | dict(known.arrays), known.scales)
+
+
+def _other_outputs(known: Reference, theirs: Evaluation) -> str:
+    """Says how an oracle's outputs differ from the functions', if it has any."""
+    ours, outputs = (
+        sorted(name for name in found.arrays if name.startswith("value"))
+        for found in (known, theirs)
+    )
+    return f"the oracle gives {ours}, torch {outputs}" if ours and ours != outputs else ""
 
 
 def _cannot_compare(
@@ -229,16 +257,27 @@ def _cannot_compare(
     a, b = ours.arrays[name], theirs.arrays[name]
     if a.shape != b.shape:
         return f"jax has shape {a.shape}, torch {b.shape}"
+    if a.dtype.kind == "c":
+        return "complex numbers are not compared; return their real and imaginary parts"
+    if a.dtype.kind != "f":
+        return _unequal(a, b)
     expected = reference.arrays.get(name, a)
     if a.shape != np.shape(expected):
         return f"both have shape {a.shape}, the reference {np.shape(expected)}"
     kinds = ours.dtypes[name], theirs.dtypes[name]
     if kinds[0] != kinds[1] and a.dtype.kind + b.dtype.kind not in ("ii", "iu", "ui", "uu"):
         return f"jax gives {kinds[0]}, torch {kinds[1]}"
-    if a.dtype.kind != "f" and not np.array_equal(a, b):
-        index = tuple(int(i) for i in np.argwhere(a != b)[0])
-        return f"jax has {a[index]} at {list(index)}, torch {b[index]}"
     return None
+
+
+def _unequal(a: np.ndarray, b: np.ndarray) -> str | None:
+    """Says where whole numbers or booleans differ; they have no rounding."""
+    if a.dtype.kind != b.dtype.kind and "b" in a.dtype.kind + b.dtype.kind:
+        return f"jax gives {a.dtype}, torch {b.dtype}"
+    if np.array_equal(a, b):
+        return None
+    index = tuple(int(i) for i in np.argwhere(a != b)[0])
+    return f"jax has {a[index]} at {list(index)}, torch {b[index]}"
 
 
 def _judged_dtype(dtype: str, own: str) -> str:
@@ -257,7 +296,12 @@ def _users_oracle(function: Function) -> Callable[[Inputs], Reference]:
 def _wanted(gradients: bool | Collection[str | int], inputs: Inputs) -> Collection[str | int]:
     if isinstance(gradients, bool):
         return tuple(inputs) if gradients else ()
+    if isinstance(gradients, str):
+        gradients = (gradients,)
     unknown = [name for name in gradients if name not in inputs]
     if unknown:
         raise InputError(f"gradients names {unknown}; the inputs are {list(inputs)}")
+    for name in gradients:
+        if not any(leaf.dtype.kind == "f" for leaf in jax.tree.leaves(inputs[name])):
+            raise InputError(f"gradients names {name!r}, which holds no floating numbers")
     return tuple(gradients)

@@ -60,7 +60,8 @@ def rounded(inputs: Inputs, dtype: str) -> Inputs:
     """Returns the inputs with floating leaves rounded to a dtype, and back in float64."""
     kind = ml_dtypes.bfloat16 if dtype == "bfloat16" else np.dtype(dtype)
     found: Inputs = jax.tree.map(
-        lambda leaf: leaf.astype(kind).astype(np.float64) if _is_float(leaf) else leaf, inputs
+        lambda leaf: leaf.astype(kind).astype(np.float64) if _is_float(leaf) else leaf.copy(),
+        inputs,
     )
     return found
 
@@ -103,27 +104,28 @@ def evaluate_jax(
 def evaluate_torch(
     function: Function, inputs: Inputs, dtype: str, wanted: Collection[str | int]
 ) -> Evaluation | Failure:
-    """Runs a PyTorch function on inputs in a dtype, on the CPU."""
+    """Runs a PyTorch function on inputs in a dtype, on the CPU, whatever the caller's grad mode."""
     import torch
 
     def to_tensor(leaf: np.ndarray) -> torch.Tensor:
         tensor = torch.from_numpy(np.array(leaf))
         return tensor.to(getattr(torch, dtype)) if _is_float(leaf) else tensor
 
-    tensors = jax.tree.map(to_tensor, inputs)
-    varied, _ = _split(tensors, wanted)
-    leaves = [leaf for leaf in jax.tree.leaves(varied) if leaf.is_floating_point()]
-    for leaf in leaves:
-        leaf.requires_grad_()
     try:
-        with _exact_torch(dtype):
-            outputs = call(function, tensors)
-            gradients = _torch_vjp(outputs, leaves)
+        with _exact_torch(dtype), torch.inference_mode(False), torch.enable_grad():
+            tensors = jax.tree.map(to_tensor, inputs)
+            varied, _ = _split(tensors, wanted)
+            leaves = [leaf for leaf in jax.tree.leaves(varied) if leaf.is_floating_point()]
+            for leaf in leaves:
+                leaf.requires_grad_()
+            outputs = _as_tensors(call(function, tensors))
+            found = iter(_torch_vjp(outputs, leaves))
+            by_input = jax.tree.map(
+                lambda t: next(found) if t.is_floating_point() else None, varied
+            )
+            return _collect(outputs, by_input)
     except Exception as error:
         return Failure(explain("torch", error))
-    found = iter(gradients)
-    by_input = jax.tree.map(lambda t: next(found) if t.is_floating_point() else None, varied)
-    return _collect(outputs, by_input)
 
 
 def require_torch(purpose: str = "comparing with PyTorch") -> None:
@@ -171,6 +173,19 @@ def _value_and_vjp(function: Function, varied: Inputs, held: Inputs) -> tuple[An
     found = iter(pullback(cotangents)[0])
     gradients = jax.tree.unflatten(structure, [next(found) if f else None for f in is_float])
     return outputs, gradients
+
+
+def _as_tensors(outputs: Any) -> Any:
+    """Makes tensors of Python's numbers, as JAX does, and plain tuples of torch's own."""
+    import torch
+
+    def of_leaf(leaf: Any) -> Any:
+        if isinstance(leaf, tuple):  # torch.return_types, which jax.tree takes for a leaf
+            return tuple(leaf)
+        is_number = isinstance(leaf, bool | int | float)
+        return torch.tensor(leaf) if is_number else leaf
+
+    return jax.tree.map(of_leaf, outputs)
 
 
 def _torch_vjp(outputs: Any, leaves: list[Any]) -> list[Any]:
@@ -236,8 +251,13 @@ def _split(inputs: Inputs, wanted: Collection[str | int]) -> tuple[Inputs, Input
 
 def _as_array(leaf: Any) -> np.ndarray:
     if hasattr(leaf, "detach"):
-        leaf = leaf.detach().cpu().numpy()
-    array = np.asarray(leaf)
+        leaf = leaf.detach().cpu()
+        leaf = (leaf.double() if leaf.is_floating_point() else leaf).numpy()
+    try:
+        array = np.asarray(leaf)
+    except TypeError as error:
+        raise InputError(f"an input is no array of numbers: {error}") from error
+    array = array.astype(array.dtype.newbyteorder("="))
     if array.dtype == ml_dtypes.bfloat16:
         return array.astype(np.float32)
     if array.dtype.kind not in "fiub":

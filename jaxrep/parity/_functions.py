@@ -192,6 +192,8 @@ def _moments(name: str, draws: np.ndarray, *, kept: float) -> str:
     values = draws.reshape(-1, draws.shape[-1]).astype(np.float64)
     mean, variance = (kept, kept * (1 - kept)) if draws.dtype == bool else (0.0, 1.0)
     error = 6 / values.size**0.5
+    if not np.isfinite(values).all():
+        return f"{name} is not finite"
     if abs(values.mean() - mean) > error * variance**0.5:
         return f"{name} has mean {values.mean():.4f}, not {mean}"
     if abs(values.var() - variance) > 2 * error * variance:

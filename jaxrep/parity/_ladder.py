@@ -61,7 +61,7 @@ def run_ladder(
         for name in (name for name in RUNGS if name in rungs):
             on_rung(name)
             checks += _climb(name, quick)
-    about = environment() | {"quick": quick, "compilation": "light" if quick else "full"}
+        about = environment() | {"quick": quick, "compilation": "light" if quick else "full"}
     return Report(tuple(checks), time.perf_counter() - started, about)
 
 

@@ -1,6 +1,7 @@
 """A report as text."""
 
 import io
+import re
 
 from rich.console import Console
 from rich.table import Table
@@ -9,6 +10,7 @@ from rich.text import Text
 from jaxrep.parity._report import TARGET_RATIO, Check, Report
 
 WIDTH = 140
+MOST_FAILURES = 20
 
 
 def render(report: Report) -> str:
@@ -17,9 +19,11 @@ def render(report: Report) -> str:
     console.print(_checks(report))
     if any(row.dtype == "float32" for row in report.accuracy()):
         console.print(_accuracy(report))
-    for check in report.failures[:20]:
+    for check in report.failures[:MOST_FAILURES]:
         where = ", ".join(filter(None, [check.dtype, check.case]))
         console.print(Text(f"FAILED {check.check}{check.array} ({where}): {check.message}"))
+    if len(report.failures) > MOST_FAILURES:
+        console.print(f"… and {len(report.failures) - MOST_FAILURES} more")
     console.print(Text(_summary(report)))
     file = console.file
     assert isinstance(file, io.StringIO)
@@ -57,6 +61,8 @@ def _accuracy(report: Report) -> Table:
 
 
 def _summary(report: Report) -> str:
+    if not report.checks:
+        return "nothing was compared"
     failed = len(report.failures)
     outcome = (
         f"{failed} of {len(report.checks)} comparisons FAILED"
@@ -74,7 +80,7 @@ def _error(value: float | None) -> str:
 
 def _place(check: Check) -> str:
     """The worst element, such as `encoder.0.kernel[3, 7]`."""
-    array = check.array.replace("']['", ".").strip("[']")
+    array = ".".join(re.findall(r"[^\[\]']+", check.array))
     return array + ("" if check.index is None else str(list(check.index)))
 
 

@@ -133,20 +133,23 @@ def _follow_in_torch(name: str, recorded: Recorded) -> Iterator[Check]:
             *jax.tree.map(lambda array: torch.tensor(array[step]), tuple(recorded.batches))
         )
 
-    worst = {"weights": (0.0, 0), **{metric: (0.0, 0) for metric in recorded.metrics}}
+    worst = dict.fromkeys(("weights", *recorded.metrics), (0.0, 0))
+    taken = 0
     batches = map(batch_of, range(steps))
     for step, metrics in enumerate(torch_ref.training.replay(method, model, batches)):
-        errors = {
-            metric: abs(recorded.metrics[metric][step] - value) / abs(value)
-            for metric, value in metrics.items()
-        }
+        taken += 1
+        errors = {key: _relative(recorded.metrics[key][step], metrics[key]) for key in metrics}
         trained = torch_ref.weights.get_weights(model)
         gaps = [np.abs(array[step] - trained[key]).max() for key, array in recorded.params.items()]
         errors["weights"] = max(gaps) / max(np.abs(array).max() for array in trained.values())
-        for key, error in errors.items():
-            worst[key] = max(worst[key], (float(error), step))
+        for key in worst:
+            error = float(errors.get(key, np.nan))  # a metric that torch does not have
+            worst[key] = max(worst[key], (error if np.isfinite(error) else np.inf, step))
     for key, (error, step) in worst.items():
         bound = TRAJECTORY_WEIGHTS if key == "weights" else FLOAT64
+        message = "" if error <= bound else f"the runs part by {error:.1e}, most at step {step}"
+        if taken != steps:
+            error, message = np.inf, f"torch took {taken} steps of {steps}"
         yield Check(
             f"trajectory of {name}: {key}",
             f"{steps} steps",
@@ -156,8 +159,12 @@ def _follow_in_torch(name: str, recorded: Recorded) -> Iterator[Check]:
             bound=bound,
             margin=bound / error if error else None,
             index=(step,),
-            message="" if error <= bound else f"the runs part by {error:.1e}, most at step {step}",
+            message=message,
         )
+
+
+def _relative(ours: float, theirs: float) -> float:
+    return abs(ours - theirs) / abs(theirs) if ours != theirs else 0.0
 
 
 def _own_start(method: AnyMethod, input_dim: int) -> dict[str, jax.Array]:
