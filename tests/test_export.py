@@ -5,6 +5,7 @@ import dataclasses
 import io
 import itertools
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -200,6 +201,20 @@ def test_the_same_run_gives_the_same_bytes_from_anywhere(exported, tmp_path, mon
     assert (tmp_path / "other_name.pt").read_bytes() == path.read_bytes()
 
 
+def test_the_same_run_gives_the_same_bytes_in_any_process(exported, tmp_path):
+    run, path = exported
+    for seed in ("1", "2"):
+        done = subprocess.run(
+            [sys.executable, "-m", "jaxrep.cli", "export", str(run.path), "--out", "model.pt"],
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONHASHSEED": seed},
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done.stderr
+        assert (tmp_path / "model.pt").read_bytes() == path.read_bytes()
+
+
 def test_a_file_holds_no_path_and_no_row_of_the_data(tmp_path):
     run = make_run(tmp_path, "autoencoder", "times")
     export_run(run, tmp_path / "model.pt")
@@ -344,9 +359,9 @@ def test_a_file_that_does_not_give_what_jax_gives_is_not_written(exported, tmp_p
     wrong["decoder.0.kernel"][0, 0] += 0.01
     from jaxrep.export import _torchscript
 
-    right = _torchscript.served_model
+    right = _torchscript.write
     monkeypatch.setattr(
-        _torchscript, "served_model", lambda run: right(dataclasses.replace(run, weights=wrong))
+        _torchscript, "write", lambda run, p: right(dataclasses.replace(run, weights=wrong), p)
     )
     with pytest.raises(VerificationError, match=r"was not written: .*FAILED: .* off at row \d+"):
         export_run(run, tmp_path / "model.pt")
@@ -380,6 +395,8 @@ def test_the_command_prints_the_digest_and_warns_of_nothing(exported, tmp_path, 
         (("UNFINISHED", "--out", "model.pt"), "has not finished"),
         (("nowhere", "--out", "model.pt"), "nowhere"),
         (("RUN", "--out", "model.pt", "--data", "nowhere.csv"), "nowhere.csv"),
+        (("RUN", "--out", "model.pt", "--data", "model.pt"), "is the table to read"),
+        (("RUN", "--out", "INSIDE"), "is inside the run's folder"),
     ],
 )
 def test_wrong_arguments_exit_with_2(exported, tmp_path, capsys, monkeypatch, arguments, reason):
@@ -388,7 +405,7 @@ def test_wrong_arguments_exit_with_2(exported, tmp_path, capsys, monkeypatch, ar
     unfinished = tmp_path / "unfinished"
     shutil.copytree(run.path, unfinished)
     (unfinished / folder.MANIFEST).unlink()
-    paths = {"RUN": run.path, "UNFINISHED": unfinished}
+    paths = {"RUN": run.path, "UNFINISHED": unfinished, "INSIDE": run.path / "model.safetensors"}
     code, captured = command(capsys, *(paths.get(a, a) for a in arguments))
     assert code == 2
     assert reason in captured.err

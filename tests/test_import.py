@@ -84,6 +84,8 @@ def test_a_model_trained_in_torch_becomes_a_run(exported, tmp_path, capsys):
     np.testing.assert_allclose(made.map("embed", x.numpy()), expected, rtol=1e-5, atol=1e-6)
     assert main(["info", str(made.path)]) == 0
     capsys.readouterr()
+    assert main(["export", str(made.path), "--out", str(tmp_path / "again.pt")]) == 0
+    capsys.readouterr()
     assert main(["score", str(made.path), "x.csv", "--out", str(tmp_path / "s.csv")]) == 2
     assert "quantiles are missing" in capsys.readouterr().err
 
@@ -167,6 +169,41 @@ def test_the_folder_must_be_free(exported, tmp_path, capsys):
     assert code == 0
     code, _ = imported(capsys, path / "vae.safetensors", "--out", tmp_path / "run", "--overwrite")
     assert code == 0
+
+
+def test_overwriting_replaces_a_run_and_nothing_else(exported, tmp_path, capsys, monkeypatch):
+    file = exported[1] / "vae.safetensors"
+    assert imported(capsys, file, "--out", tmp_path / "run")[0] == 0
+    monkeypatch.chdir(tmp_path / "run")
+    code, captured = imported(capsys, file, "--out", ".", "--overwrite")
+    assert code == 0, captured.err
+    before = (tmp_path / "run" / "config.json").read_bytes()
+    inside = tmp_path / "run" / "a.safetensors"
+    inside.write_bytes(file.read_bytes())
+    code, captured = imported(capsys, inside, "--out", tmp_path / "run", "--overwrite")
+    assert (code, "holds the file to import" in captured.err) == (2, True)
+    code, captured = imported(capsys, file, "--out", tmp_path / "run", "--overwrite")
+    assert (code, "a.safetensors, which is no part of a run" in captured.err) == (2, True)
+    inside.unlink()
+    (tmp_path / "bad").write_bytes(b"{}")
+    code, _ = imported(capsys, tmp_path / "bad", "--out", tmp_path / "run", "--overwrite")
+    assert code == 2
+    (tmp_path / "link").symlink_to(tmp_path / "run")
+    code, captured = imported(capsys, file, "--out", tmp_path / "link", "--overwrite")
+    assert (code, "is a link" in captured.err) == (2, True)
+    assert (tmp_path / "run" / "config.json").read_bytes() == before
+    assert {path.name for path in tmp_path.iterdir()} == {"run", "bad", "link"}
+
+
+def test_damage_to_the_description_is_noticed(exported, tmp_path, capsys):
+    data = (exported[1] / "vae.safetensors").read_bytes()
+    place = data.index(b"mean") + 9
+    damaged = bytearray(data)
+    damaged[place] ^= 1
+    (tmp_path / "a.safetensors").write_bytes(bytes(damaged))
+    code, captured = imported(capsys, tmp_path / "a.safetensors", "--out", tmp_path / "run")
+    assert code == 2
+    assert "description is damaged" in captured.err
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")

@@ -44,7 +44,8 @@ def write_safetensors(
     digests = {name: array_digest(array) for name, array in arrays.items()}
     described = {**description, "schema_version": SCHEMA_VERSION, "tensors": digests}
     text = json.dumps(described, sort_keys=True, allow_nan=False)
-    path.write_bytes(safetensors.numpy.save(arrays, metadata={"jaxrep": text}))
+    metadata = {"jaxrep": text, "jaxrep.sha256": sha256(text.encode())}
+    path.write_bytes(safetensors.numpy.save(arrays, metadata=metadata))
 
 
 def read_safetensors(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
@@ -57,13 +58,15 @@ def read_safetensors(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]
 
     try:
         with safe_open(path, framework="numpy") as file:
-            described = (file.metadata() or {}).get("jaxrep")
+            metadata = file.metadata() or {}
             weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except SafetensorError as error:
         raise FileFormatError(f"not a safetensors file, or damaged: {error}") from error
-    if described is None:
+    if "jaxrep" not in metadata:
         raise FileFormatError("the file says nothing of a model: its metadata has no 'jaxrep'")
-    description = read_description(described)
+    if sha256(metadata["jaxrep"].encode()) != metadata.get("jaxrep.sha256"):
+        raise FileFormatError("the description is damaged: its digest is another")
+    description = read_description(metadata["jaxrep"])
     wrong = [n for n in weights if array_digest(weights[n]) != description["tensors"].get(n)]
     if wrong or weights.keys() != description["tensors"].keys():
         odd = sorted(wrong) or sorted(weights.keys() ^ description["tensors"].keys())

@@ -110,6 +110,8 @@ def unpack(data: bytes) -> Contents:
     ):
         raise FileFormatError(f"{wrong[0]} is damaged: its digest is another")
     golden = torch.load(io.BytesIO(members[_GOLDEN]), weights_only=True)
+    if not isinstance(golden, dict) or "rows" not in golden:
+        raise FileFormatError(f"{_GOLDEN} holds no rows")
     return Contents(module, meta, golden)
 
 

@@ -98,7 +98,9 @@ def check_sizes(contents: Contents) -> None:
     """
     method, module, rows = contents.meta["method"], contents.module, contents.golden["rows"]
     for function in OF_ROWS[method]:
-        for x in (rows[:0], rows[:1], rows.float()):
+        single = rows.float()  # what a table holds may be beyond float32
+        narrow = single[~torch.isinf(single).any(dim=1)]
+        for x in (rows[:0], rows[:1], narrow):
             outputs = getattr(module, function)(x)
             for output in outputs if isinstance(outputs, tuple) else (outputs,):
                 if len(output) != len(x):
@@ -156,6 +158,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (FileFormatError, RuntimeError, KeyError) as error:
         print(f"{options.file}: {error}", file=sys.stderr)
         return 1
+    if not results:
+        print(f"{options.file}: {contents.meta['method']}, all digests hold; it carries no outputs")
+        return 0
     print(table(results))
     failed = [r for r in results if not r.passed]
     print(f"{options.file}: {_summary(contents.meta, failed)}")

@@ -1,6 +1,7 @@
 """Writes a run as a file of another format, proven before it exists."""
 
 import dataclasses
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
@@ -90,6 +91,7 @@ def export_run(
         raise InputError(f"--format {format}: there are {', '.join(FORMATS)}")
     require_torch("exporting")
     files.check_writable(out)
+    _refuse_own_files(run, out, data)
     if format == "torchscript":
         note("PyTorch has deprecated TorchScript; its successor is --format pt2")
     table, source = table_of(run, data, note=note)
@@ -109,3 +111,13 @@ def export_run(
         sha256=files.sha256(out),
         rows_verified=len(rows),
     )
+
+
+def _refuse_own_files(run: Run, out: Path, data: str | None) -> None:
+    """Refuses to write over the run, or over the rows to verify on."""
+    real = Path(os.path.realpath(out))
+    if Path(os.path.realpath(run.path)) in real.parents:
+        raise InputError(f"--out {out}: is inside the run's folder; choose another path")
+    for source in (data, run.config["data"]["source"]):
+        if source is not None and Path(os.path.realpath(source)) == real:
+            raise InputError(f"--out {out}: is the table to read; choose another file")

@@ -1,5 +1,6 @@
 """The way back: an exported file becomes a run folder again."""
 
+import os
 import shutil
 import tempfile
 from collections.abc import Mapping
@@ -38,28 +39,57 @@ def import_run(
         MissingPackageError: PyTorch is not installed.
     """
     require_torch("importing")
-    state = folder.state(out)
-    if state == "foreign" or (state != "absent" and not overwrite):
-        advice = "choose another path" + ("" if state == "foreign" else ", or --overwrite")
-        raise InputError(f"--out {out}: exists; {advice}")
+    out = Path(os.path.abspath(out))
+    _refuse_taken(file, out, overwrite)
     described, weights = _read(file, trust)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        made = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}-"))
+        made = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name[:40]}-"))
     except OSError as error:
         raise InputError(f"--out {out}: cannot be written ({error.strerror})") from error
     try:
         _write(made, file, described, weights)
         folder.load(made)  # all that a run is checked for when it is read
         made.chmod(0o755)
-        if out.exists():
-            shutil.rmtree(out)
-        made.replace(out)
+        _replace(out, made)
     except ModelFormatError as error:
-        raise ModelFormatError(f"{file}: not a model that jaxrep knows: {error}") from error
+        reason = str(error).replace(f"{made}/", "")
+        raise ModelFormatError(f"{file}: not a model that jaxrep knows: {reason}") from error
+    except OSError as error:
+        raise InputError(f"--out {out}: cannot be written ({error.strerror})") from error
     finally:
         shutil.rmtree(made, ignore_errors=True)
     return folder.load(out)
+
+
+def _refuse_taken(file: Path, out: Path, overwrite: bool) -> None:
+    """Refuses to replace anything but a run and its own files."""
+    state = folder.state(out)
+    if state == "foreign" or (state != "absent" and not overwrite):
+        advice = "choose another path" + ("" if state == "foreign" else ", or --overwrite")
+        raise InputError(f"--out {out}: exists; {advice}")
+    if out.is_symlink():
+        raise InputError(f"--out {out}: is a link; give the folder itself")
+    if out in Path(os.path.realpath(file)).parents:
+        raise InputError(f"--out {out}: holds the file to import; choose another path")
+    entries = {path.name for path in out.iterdir()} if out.exists() else set()
+    if others := sorted(entries - {*folder.CONTENT, folder.MANIFEST, "plots"}):
+        raise InputError(f"--out {out}: holds {others[0]}, which is no part of a run; move it away")
+
+
+def _replace(out: Path, made: Path) -> None:
+    """Puts a new folder in the place of an old one, which stays until the new one is there."""
+    if not out.exists():
+        made.replace(out)
+        return
+    old = made.with_name(made.name + "-old")
+    out.replace(old)
+    try:
+        made.replace(out)
+    except OSError:
+        old.replace(out)
+        raise
+    shutil.rmtree(old)
 
 
 def _read(file: Path, trust: bool) -> tuple[Mapping[str, Any], dict[str, np.ndarray]]:

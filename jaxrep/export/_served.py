@@ -30,12 +30,15 @@ def description(run: Run) -> dict[str, Any]:
 
     No path is in it, and no row of the data.
     """
+    scores = {}
+    if "score_quantiles" in run.config:  # an imported run may lack them
+        scores["score_quantiles"] = run.config["score_quantiles"]
+        scores["score_threshold"] = threshold(run)
     return {
         "method": run.method.name,
         "hyperparameters": dataclasses.asdict(run.method.hyperparameters),
         "preprocessing": run.preprocessing.to_json(),
-        "score_quantiles": run.config["score_quantiles"],
-        "score_threshold": threshold(run),
+        **scores,
         "history": run.history,
         "run": files.sha256(run.path / MANIFEST),
         "versions": {package: version(package) for package in _PACKAGES},

@@ -1,5 +1,6 @@
 """The format `torchscript`: one file that PyTorch loads in Python and in C++."""
 
+import os
 import subprocess
 import sys
 import tempfile
@@ -10,10 +11,24 @@ import numpy as np
 from jaxrep.data import preprocessing
 from jaxrep.errors import VerificationError
 from jaxrep.export._expected import expected_outputs
-from jaxrep.export._served import description, served_model, tensors
+from jaxrep.export._served import description, tensors
 from jaxrep.runs.folder import Run
 
 GOLDEN_ROWS = 64
+
+# torch.jit writes attributes in the order of a set, and names after what it compiled before: only a
+# fresh process with a fixed hash gives the same bytes each time.
+_PACK = """
+import sys
+from pathlib import Path
+import torch
+from torch_ref.files import read_safetensors
+from torch_ref.serving import serve
+from torch_ref.torchscript import pack
+model, golden, out = map(Path, sys.argv[1:])
+description, weights = read_safetensors(model)
+out.write_bytes(pack(serve(description, weights), description, torch.load(golden)))
+"""
 
 _WITHOUT_JAX = """
 import sys
@@ -26,13 +41,27 @@ sys.exit(main())
 
 def write(run: Run, path: Path) -> None:
     """Writes a run as a TorchScript file, with golden rows drawn from its statistics."""
-    from torch_ref import torchscript
+    import torch
+
+    from torch_ref.files import write_safetensors
 
     drawn = preprocessing.draw_raw(run.preprocessing, GOLDEN_ROWS)
     table = preprocessing.from_raw(run.preprocessing, drawn)
     golden = expected_outputs(run, table, "rows drawn from its statistics")
     meta = description(run) | {"jax_errors": _errors_of_jax(golden)}
-    path.write_bytes(torchscript.pack(served_model(run), meta, tensors(golden)))
+    with tempfile.TemporaryDirectory() as name:
+        model, expected = Path(name) / "model.safetensors", Path(name) / "golden.pt"
+        write_safetensors(model, meta, run.weights)
+        torch.save(tensors(golden), expected)
+        done = subprocess.run(
+            [sys.executable, "-c", _PACK, str(model), str(expected), str(path)],
+            env={**os.environ, "PYTHONHASHSEED": "0"},
+            capture_output=True,
+            text=True,
+        )
+    if done.returncode:
+        reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
+        raise VerificationError(f"torch.jit could not compile it: {reason}; try --format pt2")
 
 
 def verify(run: Run, path: Path, against: dict[str, np.ndarray]) -> None:
