@@ -9,6 +9,7 @@ import os
 import shutil
 import subprocess
 import sys
+import warnings
 import zipfile
 
 import numpy as np
@@ -298,6 +299,48 @@ def test_a_bit_flipped_in_the_weights_of_the_file_as_it_lies_is_noticed(exported
         damaged[place + len(needle) // 2] ^= 1
         (tmp_path / "damaged.pt").write_bytes(bytes(damaged))
         assert run_verify(tmp_path / "damaged.pt")[0] == 1
+
+
+def test_a_bit_flipped_anywhere_in_the_file_is_no_traceback(exported):
+    data = exported[1].read_bytes()
+    places = np.random.default_rng(1).integers(len(data), size=40).tolist()
+    for place in [*places, *range(len(data) - 400, len(data), 3)]:  # the archive's directory
+        damaged = bytearray(data)
+        damaged[place] ^= 1 << (place % 8)
+        with contextlib.suppress(FileFormatError):  # padding and times of members may change
+            unpack(bytes(damaged))
+
+
+@pytest.mark.parametrize("how", ["twice", "compressed", "elsewhere"])
+def test_archives_that_could_hide_something_are_refused(exported, how):
+    members, buffer = members_of(exported[1].read_bytes()), io.BytesIO()
+    kind = zipfile.ZIP_DEFLATED if how == "compressed" else zipfile.ZIP_STORED
+    with zipfile.ZipFile(buffer, "w", kind) as archive, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for name, content in members.items():
+            archive.writestr(
+                name.replace("archive", "other") if how == "elsewhere" else name, content
+            )
+        if how == "twice":
+            archive.writestr("archive/extra/golden.pt", members["archive/extra/golden.pt"])
+    with pytest.raises(FileFormatError, match="not such an archive"):
+        unpack(buffer.getvalue())
+
+
+def test_a_column_that_is_constant_at_a_large_value_is_no_obstacle(tmp_path):
+    x = np.random.default_rng(0).normal(size=(60, 3))
+    x[:, 1] = 20240101123000.0
+    run = make_run(tmp_path, "vae", "plain")
+    columns = list(run.preprocessing.columns)
+    columns[1] = dataclasses.replace(columns[1], mean=20240101123000.0, scale=1.0)
+    prepared = dataclasses.replace(run.preprocessing, columns=tuple(columns))
+    folder.begin(run.path, run.config, prepared)
+    folder.append_metrics(run.path, {"epoch": 1, "loss": 1.0})
+    folder.finish(run.path, run.config, run.weights)
+    table = np.column_stack([x, x[:, :1]])
+    np.save(tmp_path / "plain.npy", table)
+    made = export_run(folder.load(run.path), tmp_path / "m.pt", data=str(tmp_path / "plain.npy"))
+    assert made.rows_verified == 60
 
 
 def test_weights_changed_with_fresh_digests_are_noticed_by_the_golden_rows(exported, monkeypatch):

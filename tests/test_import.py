@@ -122,6 +122,11 @@ def rewritten(source, target, change):
         lambda d, w: w.update(extra=np.zeros(3, np.float32)),
         lambda d, w: w.update({"mu.bias": np.zeros(2, np.float64)}),
         lambda d, w: d.update(history=[{"epoch": "x"}]),
+        lambda d, w: d.update(history=3),
+        lambda d, w: d.update(method=["vae"]),
+        lambda d, w: d.update(versions=None),
+        lambda d, w: d.update(score_quantiles=None),
+        lambda d, w: d["hyperparameters"].update(latent_dim=10**9),
     ],
 )
 def test_a_file_that_does_not_fit_together_is_refused_whole(exported, tmp_path, capsys, change):

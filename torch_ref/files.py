@@ -11,6 +11,14 @@ import numpy as np
 from torch_ref.serving import OF_ROWS
 
 SCHEMA_VERSION = 1
+_KINDS: dict[str, type] = {
+    "method": str,
+    "tensors": dict,
+    "sha256": dict,
+    "history": list,
+    "versions": dict,
+    "score_quantiles": dict,
+}
 
 
 class FileFormatError(ValueError):
@@ -60,7 +68,7 @@ def read_safetensors(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]
         with safe_open(path, framework="numpy") as file:
             metadata = file.metadata() or {}
             weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except SafetensorError as error:
+    except (SafetensorError, AttributeError, TypeError, ValueError) as error:  # float8, for one
         raise FileFormatError(f"not a safetensors file, or damaged: {error}") from error
     if "jaxrep" not in metadata:
         raise FileFormatError("the file says nothing of a model: its metadata has no 'jaxrep'")
@@ -84,18 +92,22 @@ def read_description(data: bytes | str) -> dict[str, Any]:
         FileFormatError: it describes no file of ours, or one of another version.
     """
     try:
-        meta = json.loads(data)
-        version, method = meta["schema_version"], meta["method"]
+        meta = json.loads(data, parse_constant=_refuse_constant)
+        version, method = meta["schema_version"], str(meta["method"])
         meta["preprocessing"]["columns"]
-        tables = isinstance(meta["tensors"], dict) and isinstance(meta.get("sha256", {}), dict)
+        well_formed = all(isinstance(meta.get(key, kind()), kind) for key, kind in _KINDS.items())
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise FileFormatError(f"the description is not one of jaxrep's: {error}") from error
-    if version != SCHEMA_VERSION or method not in OF_ROWS or not tables:
+    if version != SCHEMA_VERSION or method not in OF_ROWS or not well_formed:
         raise FileFormatError(
             f"the description has schema_version {version!r} and method {method!r}; this version "
             f"reads {SCHEMA_VERSION} and {', '.join(OF_ROWS)}"
         )
     return dict(meta)
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"it holds {name}, which JSON has not")
 
 
 def array_digest(array: np.ndarray) -> str:

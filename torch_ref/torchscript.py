@@ -63,7 +63,8 @@ def pack(served: Served, meta: Mapping[str, Any], golden: Mapping[str, Tensor]) 
     with _without_deprecation():
         torch.jit.save(torch.jit.script(frozen), buffer)
     torch.save(dict(golden), carried)
-    members = {_inside(name): data for name, data in _members(buffer.getvalue())}
+    with zipfile.ZipFile(buffer) as archive:
+        members = {_inside(name): archive.read(name) for name in archive.namelist()}
     members = {n: data for n, data in members.items() if not n.endswith(".debug_pkl")}  # paths
     members[_GOLDEN] = carried.getvalue()
     described = {
@@ -89,10 +90,7 @@ def unpack(data: bytes) -> Contents:
     Raises:
         FileFormatError: it is not a file of ours, parts are missing, or a digest does not hold.
     """
-    try:
-        members = {_inside(name): content for name, content in _members(data)}
-    except zipfile.BadZipFile as error:
-        raise FileFormatError(f"not a TorchScript file, or damaged: {error}") from error
+    members = _read_members(data)
     for name in (_META, _SEAL, _GOLDEN):
         if not members.get(name):
             raise FileFormatError(
@@ -102,14 +100,19 @@ def unpack(data: bytes) -> Contents:
         raise FileFormatError(f"{_META} is damaged: its digest is another")
     meta = read_description(members[_META])
     _check_members(members, meta["sha256"])
-    with _without_deprecation():
-        module: Any = torch.jit.load(io.BytesIO(data), map_location="cpu")  # type: ignore[no-untyped-call]
+    try:
+        with _without_deprecation():
+            module: Any = torch.jit.load(io.BytesIO(data), map_location="cpu")  # type: ignore[no-untyped-call]
+        golden = torch.load(io.BytesIO(members[_GOLDEN]), weights_only=True)
+    except Exception as error:  # whatever a reader meets in a file that someone made up
+        raise FileFormatError(f"cannot be loaded: {error}") from error
+    if absent := [name for name in functions_of(meta["method"]) if not hasattr(module, name)]:
+        raise FileFormatError(f"the module has no function {absent[0]}")
     found = digests(module)
     if wrong := sorted(
         n for n in found | meta["tensors"] if found.get(n) != meta["tensors"].get(n)
     ):
         raise FileFormatError(f"{wrong[0]} is damaged: its digest is another")
-    golden = torch.load(io.BytesIO(members[_GOLDEN]), weights_only=True)
     if not isinstance(golden, dict) or "rows" not in golden:
         raise FileFormatError(f"{_GOLDEN} holds no rows")
     return Contents(module, meta, golden)
@@ -152,10 +155,27 @@ def _check_members(members: Mapping[str, bytes], expected: Mapping[str, str]) ->
             raise FileFormatError(f"{name} is damaged: its digest is another")
 
 
-def _members(data: bytes) -> Iterator[tuple[str, bytes]]:
-    with zipfile.ZipFile(io.BytesIO(data)) as archive:
-        for info in sorted(archive.infolist(), key=lambda info: info.filename):
-            yield info.filename, archive.read(info)
+def _read_members(data: bytes) -> dict[str, bytes]:
+    """Returns an archive's members by their names below its root.
+
+    Raises:
+        FileFormatError: it is no archive, or not such a one as TorchScript writes: members that
+            are compressed, come twice or have different roots could hide others.
+    """
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            infos = archive.infolist()
+            names = [info.filename for info in infos]
+            plain = all(info.compress_type == zipfile.ZIP_STORED for info in infos)
+            one_root = {name.partition("/")[0] for name in names} <= {"archive"}
+            fits = sum(info.file_size for info in infos) <= len(data)
+            if not (plain and one_root and fits and len(set(names)) == len(names)):
+                raise FileFormatError("not such an archive as jaxrep writes")
+            return {_inside(info.filename): archive.read(info) for info in infos}
+    except FileFormatError:
+        raise
+    except Exception as error:  # zipfile and zlib raise half a dozen kinds for damaged archives
+        raise FileFormatError(f"not a TorchScript file, or damaged: {error}") from error
 
 
 def _zipped(members: Mapping[str, bytes]) -> bytes:

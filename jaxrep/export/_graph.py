@@ -117,12 +117,14 @@ def _check(
     run: Run, name: str, output: np.ndarray, jax: np.ndarray, exact: np.ndarray, where: str
 ) -> None:
     from torch_ref.graphs import OUTPUTS
-    from torch_ref.verify import comparable, compare
+    from torch_ref.verify import comparable, compare, rounding
 
     of = OUTPUTS[run.method.name][name]
     given = tensors({"output": output, "jax": jax, "exact": exact})
-    found = comparable(of.split(".")[0], given["output"], run.preprocessing.to_json()["columns"])
-    result = compare(name, found, given["jax"], given["exact"])
+    function, columns = of.split(".")[0], run.preprocessing.to_json()["columns"]
+    found = comparable(function, given["output"], columns)
+    slack = rounding(function, columns)
+    result = compare(name, found, given["jax"], given["exact"], slack=slack)
     if not result.passed:
         place = where.format(row=result.row)
         raise VerificationError(
