@@ -14,7 +14,7 @@ MAX_WIDTH = 1 << 20
 MAX_LAYERS = 64
 
 # Read by the loop on the host; no compiled program depends on them beyond its shapes.
-SCHEDULE = ("epochs", "batch_size", "validation_fraction", "seed")
+SCHEDULE = ("epochs", "batch_size", "validation_fraction", "seed", "split_seed")
 
 # Share of the training rows whose anomaly score lies above the threshold, unless asked otherwise.
 CONTAMINATION = 0.05
@@ -26,6 +26,7 @@ _WHOLE = {
     "epochs": (1, 2**31 - 1),
     "batch_size": (1, 2**31 - 1),
     "seed": (0, 2**32 - 1),
+    "split_seed": (0, 2**32 - 1),
 }
 _POSITIVE = ("learning_rate", "temperature")
 _NOT_NEGATIVE = ("weight_decay", "noise_std", "beta")
@@ -62,6 +63,10 @@ class TrainingHyperparameters:
 
     seed: int = 0
     """Decides the initial weights, the order of the rows and all noise."""
+
+    split_seed: int = 0
+    """Decides which rows are held out; apart from `seed`, so that runs of several seeds share
+    them."""
 
 
 @dataclass

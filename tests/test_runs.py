@@ -38,20 +38,25 @@ def training_rows(run, x):
     return found
 
 
-def test_statistics_come_from_the_rows_trained_on_which_the_seed_draws(tmp_path, rows):
-    for seed in (0, 2):
-        run = run_of(tmp_path, f"run{seed}", validation_fraction=0.25, seed=seed)
+def test_statistics_come_from_the_rows_trained_on_which_the_split_seed_draws(tmp_path, rows):
+    for split_seed, seed in ((0, 2), (2, 0)):
+        seeds = {"split_seed": split_seed, "seed": seed}
+        run = run_of(tmp_path, f"run{seed}", validation_fraction=0.25, **seeds)
         assert run.config["result"]["rows"] == 45
         [(found, kept)] = training_rows(run, rows)
-        assert found == seed
+        assert found == split_seed
         scales = [column.scale for column in run.preprocessing.columns]
         np.testing.assert_allclose(scales, kept.std(axis=0), rtol=1e-12)
 
 
+OTHER = {"epochs": 3, "batch_size": 20, "validation_fraction": 0.25, "seed": 1, "split_seed": 1}
+
+
 @pytest.mark.parametrize("name", SCHEDULE)
 def test_every_hyperparameter_of_the_schedule_changes_the_weights(tmp_path, rows, name):
-    other = {"epochs": 3, "batch_size": 20, "validation_fraction": 0.25, "seed": 1}[name]
-    one, two = run_of(tmp_path), run_of(tmp_path, "other", **{name: other})
+    held_out = {"validation_fraction": 0.1} if name == "split_seed" else {}
+    one = run_of(tmp_path, **held_out)
+    two = run_of(tmp_path, "other", **held_out | {name: OTHER[name]})
     assert any((one.weights[key] != two.weights[key]).any() for key in one.weights)
 
 
@@ -96,3 +101,10 @@ def test_training_gives_its_arrays_back_to_the_device(rows):
     new, _ = program.run_steps(method, np.uint32(0), state, x, 0, 4, batch_size=16, chunk=4)
     assert all(array.is_deleted() for array in jax.tree.leaves(state))
     assert not any(array.is_deleted() for array in jax.tree.leaves(new))
+
+
+def test_a_run_older_than_the_split_seed_held_rows_out_by_its_seed(tmp_path, rows):
+    run = run_of(tmp_path, seed=7)
+    del run.config["hyperparameters"]["split_seed"]
+    folder.finish(run.path, run.config, run.weights)
+    assert folder.load(run.path).method.hyperparameters.split_seed == 7

@@ -195,6 +195,8 @@ def read_config(path: Path) -> dict[str, Any]:
     for key in ("hyperparameters", "data"):
         if not isinstance(config.get(key), dict):
             raise ModelFormatError(f"{path / CONFIG}: {key} is missing or no object")
+    # Runs that are older than `split_seed` drew the rows held out by their seed.
+    config["hyperparameters"].setdefault("split_seed", config["hyperparameters"].get("seed"))
     for key, kind in (("source", str), ("columns", dict)):
         if not isinstance(config["data"].get(key), kind):
             raise ModelFormatError(f"{path / CONFIG}: data.{key} is missing or no {kind.__name__}")
