@@ -267,7 +267,7 @@ def _prepare(
 
 
 def _held_out_rows(rows: int, hyperparameters: TrainingHyperparameters) -> np.ndarray:
-    """Returns a mask of the rows held out: drawn by `split_seed`, at least one where any are asked."""
+    """Returns a mask of the rows held out: drawn by `split_seed`, at least one if any are asked."""
     fraction = hyperparameters.validation_fraction
     count = max(round(fraction * rows), 1) if fraction > 0 else 0
     if count and rows - count < 2:
