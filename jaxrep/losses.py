@@ -16,6 +16,8 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from jaxrep.nt_xent import nt_xent
+
 
 def mse_loss(x: Array, x_hat: Array, *, weights: Array | None = None) -> Array:
     """Mean squared error over all elements: 1/(B·D) Σᵢⱼ (xᵢⱼ − x̂ᵢⱼ)².
@@ -125,22 +127,9 @@ def nt_xent_loss(
         >>> print(nt_xent_loss(z, z, temperature=0.5).round(4))
         0.2395
     """
-    z1, z2 = _at_least_float32(z1), _at_least_float32(z2)
-    batch = z1.shape[0]
-    z = jnp.concatenate([z1, z2])  # (2B, P)
-    similarity = z @ z.T / temperature  # (2B, 2B)
-    anchors = jnp.arange(2 * batch)[:, None]
-    others = jnp.arange(2 * batch)[None, :]
-    excluded = anchors == others
-    if weights is not None:
-        weights = jnp.concatenate([weights, weights])
-        # Anchors of weight 0 keep their denominators: an empty one would be log 0.
-        excluded |= (weights > 0)[:, None] & (weights == 0)[None, :]
-    # A masked sum, since the gradient of a gather is a scatter, slow on every device.
-    is_positive = jnp.abs(anchors - others) == batch
-    positive = jnp.sum(jnp.where(is_positive, similarity, 0), axis=1)  # (2B,)
-    denominator = jax.nn.logsumexp(jnp.where(excluded, -jnp.inf, similarity), axis=1)
-    return _mean_over_rows(denominator - positive, weights)
+    return nt_xent(
+        _at_least_float32(z1), _at_least_float32(z2), temperature=temperature, weights=weights
+    )
 
 
 def l2_normalize(v: Array) -> Array:

@@ -24,6 +24,7 @@ FLOORS = {
     "models": 1,
     "hyperparameters": 0,
     "losses": 0,
+    "nt_xent": 0,
     "augment": 0,
     "optim": 0,
     "shuffle": 0,
