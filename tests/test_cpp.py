@@ -111,3 +111,30 @@ def test_what_it_cannot_use_ends_it_with_one_line(program, model, arguments, tex
 def test_no_rows_have_no_scores(program, model):
     write_rows(program / "none.csv", "time,job,age", [])
     assert score(program, "model.pt", "none.csv").stdout == "score\n"
+
+
+def test_an_empty_line_is_a_row_of_one_column_and_none_of_more(program, model):
+    rng = np.random.default_rng(0)
+    loads = ["" if i % 9 == 0 else repr(rng.normal()) for i in range(40)]
+    (program / "loads.csv").write_text("\n".join(["load", *loads]) + "\n")
+    settings = BY_METHOD["autoencoder"](epochs=2, hidden_dims=(4,), latent_dim=1)
+    train(
+        "autoencoder",
+        str(program / "loads.csv"),
+        program / "one",
+        settings,
+        Columns(impute="median"),
+    )
+    run = folder.load(program / "one")
+    export_run(run, program / "one.pt")
+    expected = outputs.score(run, str(program / "loads.csv"))["score"].to_numpy()
+    for newline in ("\n", "\r\n"):
+        for end in (newline, ""):
+            (program / "lines.csv").write_bytes((newline.join(["load", *loads]) + end).encode())
+            done = score(program, "one.pt", "lines.csv")
+            assert (done.stderr, done.returncode) == ("", 0)
+            found = np.array(done.stdout.splitlines()[1:], float)
+            assert len(found) == len(loads) == len(expected)
+            assert np.abs(found - expected).max() <= 1e-6 * expected.max()
+    (program / "gaps.csv").write_text("time,job,age\n\n1700000000,1,30\n\n")
+    assert len(score(program, "model.pt", "gaps.csv").stdout.splitlines()) == 2

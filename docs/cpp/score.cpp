@@ -30,7 +30,8 @@ torch::Tensor read(const std::string& path, size_t columns) {
   size_t line_number = 0;
   for (std::string line; std::getline(file, line);) {
     if (line.ends_with('\r')) line.pop_back();
-    if (++line_number == 1 || line.empty()) continue;  // the header, or the end
+    if (++line_number == 1) continue;  // the header
+    if (line.empty() && columns > 1) continue;  // of one column it is a row, with a missing value
     const std::string place = path + ", line " + std::to_string(line_number);
     const std::vector<double> row = numbers(line, place);
     if (row.size() != columns)
