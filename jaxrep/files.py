@@ -36,7 +36,9 @@ def replacing(path: Path) -> Iterator[Path]:
         >>> (folder / "a.txt").read_text()
         'whole or not at all'
     """
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix)
+    # Cut, since the name of `path` may leave no room: it may be as long as a file system takes.
+    prefix, suffix = f".{path.stem[:32]}-", path.suffix[:16]
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=prefix, suffix=suffix)
     os.close(handle)
     temporary = Path(name)
     try:
@@ -55,7 +57,8 @@ def check_writable(path: Path) -> None:
         path: the file to be written; it may exist, its folder must.
 
     Raises:
-        InputError: `path` is a folder, or its folder is missing or cannot be written.
+        InputError: `path` is a folder, a link that leads nowhere or no file at all, its name is too
+            long, or its folder is missing or cannot be written.
 
     Example:
         >>> check_writable(Path("nowhere/report.json"))
@@ -67,12 +70,22 @@ def check_writable(path: Path) -> None:
     try:
         if path.is_dir():
             raise InputError(f"{path}: a folder; give the name of a file")
+        if path.exists() and not path.is_file():  # a device, for one, which we would replace
+            raise InputError(f"{path}: exists and is no file; give another name")
     except OSError as error:  # a name that is too long, for one
         raise InputError(f"{path}: cannot be written ({error.strerror})") from None
-    if not folder.is_dir():
+    if path.is_symlink() and not path.exists():
+        raise InputError(f"{path}: a link that leads nowhere; remove it or give another name")
+    if not folder.exists():
         raise InputError(f"{path}: there is no folder {folder}; create it first")
-    if not os.access(folder, os.W_OK | os.X_OK):
-        raise InputError(f"{path}: the folder {folder} cannot be written; use another")
+    if not folder.is_dir():
+        raise InputError(f"{path}: {folder} is no folder; give a name in one")
+    try:
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:  # asking for permissions misses what cannot be written for all that
+        raise InputError(
+            f"{path}: the folder {folder} cannot be written ({error.strerror}); use another"
+        ) from None
 
 
 def write_text(path: Path, text: str) -> None:

@@ -216,9 +216,10 @@ def test_the_same_run_gives_the_same_bytes_in_any_process(exported, tmp_path):
         assert (tmp_path / "model.pt").read_bytes() == path.read_bytes()
 
 
-def test_a_file_holds_no_path_and_no_row_of_the_data(tmp_path):
+@pytest.mark.parametrize("format", ["torchscript", "safetensors"])
+def test_a_file_holds_no_path_and_no_row_of_the_data(tmp_path, format):
     run = make_run(tmp_path, "autoencoder", "times")
-    export_run(run, tmp_path / "model.pt")
+    export_run(run, tmp_path / "model.pt", format=format)
     content = (tmp_path / "model.pt").read_bytes()
     for secret in (str(tmp_path), str(SECRET)):
         assert secret.encode() not in content
@@ -366,7 +367,8 @@ def test_a_file_without_its_proof_is_refused(exported, tmp_path, part, how):
 
 
 @pytest.mark.parametrize(
-    ("content", "reason"), [(b"", "not a TorchScript file"), (b"PK nonsense", "not a TorchScript")]
+    ("content", "reason"),
+    [(b"", "not a TorchScript file"), (b"PK nonsense", "not a TorchScript")],
 )
 def test_a_file_that_is_none_of_ours_is_refused(tmp_path, content, reason):
     (tmp_path / "other.pt").write_bytes(content)
@@ -453,6 +455,37 @@ def test_wrong_arguments_exit_with_2(exported, tmp_path, capsys, monkeypatch, ar
     assert code == 2
     assert reason in captured.err
     assert not (tmp_path / "model.pt").exists()
+
+
+@pytest.mark.parametrize(
+    ("out", "reason"),
+    [
+        ("a" * 256, "File name too long"),
+        ("dangling", "a link that leads nowhere"),
+        ("/dev/null/x", "/dev/null is no folder"),
+        ("/dev/null", "exists and is no file"),
+        ("/proc/x", "the folder /proc cannot be written"),
+    ],
+)
+def test_a_path_that_can_hold_no_file_exits_with_2(exported, tmp_path, capsys, out, reason):
+    (tmp_path / "dangling").symlink_to(tmp_path / "nowhere" / "at all")
+    code, captured = command(
+        capsys, exported[0].path, "--format", "safetensors", "--out", tmp_path / out
+    )
+    assert code == 2
+    assert reason in captured.err
+    assert [path.name for path in tmp_path.iterdir()] == ["dangling"]
+    assert (tmp_path / "dangling").is_symlink()
+
+
+def test_a_name_of_253_characters_is_no_obstacle(exported, tmp_path, capsys):
+    for name in ("a" * 253, "a." + "b" * 251):
+        code, captured = command(
+            capsys, exported[0].path, "--format", "safetensors", "--out", tmp_path / name
+        )
+        assert code == 0, captured.err
+        assert [path.name for path in tmp_path.iterdir()] == [name]
+        (tmp_path / name).unlink()
 
 
 def test_missing_torch_names_the_extra(exported, tmp_path, capsys, monkeypatch):

@@ -211,6 +211,59 @@ def test_damage_to_the_description_is_noticed(exported, tmp_path, capsys):
     assert "description is damaged" in captured.err
 
 
+@pytest.mark.parametrize(
+    ("out", "reason"),
+    [
+        ("a" * 256, "File name too long"),
+        ("made/" + "a" * 256, "File name too long"),
+        ("dangling", "is a link"),
+        ("dangling/run", "dangling is no folder"),
+        ("/dev/null/run", "/dev/null is no folder"),
+        ("/dev/null", "exists"),
+    ],
+)
+def test_a_path_that_can_hold_no_run_is_refused_and_left_as_it_was(
+    exported, tmp_path, capsys, out, reason
+):
+    (tmp_path / "dangling").symlink_to(tmp_path / "nowhere" / "at all")
+    code, captured = imported(capsys, exported[1] / "vae.safetensors", "--out", tmp_path / out)
+    assert code == 2
+    assert captured.err.startswith("jaxrep: --out ")
+    assert reason in captured.err
+    assert [path.name for path in tmp_path.iterdir()] == ["dangling"]
+    assert (tmp_path / "dangling").is_symlink()
+
+
+def test_a_folder_is_made_for_a_run_only(exported, tmp_path, capsys):
+    (tmp_path / "bad").write_bytes((exported[1] / "vae.safetensors").read_bytes())
+    rewritten(
+        tmp_path / "bad", tmp_path / "bad", lambda d, w: d["preprocessing"].update(na_values=3)
+    )
+    code, _ = imported(capsys, tmp_path / "bad", "--out", tmp_path / "new" / "deep" / "run")
+    assert code == 2
+    assert [path.name for path in tmp_path.iterdir()] == ["bad"]
+
+
+def test_a_name_of_253_characters_is_no_obstacle(exported, tmp_path, capsys):
+    out = tmp_path / ("é" * 100 + "a" * 53)  # 253 bytes
+    code, captured = imported(capsys, exported[1] / "vae.safetensors", "--out", out)
+    assert code == 0, captured.err
+    assert list(tmp_path.iterdir()) == [out]
+
+
+@pytest.mark.parametrize("umask", [0o022, 0o027, 0o077])
+def test_a_folder_is_open_to_whom_the_umask_lets_in(exported, tmp_path, capsys, umask):
+    before = os.umask(umask)
+    try:
+        imported(capsys, exported[1] / "vae.safetensors", "--out", tmp_path / "new" / "run")
+    finally:
+        os.umask(before)
+    for path in (tmp_path / "new", tmp_path / "new" / "run"):
+        assert path.stat().st_mode & 0o777 == 0o777 & ~umask
+    for path in (tmp_path / "new" / "run").iterdir():
+        assert path.stat().st_mode & 0o777 == 0o666 & ~umask
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
 def test_a_folder_that_cannot_be_written_is_refused(exported, tmp_path, capsys):
     tmp_path.chmod(0o500)

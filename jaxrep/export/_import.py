@@ -1,9 +1,10 @@
 """The way back: an exported file becomes a run folder again."""
 
+import contextlib
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,28 +43,49 @@ def import_run(
     out = Path(os.path.abspath(out))
     _refuse_taken(file, out, overwrite)
     described, weights = _read(file, trust)
+    missing = [parent for parent in out.parents if not os.path.lexists(parent)]
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        made = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name[:40]}-"))
+        private = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name[:32]}-"))
     except OSError as error:
+        _remove_empty(missing)
         raise InputError(f"--out {out}: cannot be written ({error.strerror})") from error
+    made = private / "run"
     try:
         _write(made, file, described, weights)
         folder.load(made)  # all that a run is checked for when it is read
-        made.chmod(0o755)
         _replace(out, made)
     except ModelFormatError as error:
         reason = str(error).replace(f"{made}/", "")
         raise ModelFormatError(f"{file}: not a model that jaxrep knows: {reason}") from error
+    except InputError as error:
+        raise InputError(str(error).replace(str(made), str(out))) from error
     except OSError as error:
         raise InputError(f"--out {out}: cannot be written ({error.strerror})") from error
     finally:
-        shutil.rmtree(made, ignore_errors=True)
+        shutil.rmtree(private, ignore_errors=True)
+        _remove_empty(missing)
     return folder.load(out)
+
+
+def _remove_empty(folders: Sequence[Path]) -> None:
+    """Removes what was made for a run that did not come to be; others are not empty."""
+    for path in folders:
+        with contextlib.suppress(OSError):
+            path.rmdir()
 
 
 def _refuse_taken(file: Path, out: Path, overwrite: bool) -> None:
     """Refuses to replace anything but a run and its own files."""
+    try:
+        out.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        pass
+    except OSError as error:  # a name that is too long, for one
+        raise InputError(f"--out {out}: cannot be written ({error.strerror})") from None
+    home = next(parent for parent in out.parents if os.path.lexists(parent))
+    if not home.is_dir():
+        raise InputError(f"--out {out}: {home} is no folder; choose another path")
     state = folder.state(out)
     if state == "foreign" or (state != "absent" and not overwrite):
         advice = "choose another path" + ("" if state == "foreign" else ", or --overwrite")
@@ -82,7 +104,7 @@ def _replace(out: Path, made: Path) -> None:
     if not out.exists():
         made.replace(out)
         return
-    old = made.with_name(made.name + "-old")
+    old = made.parent.with_name(made.parent.name + "-old")
     out.replace(old)
     try:
         made.replace(out)
