@@ -1,6 +1,7 @@
 """Turns columns of any type into the two kinds a table has here: float64 and string."""
 
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, NoReturn
 
 import numpy as np
 import pyarrow as pa
@@ -37,12 +38,12 @@ def as_numbers(column: Any, name: str, source: str) -> Any:
     """
     kind = column.type
     if is_text(kind):
-        _refuse_text(column.cast(pa.string()), name, source)
+        refuse_text(column.chunks, name, source)
     if pa.types.is_date(kind):
         return _seconds(column.cast(pa.timestamp("ms")))
     if pa.types.is_timestamp(kind):
         return _seconds(column)
-    if not _is_number(kind) and not pa.types.is_null(kind) and not is_text(kind):
+    if not _is_number(kind) and not pa.types.is_null(kind):
         raise _unreadable_type(kind, name, source)
     return column.cast(pa.float64(), safe=False)  # int64 beyond 2⁵³ is rounded, not refused
 
@@ -71,13 +72,40 @@ def mark_missing(table: pa.Table, request: Request) -> pa.Table:
     return pa.table(columns)
 
 
-def refuse_infinite(table: pa.Table, source: str) -> None:
-    """Raises an InputError that names column and row of the first infinite number."""
+def refuse_infinite(table: pa.Table, source: str, before: int = 0) -> None:
+    """Raises an InputError that names column and row of the first infinite number.
+
+    Args:
+        table: rows of the source.
+        source: where they come from, for messages.
+        before: how many rows of the source stand before them.
+    """
     for name in table.column_names:
         column = table[name]
         if column.type == pa.float64() and pc.any(pc.is_inf(column)).as_py():
             row = int(np.flatnonzero(np.isinf(column.to_numpy()))[0]) + 1
-            raise infinite(source, name, row)
+            raise infinite(source, name, before + row)
+
+
+def refuse_text(chunks: Iterable[Any], name: str, source: str) -> NoReturn:
+    """Raises the InputError for a column of text where numbers are due, with its first value.
+
+    Args:
+        chunks: the column's pyarrow Arrays from its first row on.
+        name: the column's name.
+        source: where the table comes from.
+    """
+    before = 0
+    for chunk in chunks:
+        cells = chunk.cast(pa.string())
+        row = pc.index(pc.is_valid(cells), True).as_py()
+        if row >= 0:
+            raise not_a_number(source, name, before + row + 1, cells[row].as_py())
+        before += len(cells)
+    raise InputError(
+        f"{source}: column {name!r} is text without a single value; "
+        "leave it out, or name it with --categorical, --label or --id-column"
+    )
 
 
 def _without(column: Any, values: Any) -> Any:
@@ -118,16 +146,6 @@ def _seconds(column: Any) -> Any:
     per_second = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}[column.type.unit]
     counts = column.cast(pa.int64()).cast(pa.float64(), safe=False)
     return pc.divide(counts, float(per_second))
-
-
-def _refuse_text(column: Any, name: str, source: str) -> None:
-    row = pc.index(pc.is_valid(column), True).as_py()
-    if row >= 0:
-        raise not_a_number(source, name, row + 1, column[row].as_py())
-    raise InputError(
-        f"{source}: column {name!r} is text without a single value; "
-        "leave it out, or name it with --categorical, --label or --id-column"
-    )
 
 
 def _unreadable_type(kind: Any, name: str, source: str) -> InputError:

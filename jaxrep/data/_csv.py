@@ -22,8 +22,8 @@ _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?|nan|[+-]?inf", re.IGNO
 _BLOCK = 1 << 20
 
 
-def read_csv(path: Path, request: Request) -> pa.Table:
-    """Reads a .csv or .csv.gz file whose first line names the columns.
+def read_csv(path: Path, request: Request) -> Iterator[pa.Table]:
+    """Reads a .csv or .csv.gz file whose first line names the columns, piece by piece.
 
     Raises:
         InputError: no header, no rows, or a row or cell that cannot be read; see `read_table`.
@@ -31,7 +31,7 @@ def read_csv(path: Path, request: Request) -> pa.Table:
     names = _header(path, request.source)
     reading = _Reading(path, request, names)
     try:
-        return reading.table()
+        yield from reading.pieces()
     except pa.ArrowInvalid as error:
         raise reading.fault(error) from None
 
@@ -83,10 +83,11 @@ class _Reading:
         # A block must hold at least one whole row, and wide tables have long ones.
         self.block_size = max(_BLOCK, 256 * len(names), 4 * sum(map(len, names)))
 
-    def table(self) -> pa.Table:
-        """Returns the table, read in one pass by all threads."""
+    def pieces(self) -> Iterator[pa.Table]:
+        """Yields the table in pieces of a block of bytes, read by all threads."""
         with _stream(self.path) as stream:
-            return pacsv.read_csv(stream, **self._options(self.types))
+            for batch in pacsv.open_csv(stream, **self._options(self.types)):
+                yield pa.Table.from_batches([batch])
 
     def fault(self, error: Exception) -> InputError:
         """Returns the error that says where the file is wrong, found by reading it again."""

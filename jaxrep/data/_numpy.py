@@ -1,8 +1,11 @@
-"""Reads .npy and .npz files, trusting nothing that their headers promise."""
+"""Reads .npy and .npz files piece by piece, trusting nothing that their headers promise."""
 
+import shutil
+import tempfile
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -11,24 +14,25 @@ from numpy.lib import format as npy
 
 from jaxrep.errors import InputError
 
+from ._blocks import block_rows
 from ._conform import conform
 from ._request import Request, listed
 
 _MOST_BYTES = 16 * 2**30
+_PIECE = 1 << 20  # bytes of an array read at once: its columns are then picked out in cache
 
 
-def read_npy(path: Path, request: Request) -> pa.Table:
+def read_npy(path: Path, request: Request) -> Iterator[pa.Table]:
     """Reads a .npy file of a 2-D numeric array; the columns are named x0, x1, ….
 
     Raises:
         InputError: the array is not 2-D and numeric, or the file is broken; see `read_table`.
     """
     with path.open("rb") as stream:
-        array = _array(stream, path.stat().st_size, request.source)
-    return _table(array, request)
+        yield from _pieces(stream, path.stat().st_size, request)
 
 
-def read_npz(path: Path, request: Request) -> pa.Table:
+def read_npz(path: Path, request: Request) -> Iterator[pa.Table]:
     """Reads the one array of a .npz file, or the one called X.
 
     Raises:
@@ -39,10 +43,9 @@ def read_npz(path: Path, request: Request) -> pa.Table:
         with zipfile.ZipFile(path) as archive:
             member = _member(archive, request.source)
             with archive.open(member) as stream:
-                array = _array(stream, member.file_size, request.source)
+                yield from _pieces(stream, member.file_size, request)
     except (zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
         raise InputError(f"{request.source}: a broken .npz file ({error})") from None
-    return _table(array, request)
 
 
 def _member(archive: zipfile.ZipFile, source: str) -> zipfile.ZipInfo:
@@ -64,29 +67,76 @@ def _member(archive: zipfile.ZipFile, source: str) -> zipfile.ZipInfo:
     return arrays["X"] if "X" in arrays else next(iter(arrays.values()))
 
 
-def _array(stream: IO[bytes], size: int, source: str) -> npt.NDArray[Any]:
-    shape, dtype = _header(stream, source)
-    _check(shape, dtype, source)
+def _pieces(stream: IO[bytes], size: int, request: Request) -> Iterator[pa.Table]:
+    shape, fortran_order, dtype = _header(stream, request.source)
+    _check(shape, dtype, request.source)
     promised, there = shape[0] * shape[1] * dtype.itemsize, size - stream.tell()
     if promised != there or min(shape) < 0:
         raise InputError(
-            f"{source}: not a sound .npy array (the header promises {promised} bytes, "
+            f"{request.source}: not a sound .npy array (the header promises {promised} bytes, "
             f"there are {there}); save it again"
         )
-    stream.seek(0)
-    array: npt.NDArray[Any] = npy.read_array(stream, allow_pickle=False)
-    return array
+    read = _by_columns if fortran_order else _by_rows
+    for array in read(stream, (shape[0], shape[1]), dtype):
+        yield _table(array, request)
 
 
-def _header(stream: IO[bytes], source: str) -> tuple[tuple[int, ...], np.dtype[Any]]:
+def _by_rows(
+    stream: IO[bytes], shape: tuple[int, int], dtype: np.dtype[Any]
+) -> Iterator[npt.NDArray[Any]]:
+    """Yields some rows at a time, all in the same memory, of an array in C order."""
+    rows, columns = shape
+    buffer = np.empty((_piece_rows(shape, dtype), columns), dtype)
+    for start in range(0, rows, len(buffer)):
+        piece = buffer[: rows - start]
+        _read_into(stream, piece)
+        yield piece
+
+
+def _by_columns(
+    stream: IO[bytes], shape: tuple[int, int], dtype: np.dtype[Any]
+) -> Iterator[npt.NDArray[Any]]:
+    """Yields some rows at a time, all in the same memory, of an array in Fortran's order."""
+    if isinstance(stream, zipfile.ZipExtFile):  # going back in an archive is slow: unpack it
+        with tempfile.TemporaryFile() as unpacked:
+            shutil.copyfileobj(stream, unpacked)
+            unpacked.seek(0)
+            yield from _by_columns(cast(IO[bytes], unpacked), shape, dtype)
+        return
+    rows, columns = shape
+    first = stream.tell()
+    buffer = np.empty((columns, block_rows(columns)), dtype)
+    for start in range(0, rows, buffer.shape[1]):
+        piece = buffer[:, : rows - start]
+        for i, column in enumerate(piece):
+            stream.seek(first + (i * rows + start) * dtype.itemsize)
+            _read_into(stream, column)
+        yield piece.T
+
+
+def _piece_rows(shape: tuple[int, int], dtype: np.dtype[Any]) -> int:
+    wanted = _PIECE // max(shape[1] * dtype.itemsize, 1)
+    return max(min(wanted, shape[0]), 1)
+
+
+def _read_into(stream: IO[bytes], piece: npt.NDArray[Any]) -> None:
+    left = piece.reshape(-1).view(np.uint8).data
+    while left:
+        count = stream.readinto(left)  # type: ignore[attr-defined]
+        if not count:
+            raise EOFError("it ends too early")
+        left = left[count:]
+
+
+def _header(stream: IO[bytes], source: str) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
     readers = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
     try:
-        shape, _, dtype = readers[npy.read_magic(stream)](stream)
+        shape, fortran_order, dtype = readers[npy.read_magic(stream)](stream)
     except (OSError, zipfile.BadZipFile):
         raise
     except Exception as error:  # numpy evaluates the header as Python, which can raise anything
         raise InputError(f"{source}: not a sound .npy array ({error}); save it again") from None
-    return shape, dtype
+    return shape, fortran_order, dtype
 
 
 def _check(shape: tuple[int, ...], dtype: np.dtype[Any], source: str) -> None:
@@ -101,7 +151,12 @@ def _check(shape: tuple[int, ...], dtype: np.dtype[Any], source: str) -> None:
 
 
 def _table(array: npt.NDArray[Any], request: Request) -> pa.Table:
+    names = [f"x{i}" for i in range(array.shape[1])]
+    text = request.text_among(names)
     native = array.dtype.newbyteorder("=")
-    kind = np.dtype(np.float64) if native.itemsize > 8 else native
-    columns = {f"x{i}": pa.array(array[:, i].astype(kind)) for i in range(array.shape[1])}
+    written = np.dtype(np.float64) if native.itemsize > 8 else native  # 1 is "1", 1.5 is "1.5"
+    columns = {}
+    with np.errstate(over="ignore"):  # what float64 cannot hold is refused as infinite
+        for name, values in zip(names, array.T, strict=True):
+            columns[name] = pa.array(values.astype(written if name in text else np.float64))
     return conform(pa.table(columns), request)

@@ -4,7 +4,7 @@ import difflib
 import os
 import stat
 import zlib
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
 import pyarrow as pa
@@ -12,6 +12,7 @@ import pyarrow as pa
 from jaxrep.errors import InputError
 
 from . import datasets
+from ._blocks import in_blocks
 from ._conform import conform, mark_missing, refuse_infinite
 from ._csv import read_csv
 from ._numpy import read_npy, read_npz
@@ -20,7 +21,7 @@ from ._request import Request
 from ._writing import check_output as check_output
 from ._writing import write_table as write_table
 
-_READERS: dict[str, Callable[[Path, Request], pa.Table]] = {
+_READERS: dict[str, Callable[[Path, Request], Iterator[pa.Table]]] = {
     ".csv": read_csv,
     ".csv.gz": read_csv,
     ".parquet": read_parquet,
@@ -70,33 +71,83 @@ def read_table(
         >>> read_table(str(path), text_columns=["job"], na_values=["?"]).to_pylist()
         [{'age': 39.0, 'job': 'clerk'}, {'age': None, 'job': None}]
     """
+    return pa.concat_tables(_pieces(source, text_columns, numeric_columns, na_values))
+
+
+def read_blocks(
+    source: str,
+    *,
+    text_columns: Collection[str] = (),
+    numeric_columns: Collection[str] | None = None,
+    na_values: Collection[str] = (),
+    rows: int | None = None,
+) -> Iterator[pa.Table]:
+    r"""Reads a table of any length block by block, in memory that does not grow with its rows.
+
+    The blocks one after another are the table that `read_table` reads.
+
+    Args:
+        source: as for `read_table`, and so the next three.
+        text_columns: the columns to read as text.
+        numeric_columns: if given, the only columns to read as numbers.
+        na_values: further cells that mean "missing".
+        rows: the rows of every block but the last; by default at most 131,072, fewer where the
+            table is wide.
+
+    Yields:
+        The blocks, in the order of the file; at least one.
+
+    Raises:
+        InputError: as `read_table`, once the reading has come to what is wrong.
+
+    Example:
+        >>> import pathlib, tempfile
+        >>> path = pathlib.Path(tempfile.mkdtemp()) / "people.csv"
+        >>> _ = path.write_text("age\n39\n41\n52\n")
+        >>> [block["age"].to_pylist() for block in read_blocks(str(path), rows=2)]
+        [[39.0, 41.0], [52.0]]
+    """
+    if rows is not None and rows < 1:
+        raise ValueError(f"rows is {rows}; a block has at least 1")
+    yield from in_blocks(_pieces(source, text_columns, numeric_columns, na_values), rows)
+
+
+def _pieces(
+    source: str,
+    text_columns: Collection[str],
+    numeric_columns: Collection[str] | None,
+    na_values: Collection[str],
+) -> Iterator[pa.Table]:
+    """Yields a table in pieces of any length, as its reader comes by them."""
     request = Request(
         source,
         frozenset(text_columns),
         None if numeric_columns is None else frozenset(numeric_columns),
         frozenset(na_values),
     )
-    table = _named(request) if source in datasets.NAMES else _file(request)
-    if not table.num_rows or not table.num_columns:
-        raise InputError(f"{source}: the table has no {'columns' if table.num_rows else 'rows'}")
-    table = mark_missing(table, request)
-    refuse_infinite(table, source)
-    return table
+    rows = 0
+    for piece in _named(request) if source in datasets.NAMES else _file(request):
+        marked = mark_missing(piece, request)
+        refuse_infinite(marked, source, before=rows)
+        rows += piece.num_rows
+        yield marked
+    if not rows:
+        raise InputError(f"{source}: the table has no rows")
 
 
-def _named(request: Request) -> pa.Table:
+def _named(request: Request) -> Iterator[pa.Table]:
     label = datasets.LABELS[request.source]
     text = request.text_columns | {label}
     table = datasets.load(request.source)
-    return conform(table, Request(request.source, text, request.numeric_columns, request.na_values))
+    yield conform(table, Request(request.source, text, request.numeric_columns, request.na_values))
 
 
-def _file(request: Request) -> pa.Table:
+def _file(request: Request) -> Iterator[pa.Table]:
     source = request.source
     reader = _reader(source)
     path = _readable(source)
     try:
-        return reader(path, request)
+        yield from reader(path, request)
     except (pa.ArrowException, OSError, EOFError, zlib.error) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise InputError(f"{source}: the file is broken or cannot be read ({reason})") from None
