@@ -89,10 +89,14 @@ def _softmax(z: Array, weights: Array, temperature: Array) -> tuple[Array, Array
     shift = jnp.max(jnp.sum(z**2, axis=1)) / temperature
     is_safe = 2 * shift < -0.9 * jnp.log(jnp.finfo(z.dtype).tiny)
     common = _softmax_with_one_shift(z, weights, temperature, shift)
+
+    def with_row_shifts(carry: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
+        # Nothing in a turn depends on the one before, and XLA would take it all out of the loop.
+        embeddings, _ = jax.lax.optimization_barrier((z, carry))  # type: ignore[no-untyped-call]
+        return jnp.zeros((), bool), *_softmax_with_row_shifts(embeddings, weights, temperature)
+
     _, log_denominator, pull = jax.lax.while_loop(
-        lambda carry: carry[0],
-        lambda carry: (jnp.zeros((), bool), *_softmax_with_row_shifts(z, weights, temperature)),
-        (~is_safe, *common),
+        lambda carry: carry[0], with_row_shifts, (~is_safe, *common)
     )
     return log_denominator, pull
 
