@@ -368,7 +368,7 @@ def test_a_file_without_its_proof_is_refused(exported, tmp_path, part, how):
 
 @pytest.mark.parametrize(
     ("content", "reason"),
-    [(b"", "not a TorchScript file"), (b"PK nonsense", "not a TorchScript")],
+    [(b"", "not a TorchScript or pt2 file"), (b"PK nonsense", "not a TorchScript")],
 )
 def test_a_file_that_is_none_of_ours_is_refused(tmp_path, content, reason):
     (tmp_path / "other.pt").write_bytes(content)
@@ -463,19 +463,21 @@ def test_wrong_arguments_exit_with_2(exported, tmp_path, capsys, monkeypatch, ar
         ("a" * 256, "File name too long"),
         ("dangling", "a link that leads nowhere"),
         ("/dev/null/x", "/dev/null is no folder"),
-        ("/dev/null", "exists and is no file"),
+        ("pipe", "exists and is no file"),
         ("/proc/x", "the folder /proc cannot be written"),
     ],
 )
 def test_a_path_that_can_hold_no_file_exits_with_2(exported, tmp_path, capsys, out, reason):
     (tmp_path / "dangling").symlink_to(tmp_path / "nowhere" / "at all")
+    os.mkfifo(tmp_path / "pipe")
     code, captured = command(
         capsys, exported[0].path, "--format", "safetensors", "--out", tmp_path / out
     )
     assert code == 2
     assert reason in captured.err
-    assert [path.name for path in tmp_path.iterdir()] == ["dangling"]
+    assert {path.name for path in tmp_path.iterdir()} == {"dangling", "pipe"}
     assert (tmp_path / "dangling").is_symlink()
+    assert (tmp_path / "pipe").is_fifo()
 
 
 def test_a_name_of_253_characters_is_no_obstacle(exported, tmp_path, capsys):

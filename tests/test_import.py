@@ -92,9 +92,23 @@ def test_a_model_trained_in_torch_becomes_a_run(exported, tmp_path, capsys):
 
 def test_safetensors_writes_transposed_views_in_their_own_order(tmp_path):
     array = np.arange(6, dtype=np.float32).reshape(2, 3).T
-    described = {"method": "vae", "preprocessing": {"columns": []}}
+    column = {"kind": "numeric", "name": "a", "mean": 5.0, "scale": 2.0, "fill": None}
+    described = {
+        "method": "vae",
+        "hyperparameters": {},
+        "preprocessing": {"columns": [column]},
+    }
     write_safetensors(tmp_path / "a.safetensors", described, {"a": array})
     np.testing.assert_array_equal(read_safetensors(tmp_path / "a.safetensors")[1]["a"], array)
+
+
+def test_the_header_of_a_safetensors_file_is_in_order(exported):
+    data = (exported[1] / "vae.safetensors").read_bytes()
+    length = int.from_bytes(data[:8], "little")
+    header = json.loads(data[8 : 8 + length])
+    assert length % 8 == 0
+    assert list(header) == sorted(header)
+    assert list(header["__metadata__"]) == ["jaxrep", "jaxrep.sha256"]
 
 
 def rewritten(source, target, change):
@@ -219,19 +233,21 @@ def test_damage_to_the_description_is_noticed(exported, tmp_path, capsys):
         ("dangling", "is a link"),
         ("dangling/run", "dangling is no folder"),
         ("/dev/null/run", "/dev/null is no folder"),
-        ("/dev/null", "exists"),
+        ("pipe", "exists"),
     ],
 )
 def test_a_path_that_can_hold_no_run_is_refused_and_left_as_it_was(
     exported, tmp_path, capsys, out, reason
 ):
     (tmp_path / "dangling").symlink_to(tmp_path / "nowhere" / "at all")
+    os.mkfifo(tmp_path / "pipe")
     code, captured = imported(capsys, exported[1] / "vae.safetensors", "--out", tmp_path / out)
     assert code == 2
     assert captured.err.startswith("jaxrep: --out ")
     assert reason in captured.err
-    assert [path.name for path in tmp_path.iterdir()] == ["dangling"]
+    assert {path.name for path in tmp_path.iterdir()} == {"dangling", "pipe"}
     assert (tmp_path / "dangling").is_symlink()
+    assert (tmp_path / "pipe").is_fifo()
 
 
 def test_a_folder_is_made_for_a_run_only(exported, tmp_path, capsys):

@@ -1,4 +1,4 @@
-"""What files of trained models say of them, and safetensors files, which run no code when read."""
+"""Safetensors files of trained models, which run no code when read, and digests of arrays."""
 
 import hashlib
 import json
@@ -8,21 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from torch_ref.serving import OF_ROWS
-
-SCHEMA_VERSION = 1
-_KINDS: dict[str, type] = {
-    "method": str,
-    "tensors": dict,
-    "sha256": dict,
-    "history": list,
-    "versions": dict,
-    "score_quantiles": dict,
-}
-
-
-class FileFormatError(ValueError):
-    """A file is not one of ours, or not what it says it is."""
+from torch_ref.description import SCHEMA_VERSION, FileFormatError, read_description
 
 
 def write_safetensors(
@@ -38,8 +24,13 @@ def write_safetensors(
 
     Example:
         >>> import tempfile
+        >>> from torch_ref.hyperparameters import VAEHyperparameters
         >>> column = {"kind": "numeric", "name": "a", "mean": 5.0, "scale": 2.0, "fill": None}
-        >>> described = {"method": "vae", "preprocessing": {"columns": [column]}}
+        >>> described = {
+        ...     "method": "vae",
+        ...     "hyperparameters": vars(VAEHyperparameters()),
+        ...     "preprocessing": {"columns": [column]},
+        ... }
         >>> path = Path(tempfile.mkdtemp()) / "vae.safetensors"
         >>> write_safetensors(path, described, {"mu.bias": np.zeros(8, np.float32)})
         >>> sorted(read_safetensors(path)[1])
@@ -53,7 +44,7 @@ def write_safetensors(
     described = {**description, "schema_version": SCHEMA_VERSION, "tensors": digests}
     text = json.dumps(described, sort_keys=True, allow_nan=False)
     metadata = {"jaxrep": text, "jaxrep.sha256": sha256(text.encode())}
-    path.write_bytes(safetensors.numpy.save(arrays, metadata=metadata))
+    path.write_bytes(_with_sorted_header(safetensors.numpy.save(arrays, metadata=metadata)))
 
 
 def read_safetensors(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
@@ -75,39 +66,28 @@ def read_safetensors(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]
     if sha256(metadata["jaxrep"].encode()) != metadata.get("jaxrep.sha256"):
         raise FileFormatError("the description is damaged: its digest is another")
     description = read_description(metadata["jaxrep"])
-    wrong = [n for n in weights if array_digest(weights[n]) != description["tensors"].get(n)]
-    if wrong or weights.keys() != description["tensors"].keys():
-        odd = sorted(wrong) or sorted(weights.keys() ^ description["tensors"].keys())
-        raise FileFormatError(f"{odd[0]} is damaged, missing or not to be there")
+    digests = {name: array_digest(array) for name, array in weights.items()}
+    check_digests(digests, description.get("tensors", {}))
     return description, weights
 
 
-def read_description(data: bytes | str) -> dict[str, Any]:
-    """Returns what a file says of its model.
-
-    Args:
-        data: JSON, as `meta.json` has it.
+def check_digests(found: Mapping[str, str], sealed: Mapping[str, str]) -> None:
+    """Checks the digests of what is in a file against those that the file says.
 
     Raises:
-        FileFormatError: it describes no file of ours, or one of another version.
+        FileFormatError: names the first that is damaged, missing or too many.
     """
-    try:
-        meta = json.loads(data, parse_constant=_refuse_constant)
-        version, method = meta["schema_version"], str(meta["method"])
-        meta["preprocessing"]["columns"]
-        well_formed = all(isinstance(meta.get(key, kind()), kind) for key, kind in _KINDS.items())
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        raise FileFormatError(f"the description is not one of jaxrep's: {error}") from error
-    if version != SCHEMA_VERSION or method not in OF_ROWS or not well_formed:
-        raise FileFormatError(
-            f"the description has schema_version {version!r} and method {method!r}; this version "
-            f"reads {SCHEMA_VERSION} and {', '.join(OF_ROWS)}"
-        )
-    return dict(meta)
+    for name in sorted(found.keys() | sealed.keys()):
+        if found.get(name) != sealed.get(name):
+            raise FileFormatError(f"{name:.80} is damaged, missing or not to be there")
 
 
-def _refuse_constant(name: str) -> None:
-    raise ValueError(f"it holds {name}, which JSON has not")
+def _with_sorted_header(data: bytes) -> bytes:
+    """The same file with its header's keys in order: safetensors writes metadata in any order."""
+    end = 8 + int.from_bytes(data[:8], "little")
+    header = json.dumps(json.loads(data[8:end]), sort_keys=True, separators=(",", ":")).encode()
+    header += b" " * (-len(header) % 8)  # the arrays stay aligned
+    return len(header).to_bytes(8, "little") + header + data[end:]
 
 
 def array_digest(array: np.ndarray) -> str:

@@ -17,8 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from torch_ref import models
-from torch_ref.hyperparameters import BY_METHOD
-from torch_ref.methods import METHODS
+from torch_ref.description import check_weights, described_model
 from torch_ref.weights import with_weights
 
 
@@ -276,26 +275,30 @@ def serve(description: Mapping[str, Any], weights: Mapping[str, np.ndarray]) -> 
 
     Args:
         description: its `method`, `hyperparameters` and `preprocessing`, as JSON has them.
-        weights: all weights of the method's model, by jaxrep's names.
+        weights: all weights of the method's model, float32, by jaxrep's names.
 
     Raises:
-        ValueError: a weight that the model does not have, or of another shape.
+        FileFormatError: the description describes no model, or one of other weights.
 
     Example:
+        >>> from torch_ref import hyperparameters, methods, weights
+        >>> settings = hyperparameters.VAEHyperparameters(latent_dim=2)
         >>> column = {"kind": "numeric", "name": "a", "mean": 5.0, "scale": 2.0, "fill": None}
         >>> described = {
         ...     "method": "vae",
-        ...     "hyperparameters": {"latent_dim": 2},
+        ...     "hyperparameters": vars(settings),
         ...     "preprocessing": {"columns": [column]},
         ... }
-        >>> tuple(serve(described, {}).embed(torch.ones(3, 1)).shape)
+        >>> model = methods.VAE(settings).init_model(1, torch.Generator())
+        >>> served = serve(described, weights.get_weights(model))
+        >>> tuple(served.embed(torch.ones(3, 1)).shape)
         (3, 2)
     """
-    name, columns = description["method"], description["preprocessing"]["columns"]
-    hyperparameters = BY_METHOD[name](**description["hyperparameters"])
-    rows = RawRows(columns)
-    model = METHODS[name](hyperparameters).init_model(len(rows.source), torch.Generator())
-    return SERVED[name](rows, with_weights(model, weights)).eval().requires_grad_(False)
+    model = described_model(description)
+    check_weights(model, weights)
+    rows = RawRows(description["preprocessing"]["columns"])
+    filled = with_weights(model.to_empty(device="cpu"), weights)
+    return SERVED[description["method"]](rows, filled).eval().requires_grad_(False)
 
 
 # Functions of rows `[B, C]`, and of codes `[B, Z]`, that every served model of a method has.

@@ -1,18 +1,22 @@
-"""Checks an exported TorchScript file with PyTorch alone: `python -m torch_ref.verify FILE`.
+"""Checks an exported file with PyTorch alone: `python -m torch_ref.verify FILE`.
 
-The digests in the file must hold, and every function must give for the golden rows what JAX gave:
+It takes all formats; for ONNX it needs onnx and onnxruntime, for safetensors safetensors. The
+digests in the file must hold, and every function must give for the golden rows what JAX gave:
 with r the float64 result, the error is at most 4 · max(JAX's own error, 8u · max|r|), u = 2⁻²⁴, and
 at most 10⁴ u · max|r|. A column of rows is compared in units of its scale, and a category must be
 the same; where two were as good as equally likely, the file says so and any is right. Exit code 1
 if anything fails.
 
-That a file passes does not make it safe: TorchScript runs code. Load files of people you trust.
+That a file passes does not make it safe: TorchScript and pt2 run code. Load files of people you
+trust.
 """
 
 import argparse
+import io
 import math
 import sys
-from collections.abc import Sequence
+import textwrap
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,11 +24,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from torch_ref.files import FileFormatError, read_safetensors
+from torch_ref import archives, graph_files, torchscript
+from torch_ref.description import Contents, FileFormatError, read_golden
+from torch_ref.files import read_safetensors
 from torch_ref.serving import OF_CODES, OF_ROWS, serve
-from torch_ref.torchscript import Contents, unpack
 
 _ROUNDOFF = 2.0**-24
+_OF_COLUMNS = ("reconstruct", "decode")  # they give raw rows
 
 
 @dataclass(frozen=True)
@@ -52,44 +58,71 @@ class Result:
         return self.error <= self.bound
 
 
-def verify(contents: Contents, expected: dict[str, Tensor] | None = None) -> list[Result]:
+def verify(contents: Contents, expected: Mapping[str, Tensor] | None = None) -> list[Result]:
     """Replays rows through every function of a file.
 
     Args:
-        contents: from `torch_ref.torchscript.unpack`, which has checked the digests.
+        contents: from `read`, which has checked the digests.
         expected: rows and outputs in the place of the file's golden ones.
 
     Returns:
         One result for each output.
+
+    Raises:
+        FileFormatError: a function fails, or what is expected of it is missing.
     """
     expected = contents.golden if expected is None else expected
-    method, module = contents.meta["method"], contents.module
-    columns = contents.meta["preprocessing"]["columns"]
+    method, columns = contents.meta["method"], contents.meta["preprocessing"]["columns"]
     results = []
-    for function in (*OF_ROWS[method], *OF_CODES[method]):
-        inputs = expected["codes" if function in OF_CODES[method] else "rows"]
-        outputs = getattr(module, function)(inputs)
-        parts = outputs if isinstance(outputs, tuple) else (outputs,)
-        for i, output in enumerate(parts):
-            name = f"{function}.{i}"
+    for called in _functions_of_rows(contents) + (() if contents.is_graph else OF_CODES[method]):
+        inputs = _given(expected, "codes" if called in OF_CODES[method] else "rows")
+        for name, output in _outputs(contents, called, inputs).items():
+            wanted = _given(expected, f"jax.{name}"), _given(expected, f"exact.{name}")
+            function = name.partition(".")[0]
+            shape = (len(inputs), len(columns)) if function in _OF_COLUMNS else wanted[1].shape
+            if not output.shape == wanted[0].shape == wanted[1].shape == shape:
+                results.append(Result(name, math.inf, 0.0, 0.0, 0))
+                continue
             found = comparable(function, output, columns)
-            wanted = expected[f"jax.{name}"], expected[f"exact.{name}"]
             results.append(compare(name, found, *wanted, slack=rounding(function, columns)))
     return results
 
 
 def read(path: Path) -> Contents:
-    """Reads a file of either kind that jaxrep exports with weights: TorchScript or safetensors.
+    """Reads a file of any format that jaxrep exports.
 
     Raises:
-        FileFormatError: it is neither, or damaged.
+        FileFormatError: it is none, or damaged.
+        OSError: it cannot be read.
+        ImportError: a package that the format needs is not installed.
+    """
+    data = path.read_bytes()
+    if data[8:9] == b"{":  # after its length, the header of a safetensors file
+        description, weights = read_safetensors(path)
+        golden = read_golden(description.get("golden", {}))
+        return Contents(serve(description, weights), description, golden)
+    if data[:2] != b"PK" and graph_files.is_onnx(data):
+        return graph_files.unpack_onnx(data)
+    if graph_files.is_pt2(archives.read_members(data)):
+        return graph_files.unpack_pt2(data)
+    return torchscript.unpack(data)
+
+
+def read_expected(path: Path) -> dict[str, Tensor]:
+    """Reads rows and outputs by name from a file that torch.save wrote.
+
+    Raises:
+        FileFormatError: it is no such file.
         OSError: it cannot be read.
     """
     data = path.read_bytes()
-    if data[:2] == b"PK" or b"{" not in data[8:16]:
-        return unpack(data)
-    description, weights = read_safetensors(path)
-    return Contents(serve(description, weights), description, {})
+    try:
+        expected = torch.load(io.BytesIO(data), weights_only=True)
+    except Exception as error:  # pickle, zipfile and torch raise half a dozen kinds
+        raise FileFormatError("not tensors as torch.save writes them, or damaged") from error
+    if not isinstance(expected, dict):
+        raise FileFormatError("no dictionary of tensors")
+    return expected
 
 
 def check_sizes(contents: Contents) -> None:
@@ -98,17 +131,18 @@ def check_sizes(contents: Contents) -> None:
     Raises:
         FileFormatError: a shape or dtype is not what it has to be.
     """
-    method, module, rows = contents.meta["method"], contents.module, contents.golden["rows"]
-    for function in OF_ROWS[method]:
+    rows = contents.golden["rows"]
+    batches = [rows[:0], rows[:1]]
+    if not contents.is_graph:  # a graph takes float64 alone
         single = rows.float()  # what a table holds may be beyond float32
-        narrow = single[~torch.isinf(single).any(dim=1)]
-        for x in (rows[:0], rows[:1], narrow):
-            outputs = getattr(module, function)(x)
-            for output in outputs if isinstance(outputs, tuple) else (outputs,):
+        batches.append(single[~torch.isinf(single).any(dim=1)])
+    for function in _functions_of_rows(contents):
+        for x in batches:
+            for name, output in _outputs(contents, function, x).items():
                 if len(output) != len(x):
-                    raise FileFormatError(f"{function} gave {len(output)} rows for {len(x)}")
-    if method == "vae":
-        drawn = module.generate(5)
+                    raise FileFormatError(f"{name} gave {len(output)} rows for {len(x)}")
+    if contents.meta["method"] == "vae" and not contents.is_graph:
+        [drawn] = _outputs(contents, "generate", 5).values()
         if (
             drawn.shape != (5, len(contents.meta["preprocessing"]["columns"]))
             or not torch.isfinite(drawn).all()
@@ -141,25 +175,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
         2
     """
     parser = argparse.ArgumentParser(prog="python -m torch_ref.verify", description=__doc__)
-    parser.add_argument("file", type=Path, help="a TorchScript file that jaxrep exported")
+    parser.add_argument("file", type=Path, help="a file that jaxrep exported")
     parser.add_argument(
         "--against", type=Path, help="other rows and outputs, as torch.save has them"
     )
     options = parser.parse_args(arguments)
+    path = options.file  # the one to blame
     try:
-        contents = read(options.file)
+        contents = read(path)
         results = verify(contents) if contents.golden else []
-        if options.against:
-            others = torch.load(options.against, weights_only=True)
-            results += verify(contents, others)
         if contents.golden:
             check_sizes(contents)
+        if options.against:
+            path = options.against
+            results += verify(contents, read_expected(path))
     except OSError as error:
-        print(f"{options.file}: {error.strerror}", file=sys.stderr)
-        return 2
-    except (FileFormatError, RuntimeError, KeyError) as error:
-        print(f"{options.file}: {error}", file=sys.stderr)
-        return 1
+        return _fail(path, error.strerror, 2)
+    except ImportError as error:
+        return _fail(path, f"needs {error.name}, which is not installed", 2)
+    except FileFormatError as error:
+        return _fail(path, error, 1)
     if not results:
         print(f"{options.file}: {contents.meta['method']}, all digests hold; it carries no outputs")
         return 0
@@ -167,6 +202,39 @@ def main(arguments: Sequence[str] | None = None) -> int:
     failed = [r for r in results if not r.passed]
     print(f"{options.file}: {_summary(contents.meta, failed)}")
     return 1 if failed else 0
+
+
+def _fail(path: Path, reason: object, code: int) -> int:
+    print(f"{path}: {textwrap.shorten(str(reason), 300)}", file=sys.stderr)  # on one line
+    return code
+
+
+def _functions_of_rows(contents: Contents) -> tuple[str, ...]:
+    return ("graph",) if contents.is_graph else OF_ROWS[contents.meta["method"]]
+
+
+def _outputs(contents: Contents, function: str, x: Tensor | int) -> dict[str, Tensor]:
+    """What a function gives, by the names of its outputs; `graph` is all that a graph has."""
+    try:
+        if contents.is_graph:
+            outputs = contents.module(x)
+        else:
+            found = getattr(contents.module, function)(x)
+            parts = found if isinstance(found, tuple) else (found,)
+            outputs = {f"{function}.{i}": part for i, part in enumerate(parts)}
+    except Exception as error:  # TorchScript and onnxruntime have errors of their own
+        reason = (str(error).strip().splitlines() or ["no reason given"])[-1]
+        raise FileFormatError(f"{function} cannot be computed: {reason}") from error
+    return {name: _given(outputs, name, may_be_empty=True) for name in outputs}
+
+
+def _given(tensors: Mapping[str, Any], name: str, *, may_be_empty: bool = False) -> Tensor:
+    tensor = tensors.get(name)
+    if not isinstance(tensor, Tensor) or not tensor.is_floating_point():
+        raise FileFormatError(f"{name} is missing, or no tensor of numbers")
+    if tensor.dim() == 0 or (tensor.numel() == 0 and not may_be_empty):
+        raise FileFormatError(f"{name} holds no rows")
+    return tensor
 
 
 def _summary(meta: dict[str, Any], failed: Sequence[Result]) -> str:
@@ -181,7 +249,7 @@ def _summary(meta: dict[str, Any], failed: Sequence[Result]) -> str:
 
 def comparable(function: str, output: Tensor, columns: Sequence[dict[str, Any]]) -> Tensor:
     """Outputs in float64; raw rows in units of each column's scale."""
-    if function not in ("reconstruct", "decode"):
+    if function not in _OF_COLUMNS:
         return output.double()
     numeric = [column["kind"] == "numeric" for column in columns]
     mean = [c["mean"] if n else 0.0 for c, n in zip(columns, numeric, strict=True)]
@@ -196,7 +264,7 @@ def rounding(function: str, columns: Sequence[dict[str, Any]]) -> Tensor:
 
     A column that is constant at 1.7e12 has scale 1: its raw values end at the third decimal.
     """
-    if function not in ("reconstruct", "decode"):
+    if function not in _OF_COLUMNS:
         return torch.zeros(())
     shares = [abs(c["mean"]) / c["scale"] if c["kind"] == "numeric" else 0.0 for c in columns]
     return 4 * 2.0**-53 * torch.tensor(shares, dtype=torch.float64)

@@ -36,6 +36,21 @@ def get_weights(model: nn.Module) -> dict[str, np.ndarray]:
     return dict(sorted(arrays.items()))
 
 
+def shapes(model: nn.Module) -> dict[str, tuple[int, ...]]:
+    """Returns the shapes of what `get_weights` would return, of a model on any device.
+
+    Args:
+        model: a module of `torch_ref.models`; on the device `meta` it takes no memory.
+
+    Example:
+        >>> shapes(nn.ModuleDict({"encoder": nn.Linear(3, 2, device="meta")}))
+        {'encoder.bias': (2,), 'encoder.kernel': (3, 2)}
+    """
+    state = model.state_dict().items()
+    found = {_name(k): tuple((t.mT if _is_kernel(k) else t).shape) for k, t in state}
+    return dict(sorted(found.items()))
+
+
 def with_weights(model: Module, weights: Mapping[str, np.ndarray]) -> Module:
     """Loads weights by jaxrep's names into a module, in place; inverse of `get_weights`.
 

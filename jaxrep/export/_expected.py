@@ -1,5 +1,6 @@
 """What JAX gives for raw rows: the outputs that an exported file has to reproduce."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -9,6 +10,7 @@ import pyarrow as pa
 
 from jaxrep.data import preprocessing
 from jaxrep.data.preprocessing import NumericColumn, Preprocessing
+from jaxrep.errors import VerificationError
 from jaxrep.methods import abstract_model
 from jaxrep.models import with_weights
 from jaxrep.runs.folder import Run
@@ -40,6 +42,34 @@ def expected_outputs(run: Run, table: pa.Table, source: str) -> dict[str, np.nda
             if name.startswith(("reconstruct", "decode")):
                 output = _columns(run.preprocessing, output, mark=prefix == "exact")
             found[f"{prefix}.{name}"] = output
+    return found
+
+
+def golden_outputs(run: Run, count: int) -> dict[str, np.ndarray]:
+    """Returns `expected_outputs` for rows drawn from a run's statistics: none is of its data.
+
+    Args:
+        run: the trained run.
+        count: how many rows.
+    """
+    drawn = preprocessing.draw_raw(run.preprocessing, count)
+    table = preprocessing.from_raw(run.preprocessing, drawn)
+    return expected_outputs(run, table, "rows drawn from its statistics")
+
+
+def as_json(arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    """Returns arrays as nested lists, with None for NaN: JSON has none.
+
+    Raises:
+        VerificationError: a number is infinite, which JSON has not either.
+    """
+    found = {}
+    for name, array in arrays.items():
+        if np.isinf(array).any():
+            raise VerificationError(f"{name} is infinite for rows drawn from the statistics")
+        values = array.astype(object)
+        values[np.isnan(array)] = None
+        found[name] = values.tolist()
     return found
 
 

@@ -9,14 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from jaxrep.data import preprocessing
 from jaxrep.errors import VerificationError
-from jaxrep.export._expected import expected_outputs
+from jaxrep.export._expected import as_json, golden_outputs
 from jaxrep.export._served import description, tensors
 from jaxrep.runs.folder import Run
 
 META, GOLDEN = "meta.json", "golden.json"
-SCHEMA_VERSION = 1
 GOLDEN_ROWS = 16  # as text they take more room than the weights of a small model
 
 # What a fresh process runs: a format's lines first, which define `carried` and `model`.
@@ -42,25 +40,22 @@ import numpy
 _OURS = ("jax", "jaxlib", "flax", "optax", "jaxrep", "torch_ref")
 
 
-def carried(run: Run) -> dict[str, str]:
-    """Returns what a file says about itself, as JSON texts by name.
+def carried(run: Run) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Returns what a file says about itself, as plain JSON: the description, and golden rows.
 
-    `meta.json` is the run's description; `golden.json` has rows drawn from its statistics, and for
-    each output of the graph what JAX gives for them in float32 (`jax`) and in float64 (`exact`).
-    NaN is null in it: a missing value in a row, either category in an output.
+    The rows are drawn from the run's statistics; with them stands, for each output of the graph by
+    its function's name, what JAX gives in float32 (`jax.NAME`) and in float64 (`exact.NAME`). NaN
+    is null: a missing value in a row, any category in an output.
+
+    Raises:
+        VerificationError: JAX gives infinite numbers for these rows.
     """
     from torch_ref.graphs import OUTPUTS
 
-    drawn = preprocessing.draw_raw(run.preprocessing, GOLDEN_ROWS)
-    table = preprocessing.from_raw(run.preprocessing, drawn)
-    expected = expected_outputs(run, table, "rows drawn from its statistics")
     names = OUTPUTS[run.method.name]
-    golden = {"rows": expected["rows"].tolist()} | {
-        prefix: {name: expected[f"{prefix}.{of}"].tolist() for name, of in names.items()}
-        for prefix in ("jax", "exact")
-    }
-    meta = {"schema_version": SCHEMA_VERSION, "outputs": list(names)} | description(run)
-    return {META: json.dumps(meta, sort_keys=True), GOLDEN: json.dumps(_without_nan(golden))}
+    expected = golden_outputs(run, GOLDEN_ROWS)
+    kept = ["rows", *(f"{kind}.{of}" for kind in ("jax", "exact") for of in names.values())]
+    return description(run) | {"outputs": list(names)}, as_json({n: expected[n] for n in kept})
 
 
 def verify(
@@ -91,7 +86,7 @@ def verify(
         jax, exact = against[f"jax.{of}"], against[f"exact.{of}"]
         _check(run, name, found[f"given.{name}"], jax, exact, "row {row}")
         _check(run, name, alone, jax, exact, "row {row}, by itself")
-        jax, exact = (_with_nan(golden[prefix][name]) for prefix in ("jax", "exact"))
+        jax, exact = (np.array(golden[f"{kind}.{of}"], float) for kind in ("jax", "exact"))
         _check(run, name, found[f"golden.{name}"], jax, exact, "row {row} of those it carries")
         if found[f"none.{name}"].shape != found[f"given.{name}"][:0].shape:
             raise VerificationError(f"{name} of no rows has shape {found[f'none.{name}'].shape}")
@@ -130,16 +125,3 @@ def _check(
         raise VerificationError(
             f"{name} is {result.error:.1e} off at {place}, {result.bound:.1e} is allowed"
         )
-
-
-def _without_nan(value: Any) -> Any:
-    """The same with None for every NaN: JSON has none."""
-    if isinstance(value, dict):
-        return {name: _without_nan(item) for name, item in value.items()}
-    if isinstance(value, list):
-        return [_without_nan(item) for item in value]
-    return None if value != value else value
-
-
-def _with_nan(values: Any) -> np.ndarray:
-    return np.array(values, np.float64)

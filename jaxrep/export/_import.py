@@ -115,7 +115,8 @@ def _replace(out: Path, made: Path) -> None:
 
 
 def _read(file: Path, trust: bool) -> tuple[Mapping[str, Any], dict[str, np.ndarray]]:
-    from torch_ref.files import FileFormatError, read_safetensors
+    from torch_ref.description import FileFormatError
+    from torch_ref.files import read_safetensors
     from torch_ref.torchscript import unpack
     from torch_ref.weights import get_weights
 

@@ -3,7 +3,7 @@
 The input `rows` is float64 `[batch, columns]`; the outputs are `embedding`, `score`, and by method
 `reconstruction`, `log_var`, `projection`. A row with a value that cannot be used is NaN in all of
 them. A graph has one function: `decode` and `generate` are in TorchScript files alone. What the
-file says about itself is in its metadata, under `meta.json` and `golden.json`.
+file says about itself is in its metadata, under `meta.json` and `golden.json`, and its digest.
 """
 
 import importlib.util
@@ -42,7 +42,7 @@ def write(run: Run, path: Path) -> None:
     _require_packages()
     import torch
 
-    from torch_ref import graphs
+    from torch_ref import graph_files, graphs
 
     method = run.method.name
     program = graphs.trace(served_model(run), method)
@@ -60,9 +60,7 @@ def write(run: Run, path: Path) -> None:
     graph = model.graph
     for part in (graph, *graph.node, *graph.initializer, *graph.value_info):
         part.ClearField("metadata_props")  # where each came from in the source, paths among it
-    for name, text in _graph.carried(run).items():
-        model.metadata_props.add(key=name, value=text)
-    path.write_bytes(model.SerializeToString(deterministic=True))
+    path.write_bytes(graph_files.pack_onnx(model, *_graph.carried(run)))
 
 
 def verify(run: Run, path: Path, against: dict[str, np.ndarray]) -> None:

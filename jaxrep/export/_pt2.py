@@ -7,7 +7,6 @@ once for each; so there is no `decode` and no `generate` here: TorchScript files
 Loading one can run code that it holds.
 """
 
-import io
 from pathlib import Path
 
 import numpy as np
@@ -27,14 +26,11 @@ def model(rows):
 
 def write(run: Run, path: Path) -> None:
     """Writes a run as a file of `torch.export`, with rows drawn from its statistics."""
-    import torch
+    from torch_ref import graph_files, graphs
 
-    from torch_ref import graphs
-
+    meta, golden = _graph.carried(run)
     program = graphs.trace(served_model(run), run.method.name)
-    buffer = io.BytesIO()  # a file's own name would be in the archive
-    torch.export.save(program, buffer, extra_files=_graph.carried(run))
-    path.write_bytes(buffer.getvalue())
+    path.write_bytes(graph_files.pack_pt2(program, meta, golden))
 
 
 def verify(run: Run, path: Path, against: dict[str, np.ndarray]) -> None:

@@ -8,9 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from jaxrep.data import preprocessing
 from jaxrep.errors import VerificationError
-from jaxrep.export._expected import expected_outputs
+from jaxrep.export._expected import golden_outputs
 from jaxrep.export._served import description, tensors
 from jaxrep.runs.folder import Run
 
@@ -45,9 +44,7 @@ def write(run: Run, path: Path) -> None:
 
     from torch_ref.files import write_safetensors
 
-    drawn = preprocessing.draw_raw(run.preprocessing, GOLDEN_ROWS)
-    table = preprocessing.from_raw(run.preprocessing, drawn)
-    golden = expected_outputs(run, table, "rows drawn from its statistics")
+    golden = golden_outputs(run, GOLDEN_ROWS)
     meta = description(run) | {"jax_errors": _errors_of_jax(golden)}
     with tempfile.TemporaryDirectory() as name:
         model, expected = Path(name) / "model.safetensors", Path(name) / "golden.pt"
