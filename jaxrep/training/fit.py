@@ -100,11 +100,7 @@ def fit(
         ([1, 2, 3], (4, 64))
     """
     check(method.hyperparameters)
-    _check_rows("x", x)
-    if validation is not None:
-        _check_rows("validation", validation)
-        if validation.shape[1] != x.shape[1]:
-            raise ValueError(f"validation has {validation.shape[1]} features, x {x.shape[1]}")
+    check_data(x, validation)
     loop = _Loop(method, x, validation)
     compile_seconds = loop.compile()
     history = []
@@ -149,8 +145,9 @@ class _Loop:
     def run(self) -> Iterator[tuple[int, float, list[EpochMetrics]]]:
         """Yields, chunk by chunk, the steps taken, the last loss and the finished epochs."""
         means = EpochMeans(len(self.x), self.batch_size)
+        every = None if self.validation is None else self.steps_per_epoch
         dispatched: tuple[int, Metrics, Array | None] | None = None
-        for first, stop in self.chunks():
+        for first, stop in chunks(self.steps, self.chunk, stop_every=every):
             metrics = self.dispatch(first, stop)
             at_epoch_end = stop % self.steps_per_epoch == 0
             held_out = self.validation_loss() if at_epoch_end else None
@@ -160,16 +157,6 @@ class _Loop:
         _wait(self.state)
         if dispatched:
             yield _collect(means, *dispatched)
-
-    def chunks(self) -> Iterator[tuple[int, int]]:
-        """Yields the first and last step of each chunk; with validation, epochs end chunks."""
-        first = 0
-        while first < self.steps:
-            stop = min(first + self.chunk, self.steps)
-            if self.validation is not None:
-                stop = min(stop, (first // self.steps_per_epoch + 1) * self.steps_per_epoch)
-            yield first, stop
-            first = stop
 
     def dispatch(self, first: int, stop: int) -> Metrics:
         """Starts a chunk of steps on the device and returns the metrics to come."""
@@ -207,11 +194,41 @@ class _Loop:
     def weights(self) -> dict[str, np.ndarray]:
         """Returns the trained weights, completed by what the method's score needs."""
         params = {name: np.asarray(array) for name, array in self.state.params.items()}
-        reference = np.asarray(reference_rows(self.x))
-        statistics = self.method.score_statistics(
-            lambda: map_rows(self.method, "embed", params, reference, input_dim=self.x.shape[1])
-        )
-        return params | statistics
+        return complete_weights(self.method, params, self.x)
+
+
+def chunks(steps: int, chunk: int, *, stop_every: int | None) -> Iterator[tuple[int, int]]:
+    """Yields the first and last step of each chunk of steps to dispatch.
+
+    Args:
+        steps: in the whole run.
+        chunk: most steps in a chunk.
+        stop_every: steps after which a chunk ends in any case, such as an epoch's.
+    """
+    first = 0
+    while first < steps:
+        stop = min(first + chunk, steps)
+        if stop_every is not None:
+            stop = min(stop, (first // stop_every + 1) * stop_every)
+        yield first, stop
+        first = stop
+
+
+def complete_weights(
+    method: AnyMethod, params: dict[str, np.ndarray], x: Array
+) -> dict[str, np.ndarray]:
+    """Returns trained weights together with those that the method's score needs.
+
+    Args:
+        method: that was trained.
+        params: trained weights by name.
+        x: all training rows, `[rows, D]`.
+    """
+    reference = np.asarray(reference_rows(x))
+    statistics = method.score_statistics(
+        lambda: map_rows(method, "embed", params, reference, input_dim=x.shape[1])
+    )
+    return params | statistics
 
 
 def _collect(
@@ -228,6 +245,15 @@ def _collect(
             )
         finished[-1]["validation_loss"] = loss
     return means.step, float(values["loss"][-1]), finished
+
+
+def check_data(x: np.ndarray | Array, validation: np.ndarray | Array | None) -> None:
+    """Raises a ValueError where rows are no matrix of finite floats, or have other features."""
+    _check_rows("x", x)
+    if validation is not None:
+        _check_rows("validation", validation)
+        if validation.shape[1] != x.shape[1]:
+            raise ValueError(f"validation has {validation.shape[1]} features, x {x.shape[1]}")
 
 
 def _check_rows(name: str, rows: np.ndarray | Array) -> None:
