@@ -8,6 +8,7 @@ M = 2B embeddings, P projection.
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 
 
@@ -87,7 +88,7 @@ def _softmax(z: Array, weights: Array, temperature: Array) -> tuple[Array, Array
     thread, and under vmap the loop is skipped if no member needs it.
     """
     shift = jnp.max(jnp.sum(z**2, axis=1)) / temperature
-    is_safe = 2 * shift < -0.9 * jnp.log(jnp.finfo(z.dtype).tiny)
+    is_safe = 2 * shift < -0.9 * jnp.log(np.finfo(z.dtype).tiny)
     common = _softmax_with_one_shift(z, weights, temperature, shift)
 
     def with_row_shifts(carry: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
