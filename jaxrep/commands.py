@@ -8,7 +8,7 @@ import dataclasses
 import json
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -202,17 +202,18 @@ class Output(Command):
     out: Path
     """The file to write: .csv, .parquet, .npy or .npz."""
 
-    def write(self, make: "Callable[[Run], pa.Table]", source: str = "") -> tuple[str, Result]:
-        """Writes the table that `make` returns from `source`, and says where and how large."""
-        from jaxrep.data.tables import check_output, write_table
+    def write(
+        self, make: "Callable[[Run], Iterable[pa.Table]]", source: str = ""
+    ) -> tuple[str, Result]:
+        """Writes the blocks that `make` makes from `source`, and says where and how many rows."""
+        from jaxrep.data.tables import check_output, write_blocks
+        from jaxrep.progress import report_rows
         from jaxrep.runs.folder import load
 
         check_output(self.out)
         if os.path.exists(source) and os.path.realpath(source) == os.path.realpath(self.out):
             raise InputError(f"--out {self.out}: is the table to read; choose another file")
-        table = make(load(self.folder))
-        write_table(table, self.out)
-        rows, columns = table.shape
+        rows, columns = write_blocks(report_rows(make(load(self.folder))), self.out)
         result = {"run": str(self.folder), "out": str(self.out), "rows": rows, "columns": columns}
         return f"wrote {rows} rows × {columns} columns to {self.out}", result
 
@@ -226,9 +227,9 @@ class Embed(Output):
 
     def __call__(self) -> tuple[str, Result]:
         """Writes columns z0, z1, …."""
-        from jaxrep.runs.outputs import embed
+        from jaxrep.runs.outputs import embed_blocks
 
-        return self.write(lambda run: embed(run, self.data), self.data)
+        return self.write(lambda run: embed_blocks(run, self.data), self.data)
 
 
 @dataclass(kw_only=True)
@@ -240,9 +241,9 @@ class Reconstruct(Output):
 
     def __call__(self) -> tuple[str, Result]:
         """Writes the table's own columns."""
-        from jaxrep.runs.outputs import reconstruct
+        from jaxrep.runs.outputs import reconstruct_blocks
 
-        return self.write(lambda run: reconstruct(run, self.data), self.data)
+        return self.write(lambda run: reconstruct_blocks(run, self.data), self.data)
 
 
 @dataclass(kw_only=True)
@@ -254,9 +255,9 @@ class Decode(Output):
 
     def __call__(self) -> tuple[str, Result]:
         """Writes the columns that the run trained on."""
-        from jaxrep.runs.outputs import decode
+        from jaxrep.runs.outputs import decode_blocks
 
-        return self.write(lambda run: decode(run, self.codes), self.codes)
+        return self.write(lambda run: decode_blocks(run, self.codes), self.codes)
 
 
 @dataclass(kw_only=True)
@@ -271,15 +272,15 @@ class Score(Output):
 
     def __call__(self) -> tuple[str, Result]:
         """Writes the columns score and anomaly."""
-        from jaxrep.runs.outputs import score, threshold
+        from jaxrep.runs.outputs import score_blocks, threshold
 
-        anomalies: Result = {}
+        anomalies: Result = {"anomalies": 0}
 
-        def make(run: "Run") -> "pa.Table":
-            table = score(run, self.data, contamination=self.contamination)
-            anomalies["anomalies"] = sum(table["anomaly"].to_pylist())
+        def make(run: "Run") -> "Iterator[pa.Table]":
             anomalies["threshold"] = threshold(run, self.contamination)
-            return table
+            for block in score_blocks(run, self.data, contamination=self.contamination):
+                anomalies["anomalies"] += int(block["anomaly"].to_numpy().sum())
+                yield block
 
         text, result = self.write(make, self.data)
         found = "{anomalies} anomalies above the threshold of {threshold:.6g}".format(**anomalies)
@@ -300,7 +301,7 @@ class Generate(Output):
         """Writes the columns that the run trained on."""
         from jaxrep.runs.outputs import generate
 
-        return self.write(lambda run: generate(run, self.count, seed=self.seed))
+        return self.write(lambda run: [generate(run, self.count, seed=self.seed)])
 
 
 @dataclass(kw_only=True)
@@ -320,7 +321,10 @@ class Interpolate(Output):
         """Writes the columns that the run trained on."""
         from jaxrep.runs.outputs import interpolate
 
-        return self.write(lambda run: interpolate(run, self.data, self.rows, self.steps), self.data)
+        def make(run: "Run") -> "list[pa.Table]":
+            return [interpolate(run, self.data, self.rows, self.steps)]
+
+        return self.write(make, self.data)
 
 
 @dataclass(kw_only=True)

@@ -1,10 +1,12 @@
-"""Progress of a training run on stderr: a bar in a terminal, a few lines elsewhere."""
+"""Progress on stderr: a bar in a terminal, a line now and then elsewhere."""
 
 import sys
 import time
+from collections.abc import Iterable, Iterator
 from types import TracebackType
 from typing import Self
 
+import pyarrow as pa
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
@@ -59,4 +61,23 @@ class Reporter:
         elif time.monotonic() - self._last_line > _SECONDS_BETWEEN_LINES:
             self._last_line = time.monotonic()
             line = f"step {progress.step} of {progress.steps} · {standing}"
+            print(line, file=sys.stderr, flush=True)
+
+
+def report_rows(blocks: Iterable[pa.Table]) -> Iterator[pa.Table]:
+    """Passes a table's blocks on, and says every few seconds how many rows have gone by.
+
+    Example:
+        >>> sum(block.num_rows for block in report_rows([pa.table({"a": [1, 2]})]))
+        2
+    """
+    started = last_line = time.monotonic()
+    rows = 0
+    for block in blocks:
+        yield block
+        rows += block.num_rows
+        now = time.monotonic()
+        if now - last_line > _SECONDS_BETWEEN_LINES:
+            last_line = now
+            line = f"{rows:,} rows written · {rows / (now - started):,.0f} rows/s"
             print(line, file=sys.stderr, flush=True)

@@ -12,4 +12,5 @@ from .preprocessing import invert as invert
 from .tables import check_output as check_output
 from .tables import read_blocks as read_blocks
 from .tables import read_table as read_table
+from .tables import write_blocks as write_blocks
 from .tables import write_table as write_table

@@ -13,15 +13,33 @@ from ._conform import as_numbers, is_text
 from ._request import infinite, joined
 
 
-def numbers(table: pa.Table, name: str, source: str) -> npt.NDArray[np.float64]:
+class MissingValuesError(InputError):
+    """Values are missing where nothing is imputed; `counts` are their numbers by column."""
+
+    def __init__(self, counts: Mapping[str, int], source: str):
+        parts = [f"{name!r} ({count})" for name, count in counts.items()]
+        super().__init__(
+            f"{source}: missing values in {joined(parts)}; fill them in, leave the columns out, "
+            "or train with --impute median"
+        )
+        self.counts = counts
+
+
+def numbers(table: pa.Table, name: str, source: str, *, before: int = 0) -> npt.NDArray[np.float64]:
     """Returns a column as float64, (rows,), with NaN for missing values.
+
+    Args:
+        table: the table.
+        name: of the column.
+        source: where the table comes from, for messages.
+        before: how many rows of the source stand before the table's.
 
     Raises:
         InputError: the column holds text, or an infinite value.
     """
     values: npt.NDArray[np.float64] = as_numbers(table[name], name, source).to_numpy()
     if (bad := np.isinf(values)).any():
-        raise infinite(source, name, int(np.flatnonzero(bad)[0]) + 1)
+        raise infinite(source, name, before + int(np.flatnonzero(bad)[0]) + 1)
     return values
 
 
@@ -41,10 +59,6 @@ def texts(table: pa.Table, name: str, source: str) -> Any:
 
 
 def refuse_missing(missing: Mapping[str, int], source: str) -> None:
-    """Raises an InputError with the number of missing values of each column, if there are any."""
+    """Raises a MissingValuesError if there are any."""
     if missing:
-        parts = [f"{name!r} ({count})" for name, count in missing.items()]
-        raise InputError(
-            f"{source}: missing values in {joined(parts)}; fill them in, leave the columns out, "
-            "or train with --impute median"
-        )
+        raise MissingValuesError(missing, source)

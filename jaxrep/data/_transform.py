@@ -1,5 +1,7 @@
 """Applies a fitted preprocessing to tables, and inverts it."""
 
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -9,12 +11,14 @@ import pyarrow.compute as pc
 
 from jaxrep.errors import InputError
 
-from ._features import numbers, refuse_missing, texts
+from ._features import MissingValuesError, numbers, refuse_missing, texts
 from ._fitted import CategoricalColumn, NumericColumn, Preprocessing
 from ._request import listed
 
 
-def apply(preprocessing: Preprocessing, table: pa.Table, *, source: str) -> npt.NDArray[np.float32]:
+def apply(
+    preprocessing: Preprocessing, table: pa.Table, *, source: str, before: int = 0
+) -> npt.NDArray[np.float32]:
     """Returns the features of a table: standardised numbers and one-hot categories.
 
     A numeric column x becomes (x − mean) / scale, computed in float64 and cast to float32 last.
@@ -25,6 +29,7 @@ def apply(preprocessing: Preprocessing, table: pa.Table, *, source: str) -> npt.
         table: N rows, read with `read_table(source, numeric_columns=..., na_values=...)` and
             the properties of that name of `preprocessing`.
         source: where the table comes from, for messages.
+        before: how many rows of the source stand before the table's, for messages.
 
     Returns:
         The features, (N, width), C-contiguous.
@@ -48,7 +53,8 @@ def apply(preprocessing: Preprocessing, table: pa.Table, *, source: str) -> npt.
     for column in preprocessing.columns:
         block = features[:, start : start + column.width]
         if isinstance(column, NumericColumn):
-            count = _standardise(column, numbers(table, column.name, source), block, source)
+            values = numbers(table, column.name, source, before=before)
+            count = _standardise(column, values, block, source, before)
         else:
             count = _one_hot(column, texts(table, column.name, source), block)
         if count:
@@ -56,6 +62,39 @@ def apply(preprocessing: Preprocessing, table: pa.Table, *, source: str) -> npt.
         start += column.width
     refuse_missing(missing, source)
     return features
+
+
+def apply_blocks(
+    preprocessing: Preprocessing, blocks: Iterable[pa.Table], *, source: str
+) -> Iterator[tuple[pa.Table, npt.NDArray[np.float32]]]:
+    """Yields each block of a table with its features, as `apply` gives them.
+
+    Args:
+        preprocessing: what `fit` returned.
+        blocks: the table, as `read_blocks` gives it.
+        source: where the table comes from, for messages.
+
+    Raises:
+        InputError: as `apply`; missing values are counted to the end of the table.
+
+    Example:
+        >>> people = Preprocessing((NumericColumn("age", 40.0, 10.0, None),), None, None, ())
+        >>> blocks = (pa.table({"age": [age]}) for age in (30.0, 45.0))
+        >>> [x.tolist() for _, x in apply_blocks(people, blocks, source="example")]
+        [[[-1.0]], [[0.5]]]
+    """
+    before = 0
+    missing: Counter[str] = Counter()
+    for block in blocks:
+        try:
+            x = apply(preprocessing, block, source=source, before=before)
+        except MissingValuesError as error:
+            missing.update(error.counts)
+        else:
+            if not missing:
+                yield block, x
+        before += block.num_rows
+    refuse_missing(missing, source)
 
 
 def invert(preprocessing: Preprocessing, x: npt.NDArray[np.floating[Any]]) -> pa.Table:
@@ -125,6 +164,7 @@ def _standardise(
     values: npt.NDArray[np.float64],
     block: npt.NDArray[np.float32],
     source: str,
+    before: int,
 ) -> int:
     """Writes the feature of a column into `block`, (N, 1); returns how many values are missing."""
     missing = np.isnan(values)
@@ -140,8 +180,9 @@ def _standardise(
     if (bad := np.isinf(block[:, 0])).any():
         row = int(np.flatnonzero(bad)[0])
         raise InputError(
-            f"{source}: column {column.name!r}, data row {row + 1}: {values[row]:g} is too far "
-            f"from the training data (mean {column.mean:g}, scale {column.scale:g}) for float32"
+            f"{source}: column {column.name!r}, data row {before + row + 1}: {values[row]:g} is "
+            f"too far from the training data (mean {column.mean:g}, scale {column.scale:g}) "
+            "for float32"
         )
     return 0
 

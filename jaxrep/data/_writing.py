@@ -1,18 +1,27 @@
-"""Writes tables, whole or not at all."""
+"""Writes tables, block by block, whole or not at all."""
 
-from collections.abc import Callable
+import contextlib
+import itertools
+import shutil
+import tempfile
+import zipfile
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.lib import format as npy
 
 from jaxrep import files
 from jaxrep.errors import InputError
 
 from ._conform import is_text
+
+_Write = Callable[[pa.Table], None]
 
 _FORMULA = r"^[=+\-@\t\r]"
 _NUMBER = r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$"
@@ -62,23 +71,57 @@ def write_table(table: pa.Table, path: Path) -> None:
         "z0","id"
         0.1,"'=1+1"
     """
+    write_blocks([table], path)
+
+
+def write_blocks(blocks: Iterable[pa.Table], path: Path) -> tuple[int, int]:
+    """Writes a table that comes in blocks, in memory that does not grow with its rows.
+
+    Args:
+        blocks: at least one, all with the same columns; one after another they are the table.
+        path: the file to write, as for `write_table`. It is replaced once all blocks are written;
+            if one cannot be made or written, nothing is left behind and an earlier file stays.
+
+    Returns:
+        The numbers of rows and columns.
+
+    Raises:
+        InputError: as `write_table`.
+
+    Example:
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp()) / "z.csv"
+        >>> write_blocks((pa.table({"z0": [i, 0.5]}) for i in (1.0, 2.0)), path)
+        (4, 1)
+        >>> path.read_text().split()
+        ['"z0"', '1', '0.5', '2', '0.5']
+    """
     check_output(path)
-    write = _writer(path)
+    blocks = iter(blocks)
+    first = next(blocks)  # before there is a file, since most faults show up here
+    rows = 0
     try:
-        with files.replacing(path) as temporary:
-            write(table, temporary)
-    except InputError as error:
+        with files.replacing(path) as temporary, _writer(path)(temporary, first) as write:
+            for block in itertools.chain([first], blocks):
+                write(block)
+                rows += block.num_rows
+    except _Unwritable as error:
         raise InputError(f"{path}: {error}") from None
     except (OSError, pa.ArrowException) as error:
         raise InputError(f"{path}: the table cannot be written ({error})") from None
+    return rows, first.num_columns
 
 
-def _writer(path: Path) -> Callable[[pa.Table, Path], None]:
+class _Unwritable(Exception):
+    """What the table holds cannot be written in this format."""
+
+
+def _writer(path: Path) -> Callable[[Path, pa.Table], AbstractContextManager[_Write]]:
     writers = {
-        ".csv": _write_csv,
-        ".parquet": _write_parquet,
-        ".npy": _write_npy,
-        ".npz": _write_npz,
+        ".csv": _csv_writer,
+        ".parquet": _parquet_writer,
+        ".npy": _npy_writer,
+        ".npz": _npz_writer,
     }
     suffix = path.suffix.lower()
     if suffix not in writers:
@@ -86,12 +129,18 @@ def _writer(path: Path) -> Callable[[pa.Table, Path], None]:
     return writers[suffix]
 
 
-def _write_csv(table: pa.Table, path: Path) -> None:
+@contextlib.contextmanager
+def _csv_writer(path: Path, first: pa.Table) -> Iterator[_Write]:
     from pyarrow import csv
 
-    columns = [_csv_column(table[i], table.num_columns) for i in range(table.num_columns)]
+    with csv.CSVWriter(path, _csv_table(first).schema) as writer:
+        yield lambda block: writer.write_table(_csv_table(block))
+
+
+def _csv_table(table: pa.Table) -> pa.Table:
+    columns = [_csv_column(column, table.num_columns) for column in table.columns]
     names = _neutralised(pa.array(table.column_names, pa.string())).to_pylist()
-    csv.write_csv(pa.table(columns, names=names), path)
+    return pa.table(columns, names=names)
 
 
 def _csv_column(column: Any, columns: int) -> Any:
@@ -110,27 +159,65 @@ def _neutralised(text: Any) -> Any:
     return pc.if_else(risky, pc.binary_join_element_wise("'", text, ""), text)
 
 
-def _write_parquet(table: pa.Table, path: Path) -> None:
+@contextlib.contextmanager
+def _parquet_writer(path: Path, first: pa.Table) -> Iterator[_Write]:
     import pyarrow.parquet as pq
 
-    pq.write_table(table, path)
+    with pq.ParquetWriter(path, first.schema) as writer:
+        yield writer.write_table
 
 
-def _write_npy(table: pa.Table, path: Path) -> None:
-    with path.open("wb") as file:
-        np.save(file, _matrix(table), allow_pickle=False)
+@contextlib.contextmanager
+def _npy_writer(path: Path, first: pa.Table) -> Iterator[_Write]:
+    with path.open("wb") as file, _array_writer(file, first) as write:
+        yield write
 
 
-def _write_npz(table: pa.Table, path: Path) -> None:
-    with path.open("wb") as file:
-        np.savez(file, X=_matrix(table))
+@contextlib.contextmanager
+def _npz_writer(path: Path, first: pa.Table) -> Iterator[_Write]:
+    # A member's header tells its number of rows and cannot be written after them: the array is made
+    # beside the archive, and then copied into it as np.savez would.
+    with tempfile.TemporaryFile(dir=path.parent) as array:
+        with _array_writer(array, first) as write:
+            yield write
+        array.seek(0)
+        with (
+            zipfile.ZipFile(path, "w") as archive,
+            archive.open("X.npy", "w", force_zip64=True) as member,
+        ):
+            shutil.copyfileobj(array, member, 1 << 20)
+
+
+@contextlib.contextmanager
+def _array_writer(file: IO[bytes], first: pa.Table) -> Iterator[_Write]:
+    dtype, columns = _matrix(first).dtype, first.num_columns
+    rows = 0
+
+    def write(block: pa.Table) -> None:
+        nonlocal rows
+        matrix = _matrix(block)
+        if not np.can_cast(matrix.dtype, dtype, "safe"):
+            raise _Unwritable(f"later rows are {matrix.dtype} and the first {dtype}")
+        file.write(np.ascontiguousarray(matrix, dtype).data)
+        rows += len(matrix)
+
+    _write_header(file, (0, columns), dtype)
+    yield write
+    # numpy leaves room in its header for any number of rows, so that it can be written again.
+    file.seek(0)
+    _write_header(file, (rows, columns), dtype)
+
+
+def _write_header(file: IO[bytes], shape: tuple[int, int], dtype: np.dtype[Any]) -> None:
+    header = {"descr": npy.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
+    npy.write_array_header_1_0(file, header)
 
 
 def _matrix(table: pa.Table) -> npt.NDArray[Any]:
     for name in table.column_names:
         kind = table.schema.field(name).type
         if not np.issubdtype(kind.to_pandas_dtype(), np.number) and not pa.types.is_boolean(kind):
-            raise InputError(
+            raise _Unwritable(
                 f"column {name!r} is {kind} and an array holds numbers only; write .csv or .parquet"
             )
     return np.column_stack([column.to_numpy() for column in table.columns])

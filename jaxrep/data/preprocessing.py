@@ -8,4 +8,5 @@ from ._raw import draw_raw as draw_raw
 from ._raw import from_raw as from_raw
 from ._raw import to_raw as to_raw
 from ._transform import apply as apply
+from ._transform import apply_blocks as apply_blocks
 from ._transform import invert as invert

@@ -19,6 +19,7 @@ from ._numpy import read_npy, read_npz
 from ._parquet import read_parquet
 from ._request import Request
 from ._writing import check_output as check_output
+from ._writing import write_blocks as write_blocks
 from ._writing import write_table as write_table
 
 _READERS: dict[str, Callable[[Path, Request], Iterator[pa.Table]]] = {

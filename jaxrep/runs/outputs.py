@@ -1,9 +1,11 @@
 """What a trained run gives: embeddings, reconstructions, scores, samples, interpolations.
 
 Each function takes a run and, where it needs rows, the table they come from, and returns a table:
-rows in their order, the id column first, the label never.
+rows in their order, the id column first, the label never. Those that end in `_blocks` read a table
+of any length and give theirs block by block, in memory that does not grow with the rows.
 """
 
+from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -42,9 +44,14 @@ def read_rows(run: Run, source: str) -> tuple[pa.Table, np.ndarray]:
 
 def embed(run: Run, source: str) -> pa.Table:
     """Returns the representations of a table's rows as columns `z0`, `z1`, …."""
-    table, x = read_rows(run, source)
-    z = run.map("embed", x)
-    return _with_id(run, table, {f"z{i}": z[:, i] for i in range(z.shape[1])})
+    return pa.concat_tables(embed_blocks(run, source))
+
+
+def embed_blocks(run: Run, source: str) -> Iterator[pa.Table]:
+    """Yields the rows of `embed`."""
+    for table, x in _rows(run, source):
+        z = run.map("embed", x)
+        yield _with_id(run, table, {f"z{i}": z[:, i] for i in range(z.shape[1])})
 
 
 def reconstruct(run: Run, source: str) -> pa.Table:
@@ -53,10 +60,15 @@ def reconstruct(run: Run, source: str) -> pa.Table:
     Raises:
         InputError: the method has no decoder.
     """
+    return pa.concat_tables(reconstruct_blocks(run, source))
+
+
+def reconstruct_blocks(run: Run, source: str) -> Iterator[pa.Table]:
+    """Yields the rows of `reconstruct`."""
     _need_decoder(run, "reconstruct")
-    table, x = read_rows(run, source)
-    restored = preprocessing.invert(run.preprocessing, run.map("reconstruct", x))
-    return _with_id(run, table, dict(zip(restored.column_names, restored.columns, strict=True)))
+    for table, x in _rows(run, source):
+        restored = preprocessing.invert(run.preprocessing, run.map("reconstruct", x))
+        yield _with_id(run, table, _columns(restored))
 
 
 def score(run: Run, source: str, *, contamination: float = CONTAMINATION) -> pa.Table:
@@ -70,10 +82,17 @@ def score(run: Run, source: str, *, contamination: float = CONTAMINATION) -> pa.
     Raises:
         InputError: `contamination` is not between 0 and 1.
     """
+    return pa.concat_tables(score_blocks(run, source, contamination=contamination))
+
+
+def score_blocks(
+    run: Run, source: str, *, contamination: float = CONTAMINATION
+) -> Iterator[pa.Table]:
+    """Yields the rows of `score`."""
     limit = threshold(run, contamination)
-    table, x = read_rows(run, source)
-    scores = run.map("score", x)
-    return _with_id(run, table, {"score": scores, "anomaly": scores > limit})
+    for table, x in _rows(run, source):
+        scores = run.map("score", x)
+        yield _with_id(run, table, {"score": scores, "anomaly": scores > limit})
 
 
 def threshold(run: Run, contamination: float = CONTAMINATION) -> float:
@@ -108,24 +127,33 @@ def decode(run: Run, source: str) -> pa.Table:
     Raises:
         InputError: the method has no decoder, or the table's columns are not the codes.
     """
+    return pa.concat_tables(decode_blocks(run, source))
+
+
+def decode_blocks(run: Run, source: str) -> Iterator[pa.Table]:
+    """Yields the rows of `decode`."""
     _need_decoder(run, "decode")
     size = run.method.hyperparameters.latent_dim
     wanted = [f"z{i}" for i in range(size)]
     is_array = source.lower().endswith((".npy", ".npz"))
-    table = tables.read_table(source, numeric_columns=None if is_array else wanted)
-    if is_array and table.num_columns == size:
-        table = table.rename_columns(wanted)  # arrays have no names of their own
+    for block in tables.read_blocks(source, numeric_columns=None if is_array else wanted):
+        named = is_array and block.num_columns == size  # arrays have no names of their own
+        table = block.rename_columns(wanted) if named else block
+        decoded = _decode(run, _codes(run, table, wanted, source))
+        yield _with_id(run, table, _columns(decoded))
+
+
+def _codes(run: Run, table: pa.Table, wanted: list[str], source: str) -> np.ndarray:
     if set(table.column_names) - {run.preprocessing.id_column} != set(wanted):
         raise InputError(
-            f"{source}: codes have the columns z0 to z{size - 1}; this has "
+            f"{source}: codes have the columns z0 to {wanted[-1]}; this has "
             f"{', '.join(table.column_names)}"
         )
     with np.errstate(over="ignore"):
         z = np.stack([table[name].to_numpy() for name in wanted], axis=1).astype(np.float32)
     if not np.isfinite(z).all():
         raise InputError(f"{source}: a code is missing or too large; codes must be finite numbers")
-    decoded = _decode(run, z)
-    return _with_id(run, table, dict(zip(decoded.column_names, decoded.columns, strict=True)))
+    return z
 
 
 def generate(run: Run, count: int, *, seed: int = 0) -> pa.Table:
@@ -168,13 +196,36 @@ def interpolate(run: Run, source: str, rows: tuple[int, int], steps: int) -> pa.
         raise InputError(
             f"--steps is {steps}; it must be a whole number from 2 (both ends) to {MAX_ROWS}"
         )
-    _, x = read_rows(run, source)
-    for row in rows:
-        if not 0 <= row < len(x):
-            raise InputError(f"--rows {row}: {source} has rows 0 to {len(x) - 1}")
-    ends = run.map("embed", x[list(rows)])
+    x = _rows_at(run, source, rows)
+    ends = run.map("embed", x)
     share = np.linspace(0, 1, steps, dtype=np.float32)[:, None]
     return _decode(run, (1 - share) * ends[:1] + share * ends[1:])
+
+
+def _rows(run: Run, source: str) -> Iterator[tuple[pa.Table, np.ndarray]]:
+    """Yields a table's blocks, each with its features, `[N, D]`."""
+    prepared = run.preprocessing
+    blocks = tables.read_blocks(
+        source, numeric_columns=prepared.numeric_columns, na_values=prepared.na_values
+    )
+    return preprocessing.apply_blocks(prepared, blocks, source=source)
+
+
+def _rows_at(run: Run, source: str, numbers: tuple[int, ...]) -> np.ndarray:
+    """Returns the features of some of a table's rows."""
+    found: dict[int, np.ndarray] = {}
+    before = 0
+    for _, x in _rows(run, source):
+        found |= {n: x[n - before] for n in numbers if before <= n < before + len(x)}
+        before += len(x)
+    for number in numbers:
+        if number not in found:
+            raise InputError(f"--rows {number}: {source} has rows 0 to {before - 1}")
+    return np.stack([found[number] for number in numbers])
+
+
+def _columns(table: pa.Table) -> dict[str, pa.ChunkedArray]:
+    return dict(zip(table.column_names, table.columns, strict=True))
 
 
 def _with_id(
