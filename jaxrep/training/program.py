@@ -12,16 +12,17 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from jaxrep.methods import Metrics, abstract_model
+from jaxrep.methods import Metrics, Noise, abstract_model
 from jaxrep.models import with_weights
 from jaxrep.training.step import (
     VALIDATION_STREAM,
     AnyMethod,
     TrainState,
-    draw_batch,
+    draw_noise,
     init_state,
     steps_per_epoch,
     stream,
+    take_batch,
     train_step,
 )
 
@@ -30,6 +31,9 @@ MAX_REFERENCE_ROWS = 65_536
 # A chunk is long enough to hide its dispatch, and short enough to look up between chunks.
 _FLOP_PER_CHUNK = 5e9
 _MAX_STEPS_PER_CHUNK = 1024
+
+_BYTES_DRAWN_AHEAD = 1 << 20
+_MAX_STEPS_DRAWN_AHEAD = 16
 
 
 @functools.partial(jax.jit, static_argnames=("batch_size", "chunk"), donate_argnames="state")
@@ -60,20 +64,34 @@ def run_steps(
         The state after the last step, and every step's metrics by name, `[chunk]`, of which the
         first `stop` − `first` are filled.
     """
-    reference = reference_rows(x)
-    draw = functools.partial(draw_batch, method, seed, x, reference, batch_size=batch_size)
-    _, shapes = jax.eval_shape(lambda: train_step(method, state, draw(0)))
+    draw = functools.partial(draw_noise, method, seed, x, reference_rows(x), batch_size=batch_size)
+    ahead = _steps_drawn_ahead(jax.eval_shape(lambda: draw(0)))
+
+    def take_step(state: TrainState, noise: Noise, step: Array) -> tuple[TrainState, Metrics]:
+        return train_step(method, state, take_batch(seed, x, noise, step, batch_size=batch_size))
+
+    def block(i: Array, carry: tuple[TrainState, Metrics]) -> tuple[TrainState, Metrics]:
+        start = first + i * ahead
+        drawn = jax.vmap(draw)(start + jnp.arange(ahead))
+
+        def step(j: Array, carry: tuple[TrainState, Metrics]) -> tuple[TrainState, Metrics]:
+            state, filled = carry
+            noise = jax.tree.map(lambda steps: steps[j], drawn)
+            state, metrics = take_step(state, noise, start + j)
+            at = start + j - first
+            return state, {name: filled[name].at[at].set(metrics[name]) for name in filled}
+
+        steps = jnp.minimum(ahead, stop - start)
+        taken: tuple[TrainState, Metrics] = jax.lax.fori_loop(0, steps, step, carry)
+        return taken
+
+    _, shapes = jax.eval_shape(lambda: take_step(state, draw(0), jnp.int32(0)))
     filled = {name: jnp.zeros(chunk, metric.dtype) for name, metric in shapes.items()}
-
-    def step(i: Array, carry: tuple[TrainState, Metrics]) -> tuple[TrainState, Metrics]:
-        state, filled = carry
-        state, metrics = train_step(method, state, draw(first + i))
-        return state, {name: filled[name].at[i].set(metrics[name]) for name in filled}
-
-    start = functools.partial(init_state, method, x.shape[-1], seed)
-    state = jax.lax.cond(first == 0, start, lambda: state)
-    state, filled = jax.lax.fori_loop(0, stop - first, step, (state, filled))
-    return state, filled
+    begin = functools.partial(init_state, method, x.shape[-1], seed)
+    state = jax.lax.cond(first == 0, begin, lambda: state)
+    blocks = (stop - first + ahead - 1) // ahead
+    made: tuple[TrainState, Metrics] = jax.lax.fori_loop(0, blocks, block, (state, filled))
+    return made
 
 
 @functools.partial(jax.jit, static_argnames="batch_size")
@@ -124,6 +142,15 @@ def chunk_length(state: TrainState, batch_size: int) -> int:
     flop = 6 * batch_size * parameters + 24 * 32 * batch_size**2
     steps = int(_FLOP_PER_CHUNK / flop)
     return min(max(steps, 1), _MAX_STEPS_PER_CHUNK)
+
+
+def _steps_drawn_ahead(noise: Noise) -> int:
+    """Returns for how many steps to draw noise at once, so that it stays in the cache.
+
+    Drawn step by step, XLA would compute it again in every place of the step that reads it.
+    """
+    size = sum(array.size * array.dtype.itemsize for array in noise.values())
+    return min(max(_BYTES_DRAWN_AHEAD // max(size, 1), 1), _MAX_STEPS_DRAWN_AHEAD)
 
 
 def reference_rows(x: Array) -> Array:

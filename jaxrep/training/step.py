@@ -96,6 +96,29 @@ def draw_batch(
         step: number of the step in the run, from 0.
         batch_size: B.
     """
+    noise = draw_noise(method, seed, x, reference, step, batch_size=batch_size)
+    return take_batch(seed, x, noise, step, batch_size=batch_size)
+
+
+def draw_noise(
+    method: AnyMethod,
+    seed: int | Array,
+    x: Array,
+    reference: Array,
+    step: int | Array,
+    *,
+    batch_size: int,
+) -> Noise:
+    """Returns the noise of a step alone; arguments as of `draw_batch`."""
+    epoch, step_in_epoch = jnp.divmod(step, steps_per_epoch(len(x), batch_size))
+    key = jax.random.fold_in(jax.random.fold_in(stream(seed, NOISE_STREAM), epoch), step_in_epoch)
+    return method.draw_noise(key, jnp.zeros((batch_size, x.shape[-1]), x.dtype), reference)
+
+
+def take_batch(
+    seed: int | Array, x: Array, noise: Noise, step: int | Array, *, batch_size: int
+) -> Batch:
+    """Returns the batch of a step whose noise is drawn; arguments as of `draw_batch`."""
     size = len(x)
     epoch, step_in_epoch = jnp.divmod(step, steps_per_epoch(size, batch_size))
     order = jax.random.fold_in(stream(seed, ORDER_STREAM), epoch)
@@ -105,9 +128,7 @@ def draw_batch(
     rows = shuffled(
         jnp.where(inside, positions, 0), jax.random.bits(order, (rounds(size),)), size=size
     )
-    batch = x[rows]
-    key = jax.random.fold_in(jax.random.fold_in(stream(seed, NOISE_STREAM), epoch), step_in_epoch)
-    return Batch(batch, method.draw_noise(key, batch, reference), inside.astype(x.dtype))
+    return Batch(x[rows], noise, inside.astype(x.dtype))
 
 
 def train_step(method: AnyMethod, state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
