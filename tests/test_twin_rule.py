@@ -19,7 +19,10 @@ ONLY_JAX = {
     "optim": {"scale_by_adam"},  # torch's own Adam is exact
     "models": {"FittedStatistic", "get_weights", "with_weights"},  # buffers; torch_ref.weights
     "methods": {"abstract_model"},
-    "training": {"Progress", "DivergedError", "TrainState", "draw_batch", "init_state"},
+    "training": {
+        *("Progress", "DivergedError", "TrainState", "draw_batch", "init_state"),
+        *("sweep", "Sweep", "Member"),  # torch compiles no program that it could map
+    },
 }
 ONLY_TORCH = {"training": {"replay"}}
 # torch keeps state in its objects, and its plain training neither validates nor reports.

@@ -6,7 +6,7 @@ progress, save, and look at signals.
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -139,7 +139,7 @@ class _Loop:
         """Compiles the programs by calling them with nothing to do; returns the seconds."""
         started = time.perf_counter()
         self.dispatch(0, 0)
-        _wait((self.state, self.validation_loss()))
+        wait((self.state, self.validation_loss()))
         return time.perf_counter() - started
 
     def run(self) -> Iterator[tuple[int, float, list[EpochMetrics]]]:
@@ -152,11 +152,11 @@ class _Loop:
             at_epoch_end = stop % self.steps_per_epoch == 0
             held_out = self.validation_loss() if at_epoch_end else None
             if dispatched:
-                yield _collect(means, *dispatched)
+                yield collect(means, *dispatched)
             dispatched = stop - first, metrics, held_out
-        _wait(self.state)
+        wait(self.state)
         if dispatched:
-            yield _collect(means, *dispatched)
+            yield collect(means, *dispatched)
 
     def dispatch(self, first: int, stop: int) -> Metrics:
         """Starts a chunk of steps on the device and returns the metrics to come."""
@@ -231,9 +231,26 @@ def complete_weights(
     return params | statistics
 
 
-def _collect(
-    means: EpochMeans, steps: int, metrics: Metrics, held_out: Array | None
+def collect(
+    means: EpochMeans,
+    steps: int,
+    metrics: Mapping[str, np.ndarray | Array],
+    held_out: np.ndarray | Array | None,
 ) -> tuple[int, float, list[EpochMetrics]]:
+    """Adds a chunk of steps to a run's means.
+
+    Args:
+        means: of the run.
+        steps: in the chunk.
+        metrics: of the steps, at least `steps` of each.
+        held_out: loss of the rows held out after the chunk's last step, an epoch's last as well.
+
+    Returns:
+        The steps taken since the run's first, the last one's loss, and the finished epochs.
+
+    Raises:
+        DivergedError: a loss is infinite or NaN.
+    """
     values = {name: np.asarray(array)[:steps] for name, array in metrics.items()}
     finished = list(means.add(values))
     if held_out is not None:
@@ -270,6 +287,7 @@ def _check_rows(name: str, rows: np.ndarray | Array) -> None:
         )
 
 
-def _wait(tree: Any) -> None:
+def wait(tree: Any) -> None:
+    """Returns once all arrays of a tree are computed."""
     for array in jax.tree.leaves(tree):
         array.block_until_ready()
