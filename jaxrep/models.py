@@ -115,12 +115,7 @@ class VAE(nnx.Module):
     def encode(self, x: Array) -> tuple[Array, Array]:
         """Maps rows `[B, D]` to the posterior's μ and log σ², `[B, Z]` each."""
         h = self.encoder(x)
-        # One wide product in the place of two narrow ones.
-        heads = [get_weights(head) for head in (self.mu, self.log_var)]
-        kernel = jnp.concatenate([head["kernel"] for head in heads], axis=1)  # (H, 2Z)
-        bias = jnp.concatenate([head["bias"] for head in heads])
-        mu, log_var = jnp.split(h @ kernel + bias[None, :], 2, axis=1)
-        return mu, log_var
+        return self.mu(h), self.log_var(h)
 
     def decode(self, z: Array) -> Array:
         """Maps latents `[B, Z]` to the means of rows `[B, D]`."""

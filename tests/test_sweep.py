@@ -4,6 +4,7 @@ import itertools
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -12,7 +13,7 @@ from compilations import count_compilations
 
 from jaxrep.hyperparameters import BY_METHOD
 from jaxrep.methods import METHODS
-from jaxrep.training import fit, members, sweep
+from jaxrep.training import fit, members, program, sweep
 
 ROWS, FEATURES = 50, 5
 X = np.random.default_rng(0).normal(size=(ROWS, FEATURES)).astype(np.float32)
@@ -96,10 +97,10 @@ def test_every_shape_takes_a_program_and_members_keep_their_places():
 
 @pytest.mark.parametrize("at_once", [1, 3])
 def test_how_members_are_cut_into_parts_changes_nothing(monkeypatch, at_once):
-    monkeypatch.setattr(members, "_bytes_of_a_member", lambda *shapes: members._CPU_BYTES // 3)
-    if at_once == 1:
-        monkeypatch.setattr(members, "_CPU_BYTES", 1)
-    methods = [make("vae", beta=float(i % 2), seed=i) for i in range(4)]
+    monkeypatch.setattr(members, "_bytes_of_a_member", lambda *shapes: 1)
+    monkeypatch.setattr(members, "_CPU_BYTES", at_once)
+    widths = (at_once + 6,)  # that no other test has compiled
+    methods = [make("vae", hidden_dims=widths, beta=float(i % 2), seed=i) for i in range(4)]
     with jax.log_compiles(), count_compilations() as compiled:
         result = sweep(methods, X)
     assert result.compiles == sum("jit(run_members)" in program for program in compiled) == 1
@@ -119,7 +120,7 @@ def test_parts_are_as_large_as_the_budget_allows_with_few_copies(monkeypatch):
 
 def test_wide_models_train_one_at_a_time_and_small_ones_by_the_dozen():
     def at_once(width, batch_size):
-        state = members.empty_state(make("vae", hidden_dims=(width,)), 32)
+        state = program.empty_state(make("vae", hidden_dims=(width,)), 32)
         return members.members_at_once(1000, state, 32, batch_size, jax.devices())
 
     assert 8 <= at_once(64, 128) <= 16
@@ -157,7 +158,7 @@ def test_states_are_given_back_to_the_device():
     stacked = members.stack([make("vae"), make("vae", seed=1)])
     state = jax.tree.map(
         lambda a: jax.numpy.zeros((2, *a.shape), a.dtype),
-        members.empty_state(make("vae"), FEATURES),
+        program.empty_state(make("vae"), FEATURES),
     )
     mesh, seeds = members.mesh_of(jax.devices()[:1]), np.zeros(2, np.uint32)
     options = {"batch_size": 16, "chunk": 4, "mesh": mesh}
@@ -182,7 +183,8 @@ def test_members_are_shared_out_over_the_devices():
         import jax
         jax.config.update("jax_num_cpu_devices", 2)
         import numpy as np
-        from test_sweep import X, HELD_OUT, assert_equal, fit, make, make_all, members, sweep
+        from test_sweep import X, HELD_OUT, assert_equal, fit, make, make_all
+        from test_sweep import members, program, sweep
 
         placed, run = [], members.run_members
         def watch(*arguments, **options):
@@ -196,7 +198,7 @@ def test_members_are_shared_out_over_the_devices():
         text = run.lower(
             members.stack([*methods, methods[0]]), np.zeros(4, np.uint32),
             jax.tree.map(
-                lambda a: np.zeros((4, *a.shape), a.dtype), members.empty_state(methods[0], 5)
+                lambda a: np.zeros((4, *a.shape), a.dtype), program.empty_state(methods[0], 5)
             ),
             X, 0, 4, batch_size=16, chunk=4, mesh=members.mesh_of(jax.devices()),
         ).as_text()
@@ -207,5 +209,5 @@ def test_members_are_shared_out_over_the_devices():
         print("passed")
     """
     command = [sys.executable, "-W", "error", "-c", textwrap.dedent(script)]
-    process = subprocess.run(command, capture_output=True, text=True, cwd=__file__ and sys.path[0])
+    process = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parent)
     assert process.stdout == "passed\n", process.stderr

@@ -541,7 +541,10 @@ def test_output_that_cannot_be_written_is_refused(tmp_path, name, fact, write):
 
 
 def test_output_folder_without_permission_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr("os.access", lambda *_: False)
+    def deny(*_, **__):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("tempfile.TemporaryFile", deny)
     with pytest.raises(InputError, match="cannot be written"):
         check_output(tmp_path / "t.csv")
 
