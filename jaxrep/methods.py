@@ -245,7 +245,7 @@ class SimCLR(Method[SimCLRHyperparameters, models.SimCLREncoder]):
         >>> x = jnp.ones((4, 32))
         >>> noise = method.draw_noise(jax.random.key(0), x, x)
         >>> {name: draws.shape for name, draws in noise.items()}
-        {'normal': (2, 4, 32), 'keep': (2, 4, 32)}
+        {'keep': (2, 4, 32), 'normal': (2, 4, 32)}
         >>> loss, _ = method.loss(model, x, noise, jnp.ones(4))
         >>> loss.shape
         ()
