@@ -1,0 +1,187 @@
+"""The commands that read a run: what it is, and tables of what it gives."""
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from tyro.conf import Positional, arg
+
+from jaxrep.commands._command import Command, Data, Result, RunFolder
+from jaxrep.errors import InputError
+from jaxrep.hyperparameters import CONTAMINATION
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from jaxrep.runs.folder import Run
+
+
+@dataclass(kw_only=True)
+class Info(Command):
+    """Say what a run is."""
+
+    folder: RunFolder
+    """A finished run."""
+
+    def __call__(self) -> tuple[str, Result]:
+        """Returns the run's configuration, data and figures."""
+        from jaxrep.runs.folder import load
+        from jaxrep.runs.outputs import threshold
+
+        run = load(self.folder)
+        summary = {key: value for key, value in run.config.items() if key != "score_quantiles"}
+        summary |= {
+            "parameters": sum(array.size for array in run.weights.values()),
+            "features": run.preprocessing.width,
+        }
+        if "score_quantiles" in run.config:  # an imported run may lack them
+            summary["score_threshold"] = threshold(run)
+        return "\n".join(_lines(summary)), summary
+
+
+@dataclass(kw_only=True)
+class Output(Command):
+    """A command that reads a run and writes a table."""
+
+    folder: RunFolder
+    """A finished run."""
+
+    out: Path
+    """The file to write: .csv, .parquet, .npy or .npz."""
+
+    def write(
+        self, make: "Callable[[Run], Iterable[pa.Table]]", source: str = ""
+    ) -> tuple[str, Result]:
+        """Writes the blocks that `make` makes from `source`, and says where and how many rows."""
+        from jaxrep.data.tables import check_output, write_blocks
+        from jaxrep.progress import report_rows
+        from jaxrep.runs.folder import load
+
+        check_output(self.out)
+        if os.path.exists(source) and os.path.realpath(source) == os.path.realpath(self.out):
+            raise InputError(f"--out {self.out}: is the table to read; choose another file")
+        rows, columns = write_blocks(report_rows(make(load(self.folder))), self.out)
+        result = {"run": str(self.folder), "out": str(self.out), "rows": rows, "columns": columns}
+        return f"wrote {rows} rows × {columns} columns to {self.out}", result
+
+
+@dataclass(kw_only=True)
+class Embed(Output):
+    """Write the representations of a table's rows."""
+
+    data: Data
+    """A table with the columns that the run trained on."""
+
+    def __call__(self) -> tuple[str, Result]:
+        """Writes columns z0, z1, …."""
+        from jaxrep.runs.outputs import embed_blocks
+
+        return self.write(lambda run: embed_blocks(run, self.data), self.data)
+
+
+@dataclass(kw_only=True)
+class Reconstruct(Output):
+    """Write the reconstructions of a table's rows, in the table's units."""
+
+    data: Data
+    """A table with the columns that the run trained on."""
+
+    def __call__(self) -> tuple[str, Result]:
+        """Writes the table's own columns."""
+        from jaxrep.runs.outputs import reconstruct_blocks
+
+        return self.write(lambda run: reconstruct_blocks(run, self.data), self.data)
+
+
+@dataclass(kw_only=True)
+class Decode(Output):
+    """Write the rows that codes stand for."""
+
+    codes: Annotated[str, Positional, arg(metavar="Z")]
+    """A table with the columns z0, z1, …, as `embed` writes it."""
+
+    def __call__(self) -> tuple[str, Result]:
+        """Writes the columns that the run trained on."""
+        from jaxrep.runs.outputs import decode_blocks
+
+        return self.write(lambda run: decode_blocks(run, self.codes), self.codes)
+
+
+@dataclass(kw_only=True)
+class Score(Output):
+    """Write the anomaly scores of a table's rows; higher is more anomalous."""
+
+    data: Data
+    """A table with the columns that the run trained on."""
+
+    contamination: float = CONTAMINATION
+    """Share of the training rows that lie above the threshold."""
+
+    def __call__(self) -> tuple[str, Result]:
+        """Writes the columns score and anomaly."""
+        from jaxrep.runs.outputs import score_blocks, threshold
+
+        anomalies: Result = {"anomalies": 0}
+
+        def make(run: "Run") -> "Iterator[pa.Table]":
+            anomalies["threshold"] = threshold(run, self.contamination)
+            for block in score_blocks(run, self.data, contamination=self.contamination):
+                anomalies["anomalies"] += int(block["anomaly"].to_numpy().sum())
+                yield block
+
+        text, result = self.write(make, self.data)
+        found = "{anomalies} anomalies above the threshold of {threshold:.6g}".format(**anomalies)
+        return f"{text}\n{found}", result | anomalies
+
+
+@dataclass(kw_only=True)
+class Generate(Output):
+    """Write new rows, decoded from draws of a VAE's prior."""
+
+    count: Annotated[int, arg(aliases=["-n"])] = 16
+    """Rows to draw."""
+
+    seed: int = 0
+    """Decides the draws."""
+
+    def __call__(self) -> tuple[str, Result]:
+        """Writes the columns that the run trained on."""
+        from jaxrep.runs.outputs import generate
+
+        return self.write(lambda run: [generate(run, self.count, seed=self.seed)])
+
+
+@dataclass(kw_only=True)
+class Interpolate(Output):
+    """Write the rows between two rows, along the straight line between their codes."""
+
+    data: Data
+    """The table that holds both rows."""
+
+    rows: tuple[int, int]
+    """The two rows' numbers, from 0."""
+
+    steps: int = 8
+    """Rows to write, both ends included."""
+
+    def __call__(self) -> tuple[str, Result]:
+        """Writes the columns that the run trained on."""
+        from jaxrep.runs.outputs import interpolate
+
+        def make(run: "Run") -> "list[pa.Table]":
+            return [interpolate(run, self.data, self.rows, self.steps)]
+
+        return self.write(make, self.data)
+
+
+def _lines(summary: Result, indent: str = "") -> list[str]:
+    """Lays an object out as indented lines of `key: value`."""
+    lines = []
+    for key, value in summary.items():
+        if isinstance(value, dict):
+            lines += [f"{indent}{key}:", *_lines(value, indent + "  ")]
+        else:
+            lines.append(f"{indent}{key}: {value}")
+    return lines

@@ -1,0 +1,58 @@
+"""`jaxrep parity`."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from tyro.conf import Positional, arg
+
+from jaxrep.commands._command import Command, Result, note
+from jaxrep.errors import InputError
+
+if TYPE_CHECKING:
+    from jaxrep.parity import Report
+
+
+@dataclass(kw_only=True)
+class Parity(Command):
+    """Check JAX against PyTorch: all of jaxrep, or a run's weights; exit code 1 if they part."""
+
+    folder: Annotated[Path | None, Positional, arg(metavar="RUN")] = None
+    """A finished run; without one, the whole ladder from weights to whole trainings."""
+
+    data: str | None = None
+    """Rows for RUN; by default those that it was trained on."""
+
+    quick: bool = False
+    """Fewer shapes and the first steps of each training; without RUN."""
+
+    out: Path | None = None
+    """A file for the report as JSON."""
+
+    def __call__(self) -> tuple[str, Result]:
+        """Returns the tables and the report as JSON."""
+        from jaxrep import files, parity
+
+        if self.folder is None and self.data is not None:
+            raise InputError("--data goes with RUN; name the run, or leave --data out")
+        if self.folder is not None and self.quick:
+            raise InputError("--quick goes without RUN; leave one of them out")
+        if self.out is not None:
+            files.check_writable(self.out)
+        if self.folder is None:
+            report = parity.run_ladder(quick=self.quick, on_rung=lambda name: note(f"{name} …"))
+        else:
+            report = self._check_run(self.folder)
+        result = report.to_json()
+        if self.out is not None:
+            files.write_text(self.out, json.dumps(result, indent=2, allow_nan=False) + "\n")
+        return str(report), result
+
+    def _check_run(self, folder: Path) -> "Report":
+        from jaxrep.parity import check_run
+        from jaxrep.runs.folder import load
+        from jaxrep.runs.rows import rows_of
+
+        run = load(folder)
+        return check_run(run, rows_of(run, self.data, note=note))
