@@ -25,7 +25,8 @@ from jaxrep.export import export_run
 from jaxrep.hyperparameters import BY_METHOD
 from jaxrep.parity._models import draw_weights
 from jaxrep.runs import folder, outputs
-from jaxrep.runs.train import Columns, _describe
+from jaxrep.runs.identity import describe
+from jaxrep.runs.train import Columns
 from torch_ref import verify
 from torch_ref.torchscript import FileFormatError, load, unpack
 
@@ -72,7 +73,7 @@ def make_run(path, method, data="plain", architecture="plain"):
     prepared, _ = preprocessing.fit(table, source=str(source), **dataclasses.asdict(columns))
     drawn = draw_weights(jaxrep.methods.METHODS[method](settings), prepared.width)
     weights = {name: array.astype(np.float32) for name, array in drawn.items()}
-    config = _describe(method, str(source), settings, columns)
+    config = describe(method, str(source), settings, columns)
     config["score_quantiles"] = {"levels": [0.0, 1.0], "scores": [0.0, 1.0]}
     folder.begin(path / "run", config, prepared)
     folder.append_metrics(path / "run", {"epoch": 1, "loss": 1.0})

@@ -1,0 +1,101 @@
+"""What makes a run the run that it is, and whether a folder holds that very run already."""
+
+import dataclasses
+import json
+import platform
+from collections.abc import Callable, Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from jaxrep import files
+from jaxrep.data import datasets
+from jaxrep.errors import InputError, ModelFormatError
+from jaxrep.hyperparameters import TrainingHyperparameters
+from jaxrep.runs import folder
+from jaxrep.runs.preparation import Columns
+
+
+def describe(
+    method: str, source: str, hyperparameters: TrainingHyperparameters, columns: Columns
+) -> dict[str, Any]:
+    """Returns all of `config.json` but the results."""
+    path = None if source in datasets.NAMES else Path(source)
+    device = jax.devices()[0]
+    packages = ("jaxrep", "jax", "flax", "optax", "numpy")
+    return {
+        "schema_version": folder.SCHEMA_VERSION,
+        "method": method,
+        "hyperparameters": dataclasses.asdict(hyperparameters),
+        "data": {
+            "source": str(path.resolve()) if path else source,
+            "sha256": files.sha256(path) if path else None,
+            "columns": dataclasses.asdict(columns),
+        },
+        "versions": {"python": platform.python_version()} | {p: version(p) for p in packages},
+        "device": {
+            "platform": device.platform,
+            "kind": device.device_kind,
+            "count": jax.device_count(),
+        },
+    }
+
+
+def find_earlier(
+    out: Path, config: Mapping[str, Any], *, overwrite: bool, note: Callable[[str], None]
+) -> dict[str, Any] | None:
+    """Returns the config of this very run where `out` holds it, finished, and it is to stay.
+
+    Args:
+        out: the run's folder.
+        config: of the run that is asked for, without its results.
+        overwrite: whether a run that is there may go.
+        note: called with a remark where a run that is there goes, or needs nothing done.
+
+    Raises:
+        InputError: `out` holds something else; a run that differs or is damaged counts only
+            where it is to stay.
+    """
+    state = folder.state(out)
+    if state == "foreign":
+        raise InputError(f"--out {out}: exists and is no run folder; choose another path")
+    if state == "absent" or overwrite:
+        return None
+    try:
+        earlier = folder.load(out).config if state == "finished" else folder.read_config(out)
+    except ModelFormatError as error:
+        advice = "choose another path, or replace that run with --overwrite"
+        raise ModelFormatError(f"--out {error}; {advice}") from error
+    difference = _difference(_identity(earlier), _identity(config))
+    if difference:
+        raise InputError(
+            f"--out {out}: holds a run that is {state} and differs in {difference}; choose another "
+            "path, or replace that run with --overwrite"
+        )
+    if state == "unfinished":
+        note(f"{out} holds this run, unfinished: training it again from the start")
+        return None
+    note(f"{out} already holds this run, finished: nothing to do")
+    return earlier
+
+
+def _identity(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns what makes two runs the same run, in JSON's types."""
+    data = config["data"]
+    where = data["source"] if data.get("sha256") is None else data["sha256"]
+    identity = {"method": config["method"], "the data": where}
+    settings = config["hyperparameters"] | data.get("columns", {})
+    settings["categorical"] = sorted(settings.get("categorical", ()))  # a set, as it is used
+    decoded: dict[str, Any] = json.loads(json.dumps(identity | settings))
+    return decoded
+
+
+def _difference(earlier: Mapping[str, Any], asked: Mapping[str, Any]) -> str | None:
+    for key in {**asked, **earlier}:
+        if earlier.get(key) != asked.get(key):
+            if key == "the data":
+                return "the data, whose content is another"
+            return f"{key}: {earlier.get(key)!r} there, {asked.get(key)!r} asked for"
+    return None
