@@ -3,7 +3,7 @@
 import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from tyro.conf import arg, subcommand
 
@@ -15,10 +15,13 @@ from jaxrep.hyperparameters import (
     VAEHyperparameters,
 )
 
+if TYPE_CHECKING:
+    from jaxrep.runs.preparation import Columns
+
 
 @dataclass(kw_only=True)
-class Train(Command):
-    """Train on a table and save the run."""
+class Training(Command):
+    """What `train` and `sweep` are told of a table and a folder."""
 
     data: Data
     """A .csv, .parquet, .npy or .npz file, or a bundled set: blobs, digits, breast_cancer, iris,
@@ -49,31 +52,50 @@ class Train(Command):
     impute: Literal["median"] | None = None
     """How to fill missing numbers; by default they are refused."""
 
-    def train(self, method: str, hyperparameters: TrainingHyperparameters) -> tuple[str, Result]:
-        """Trains, with a progress bar, and returns the run's figures."""
-        from jaxrep.progress import Reporter
-        from jaxrep.runs.train import Columns, train
+    def columns(self) -> "Columns":
+        """Returns what the flags say of the table's columns."""
+        from jaxrep.runs.preparation import Columns
 
-        columns = Columns(
+        return Columns(
             _names(self.categorical),
             self.label or None,
             self.id_column or None,
             _names(self.na_values),
             self.impute,
         )
+
+    def draw(self) -> None:
+        """Draws the run's pictures where they are asked for."""
+        if not self.plots:
+            return
+        from jaxrep.report.plots import write_plots
+        from jaxrep.runs.folder import load
+
+        for path in write_plots(load(self.out), self.data):
+            note(f"drew {path}")
+
+
+@dataclass(kw_only=True)
+class Train(Training):
+    """Train on a table and save the run."""
+
+    def train(self, method: str, hyperparameters: TrainingHyperparameters) -> tuple[str, Result]:
+        """Trains, with a progress bar, and returns the run's figures."""
+        from jaxrep.progress import Reporter
+        from jaxrep.runs.train import train
+
         with Reporter() as reporter:
             result = train(
                 method,
                 self.data,
                 self.out,
                 hyperparameters,
-                columns,
+                self.columns(),
                 overwrite=self.overwrite,
                 note=note,
                 on_progress=reporter,
             )
-        if self.plots:
-            self._plot()
+        self.draw()
         text = (
             f"{result.method} on {self.data}: loss {result.loss:.6g} after {result.epochs} epochs "
             f"of {result.rows} rows\n{result.compile_seconds:.2f} s compiling, "
@@ -81,13 +103,6 @@ class Train(Command):
             f"saved in {result.run}"
         )
         return text, dataclasses.asdict(result)
-
-    def _plot(self) -> None:
-        from jaxrep.report.plots import write_plots
-        from jaxrep.runs.folder import load
-
-        for path in write_plots(load(self.out), self.data):
-            note(f"drew {path}")
 
 
 @dataclass(kw_only=True)

@@ -35,6 +35,7 @@ CONFIG, PREPROCESS, MODEL, METRICS = CONTENT = (
 )
 MANIFEST = "manifest.json"
 PLOTS = LOSS_PLOT, EMBEDDING_PLOT = "plots/loss.png", "plots/embedding.png"
+SWEEP_TABLE, MEMBERS = "sweep.parquet", "members"  # of a sweep, whose best run the folder holds
 _MAX_JSON_BYTES = 1 << 28
 
 State = Literal["absent", "foreign", "unfinished", "finished"]
@@ -113,18 +114,19 @@ def begin(path: Path, config: Mapping[str, Any], preprocessing: Preprocessing) -
         # In this order the folder is at no moment a finished run, nor someone else's.
         (path / MANIFEST).unlink(missing_ok=True)
         files.write_text(path / CONFIG, _dump(config))
-        for name in (MODEL, *PLOTS):
+        for name in (MODEL, *PLOTS, SWEEP_TABLE):
             (path / name).unlink(missing_ok=True)
+        _remove_members(path / MEMBERS)
         files.write_text(path / PREPROCESS, _dump(preprocessing.to_json()))
         files.write_text(path / METRICS, "")
     except OSError as error:
         raise InputError(f"--out {path}: cannot be written ({error.strerror})") from error
 
 
-def append_metrics(path: Path, metrics: EpochMetrics) -> None:
-    """Adds one epoch to `metrics.jsonl`."""
+def append_metrics(path: Path, *epochs: EpochMetrics) -> None:
+    """Adds epochs to `metrics.jsonl`."""
     with (path / METRICS).open("a", encoding="utf-8") as file:
-        file.write(json.dumps(metrics, allow_nan=False) + "\n")
+        file.writelines(json.dumps(metrics, allow_nan=False) + "\n" for metrics in epochs)
 
 
 def finish(path: Path, config: Mapping[str, Any], weights: Mapping[str, np.ndarray]) -> None:
@@ -165,7 +167,8 @@ def load(path: Path) -> Run:
             )
         case "unfinished":
             raise ModelFormatError(
-                f"{path}: the training has not finished; run the same `jaxrep train` command again"
+                f"{path}: the training has not finished; run the same `jaxrep train` or `jaxrep "
+                "sweep` command again"
             )
     _verify(path)
     config = read_config(path)
@@ -197,6 +200,9 @@ def read_config(path: Path) -> dict[str, Any]:
             raise ModelFormatError(f"{path / CONFIG}: {key} is missing or no object")
     # Runs that are older than `split_seed` drew the rows held out by their seed.
     config["hyperparameters"].setdefault("split_seed", config["hyperparameters"].get("seed"))
+    sweep = config.get("sweep", {"hyperparameters": {}})
+    if not isinstance(sweep, dict) or not isinstance(sweep.get("hyperparameters"), dict):
+        raise ModelFormatError(f"{path / CONFIG}: sweep is no object with hyperparameters")
     for key, kind in (("source", str), ("columns", dict)):
         if not isinstance(config["data"].get(key), kind):
             raise ModelFormatError(f"{path / CONFIG}: data.{key} is missing or no {kind.__name__}")
@@ -223,6 +229,22 @@ def read_hyperparameters(config: Mapping[str, Any], path: Path) -> TrainingHyper
     except ValueError as error:
         raise ModelFormatError(f"{path / CONFIG}: {error}") from error
     return made
+
+
+def _remove_members(path: Path) -> None:
+    """Removes the runs that an earlier sweep has saved, and nothing else."""
+    for member in path.glob("[0-9]*"):
+        if state(member) in ("finished", "unfinished"):
+            for name in (MANIFEST, MODEL, METRICS, PREPROCESS, *PLOTS, CONFIG):
+                (member / name).unlink(missing_ok=True)
+            for folder in (member / "plots", member):
+                _remove_if_empty(folder)
+    _remove_if_empty(path)
+
+
+def _remove_if_empty(folder: Path) -> None:
+    if folder.is_dir() and not any(folder.iterdir()):
+        folder.rmdir()
 
 
 def _verify(path: Path) -> None:

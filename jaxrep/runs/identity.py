@@ -86,7 +86,10 @@ def _identity(config: Mapping[str, Any]) -> dict[str, Any]:
     data = config["data"]
     where = data["source"] if data.get("sha256") is None else data["sha256"]
     identity = {"method": config["method"], "the data": where}
-    settings = config["hyperparameters"] | data.get("columns", {})
+    sweep = config.get("sweep", {})
+    # A sweep's folder holds its best run: what was asked for stands apart from what that run has.
+    identity |= {key: sweep.get(key) for key in ("grid", "select", "save_all")}
+    settings = config["hyperparameters"] | sweep.get("hyperparameters", {}) | data["columns"]
     settings["categorical"] = sorted(settings.get("categorical", ()))  # a set, as it is used
     decoded: dict[str, Any] = json.loads(json.dumps(identity | settings))
     return decoded

@@ -1,0 +1,154 @@
+"""How the runs of a sweep are compared: the metrics of each, and the one with the least."""
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from jaxrep.errors import DivergedError, InputError
+from jaxrep.hyperparameters import TrainingHyperparameters
+from jaxrep.inference import map_rows
+from jaxrep.methods import METHODS
+from jaxrep.training import Member
+from jaxrep.training.program import validation_loss
+
+LOSSES = ("loss", "validation_loss")
+ERROR, COMMON = "validation_error", "common_loss"
+
+# What a loss measures depends on these. Losses under different values of one are different
+# quantities: the smaller one says nothing about which model is better.
+_MEASURES = {
+    "autoencoder": ("noise_std", "drop_rate"),
+    "vae": ("beta",),
+    "simclr": ("temperature", "batch_size", "noise_std", "drop_rate"),
+}
+
+
+def default_metric(method: str) -> str:
+    """Returns what to select by: `validation_error` where there is a decoder, or `common_loss`.
+
+    Example:
+        >>> default_metric("vae"), default_metric("simclr")
+        ('validation_error', 'common_loss')
+    """
+    return ERROR if hasattr(METHODS[method], "reconstruct") else COMMON
+
+
+def check_selection(
+    select: str,
+    method: str,
+    hyperparameters: TrainingHyperparameters,
+    grid: Mapping[str, Sequence[Any]],
+) -> None:
+    """Checks, before any training, that the runs of a sweep can be compared by a metric.
+
+    Args:
+        select: the metric's name.
+        method: name of the method.
+        hyperparameters: what all runs share.
+        grid: values by name.
+
+    Raises:
+        InputError: there is no such metric, it needs rows held out and there are none, or the grid
+            varies what it measures.
+    """
+    trained = ["loss", *_logged(method, hyperparameters)]
+    held_out = ["validation_loss", default_metric(method)]
+    if select not in (*trained, *held_out):
+        raise InputError(
+            f"--select {select}: no metric of this method; there are {', '.join(trained)} and, of "
+            f"the rows held out, {', '.join(held_out)}"
+        )
+    if select in held_out and hyperparameters.validation_fraction == 0:
+        raise InputError(
+            f"--select {select}: is computed from rows held out, and --validation-fraction is 0; "
+            "give 0.1, for example"
+        )
+    varied = [name for name in _MEASURES[method] if len(grid.get(name, ())) > 1]
+    if select in LOSSES and varied:
+        raise InputError(
+            f"--select {select}: losses of runs that differ in {varied[0]} measure different "
+            f"things and cannot be compared; leave --select out to take {default_metric(method)}"
+        )
+
+
+def metrics_of(
+    member: Member,
+    method: str,
+    hyperparameters: TrainingHyperparameters,
+    shared: TrainingHyperparameters,
+    validation: np.ndarray | None,
+) -> dict[str, float | None]:
+    """Returns what a run has reached: its last epoch's metrics, and one that any two can share.
+
+    That is `validation_error`, the mean squared reconstruction error of the rows held out, through
+    a VAE's μ; and where there is no decoder `common_loss`: the loss of the rows held out, for all
+    runs under the temperature, the noise, the batch size and the seed of `shared`.
+
+    Args:
+        member: trained, not diverged.
+        method: name of the method.
+        hyperparameters: of the run.
+        shared: what the sweep's grid varies stands here at one value for all.
+        validation: rows held out, `[rows, D]`.
+
+    Returns:
+        Values by name; None where one is not finite.
+    """
+    metrics: dict[str, float | None] = {**member.history[-1]}
+    del metrics["epoch"]
+    if validation is None:
+        return metrics
+    if default_metric(method) == ERROR:
+        made, dim = METHODS[method](hyperparameters), validation.shape[1]
+        scores = map_rows(made, "score", member.weights, validation, input_dim=dim)
+        return metrics | {ERROR: _finite(scores.mean(dtype=np.float64))}
+    measures = {name: getattr(shared, name) for name in _MEASURES[method]}
+    made = METHODS[method](dataclasses.replace(hyperparameters, **measures))
+    loss = validation_loss(
+        made, np.uint32(shared.seed), member.weights, validation, batch_size=shared.batch_size
+    )
+    return metrics | {COMMON: _finite(loss)}
+
+
+def best(rows: Sequence[Mapping[str, Any]], select: str) -> int:
+    """Returns the number of the run whose metric is smallest.
+
+    Args:
+        rows: of the sweep's table; a diverged run has no metric, or None.
+        select: the metric's name.
+
+    Raises:
+        DivergedError: no run has it.
+
+    Example:
+        >>> best([{"loss": 2.0}, {"loss": None}, {"loss": 1.0}], "loss")
+        2
+    """
+    reached = {i: row[select] for i, row in enumerate(rows) if row.get(select) is not None}
+    if not reached:
+        raise DivergedError(
+            f"all {len(rows)} runs of the sweep diverged, so there is none to save; smaller "
+            "learning rates may help"
+        )
+    return min(reached, key=lambda i: float(reached[i]))
+
+
+def _finite(value: Any) -> float | None:
+    return float(value) if math.isfinite(value) else None
+
+
+def _logged(method: str, hyperparameters: TrainingHyperparameters) -> list[str]:
+    """Returns the names of what a method's training logs beside its loss."""
+
+    def metrics() -> dict[str, jax.Array]:
+        made, x = METHODS[method](hyperparameters), jnp.zeros((2, 2))
+        noise = made.draw_noise(jax.random.key(0), x, x)
+        return made.loss(made.init_model(2, nnx.Rngs(0)), x, noise, jnp.ones(2))[1]
+
+    return list(jax.eval_shape(metrics))

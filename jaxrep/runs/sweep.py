@@ -1,0 +1,272 @@
+"""From a table and a grid to the best of many runs: read, prepare, train all, compare, save."""
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from jaxrep import files
+from jaxrep.data import tables
+from jaxrep.errors import InputError, ModelFormatError
+from jaxrep.hyperparameters import TrainingHyperparameters, check
+from jaxrep.methods import METHODS
+from jaxrep.runs import folder, grid, selection
+from jaxrep.runs.identity import describe, find_earlier
+from jaxrep.runs.preparation import Columns, Prepared, prepare, read, with_known_label
+from jaxrep.runs.train import TrainResult, save
+from jaxrep.training import Progress, Sweep
+from jaxrep.training import sweep as train_all
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class SweepResult:
+    """What `jaxrep sweep` prints, and `config.json` keeps."""
+
+    out: str
+    """The folder: the best run, and the table of all."""
+
+    method: str
+    """The method's name."""
+
+    rows: int
+    """Rows that each run trained on."""
+
+    members: int
+    """Runs trained."""
+
+    diverged: int
+    """Runs whose loss became infinite or NaN."""
+
+    select: str
+    """Metric that the best run has least of."""
+
+    best: Row
+    """The best run's row of the table."""
+
+    compiles: int
+    """Training programs that it took."""
+
+    seconds: float
+    """Time spent training; compilation is not in it."""
+
+    compile_seconds: float
+    """Time to trace and compile."""
+
+    rows_per_second: float
+    """Rows × epochs, summed over the runs, / seconds."""
+
+
+def sweep(
+    method: str,
+    source: str,
+    out: Path,
+    hyperparameters: TrainingHyperparameters,
+    columns: Columns,
+    *,
+    varied: Mapping[str, Sequence[Any]],
+    seeds: int = 1,
+    select: str | None = None,
+    save_all: bool = False,
+    overwrite: bool = False,
+    note: Callable[[str], None] = lambda message: None,
+    on_progress: Callable[[Progress], None] = lambda progress: None,
+) -> SweepResult:
+    """Trains a method with every combination of values, and saves the best run and a table of all.
+
+    Each run is the one that `train` would make. Nothing is written before all that was given has
+    been found good; the folder is a finished run only once everything is in it.
+
+    Args:
+        method: name of the method.
+        source: a file, or the name of a bundled set.
+        out: folder for the best run, `sweep.parquet`, and with `save_all` the runs `members/0000`,
+            `members/0001`, ….
+        hyperparameters: of that method, shared by all runs; `seed` is the first seed.
+        columns: what the columns are.
+        varied: values of hyperparameters by name.
+        seeds: how many seeds to train every combination with.
+        select: metric that the best run has least of; by default `validation_error`, and for a
+            method without a decoder `common_loss`. What they are: `selection.metrics_of`.
+        save_all: save every run that has not diverged.
+        overwrite: replace a run that is in the folder, whatever it is; never other files.
+        note: called with warnings and remarks for the user.
+        on_progress: called as training goes on.
+
+    Returns:
+        The sweep's figures; those of the earlier sweep where the folder holds the same one.
+
+    Raises:
+        InputError: a hyperparameter, the table, the metric or the folder cannot be used as asked.
+        DivergedError: every run has diverged.
+    """
+    asked = _ask(method, hyperparameters, varied, seeds, select, save_all)
+    columns = with_known_label(source, columns)
+    table = read(source, columns)
+    config = describe(method, source, hyperparameters, columns) | {"sweep": asked}
+    earlier = find_earlier(out, config, overwrite=overwrite, note=note)
+    if earlier:
+        read_members(out)  # refused if damaged
+        return SweepResult(**earlier["sweep"]["result"] | {"out": str(out)})
+    prepared = prepare(table, source, columns, hyperparameters, note)
+    folder.begin(out, config, prepared.preprocessing)
+    settings = grid.members(asked["grid"], hyperparameters)
+    trained = train_all(
+        [METHODS[method](hp) for hp in settings],
+        prepared.x,
+        validation=prepared.validation,
+        on_progress=on_progress,
+    )
+    outcome = _Outcome(config, hyperparameters, settings, prepared, trained, note)
+    return outcome.save(out)
+
+
+def read_members(out: Path) -> pa.Table:
+    """Reads the table of a finished sweep: one row a run, in the order of training.
+
+    Args:
+        out: the sweep's folder.
+
+    Returns:
+        `member`, the varied hyperparameters, `seed`, the metrics (null where a run has diverged),
+        and `diverged`.
+
+    Raises:
+        ModelFormatError: there is no finished sweep, or the table is not the one it wrote.
+    """
+    sweep = folder.load(out).config.get("sweep", {})
+    path = out / folder.SWEEP_TABLE
+    if not path.is_file() or files.sha256(path) != sweep.get("sha256"):
+        raise ModelFormatError(
+            f"{path}: is not the table that a sweep has written; sweep again with --overwrite"
+        )
+    return pq.read_table(path)
+
+
+def _ask(
+    method: str,
+    hyperparameters: TrainingHyperparameters,
+    varied: Mapping[str, Sequence[Any]],
+    seeds: int,
+    select: str | None,
+    save_all: bool,
+) -> dict[str, Any]:
+    """Returns what makes a sweep the one that it is, all of it found good."""
+    try:
+        check(hyperparameters)
+    except ValueError as error:
+        raise InputError(str(error)) from error
+    completed = grid.complete(varied, hyperparameters, seeds)
+    select = select or selection.default_metric(method)
+    selection.check_selection(select, method, hyperparameters, completed)
+    return {
+        "hyperparameters": dataclasses.asdict(hyperparameters),
+        "grid": completed,
+        "select": select,
+        "save_all": save_all,
+    }
+
+
+@dataclass(frozen=True)
+class _Outcome:
+    """A sweep that has been trained, on its way into its folder."""
+
+    config: dict[str, Any]
+    shared: TrainingHyperparameters
+    settings: list[TrainingHyperparameters]
+    prepared: Prepared
+    trained: Sweep
+    note: Callable[[str], None]
+
+    def save(self, out: Path) -> SweepResult:
+        """Writes the table, the runs, and last the best run, which makes the folder finished."""
+        asked = self.config["sweep"]
+        rows = [self.row(i) for i in range(len(self.settings))]
+        best = selection.best(rows, asked["select"])
+        result = self.result(out, rows, best)
+        if result.diverged:
+            self.note(f"warning: {result.diverged} of {result.members} runs have diverged")
+        if asked["save_all"]:
+            for i in (i for i, row in enumerate(rows) if not row["diverged"]):
+                self.save_member(i, out)
+        tables.write_table(_table(rows), out / folder.SWEEP_TABLE)
+        digest = files.sha256(out / folder.SWEEP_TABLE)
+        written = {"member": best, "result": dataclasses.asdict(result), "sha256": digest}
+        self.save_run(best, out, {"sweep": {**asked, **written}})
+        return result
+
+    def row(self, i: int) -> Row:
+        """Returns a run's row of the table."""
+        hp, member = self.settings[i], self.trained.members[i]
+        varied = {name: getattr(hp, name) for name in self.config["sweep"]["grid"]}
+        row = {"member": i} | {k: _cell(value) for k, value in varied.items()}
+        if not member.diverged:
+            method, validation = self.config["method"], self.prepared.validation
+            row |= selection.metrics_of(member, method, hp, self.shared, validation)
+        return row | {"diverged": member.diverged}
+
+    def result(self, out: Path, rows: Sequence[Row], best: int) -> SweepResult:
+        """Returns the figures of the whole sweep."""
+        return SweepResult(
+            out=str(out),
+            method=self.config["method"],
+            rows=len(self.prepared.x),
+            members=len(rows),
+            diverged=sum(row["diverged"] for row in rows),
+            select=self.config["sweep"]["select"],
+            best=rows[best],
+            compiles=self.trained.compiles,
+            seconds=self.trained.seconds,
+            compile_seconds=self.trained.compile_seconds,
+            rows_per_second=self.trained.rows_per_second,
+        )
+
+    def save_member(self, i: int, out: Path) -> None:
+        """Saves a run below the sweep's folder."""
+        path = out / folder.MEMBERS / f"{i:04d}"
+        origin = {"member_of": {"sweep": str(out.resolve()), "member": i}}
+        folder.begin(path, self.config_of(i, origin), self.prepared.preprocessing)
+        self.save_run(i, path, origin)
+
+    def save_run(self, i: int, path: Path, origin: Mapping[str, Any]) -> None:
+        """Saves a run into a folder that has been begun."""
+        hp, member = self.settings[i], self.trained.members[i]
+        folder.append_metrics(path, *member.history)
+        result = self.result_of(i, path)
+        config = self.config_of(i, origin)
+        save(result, config, hp, member.weights, self.prepared.x, self.note)
+
+    def config_of(self, i: int, origin: Mapping[str, Any]) -> dict[str, Any]:
+        """Returns the config of a run as if trained alone, and where it comes from."""
+        alone = {key: value for key, value in self.config.items() if key != "sweep"}
+        return {**alone, "hyperparameters": dataclasses.asdict(self.settings[i]), **origin}
+
+    def result_of(self, i: int, path: Path) -> TrainResult:
+        """Returns the figures of a run, which has its share of the sweep's time."""
+        hp, rows = self.settings[i], len(self.prepared.x)
+        rate = self.trained.rows_per_second
+        return TrainResult(
+            run=str(path),
+            method=self.config["method"],
+            rows=rows,
+            epochs=hp.epochs,
+            loss=self.trained.members[i].history[-1]["loss"],
+            seconds=rows * hp.epochs / rate,
+            compile_seconds=self.trained.compile_seconds / len(self.settings),
+            rows_per_second=rate,
+            resumed_from_step=0,
+        )
+
+
+def _cell(value: Any) -> Any:
+    return grid.as_text(value) if isinstance(value, list | tuple) else value
+
+
+def _table(rows: Sequence[Row]) -> pa.Table:
+    names = dict.fromkeys(name for row in rows for name in row if name != "diverged")
+    return pa.table({name: [row.get(name) for row in rows] for name in (*names, "diverged")})
