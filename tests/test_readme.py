@@ -25,7 +25,7 @@ def test_the_commands_run_as_they_stand(tmp_path, monkeypatch, capsys):
         (tmp_path / name).write_text("\n".join(lines) + "\n", encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     commands = re.findall(r"^jaxrep (.+?)(?:\s+#.*)?$", README, flags=re.MULTILINE)
-    assert len(commands) == 6
+    assert len(commands) == 7
     printed = ""
     for command in commands:
         assert main(shlex.split(command)) == 0, capsys.readouterr().err
