@@ -83,12 +83,36 @@ def _run(arguments: Sequence[str] | None) -> int:
     )
     command: Any = parsed.command if hasattr(parsed, "command") else parsed
     _select_device(command.device)
+    if command.compile_cache:
+        _switch_on_cache()
     text, result = command()
+    if command.compile_cache:
+        _report_cache()
     print(text)
     if command.json:
         print(json.dumps(result, allow_nan=False))
     sys.stdout.flush()
     return 0 if result.get("passed", True) else 1
+
+
+def _switch_on_cache() -> None:
+    from jaxrep import compile_cache
+
+    try:
+        compile_cache.switch_on(compile_cache.folder())
+    except InputError as error:  # nothing that a command needs
+        print(f"warning: {error}; going on without", file=sys.stderr)
+
+
+def _report_cache() -> None:
+    from jaxrep import compile_cache
+
+    if rejected := compile_cache.use().rejected:
+        print(
+            f"warning: {rejected} programs could be neither read from nor written to the "
+            f"compilation cache {compile_cache.folder()}; delete it, or use --no-compile-cache",
+            file=sys.stderr,
+        )
 
 
 def _fail(reason: object, code: int) -> int:

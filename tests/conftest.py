@@ -1,5 +1,8 @@
-"""What all tests share: strict rank promotion, and float64 where a test asks for it."""
+"""What all tests share: rank promotion is refused, float64 on request, programs compiled once."""
 
+import os
+import shutil
+import tempfile
 from collections.abc import Iterator
 
 import jax
@@ -15,3 +18,10 @@ def x64() -> Iterator[None]:
     """Float64 in JAX, for the time of one test."""
     with jax.enable_x64(True):
         yield
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Gives the commands that tests run a compilation cache of this run of the tests."""
+    if "JAXREP_CACHE_DIR" not in os.environ:  # the workers of pytest-xdist inherit it
+        os.environ["JAXREP_CACHE_DIR"] = tempfile.mkdtemp()
+        config.add_cleanup(lambda: shutil.rmtree(os.environ["JAXREP_CACHE_DIR"]))

@@ -28,6 +28,7 @@ FLOORS = {
     "augment": 0,
     "optim": 0,
     "shuffle": 0,
+    "compile_cache": 0,
     "files": 0,
     "errors": 0,
 }

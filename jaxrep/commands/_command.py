@@ -26,6 +26,10 @@ class Command:
     json: bool = False
     """Print the result as one JSON object on the last line."""
 
+    compile_cache: bool = True
+    """Keep compiled programs for later commands, in a folder of yours (or $JAXREP_CACHE_DIR);
+    with --no-compile-cache all are compiled anew."""
+
 
 def note(message: str) -> None:
     """Prints a remark for the user, beside the result."""

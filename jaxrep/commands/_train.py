@@ -81,6 +81,7 @@ class Train(Training):
 
     def train(self, method: str, hyperparameters: TrainingHyperparameters) -> tuple[str, Result]:
         """Trains, with a progress bar, and returns the run's figures."""
+        from jaxrep import compile_cache
         from jaxrep.progress import Reporter
         from jaxrep.runs.train import train
 
@@ -95,14 +96,16 @@ class Train(Training):
                 note=note,
                 on_progress=reporter,
             )
+        cache = compile_cache.use()
         self.draw()
+        compiling = "compiling" if cache.misses or not cache.hits else "loading compiled programs"
         text = (
             f"{result.method} on {self.data}: loss {result.loss:.6g} after {result.epochs} epochs "
-            f"of {result.rows} rows\n{result.compile_seconds:.2f} s compiling, "
+            f"of {result.rows} rows\n{result.compile_seconds:.2f} s {compiling}, "
             f"{result.seconds:.2f} s training ({result.rows_per_second:,.0f} rows/s)\n"
             f"saved in {result.run}"
         )
-        return text, dataclasses.asdict(result)
+        return text, dataclasses.asdict(result) | {"compile_cache": cache._asdict()}
 
 
 @dataclass(kw_only=True)

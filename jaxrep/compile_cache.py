@@ -1,0 +1,133 @@
+"""JAX's compilation cache in a folder of the user's own: a program is compiled once on a machine.
+
+An entry of the cache is code that JAX will run, so the folder must be one in which nobody else can
+write. By default JAX leaves out programs that compile in under a second, which is most of those
+here.
+"""
+
+import os
+import stat
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+import platformdirs
+
+from jaxrep.errors import InputError
+
+MAX_BYTES = 1 << 30
+_ENTRIES = "*-cache"  # as jax names them
+
+_requests = "/jax/compilation_cache/compile_requests_use_cache"
+_hits = "/jax/compilation_cache/cache_hits"
+_counts: dict[str, int] = {}
+_entries_before: set[Path] = set()
+
+
+class CacheUse(NamedTuple):
+    """What a process has had of the cache since it was switched on."""
+
+    hits: int
+    """Programs that were read from it and accepted."""
+
+    misses: int
+    """Programs that were compiled."""
+
+    rejected: int
+    """Those of `misses` that are in the cache and could not be used, or could not be written."""
+
+
+def folder() -> Path:
+    """Returns `$JAXREP_CACHE_DIR`, or else the user's cache folder on this platform.
+
+    Example:
+        >>> folder().is_absolute()
+        True
+    """
+    chosen = os.environ.get("JAXREP_CACHE_DIR")
+    return Path(chosen).absolute() if chosen else platformdirs.user_cache_path("jaxrep") / "xla"
+
+
+def switch_on(path: Path) -> None:
+    """Lets JAX keep the programs that it compiles from now on, and take those that it finds.
+
+    Where JAX has been given a folder before (by `JAX_COMPILATION_CACHE_DIR`, say) it keeps to it.
+
+    Args:
+        path: the folder; it is made, for the user alone. If it holds more than `MAX_BYTES`, the
+            oldest entries are deleted.
+
+    Raises:
+        InputError: the folder cannot be made, or others may write in it.
+
+    Example:
+        >>> switch_on(folder())
+        >>> use().rejected
+        0
+    """
+    if not _counts:
+        _counts.update({_requests: 0, _hits: 0})
+        jax.monitoring.register_event_listener(_count)
+    if _folder_in_use() is None:
+        _make_private(path)
+        _prune(path)
+        for option, value in {
+            "jax_compilation_cache_dir": str(path),
+            "jax_persistent_cache_min_compile_time_secs": 0.0,
+            "jax_persistent_cache_min_entry_size_bytes": -1,
+        }.items():
+            jax.config.update(option, value)  # type: ignore[no-untyped-call]
+        _entries_before.update(path.glob(_ENTRIES))
+
+
+def use() -> CacheUse:
+    """Returns what this process has had of the cache."""
+    hits = _counts.get(_hits, 0)
+    misses = _counts.get(_requests, 0) - hits
+    path = _folder_in_use()
+    if path is None or not misses or jax.process_index() > 0:  # the first process alone writes
+        return CacheUse(hits, misses, 0)
+    written = len(set(Path(path).glob(_ENTRIES)) - _entries_before)
+    return CacheUse(hits, misses, max(misses - written, 0))
+
+
+def _count(event: str, **details: str | int) -> None:
+    del details
+    if event in _counts:
+        _counts[event] += 1
+
+
+def _folder_in_use() -> str | None:
+    path: str | None = jax.config.jax_compilation_cache_dir  # type: ignore[attr-defined]
+    return path
+
+
+def _make_private(path: Path) -> None:
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        status = path.stat()
+    except OSError as error:
+        reason = f"cannot be made ({error.strerror})"
+        raise InputError(f"the compilation cache {path} {reason}") from None
+    if os.name != "posix":
+        return
+    if status.st_uid != os.geteuid() or status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        raise InputError(
+            f"others may write in the compilation cache {path}, and what it holds would run here; "
+            "make it yours alone (chmod 700), or name another folder in JAXREP_CACHE_DIR"
+        )
+
+
+def _prune(path: Path) -> None:
+    """Deletes the oldest entries of a full cache, to a quarter of what it may hold."""
+    entries = [
+        (entry.stat().st_mtime, entry.stat().st_size, entry) for entry in path.glob(_ENTRIES)
+    ]
+    size = sum(size for _, size, _ in entries)
+    if size <= MAX_BYTES:
+        return
+    for _, freed, entry in sorted(entries):
+        entry.unlink(missing_ok=True)
+        size -= freed
+        if size <= MAX_BYTES // 4:
+            return

@@ -1,0 +1,91 @@
+"""The compilation cache: private, used by the command line, and honest about what it gave."""
+
+import json
+import os
+import stat
+import subprocess
+import sys
+
+import pytest
+
+from jaxrep import compile_cache
+from jaxrep.errors import InputError
+
+TRAIN = ("train", "vae", "iris", "--epochs", "1", "--hidden-dims", "3", "--json")
+
+
+def run(tmp_path, *arguments, **variables):
+    """The last line of a command in a process of its own, and what it said."""
+    environment = os.environ | {"JAXREP_CACHE_DIR": str(tmp_path / "cache")} | variables
+    command = [sys.executable, "-m", "jaxrep.cli", *arguments]
+    process = subprocess.run(command, capture_output=True, text=True, env=environment)
+    assert process.returncode == 0, process.stderr
+    return json.loads(process.stdout.splitlines()[-1]), process
+
+
+def train(tmp_path, out, *arguments, **variables):
+    return run(tmp_path, *TRAIN, "--out", str(tmp_path / out), *arguments, **variables)
+
+
+def test_a_second_process_reads_its_programs_and_trains_to_the_same_bits(tmp_path):
+    cold, said = train(tmp_path, "cold")
+    assert cold["compile_cache"]["hits"] == 0 < cold["compile_cache"]["misses"]
+    assert " s compiling, " in said.stdout
+    warm, said = train(tmp_path, "warm")
+    assert warm["compile_cache"] == {"hits": cold["compile_cache"]["misses"], "misses": 0} | {
+        "rejected": 0
+    }
+    assert " s loading compiled programs, " in said.stdout
+    assert warm["compile_seconds"] < cold["compile_seconds"]
+    weights = [(tmp_path / out / "model.safetensors").read_bytes() for out in ("cold", "warm")]
+    assert weights[0] == weights[1]
+
+    # Damage is noticed, said, and changes no number.
+    for entry in (tmp_path / "cache").glob("*-cache"):
+        data = bytearray(entry.read_bytes())
+        data[len(data) // 2] ^= 1
+        entry.write_bytes(data)
+    damaged, said = train(tmp_path, "damaged")
+    misses = cold["compile_cache"]["misses"]
+    assert damaged["compile_cache"] == {"hits": 0, "misses": misses, "rejected": misses}
+    assert f"{misses} programs could be neither read from nor written to" in said.stderr
+    assert (tmp_path / "damaged" / "model.safetensors").read_bytes() == weights[0]
+
+
+def test_the_cache_can_be_left_off(tmp_path):
+    result, _ = train(tmp_path, "run", "--no-compile-cache")
+    assert result["compile_cache"] == {"hits": 0, "misses": 0, "rejected": 0}
+    assert not (tmp_path / "cache").exists()
+
+
+def test_a_folder_that_others_may_write_in_is_left_alone(tmp_path):
+    (tmp_path / "cache").mkdir()
+    (tmp_path / "cache").chmod(0o777)
+    result, said = train(tmp_path, "run")
+    assert result["compile_cache"]["hits"] == 0
+    assert "warning: others may write in the compilation cache" in said.stderr
+    assert not list((tmp_path / "cache").iterdir())
+
+
+def test_the_folder_is_made_for_its_user_alone(tmp_path):
+    compile_cache._make_private(tmp_path / "a" / "b")
+    assert stat.S_IMODE((tmp_path / "a" / "b").stat().st_mode) == 0o700
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match=r"file/xla cannot be made \(Not a directory\)"):
+        compile_cache._make_private(tmp_path / "file" / "xla")
+
+
+def test_the_oldest_entries_of_a_full_cache_go(tmp_path, monkeypatch):
+    monkeypatch.setattr(compile_cache, "MAX_BYTES", 100)
+    for i in range(12):
+        entry = tmp_path / f"{i}-cache"
+        entry.write_bytes(bytes(10))
+        os.utime(entry, (i, i))
+    (tmp_path / "other").write_bytes(bytes(1000))
+    compile_cache._prune(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {"10-cache", "11-cache", "other"}
+    compile_cache._prune(tmp_path)
+    assert len(list(tmp_path.iterdir())) == 3
