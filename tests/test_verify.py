@@ -1,7 +1,9 @@
 """`python -m torch_ref.verify` on files of every format, on damaged ones and on ones that lie."""
 
 import importlib.util
+import io
 import json
+import pickle
 import subprocess
 import sys
 
@@ -16,6 +18,7 @@ from jaxrep.export import _onnx, export_run
 from torch_ref.description import FileFormatError
 from torch_ref.files import read_safetensors, sha256
 from torch_ref.serving import serve
+from torch_ref.torchscript import unpack
 
 WITHOUT_ONNX = any(importlib.util.find_spec(name) is None for name in _onnx._PACKAGES)
 onnx_only = pytest.mark.skipif(WITHOUT_ONNX, reason="the packages of the extra `onnx` are missing")
@@ -166,6 +169,7 @@ def test_a_network_beyond_all_memory_is_refused_before_it_is_made(files, tmp_pat
 @pytest.mark.parametrize(
     ("golden", "reason"),
     [
+        ({}, "golden rows are missing: the file has been stripped"),
         ({"rows": "ab"}, "golden 'rows' is no array of numbers"),
         ({"rows": [[1, 2], [3]]}, "golden 'rows' is no array of numbers"),
         ({"rows": 10**400}, "golden 'rows' is no array of numbers"),
@@ -179,6 +183,59 @@ def test_a_network_beyond_all_memory_is_refused_before_it_is_made(files, tmp_pat
 def test_golden_rows_that_are_none_are_refused_in_one_line(files, tmp_path, golden, reason):
     lying(files, "safetensors", tmp_path / "lying", lambda d: d.update(golden=golden))
     assert f"lying: {reason}" in refused(tmp_path / "lying")
+
+
+def resealed(path, name, content):
+    """The members of an archive, one of them another, with fresh digests."""
+    members = members_of(path.read_bytes()) | {f"archive/{name}": content}
+    described = json.loads(members["archive/extra/meta.json"])
+    described["sha256"][name] = sha256(content)
+    text = json.dumps(described).encode()
+    seal = {"archive/extra/meta.json": text, "archive/extra/meta.sha256": sha256(text).encode()}
+    return rezipped(members | seal)
+
+
+@pytest.mark.parametrize("content", [b"{}", b'{"codes": [[1.0]]}'])
+def test_a_pt2_file_without_golden_rows_is_refused_though_its_digests_hold(
+    files, tmp_path, content
+):
+    data = resealed(files("pt2"), "extra/golden.json", content)
+    (tmp_path / "stripped").write_bytes(data)
+    assert "golden.json holds no rows" in refused(tmp_path / "stripped")
+
+
+@onnx_only
+def test_an_onnx_file_without_golden_rows_is_refused_though_its_digests_hold(files, tmp_path):
+    import onnx
+
+    from torch_ref.graph_files import pack_onnx
+
+    model = onnx.load(files("onnx"))
+    [meta] = (json.loads(e.value) for e in model.metadata_props if e.key == "meta.json")
+    del model.metadata_props[:]
+    (tmp_path / "stripped").write_bytes(pack_onnx(model, meta, {}))
+    assert "golden.json holds no rows" in refused(tmp_path / "stripped")
+
+
+def test_golden_outputs_are_numbers_but_for_open_categories(files, tmp_path):
+    golden = unpack(files("torchscript").read_bytes()).golden
+    for name, column in (("score.0", None), ("encode.1", 0), ("decode.0", 1)):  # 1 is the age
+        exact = golden[f"exact.{name}"].clone()
+        exact[:, ...] = np.nan if column is None else exact
+        if column is not None:
+            exact[3, column] = np.nan
+        buffer = io.BytesIO()
+        torch.save(golden | {f"exact.{name}": exact}, buffer)
+        data = resealed(files("torchscript"), "extra/golden.pt", buffer.getvalue())
+        (tmp_path / "open").write_bytes(data)
+        assert f"exact.{name} is NaN where" in refused(tmp_path / "open")
+
+
+@pytest.mark.parametrize("golden", [b"junk", pickle.dumps({}), pickle.dumps(torch.nn.Linear(1, 1))])
+def test_a_golden_part_that_holds_no_tensors_is_refused_in_one_line(files, tmp_path, golden):
+    data = resealed(files("torchscript"), "extra/golden.pt", golden)
+    (tmp_path / "junk").write_bytes(data)
+    assert "extra/golden.pt: not tensors as torch.save writes them" in refused(tmp_path / "junk")
 
 
 @pytest.mark.parametrize("format", FORMATS)

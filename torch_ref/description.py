@@ -1,7 +1,9 @@
 """What a file of a trained model says of it, and the checks before anything is built from that."""
 
+import io
 import json
 import sys
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
@@ -175,6 +177,23 @@ def read_golden(golden: Any) -> dict[str, Tensor]:
             tensors[name] = torch.from_numpy(np.array(values, np.float64))
         except (ValueError, TypeError, OverflowError) as error:
             raise FileFormatError(f"golden {name!r:.40} is no array of numbers") from error
+    return tensors
+
+
+def read_tensors(data: bytes) -> dict[str, Any]:
+    """Returns tensors by name as torch.save writes them; nothing in the data is run.
+
+    Raises:
+        FileFormatError: it is something else, or damaged.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what they warn of, the error says
+            tensors = torch.load(io.BytesIO(data), weights_only=True)
+    except Exception as error:  # pickle, zipfile and torch raise half a dozen kinds
+        raise FileFormatError("not tensors as torch.save writes them, or damaged") from error
+    if not isinstance(tensors, dict):
+        raise FileFormatError("no dictionary of tensors")
     return tensors
 
 

@@ -158,4 +158,7 @@ def _load(text: bytes | str) -> dict[str, Tensor]:
         golden = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise FileFormatError(f"{GOLDEN} is no JSON: {error}") from error
-    return read_golden(golden)
+    tensors = read_golden(golden)
+    if "rows" not in tensors:
+        raise FileFormatError(f"{GOLDEN} holds no rows")
+    return tensors

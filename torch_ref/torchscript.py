@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from torch_ref import archives
-from torch_ref.description import Contents, FileFormatError
+from torch_ref.description import Contents, FileFormatError, read_tensors
 from torch_ref.serving import OF_CODES, OF_ROWS, Served
 
 _GOLDEN = "extra/golden.pt"
@@ -60,13 +60,16 @@ def unpack(data: bytes) -> Contents:
     try:
         with _without_deprecation():
             module: Any = torch.jit.load(io.BytesIO(data), map_location="cpu")  # type: ignore[no-untyped-call]
-        golden = torch.load(io.BytesIO(members[_GOLDEN]), weights_only=True)
     except Exception as error:  # whatever a reader meets in a file that someone made up
         raise FileFormatError(f"cannot be loaded: {error}") from error
     if absent := [name for name in functions_of(meta["method"]) if not hasattr(module, name)]:
         raise FileFormatError(f"the module has no function {absent[0]}")
     archives.check_state(meta, module.state_dict())
-    if not isinstance(golden, dict) or "rows" not in golden:
+    try:
+        golden = read_tensors(members[_GOLDEN])
+    except FileFormatError as error:
+        raise FileFormatError(f"{_GOLDEN}: {error}") from error
+    if "rows" not in golden:
         raise FileFormatError(f"{_GOLDEN} holds no rows")
     return Contents(module, meta, golden)
 
