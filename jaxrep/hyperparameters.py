@@ -19,7 +19,7 @@ SCHEDULE = ("epochs", "batch_size", "validation_fraction", "seed", "split_seed")
 # Share of the training rows whose anomaly score lies above the threshold, unless asked otherwise.
 CONTAMINATION = 0.05
 
-_CHOICES = {"optimizer": ("adam", "adamw")}
+_CHOICES = {"optimizer": ("adam", "adamw"), "precision": ("highest", "default", "bfloat16")}
 _WHOLE = {
     "latent_dim": (1, MAX_WIDTH),
     "proj_dim": (1, MAX_WIDTH),
@@ -57,6 +57,11 @@ class TrainingHyperparameters:
 
     weight_decay: float = 0.0
     """Strength of the weight decay; applies to kernels and biases alike."""
+
+    precision: Literal["highest", "default", "bfloat16"] = "highest"
+    """How matrices are multiplied. highest: in float32 on every device; default: as the device
+    likes (TF32 on GPUs, bfloat16 on TPUs); bfloat16: the network in bfloat16. Weights, optimiser
+    and losses are float32 with all three."""
 
     validation_fraction: float = 0.0
     """Share of the rows held out of training, whose loss is logged."""

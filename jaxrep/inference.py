@@ -111,5 +111,6 @@ def _apply(
     input_dim: int,
 ) -> Array:
     model = with_weights(abstract_model(method, input_dim), weights)
-    result: Array = getattr(method, function)(model, rows)
+    with method.matmul_precision():
+        result: Array = getattr(method, function)(model, rows)
     return result

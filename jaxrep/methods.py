@@ -12,6 +12,7 @@ import dataclasses
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
 from typing import Any, ClassVar, Generic, Self, TypeVar
 
 import jax
@@ -81,6 +82,14 @@ class Method(ABC, Generic[Hyperparameters, Model]):
             learning_rate=self.hyperparameters.learning_rate,
             weight_decay=self.hyperparameters.weight_decay,
         )
+
+    def matmul_precision(self) -> AbstractContextManager[None]:
+        """Returns a context in which products of float32 have the hyperparameters' precision."""
+        is_highest = self.hyperparameters.precision == "highest"
+        context: AbstractContextManager[None] = jax.default_matmul_precision(
+            "highest" if is_highest else None
+        )
+        return context
 
     @abstractmethod
     def init_model(self, input_dim: int, rngs: nnx.Rngs) -> Model:
@@ -323,6 +332,27 @@ def abstract_model(method: Method[Any, Any], input_dim: int) -> nnx.Module:
         input_dim: D, features of a row.
     """
     model: nnx.Module = nnx.eval_shape(lambda: method.init_model(input_dim, nnx.Rngs(0)))
+    return model
+
+
+def training_model(method: Method[Any, Any], input_dim: int) -> nnx.Module:
+    """Returns the `abstract_model` that computes in the precision that the method trains in.
+
+    Args:
+        method: whose model.
+        input_dim: D, features of a row.
+
+    Example:
+        >>> method = Autoencoder(AutoencoderHyperparameters(precision="bfloat16"))
+        >>> model = models.with_weights(
+        ...     training_model(method, 3), models.get_weights(method.init_model(3, nnx.Rngs(0)))
+        ... )
+        >>> model(jnp.ones((1, 3)))[0].dtype
+        dtype(bfloat16)
+    """
+    model = abstract_model(method, input_dim)
+    if method.hyperparameters.precision == "bfloat16":
+        models.compute_in(model, jnp.bfloat16)
     return model
 
 

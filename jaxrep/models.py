@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 from jax import Array
+from jax.typing import DTypeLike
 
 from jaxrep.losses import l2_normalize
 
@@ -259,6 +260,24 @@ def with_weights(model: Model, weights: Mapping[str, Array]) -> Model:
             raise ValueError(f"{name} has shape {array.shape}; the model's is {variable.shape}")
         flat[paths[name]] = variable.replace(array)
     return nnx.merge(graph, nnx.from_flat_state(list(flat.items())))
+
+
+def compute_in(model: nnx.Module, dtype: DTypeLike) -> None:
+    """Lets a model's linear layers compute, and return, in a type that is not their weights' own.
+
+    Args:
+        model: changed in place; its weights keep their type.
+        dtype: such as `jnp.bfloat16`.
+
+    Example:
+        >>> mlp = MLP((4, 2), rngs=nnx.Rngs(0))
+        >>> compute_in(mlp, jnp.bfloat16)
+        >>> mlp(jnp.ones((1, 4))).dtype, mlp.layers[0].kernel[...].dtype
+        (dtype(bfloat16), dtype('float32'))
+    """
+    for _, module in nnx.iter_modules(model):
+        if isinstance(module, nnx.Linear):
+            module.dtype = jnp.dtype(dtype)
 
 
 def _name(path: tuple[Any, ...]) -> str:

@@ -56,7 +56,9 @@ def train_step(
         The loss and the method's metrics before the step.
     """
     optimizer.zero_grad()
-    loss, metrics = method.loss(model, batch.x, batch.noise, batch.weights)
+    in_bfloat16 = method.hyperparameters.precision == "bfloat16"
+    with torch.autocast(batch.x.device.type, torch.bfloat16, enabled=in_bfloat16):
+        loss, metrics = method.loss(model, batch.x, batch.noise, batch.weights)
     loss.backward()  # type: ignore[no-untyped-call]
     optimizer.step()
     return {"loss": loss.item(), **{name: metric.item() for name, metric in metrics.items()}}

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from jaxrep.methods import Metrics, Noise, abstract_model
+from jaxrep.methods import Metrics, Noise, training_model
 from jaxrep.models import with_weights
 from jaxrep.training.step import (
     VALIDATION_STREAM,
@@ -110,7 +110,7 @@ def validation_loss(
     Returns:
         The mean over rows, a scalar.
     """
-    model = with_weights(abstract_model(method, x.shape[-1]), params)
+    model = with_weights(training_model(method, x.shape[-1]), params)
     size, batch_size = len(x), min(batch_size, len(x))
     batches = steps_per_epoch(size, batch_size)
     key = stream(seed, VALIDATION_STREAM)
@@ -120,7 +120,8 @@ def validation_loss(
         inside = positions < size
         batch = x[jnp.where(inside, positions, 0)]
         noise = method.draw_noise(jax.random.fold_in(key, i), batch, batch)
-        loss, _ = method.loss(model, batch, noise, inside.astype(x.dtype))
+        with method.matmul_precision():
+            loss, _ = method.loss(model, batch, noise, inside.astype(x.dtype))
         return total + loss * jnp.sum(inside)
 
     total: Array = jax.lax.fori_loop(0, batches, add_batch, jnp.zeros((), x.dtype))

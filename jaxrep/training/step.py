@@ -12,7 +12,7 @@ import optax
 from flax import nnx
 from jax import Array
 
-from jaxrep.methods import Method, Metrics, Noise, abstract_model
+from jaxrep.methods import Method, Metrics, Noise, training_model
 from jaxrep.models import get_weights, with_weights
 from jaxrep.shuffle import rounds, shuffled
 
@@ -151,12 +151,13 @@ def train_step(method: AnyMethod, state: TrainState, batch: Batch) -> tuple[Trai
         >>> sorted(metrics)
         ['kl', 'loss', 'reconstruction']
     """
-    model = abstract_model(method, batch.x.shape[-1])
+    model = training_model(method, batch.x.shape[-1])
 
     def loss(params: dict[str, Array]) -> tuple[Array, Metrics]:
         return method.loss(with_weights(model, params), batch.x, batch.noise, batch.weights)
 
-    (value, metrics), gradients = jax.value_and_grad(loss, has_aux=True)(state.params)
+    with method.matmul_precision():
+        (value, metrics), gradients = jax.value_and_grad(loss, has_aux=True)(state.params)
     updates, opt_state = method.optimizer().update(gradients, state.opt_state, state.params)
     params = optax.apply_updates(state.params, updates)
     return TrainState(params, opt_state), {"loss": value, **metrics}

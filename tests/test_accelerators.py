@@ -1,0 +1,171 @@
+"""What accelerators would run: programs lowered for them, and the precision of their products."""
+
+import functools
+import re
+
+import jax
+import numpy as np
+import pytest
+import torch
+
+import torch_ref.hyperparameters
+import torch_ref.methods
+import torch_ref.training
+import torch_ref.weights
+from jaxrep import inference
+from jaxrep.hyperparameters import BY_METHOD
+from jaxrep.inference import map_rows
+from jaxrep.methods import METHODS
+from jaxrep.training import draw_batch, fit, init_state, members, program, train_step
+
+ROWS, D, BATCH, CHUNK = 50, 5, 16, 4
+X = np.random.default_rng(0).normal(size=(ROWS, D)).astype(np.float32)
+SMALL = {"hidden_dims": (6,), "latent_dim": 3, "batch_size": BATCH, "epochs": 4}
+PLATFORMS = ("cuda", "tpu")
+PRECISIONS = ("highest", "default", "bfloat16")
+# Noise, NT-Xent's rare case and weight decay: with everything that a program can hold.
+FULL = {
+    "autoencoder": {"noise_std": 0.1, "drop_rate": 0.1, "weight_decay": 0.1},
+    "vae": {"weight_decay": 0.1},
+    "simclr": {},
+}
+
+
+def make(name, **settings):
+    return METHODS[name](BY_METHOD[name](**SMALL | FULL[name] | settings))
+
+
+def training_program(method):
+    """The function and arguments of a chunk of steps."""
+    state = program.empty_state(method, D)
+    steps = functools.partial(program.run_steps, batch_size=BATCH, chunk=CHUNK)
+    return steps, (method, np.uint32(0), state, X, 0, CHUNK)
+
+
+def sweep_program(method):
+    state = jax.tree.map(lambda a: np.zeros((2, *a.shape), a.dtype), program.empty_state(method, D))
+    mesh = members.mesh_of(jax.devices()[:1])
+    steps = functools.partial(members.run_members, batch_size=BATCH, chunk=CHUNK, mesh=mesh)
+    return steps, (members.stack([method, method]), np.zeros(2, np.uint32), state, X, 0, CHUNK)
+
+
+def validation_program(method):
+    params = program.empty_state(method, D).params
+    return functools.partial(program.validation_loss, batch_size=BATCH), (method, 0, params, X)
+
+
+def inference_program(method):
+    weights = program.empty_state(method, D).params
+    if method.name == "simclr":
+        weights |= {"h_mean": np.zeros(3, np.float32), "h_whitening": np.eye(3, dtype=np.float32)}
+    return functools.partial(inference._apply, function="score", input_dim=D), (method, weights, X)
+
+
+def lowered(make_program, method, platforms):
+    function, arguments = make_program(method)
+    leaves, tree = jax.tree.flatten(arguments)  # what is exported takes arrays alone
+    flat = jax.jit(lambda *leaves: function(*jax.tree.unflatten(tree, leaves)))
+    return jax.export.export(flat, platforms=platforms)(*leaves)
+
+
+@pytest.mark.parametrize("name", list(METHODS))
+@pytest.mark.parametrize(
+    "make_program", [training_program, sweep_program, validation_program, inference_program]
+)
+def test_programs_lower_for_accelerators_without_host_callbacks_or_float64(make_program, name):
+    exported = lowered(make_program, make(name), PLATFORMS)
+    assert exported.platforms == PLATFORMS
+    text = exported.mlir_module()
+    assert "stablehlo.dot_general" in text
+    assert not (float64(text) or to_the_host(text))
+
+
+def float64(text):
+    return re.findall(r"\bf64\b|xf64>", text)
+
+
+def to_the_host(text):
+    return re.findall(
+        r"stablehlo\.(?:infeed|outfeed|send|recv)\b|custom_call @\w*callback\w*", text
+    )
+
+
+def test_the_search_sees_callbacks_and_float64():
+    def with_callback(x):
+        jax.debug.callback(lambda x: None, x)
+        return x
+
+    with jax.enable_x64(True):
+        text = jax.jit(with_callback).lower(np.ones(2)).as_text()
+    assert float64(text) and to_the_host(text)
+
+
+def products(method):
+    """Of every matrix product of a training program, its line."""
+    text = lowered(training_program, method, PLATFORMS).mlir_module()
+    lines = [line for line in text.splitlines() if "stablehlo.dot_general" in line]
+    assert lines
+    return lines
+
+
+@pytest.mark.parametrize("name", list(METHODS))
+def test_every_product_has_the_precision_that_was_asked_for(name):
+    proj = {"proj_dim": 7} if name == "simclr" else {}
+    assert all("HIGHEST" in line for line in products(make(name, **proj)))
+    default = products(make(name, precision="default", **proj))
+    assert not any("HIGH" in line for line in default)
+    half = products(make(name, precision="bfloat16", **proj))
+    assert len(half) == len(default)
+    both_half = r": \(tensor<\w+bf16>, tensor<\w+bf16>\)"
+    exact = [line for line in half if not re.search(both_half, line)]
+    if name == "simclr":  # the products of NT-Xent itself
+        assert exact and all(re.search(r"<32(x32|x7)?xf32>", line) for line in exact)
+    else:
+        assert not exact
+
+
+@pytest.mark.parametrize("name", list(METHODS))
+def test_in_bfloat16_weights_optimiser_and_losses_stay_float32(name):
+    method = make(name, precision="bfloat16")
+    state, batch = init_state(method, D, 0), draw_batch(method, 0, X, X, 0, batch_size=BATCH)
+    state, metrics = train_step(method, state, batch)
+    kinds = {leaf.dtype for leaf in jax.tree.leaves((state.params, metrics))}
+    assert kinds == {np.dtype("float32")}
+    assert {leaf.dtype for leaf in jax.tree.leaves(state.opt_state)} == {
+        np.dtype("float32"),
+        np.dtype("int32"),  # the count of steps
+    }
+
+
+@pytest.mark.parametrize("name", ["vae"])
+def test_in_bfloat16_a_run_differs_by_no_more_than_its_digits(name):
+    exact, half = (fit(make(name, precision=p), X) for p in ("highest", "bfloat16"))
+    losses = [[epoch["loss"] for epoch in run.history] for run in (exact, half)]
+    assert losses[0] != losses[1]
+    np.testing.assert_allclose(*losses, rtol=2**-6)  # bfloat16 rounds by 2⁻⁹
+    z = map_rows(make(name, precision="bfloat16"), "embed", half.weights, X, input_dim=D)
+    assert z.dtype == np.float32
+    exactly = map_rows(make(name), "embed", half.weights, X, input_dim=D)
+    np.testing.assert_array_equal(z, exactly)  # what is served is computed in float32
+
+
+@pytest.mark.parametrize("name", list(METHODS))
+def test_in_bfloat16_both_twins_take_the_same_step(name):
+    method = make(name, precision="bfloat16")
+    state, batch = init_state(method, D, 0), draw_batch(method, 0, X, X, 0, batch_size=BATCH)
+    settings = torch_ref.hyperparameters.BY_METHOD[name](**vars(method.hyperparameters))
+    theirs = torch_ref.methods.METHODS[name](settings)
+    model = theirs.init_model(D, torch.Generator().manual_seed(0))
+    initial = torch_ref.weights.get_weights(model)
+    params = {name: np.asarray(array) for name, array in state.params.items()}
+    model = torch_ref.weights.with_weights(model, initial | params)
+    optimizer = theirs.optimizer()(model.parameters())
+    tensors = jax.tree.map(lambda array: torch.tensor(np.asarray(array)), batch)
+    found = torch_ref.training.train_step(
+        theirs, model, optimizer, torch_ref.training.Batch(*tensors)
+    )
+    _, expected = train_step(method, state, batch)
+    _, exact = train_step(make(name), state, batch)
+    for key, value in expected.items():
+        assert found[key] == pytest.approx(float(value), rel=2**-7)
+    assert found["loss"] != pytest.approx(float(exact["loss"]), rel=1e-6)
