@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test test-slow parity lint bench clean
+.PHONY: demo test test-slow parity lint bench bench-quick clean
 
 demo: $(VENV)/installed
 	$(BIN)/python -m jaxrep.demo
@@ -26,6 +26,9 @@ lint: $(VENV)/installed-test $(VENV)/installed-lint
 
 bench: $(VENV)/installed-test
 	$(BIN)/python -m bench
+
+bench-quick: $(VENV)/installed-test
+	$(BIN)/python -m bench --quick
 
 clean:
 	rm -rf $(VENV) demo_runs .pytest_cache .mypy_cache .ruff_cache

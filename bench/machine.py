@@ -1,7 +1,8 @@
-"""What a measurement depends on besides the code: versions, processor, threads, load."""
+"""What a measurement depends on besides the code: versions, processor, threads, load, commit."""
 
 import os
 import platform
+import subprocess
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -9,20 +10,54 @@ from typing import Any
 import jax
 import torch
 
+from bench.peer_device import torch_device
+
+ROOT = Path(__file__).parents[1]
+PACKAGES = ("jaxrep", "jax", "jaxlib", "flax", "optax", "numpy", "pyarrow", "torch")
+
 
 def describe() -> dict[str, Any]:
-    """Returns versions, processor, threads and load average, for the head of a result."""
+    """Returns versions, processor, devices and threads, for the head of a record."""
     return {
-        "versions": {
-            "python": platform.python_version(),
-            **{name: version(name) for name in ("jaxrep", "jax", "flax", "optax", "torch")},
-        },
+        "versions": {"python": platform.python_version()} | {p: version(p) for p in PACKAGES},
         "processor": _processor(),
         "cores": os.cpu_count(),
+        "jax_device": f"{jax.devices()[0].platform} ({jax.devices()[0].device_kind})",
+        "jax_threads": _usable_cores(),
+        "torch_device": _torch_device_name(),
         "torch_threads": torch.get_num_threads(),
-        "jax_device": str(jax.devices()[0]),
-        "load_average": os.getloadavg(),
+        "xla_flags": os.environ.get("XLA_FLAGS", ""),
     }
+
+
+def load() -> list[float]:
+    """Returns the load average over 1, 5 and 15 minutes, where the system tells."""
+    return list(os.getloadavg()) if hasattr(os, "getloadavg") else []
+
+
+def commit() -> str:
+    """Returns the commit measured, with `-dirty` where files differ; `unknown` without git."""
+    command = ["git", "describe", "--always", "--dirty", "--abbrev=12"]
+    try:
+        ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return ran.stdout.strip()
+
+
+def thread_counts() -> list[int]:
+    """Returns the numbers of threads to try PyTorch with: one, and one a core."""
+    return sorted({1, _usable_cores()})
+
+
+def _usable_cores() -> int:
+    """XLA's thread pool on the CPU has as many threads."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _torch_device_name() -> str:
+    device = torch_device()
+    return "cpu" if device.type == "cpu" else f"cuda ({torch.cuda.get_device_name(device)})"
 
 
 def _processor() -> str:

@@ -1,57 +1,121 @@
-"""Throughput of the seed's three trainings, jaxrep and PyTorch interleaved."""
+"""The seed's three trainings: rows per second of jaxrep and of PyTorch, and a step's own matmuls.
 
+Every side trains the same rows for the same epochs, in turn. PyTorch stands there as a plain script
+writes it (`bench.seed_torch`) and at its best (`bench.best_torch`): eager and compiled, each on one
+thread and on all cores. Neither side's compilation is counted. A short run leaves out the compiled
+sides, which take half a minute to compile, and those of several threads, and trains fewer epochs.
+"""
+
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import torch
 
-from bench import seed_torch
-from jaxrep.data import load, preprocessing
-from jaxrep.hyperparameters import BY_METHOD
+from bench import blobs, seed_torch
+from bench.best_torch import Training
+from bench.machine import thread_counts
+from bench.matmuls import Matmuls
+from bench.measured import Figure, Measured, Series, collect, interleave
+from jaxrep.hyperparameters import BY_METHOD, TrainingHyperparameters
 from jaxrep.methods import METHODS
 from jaxrep.training import fit
 
+SEED = "PyTorch as in the seed"
+STEP, MATMULS = "jaxrep's step", "its matmuls alone"
+TIMES_SEED = {"autoencoder": 10.0, "vae": 10.0, "simclr": 6.0}
+TIMES_BEST = {"autoencoder": 4.0, "vae": 4.0, "simclr": 3.0}
 
-def measure(rounds: int) -> list[dict[str, Any]]:
-    """Trains every method `rounds` times on both sides, in turn.
+
+def measure(*, quick: bool, rounds: int) -> Measured:
+    """Trains every method `rounds` times on every side.
 
     Args:
-        rounds: how often; a first, unmeasured jaxrep run compiles.
+        quick: eager PyTorch on one thread alone, and a fifth of the epochs.
+        rounds: how often.
 
     Returns:
-        For each method the rows per second of every round, their median and interquartile range
-        on both sides, the ratio of the medians, and jaxrep's compile time.
+        Rows per second of the trainings; microseconds of jaxrep's steps and of their matmuls;
+        each side's seconds of compilation as a fact.
     """
-    x = _blobs()
-    tensor = torch.from_numpy(x)
     torch.set_flush_denormal(True)  # as XLA does
-    results = []
-    for name, method in METHODS.items():
-        compile_seconds = fit(method(BY_METHOD[name]()), x).compile_seconds
-        ours, theirs = [], []
-        for seed in range(rounds):
-            ours.append(fit(method(BY_METHOD[name](seed=seed)), x).rows_per_second)
-            theirs.append(seed_torch.train(name, tensor, seed))
-        results.append(
-            {
-                "method": name,
-                "rows": len(x),
-                "features": x.shape[1],
-                "compile_seconds": compile_seconds,
-                "jaxrep": _summary(ours),
-                "seed": _summary(theirs),
-                "ratio_of_medians": float(np.median(ours) / np.median(theirs)),
-            }
-        )
-    return results
+    x = blobs.rows()
+    series: list[Series] = []
+    compile_seconds: dict[str, dict[str, float]] = {}
+    for name in METHODS:
+        hp = BY_METHOD[name]()
+        hp.epochs = hp.epochs // 5 if quick else hp.epochs
+        sides, compile_seconds[name] = _sides(name, hp, x, quick)
+        matmuls = Matmuls(hp, x.shape[1])
+        sides[MATMULS] = lambda _, matmuls=matmuls: matmuls.seconds() * 1e6
+        samples = {(name, side): taken for side, taken in interleave(rounds, sides).items()}
+        alone = {(name, MATMULS): samples.pop((name, MATMULS))}
+        series += collect("rows/s", samples)
+        series += [*collect("µs a step", alone), _steps(name, hp, x, samples[name, "jaxrep"])]
+    return Measured(series, {"rows": len(x), "compile_seconds": compile_seconds})
 
 
-def _blobs() -> np.ndarray:
-    table = load("blobs")
-    prepared, _ = preprocessing.fit(table, source="blobs", label="label")
-    return preprocessing.apply(prepared, table, source="blobs")
+def figures(measured: Measured) -> list[Figure]:
+    """Returns the ratios of rows per second, and of a step to its matmuls."""
+    made = []
+    for method, target in TIMES_SEED.items():
+        ours = (method, "jaxrep")
+        seed = measured.ratio(ours, (method, SEED))
+        made.append(Figure(f"{method}: over {SEED}", seed, "×", target))
+        best = _best(measured, method)
+        is_full = any("compiled" in s.side for s in measured.series if s.case == method)
+        value = measured.ratio(ours, (method, best.side))
+        name = f"{method}: over PyTorch at its best" + ("" if is_full else ", not compiled")
+        made.append(Figure(name, value, "×", TIMES_BEST[method] if is_full else None))
+    for method in TIMES_SEED:
+        target = None if method == "simclr" else 2.0
+        value = measured.ratio((method, STEP), (method, MATMULS))
+        made.append(Figure(f"{method}: step over its own matmuls", value, "×", target, "most"))
+    return made
 
 
-def _summary(samples: list[float]) -> dict[str, Any]:
-    low, median, high = np.percentile(samples, [25, 50, 75])
-    return {"samples": samples, "median": float(median), "iqr": float(high - low)}
+def _best(measured: Measured, method: str) -> Series:
+    """Returns the fastest side of PyTorch, the seed's left out."""
+    sides = [s for s in measured.series if s.case == method and s.side.startswith("PyTorch ")]
+    return max((s for s in sides if s.side != SEED), key=lambda s: s.median)
+
+
+def _sides(
+    method: str, hp: TrainingHyperparameters, x: np.ndarray, quick: bool
+) -> tuple[dict[str, Callable[[int], float]], dict[str, float]]:
+    """Returns what trains once a round on each side, compiled, and the seconds to compile it."""
+    compile_seconds = {"jaxrep": fit(METHODS[method](hp), x).compile_seconds}
+    tensor = torch.from_numpy(x)
+
+    def ours(seed: int) -> float:
+        made: Any = METHODS[method](BY_METHOD[method](seed=seed, epochs=hp.epochs))
+        return fit(made, x).rows_per_second
+
+    sides: dict[str, Callable[[int], float]] = {
+        "jaxrep": ours,
+        SEED: lambda seed: _as_in_the_seed(method, tensor, seed, hp.epochs),
+    }
+    for compiled in (False,) if quick else (False, True):
+        for threads in thread_counts()[:1] if quick else thread_counts():
+            side = f"PyTorch {'compiled' if compiled else 'eager'}, {_threads(threads)}"
+            best = Training(method, tensor, epochs=hp.epochs, threads=threads, compiled=compiled)
+            sides[side] = lambda _, best=best: best.rows_per_second()
+            compile_seconds[side] = best.compile_seconds
+    return sides, compile_seconds
+
+
+def _as_in_the_seed(method: str, x: torch.Tensor, seed: int, epochs: int) -> float:
+    torch.set_num_threads(thread_counts()[-1])  # PyTorch's default
+    return seed_torch.train(method, x, seed, epochs=epochs)
+
+
+def _steps(
+    method: str, hp: TrainingHyperparameters, x: np.ndarray, rows_per_second: list[float]
+) -> Series:
+    steps = -(-len(x) // hp.batch_size)
+    microseconds = [1e6 * len(x) / rate / steps for rate in rows_per_second]
+    return Series(method, STEP, "µs a step", microseconds)
+
+
+def _threads(count: int) -> str:
+    return "1 thread" if count == 1 else f"{count} threads"

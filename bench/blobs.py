@@ -1,0 +1,18 @@
+"""The rows of the trainings: the bundled blobs, 2,000 × 32, standardised."""
+
+import numpy as np
+
+from jaxrep.data import load, preprocessing
+
+
+def rows() -> np.ndarray:
+    """Returns them as float32, `[2000, 32]`."""
+    table = load("blobs")
+    prepared, _ = preprocessing.fit(table, source="blobs", label="label")
+    return preprocessing.apply(prepared, table, source="blobs")
+
+
+def many(count: int, features: int = 32) -> np.ndarray:
+    """Returns rows drawn from N(0, 1), float32, `[count, features]`."""
+    drawn = np.random.default_rng(0).standard_normal((count, features), np.float32)
+    return drawn

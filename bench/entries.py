@@ -1,0 +1,60 @@
+"""The list of the suite. A new entry is a module with `measure` and `figures`, and a line here."""
+
+import importlib
+from dataclasses import dataclass
+from types import ModuleType
+
+from bench.measured import Figure, Measured
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One measurement of the suite."""
+
+    name: str
+    """What `--only` and the file of its results call it."""
+
+    module: str
+    """The module, which has
+
+    - `measure(*, quick: bool, rounds: int) -> Measured`, and
+    - `figures(measured: Measured) -> list[Figure]`, the ratios and shares with their targets.
+
+    Its docstring says what is measured and how; the page quotes it.
+    """
+
+    title: str
+    """The heading of its section and its line in `--list`."""
+
+    def load(self) -> ModuleType:
+        """Imports the module; not before it is needed, for most of them import JAX and PyTorch."""
+        return importlib.import_module(self.module)
+
+    def measure(self, *, quick: bool, rounds: int) -> Measured:
+        """Takes the samples."""
+        measured: Measured = self.load().measure(quick=quick, rounds=rounds)
+        return measured
+
+    def figures(self, measured: Measured) -> list[Figure]:
+        """Computes the figures."""
+        figures: list[Figure] = self.load().figures(measured)
+        return figures
+
+    @property
+    def method(self) -> str:
+        """The module's docstring without its first line."""
+        return (self.load().__doc__ or "").split("\n\n", 1)[-1].strip()
+
+
+ENTRIES = (
+    Entry("trainings", "bench.trainings", "The seed's three trainings"),
+    Entry("processes", "bench.processes", "Whole processes"),
+    Entry("matmul_share", "bench.matmul_share", "Share of the matmul rate, by batch and width"),
+    Entry("sweeps", "bench.sweeps", "Sweeps"),
+    Entry("inference", "bench.inference", "Inference"),
+    Entry("tables", "bench.reading", "Reading tables"),
+    Entry("startup", "bench.startup", "Import, compilation and the steady step"),
+    Entry("epoch_overhead", "bench.epoch_overhead", "Shuffling, noise and logging"),
+)
+
+BY_NAME = {entry.name: entry for entry in ENTRIES}

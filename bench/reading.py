@@ -1,0 +1,72 @@
+"""Rows per second of reading a table of floats: CSV, Parquet and npy, and the bare libraries.
+
+`jaxrep` is `read_table`, which names columns, checks types, and refuses or marks what is missing
+or infinite. *pyarrow* and *numpy* read the same file into memory and look at nothing. *To features*
+reads and standardises as well, which is what training and scoring wait for.
+"""
+
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet
+
+from bench import blobs
+from bench.measured import Figure, Measured, collect, interleave
+from bench.timing import rate
+from jaxrep.data import preprocessing, read_table
+
+BARE: dict[str, Callable[[str], object]] = {
+    "csv": pyarrow.csv.read_csv,
+    "parquet": pyarrow.parquet.read_table,
+    "npy": np.load,
+}
+
+
+def measure(*, quick: bool, rounds: int) -> Measured:
+    """Reads each file on every side, in turn; the files are in the system's cache.
+
+    Args:
+        quick: 50,000 rows instead of 500,000.
+        rounds: how often.
+
+    Returns:
+        Rows per second.
+    """
+    x = blobs.many(50_000 if quick else 500_000)
+    sides: dict[tuple[str, str], Callable[[int], float]] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        files = _write(Path(folder), x)
+        prepared, _ = preprocessing.fit(read_table(files["npy"]), source="rows")
+        for kind, path in files.items():
+            sides[kind, "jaxrep"] = lambda _, path=path: rate(len(x), lambda: read_table(path))
+            sides[kind, "jaxrep, to features"] = lambda _, path=path: rate(
+                len(x), lambda: preprocessing.apply(prepared, read_table(path), source=path)
+            )
+            bare = "numpy" if kind == "npy" else "pyarrow"
+            sides[kind, f"{bare} alone"] = lambda _, path=path, kind=kind: rate(
+                len(x), lambda: BARE[kind](path)
+            )
+        samples = interleave(rounds, sides)
+    return Measured(collect("rows/s", samples), {"rows": len(x), "features": x.shape[1]})
+
+
+def figures(measured: Measured) -> list[Figure]:
+    """Returns jaxrep's rows per second over the bare library's."""
+    pairs = {"csv": "pyarrow alone", "parquet": "pyarrow alone", "npy": "numpy alone"}
+    return [
+        Figure(f"{kind}: over {side}", measured.ratio((kind, "jaxrep"), (kind, side)), "×")
+        for kind, side in pairs.items()
+    ]
+
+
+def _write(folder: Path, x: np.ndarray) -> dict[str, str]:
+    table = pa.table({f"x{i}": column for i, column in enumerate(x.T)})
+    files = {kind: str(folder / f"rows.{kind}") for kind in BARE}
+    pyarrow.csv.write_csv(table, files["csv"])
+    pyarrow.parquet.write_table(table, files["parquet"])
+    np.save(files["npy"], x)
+    return files
