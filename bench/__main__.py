@@ -79,6 +79,14 @@ def _chosen(names: list[str] | None) -> list[Entry]:
 
 def _run(chosen: list[Entry], quick: bool, rounds: int, out: Path | None) -> None:
     """Measures and writes, entry by entry: what is measured is kept if a later one fails."""
+    from bench.machine import load
+
+    if load() and load()[0] > 1:
+        print(
+            f"bench: the load is {load()[0]:.1f} before anything is measured; PyTorch on all cores "
+            "can be slower by an order of magnitude beside other work: measure on a quiet machine",
+            file=sys.stderr,
+        )
     made: dict[str, records.Record] = {}
     for entry in chosen:
         record = records.make(entry, quick=quick, rounds=rounds)

@@ -12,6 +12,7 @@ exponentials. Two ways to take a step:
 
 import time
 from collections.abc import Callable
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -62,7 +63,7 @@ def nt_xent(z: Tensor) -> Tensor:
 
 
 def _nt_xent_and_gradient(z: Tensor) -> tuple[Tensor, Tensor]:
-    positive = z.unflatten(0, (-1, 2)).flip(1).flatten(0, 1)
+    positive = z.reshape(-1, 2, z.shape[1]).flip(1).flatten(0, 1)
     e = torch.exp(z @ z.T / TEMPERATURE - 1 / TEMPERATURE).fill_diagonal_(0)
     denominator = e.sum(dim=1)
     r = 1 / denominator
@@ -110,7 +111,7 @@ class Training:
         for _ in range(epochs):
             shuffled = self._x[torch.randperm(len(self._x), device=self._x.device)]
             noise = self._noise(self._x)
-            for batch, draws in zip(shuffled.split(BATCH), noise.split(BATCH), strict=True):
+            for batch, draws in zip(*map(_batches, (shuffled, noise)), strict=True):
                 self._step(batch, draws)
         torch_wait()
         return time.perf_counter() - started
@@ -122,6 +123,11 @@ class Training:
             for shape in ((out, fan_in), (out,)):
                 made.append((torch.rand(shape, device=self._x.device) * 2 - 1) * fan_in**-0.5)
         return made
+
+
+def _batches(rows: Tensor) -> tuple[Tensor, ...]:
+    batches: tuple[Tensor, ...] = torch.split(rows, BATCH)
+    return batches
 
 
 def eager_step(loss: Loss, weights: Weights, decay: float) -> Step:
@@ -151,13 +157,14 @@ def compiled_step(loss: Loss, weights: Weights, decay: float) -> Step:
 
 def functional_step(loss: Loss, weights: Weights, decay: float) -> Step:
     """Returns a step without autograd's tape: `torch.func` and Adam written out, in place."""
-    gradient = torch.func.grad_and_value(loss)
+    gradient: Any = torch.func.grad_and_value(loss)
     means = [torch.zeros_like(weight) for weight in weights]
     squares = [torch.zeros_like(weight) for weight in weights]
     count = torch.zeros((), device=weights[0].device)
     b1, b2 = BETAS
 
     def step(x: Tensor, noise: Tensor) -> Tensor:
+        value: Tensor
         gradients, value = gradient(weights, x, noise)
         count.add_(1)
         for p, m, v, g in zip(weights, means, squares, gradients, strict=True):

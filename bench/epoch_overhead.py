@@ -28,6 +28,7 @@ from bench.timing import seconds
 from jaxrep.hyperparameters import BY_METHOD
 from jaxrep.methods import METHODS, Metrics, Noise
 from jaxrep.training import Batch, TrainState, draw_batch, fit, init_state, train_step
+from jaxrep.training.fit import wait
 from jaxrep.training.step import AnyMethod, steps_per_epoch, take_batch
 
 FIXED, SHUFFLED, RUN = "in order, noise fixed", "shuffled, noise fixed", "a run"
@@ -74,16 +75,12 @@ def _sides(name: str, x: np.ndarray, epochs: int) -> dict[str, Callable[[int], f
     noise = draw_batch(method, 0, rows, rows, 0, batch_size=_batch_size(method)).noise
     loop = functools.partial(_loop, method, rows, noise, batch_size=_batch_size(method))
     fit(METHODS[name](BY_METHOD[name](epochs=1)), x)
-    jax.block_until_ready([loop(1, shuffle=False), loop(1, shuffle=True)])
+    wait([loop(1, shuffle=False), loop(1, shuffle=True)])
     return {
-        FIXED: lambda _: 1e6 / steps * seconds(lambda: _wait(loop(steps, shuffle=False))),
-        SHUFFLED: lambda _: 1e6 / steps * seconds(lambda: _wait(loop(steps, shuffle=True))),
+        FIXED: lambda _: 1e6 / steps * seconds(lambda: wait(loop(steps, shuffle=False))),
+        SHUFFLED: lambda _: 1e6 / steps * seconds(lambda: wait(loop(steps, shuffle=True))),
         RUN: lambda _: 1e6 / steps * fit(method, rows).seconds,
     }
-
-
-def _wait(tree: object) -> None:
-    jax.block_until_ready(tree)
 
 
 def _batch_size(method: AnyMethod) -> int:

@@ -97,7 +97,7 @@ def _theirs(
 
     def run() -> None:
         with torch.inference_mode():
-            rows = torch.from_numpy(x).split(block)
+            rows = torch.split(torch.from_numpy(x), block)
             torch.cat([apply(model, part.to(torch_device())).cpu() for part in rows]).numpy()
         torch_wait()
 

@@ -20,6 +20,7 @@ from jaxrep.hyperparameters import (
     SimCLRHyperparameters,
     TrainingHyperparameters,
 )
+from jaxrep.training.fit import wait
 
 _TURNS = 1024
 _BATCHES = 16
@@ -70,9 +71,7 @@ class Matmuls:
     def seconds(self) -> float:
         """Runs the loop once, and returns the seconds a step."""
         started = time.perf_counter()
-        jax.block_until_ready(
-            self._run(self._kernels, self._x, turns=_TURNS, pairs=self._pairs)  # type: ignore[arg-type]
-        )
+        wait(self._run(self._kernels, self._x, turns=_TURNS, pairs=self._pairs))
         return (time.perf_counter() - started) / _TURNS
 
 

@@ -65,8 +65,9 @@ def _lines(axes: Axes, chosen: list[Series]) -> None:
     for series in chosen:
         if series not in grid:
             axes.axhline(series.median, ls=":", color="grey")
-            place = dict(xycoords=("axes fraction", "data"), fontsize="small")
-            axes.annotate(f"{series.case}, {series.side}", (0.01, series.median), **place)
+            axes.annotate(
+                f"{series.case}, {series.side}", (batches[0], series.median), fontsize="small"
+            )
     axes.set_xscale("log", base=2)
     axes.set_xlabel("batch")
     axes.set_ylim(bottom=0)

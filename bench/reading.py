@@ -5,6 +5,7 @@ or infinite. *pyarrow* and *numpy* read the same file into memory and look at no
 reads and standardises as well, which is what training and scoring wait for.
 """
 
+import functools
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -42,14 +43,14 @@ def measure(*, quick: bool, rounds: int) -> Measured:
         files = _write(Path(folder), x)
         prepared, _ = preprocessing.fit(read_table(files["npy"]), source="rows")
         for kind, path in files.items():
-            sides[kind, "jaxrep"] = lambda _, path=path: rate(len(x), lambda: read_table(path))
-            sides[kind, "jaxrep, to features"] = lambda _, path=path: rate(
-                len(x), lambda: preprocessing.apply(prepared, read_table(path), source=path)
-            )
             bare = "numpy" if kind == "npy" else "pyarrow"
-            sides[kind, f"{bare} alone"] = lambda _, path=path, kind=kind: rate(
-                len(x), lambda: BARE[kind](path)
-            )
+            readers: dict[str, Callable[[str], object]] = {
+                "jaxrep": read_table,
+                "jaxrep, to features": functools.partial(_features, prepared),
+                f"{bare} alone": BARE[kind],
+            }
+            for side, read in readers.items():
+                sides[kind, side] = functools.partial(_rate, len(x), read, path)
         samples = interleave(rounds, sides)
     return Measured(collect("rows/s", samples), {"rows": len(x), "features": x.shape[1]})
 
@@ -61,6 +62,14 @@ def figures(measured: Measured) -> list[Figure]:
         Figure(f"{kind}: over {side}", measured.ratio((kind, "jaxrep"), (kind, side)), "×")
         for kind, side in pairs.items()
     ]
+
+
+def _features(prepared: preprocessing.Preprocessing, path: str) -> np.ndarray:
+    return preprocessing.apply(prepared, read_table(path), source=path)
+
+
+def _rate(rows: int, read: Callable[[str], object], path: str, _: int) -> float:
+    return rate(rows, lambda: read(path))
 
 
 def _write(folder: Path, x: np.ndarray) -> dict[str, str]:

@@ -18,7 +18,8 @@ REASONS: dict[str, str] = {
         "of these sizes are no faster, and moving all members' states through the cache is extra."
     ),
     "autoencoder, 1,000,000 rows: shuffling, noise and logging": (
-        "Nearly all of it is the shuffle: rows from all over 128 MB, where the program in order "
-        "reads the next ones, and a network of keyed rounds to find their numbers."
+        "Nearly all of it is reading the shuffled rows: each lies somewhere in 128 MB, outside the "
+        "cache, where the program in order reads the next ones. Finding their numbers costs under "
+        "2 µs a step, as the 2,000 rows show."
     ),
 }

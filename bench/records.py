@@ -56,7 +56,7 @@ def read(path: Path) -> dict[str, Record]:
         ValueError: it is no such file; the message says what to give.
     """
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data: dict[str, Record] = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise ValueError(f"{path}: cannot be read as JSON ({error})") from None
     is_records = isinstance(data, dict) and all(

@@ -5,6 +5,7 @@ Import is that of `jaxrep.training` and all it needs, in a fresh interpreter. Co
 tracing and compiling, or tracing and reading. The steady step is that of a whole training here.
 """
 
+import functools
 import sys
 import tempfile
 from collections.abc import Callable
@@ -48,8 +49,8 @@ def measure(*, quick: bool, rounds: int) -> Measured:
         for name in names:
             sides[name, "cold compile"] = _compile(train, name, f"{name}{{}}")
             sides[name, "warm compile"] = _compile(train, name, f"{name}0")  # filled by now
-            sides[name, "steady step"] = lambda seed, name=name: _step(name, seed, x)
-            _step(name, 0, x)
+            sides[name, "steady step"] = functools.partial(_step, name, x)
+            _step(name, x, 0)
         samples = interleave(rounds, sides)
         programs = {name: train.programs(f"{name}0") for name in names}
     steady = {key: samples.pop(key) for key in list(samples) if key[1] == "steady step"}
@@ -74,7 +75,7 @@ def _compile(train: Train, method: str, cache: str) -> Callable[[int], float]:
     return lambda i: float(train(method, cache.format(i), 1)[1]["compile_seconds"])
 
 
-def _step(method: str, seed: int, x: np.ndarray) -> float:
+def _step(method: str, x: np.ndarray, seed: int) -> float:
     run = fit(METHODS[method](BY_METHOD[method](seed=seed)), x)
     hp = BY_METHOD[method]()
     steps = -(-len(x) // hp.batch_size) * hp.epochs

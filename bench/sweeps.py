@@ -7,6 +7,7 @@ against processes of `jaxrep train` with a warm cache of compiled programs. A fe
 measured, and 64 of them take as often as long; the page says so with the number.
 """
 
+import functools
 import sys
 import tempfile
 from collections.abc import Callable
@@ -48,8 +49,8 @@ def measure(*, quick: bool, rounds: int) -> Measured:
         compiles[f"{count} members"] = sweep(methods(count, 1), x).compiles
         case = f"{count} members" if count > 1 else "1 member"
         members = methods(count, epochs)
-        sides[case, SWEEP] = lambda _, members=members: sweep(members, x).seconds / len(members)
-        sides[case, ALONE] = lambda _, members=members: _one_after_another(members, x)
+        sides[case, SWEEP] = functools.partial(_swept, members, x)
+        sides[case, ALONE] = functools.partial(_one_after_another, members, x)
     samples = interleave(rounds, sides)
     processes, facts = _processes(epochs, 1 if quick else rounds)
     series = [*collect("s a member", samples), *collect("s", processes)]
@@ -87,7 +88,11 @@ def methods(count: int, epochs: int) -> list[VAE]:
     ]
 
 
-def _one_after_another(members: list[VAE], x: np.ndarray) -> float:
+def _swept(members: list[VAE], x: np.ndarray, _: int) -> float:
+    return sweep(members, x).seconds / len(members)
+
+
+def _one_after_another(members: list[VAE], x: np.ndarray, _: int) -> float:
     return sum(fit(member, x).seconds for member in members) / len(members)
 
 
