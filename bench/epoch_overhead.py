@@ -12,6 +12,8 @@ The same steps over the same rows, by three programs, in turn:
 The share of all three is (a run − in order) / a run; that of shuffling (shuffled − in order) / a
 run. The rows of the first are read in order, so that the cache misses of a shuffled epoch count as
 shuffling. Both sides compute the metrics of each step: only keeping them counts as logging.
+A share can come out below 0: three programs are compiled, and XLA does not cut the same step into
+kernels in the same way in each.
 """
 
 import functools

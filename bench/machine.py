@@ -36,12 +36,22 @@ def load() -> list[float]:
 
 
 def commit() -> str:
-    """Returns the commit measured, with `-dirty` where files differ; `unknown` without git."""
-    command = ["git", "describe", "--always", "--dirty", "--abbrev=12"]
+    """Returns the commit measured, with `-dirty` where files differ; `unknown` without git.
+
+    Results, and the page and the plots made of them, may differ: measuring writes them.
+    """
     try:
-        ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+        described = _git("describe", "--always", "--exclude=*", "--abbrev=12")
+        written = (":!bench/results", ":!docs/benchmarks.md", ":!docs/plots")
+        changed = _git("status", "--porcelain", "--", ".", *written)
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
+    return f"{described}-dirty" if changed else described
+
+
+def _git(*arguments: str) -> str:
+    command = ["git", *arguments]
+    ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     return ran.stdout.strip()
 
 
