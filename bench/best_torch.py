@@ -150,7 +150,6 @@ def eager_step(loss: Loss, weights: Weights, decay: float) -> Step:
 
 def compiled_step(loss: Loss, weights: Weights, decay: float) -> Step:
     """Returns a step that is one compiled graph; it trains `weights` in place."""
-    torch.compiler.reset()  # or one more shape would count as one too many
     step: Step = torch.compile(functional_step(loss, weights, decay), fullgraph=True, dynamic=False)
     return step
 
