@@ -80,6 +80,20 @@ def test_how_a_run_is_cut_into_chunks_changes_no_bit(monkeypatch):
     assert all((whole.weights[key] == cut.weights[key]).all() for key in whole.weights)
 
 
+@pytest.mark.parametrize("name", list(METHODS))
+def test_a_table_beyond_the_caches_is_trained_on_in_the_same_order(monkeypatch, name):
+    small = fit(make(name), X)
+    monkeypatch.setattr(program, "_CACHE_BYTES", 0)
+    program.run_steps.clear_cache()
+    large = fit(make(name), X)
+    program.run_steps.clear_cache()
+    assert [epoch["loss"] for epoch in large.history] == pytest.approx(
+        [epoch["loss"] for epoch in small.history], rel=1e-5
+    )
+    for key, array in small.weights.items():
+        np.testing.assert_allclose(large.weights[key], array, rtol=1e-4, atol=1e-5)
+
+
 def test_a_second_fit_with_the_same_shapes_compiles_nothing():
     fit(make("vae"), X, validation=X[:7])
     with jax.log_compiles(), _count_compilations() as compiled:

@@ -17,6 +17,7 @@ from jaxrep.models import with_weights
 from jaxrep.training.step import (
     VALIDATION_STREAM,
     AnyMethod,
+    Batch,
     TrainState,
     draw_noise,
     init_state,
@@ -34,6 +35,10 @@ _MAX_STEPS_PER_CHUNK = 1024
 
 _BYTES_DRAWN_AHEAD = 1 << 20
 _MAX_STEPS_DRAWN_AHEAD = 16
+
+# A larger table is not in the caches: its rows, too, are drawn ahead, so that they are waited for
+# together. Of a smaller one each step takes its own, which spares a copy.
+_CACHE_BYTES = 8 << 20
 
 
 @functools.partial(jax.jit, static_argnames=("batch_size", "chunk"), donate_argnames="state")
@@ -65,19 +70,23 @@ def run_steps(
         first `stop` − `first` are filled.
     """
     draw = functools.partial(draw_noise, method, seed, x, reference_rows(x), batch_size=batch_size)
-    ahead = _steps_drawn_ahead(jax.eval_shape(lambda: draw(0)))
+    take = functools.partial(take_batch, seed, x, batch_size=batch_size)
+    rows_ahead = x.size * x.dtype.itemsize > _CACHE_BYTES
 
-    def take_step(state: TrainState, noise: Noise, step: Array) -> tuple[TrainState, Metrics]:
-        return train_step(method, state, take_batch(seed, x, noise, step, batch_size=batch_size))
+    def draw_ahead(step: Array) -> Noise | Batch:
+        return take(draw(step), step) if rows_ahead else draw(step)
+
+    ahead = _steps_drawn_ahead(jax.eval_shape(lambda: draw_ahead(jnp.int32(0))))
 
     def block(i: Array, carry: tuple[TrainState, Metrics]) -> tuple[TrainState, Metrics]:
         start = first + i * ahead
-        drawn = jax.vmap(draw)(start + jnp.arange(ahead))
+        drawn = jax.vmap(draw_ahead)(start + jnp.arange(ahead))
 
         def step(j: Array, carry: tuple[TrainState, Metrics]) -> tuple[TrainState, Metrics]:
             state, filled = carry
-            noise = jax.tree.map(lambda steps: steps[j], drawn)
-            state, metrics = take_step(state, noise, start + j)
+            of_step = jax.tree.map(lambda steps: steps[j], drawn)
+            batch = of_step if rows_ahead else take(of_step, start + j)
+            state, metrics = train_step(method, state, batch)
             at = start + j - first
             return state, {name: filled[name].at[at].set(metrics[name]) for name in filled}
 
@@ -85,7 +94,7 @@ def run_steps(
         taken: tuple[TrainState, Metrics] = jax.lax.fori_loop(0, steps, step, carry)
         return taken
 
-    _, shapes = jax.eval_shape(lambda: take_step(state, draw(0), jnp.int32(0)))
+    _, shapes = jax.eval_shape(lambda: train_step(method, state, take(draw(0), jnp.int32(0))))
     filled = {name: jnp.zeros(chunk, metric.dtype) for name, metric in shapes.items()}
     begin = functools.partial(init_state, method, x.shape[-1], seed)
     state = jax.lax.cond(first == 0, begin, lambda: state)
@@ -145,12 +154,12 @@ def chunk_length(state: TrainState, batch_size: int) -> int:
     return min(max(steps, 1), _MAX_STEPS_PER_CHUNK)
 
 
-def _steps_drawn_ahead(noise: Noise) -> int:
-    """Returns for how many steps to draw noise at once, so that it stays in the cache.
+def _steps_drawn_ahead(drawn: Noise | Batch) -> int:
+    """Returns for how many steps to draw noise, or batches, at once: they stay in the cache.
 
     Drawn step by step, XLA would compute it again in every place of the step that reads it.
     """
-    size = sum(array.size * array.dtype.itemsize for array in noise.values())
+    size: int = sum(array.size * array.dtype.itemsize for array in jax.tree.leaves(drawn))
     return min(max(_BYTES_DRAWN_AHEAD // max(size, 1), 1), _MAX_STEPS_DRAWN_AHEAD)
 
 
