@@ -107,7 +107,9 @@ def nt_xent_loss(
     """Normalised-temperature cross entropy between two views of a batch.
 
     With z the 2B rows of both views, −1/2B Σᵢ log(exp(zᵢ·z₊/τ) / Σ_{k≠i} exp(zᵢ·zₖ/τ)), where z₊ is
-    the other view of row i. Every other row of both views is a negative.
+    the other view of row i. Every other row of both views is a negative: of the batch of all
+    devices, where the mesh in context (`jax.set_mesh`) has the axis `data`. Large batches are
+    computed tile by tile, in memory O(B·P).
 
     Args:
         z1: projections of the first view, `[B, P]`, rows of length 1 (see `l2_normalize`).
@@ -127,9 +129,7 @@ def nt_xent_loss(
         >>> print(nt_xent_loss(z, z, temperature=0.5).round(4))
         0.2395
     """
-    return nt_xent(
-        _at_least_float32(z1), _at_least_float32(z2), temperature=temperature, weights=weights
-    )
+    return nt_xent(z1, z2, temperature=temperature, weights=weights)
 
 
 def l2_normalize(v: Array) -> Array:

@@ -278,12 +278,43 @@ class SimCLR(Method[SimCLRHyperparameters, models.SimCLREncoder]):
         self, model: models.SimCLREncoder, x: Array, noise: Noise, weights: Array
     ) -> tuple[Array, Metrics]:
         """NT-Xent between the projections of two views of x `[B, D]`."""
+        project = self._project_in_pieces if self.hyperparameters.microbatch else self._project
+        z1, z2 = project(model, x, noise)
+        temperature = self.hyperparameters.temperature
+        return losses.nt_xent_loss(z1, z2, temperature=temperature, weights=weights), {}
+
+    def _project(self, model: models.SimCLREncoder, x: Array, noise: Noise) -> Array:
+        """Maps rows `[B, D]` to the projections of both their views, `[2, B, P]`."""
         both = jnp.broadcast_to(x[None], (2, *x.shape))
         views = _corrupt(self.hyperparameters, both, noise)  # (2, B, D)
         _, z = model(views.reshape(-1, x.shape[-1]))  # (2B, P)
-        z1, z2 = jnp.split(z, 2)
-        temperature = self.hyperparameters.temperature
-        return losses.nt_xent_loss(z1, z2, temperature=temperature, weights=weights), {}
+        return z.reshape(2, len(x), -1)
+
+    def _project_in_pieces(self, model: models.SimCLREncoder, x: Array, noise: Noise) -> Array:
+        """Does the same for `microbatch` rows at a time, and again for their gradient.
+
+        References:
+            Gao et al., Scaling Deep Contrastive Learning Batch Size under Memory Limited Setup,
+            2021, whose gradient cache this is.
+        """
+        size = min(self.hyperparameters.microbatch, len(x))
+
+        def project(start: Array, rows: int) -> Array:
+            def cut(array: Array, axis: int) -> Array:
+                return jax.lax.dynamic_slice_in_dim(array, start, rows, axis)
+
+            draws = {name: cut(array, 1) for name, array in noise.items()}
+            return self._project(model, cut(x, 0), draws)
+
+        # In a loop nothing can be found to be computed twice.
+        of_piece = jax.checkpoint(lambda start: project(start, size), prevent_cse=False)
+        whole = len(x) // size * size
+        z = jax.lax.map(of_piece, jnp.arange(0, whole, size))  # (pieces, 2, microbatch, P)
+        z = jnp.moveaxis(z, 1, 0).reshape(2, whole, -1)
+        if whole == len(x):
+            return z
+        rest = project(jnp.int32(whole), len(x) - whole)
+        return jnp.concatenate([z, rest], axis=1)
 
     def embed(self, model: models.SimCLREncoder, x: Array) -> Array:
         """Maps rows `[B, D]` to the backbone's output h `[B, Z]`, never to the projection."""

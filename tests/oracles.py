@@ -216,3 +216,27 @@ def adam_steps(
             p -= learning_rate * (step + (weight_decay * p if decoupled else 0.0))
         found[index] = p
     return found
+
+
+def nt_xent_matrix(
+    z1: np.ndarray, z2: np.ndarray, *, temperature: float, weights: np.ndarray | None = None
+) -> tuple[float, np.ndarray]:
+    """Value and gradient `[2, B, P]` from the whole matrix, for batches too large for loops.
+
+    Everything relative to the positive: softmax − 1 there is minus the sum of the others.
+    """
+    batch, z = len(z1), np.concatenate([z1, z2]).astype(np.float64)
+    share = np.tile(np.ones(batch) if weights is None else weights.astype(np.float64), 2)
+    rows = np.flatnonzero(share > 0)
+    if len(rows) <= 2:
+        return 0.0, np.zeros((2, *z1.shape))
+    share /= share.sum()
+    positive = np.sum(z * np.roll(z, batch, axis=0), axis=1)
+    beyond = (z[rows] @ z[rows].T - positive[rows, None]) / temperature
+    beyond[rows[:, None] % batch == rows[None, :] % batch] = -np.inf  # the row and its positive
+    loss = np.logaddexp(0, np.logaddexp.reduce(beyond, axis=1))
+    slope = np.zeros((2 * batch, 2 * batch))
+    slope[np.ix_(rows, rows)] = share[rows, None] * np.exp(beyond - loss[:, None])
+    slope[rows, (rows + batch) % (2 * batch)] = -slope[rows].sum(axis=1)
+    gradient = (slope + slope.T) @ z / temperature
+    return float(share[rows] @ loss), gradient.reshape(2, *z1.shape)

@@ -51,6 +51,7 @@ OTHER_VALUES = {
     "beta": 4.0,
     "temperature": 0.2,
     "proj_dim": 7,
+    "microbatch": 4,  # to the last bit: the gradient is summed piece by piece
 }
 KNOBS = [
     (method, field.name)

@@ -9,13 +9,14 @@ import pytest
 import jaxrep.hyperparameters
 import torch_ref.hyperparameters
 
-PURE = ("losses", "augment", "optim")
+PURE = ("losses", "nt_xent", "augment", "optim")
 MIRRORED = (*PURE, "hyperparameters", "models", "methods", "training")
 
 # What one twin calls by another name, because the frameworks draw random numbers differently.
 RENAMED = {"rngs": "generator", "key": "generator"}
 # What only one twin can have.
 ONLY_JAX = {
+    "nt_xent": {"Schedule", "schedule"},  # torch's loops need no plan
     "optim": {"scale_by_adam"},  # torch's own Adam is exact
     "models": {"FittedStatistic", "get_weights", "with_weights"},  # buffers; torch_ref.weights
     "methods": {"abstract_model"},

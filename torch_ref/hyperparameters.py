@@ -25,6 +25,7 @@ _WHOLE = {
     "proj_dim": (1, MAX_WIDTH),
     "epochs": (1, 2**31 - 1),
     "batch_size": (1, 2**31 - 1),
+    "microbatch": (0, 2**31 - 1),
     "seed": (0, 2**32 - 1),
     "split_seed": (0, 2**32 - 1),
 }
@@ -117,6 +118,10 @@ class SimCLRHyperparameters(TrainingHyperparameters):
 
     drop_rate: float = 0.1
     """Share of each view's features set to 0."""
+
+    microbatch: int = 0
+    """Rows that the network takes at a time, to save memory in large batches; the loss still
+    compares all rows of a batch, and the gradients stay the same. 0 takes the batch as a whole."""
 
 
 BY_METHOD: dict[str, type[TrainingHyperparameters]] = {

@@ -18,6 +18,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from torch_ref.nt_xent import MAX_DENSE, nt_xent
+
 
 def mse_loss(x: Tensor, x_hat: Tensor, *, weights: Tensor | None = None) -> Tensor:
     """Mean squared error over all elements: 1/(B·D) Σᵢⱼ (xᵢⱼ − x̂ᵢⱼ)².
@@ -107,7 +109,8 @@ def nt_xent_loss(
     """Normalised-temperature cross entropy between two views of a batch.
 
     With z the 2B rows of both views, −1/2B Σᵢ log(exp(zᵢ·z₊/τ) / Σ_{k≠i} exp(zᵢ·zₖ/τ)), where z₊ is
-    the other view of row i. Every other row of both views is a negative.
+    the other view of row i. Every other row of both views is a negative. Large batches are
+    computed tile by tile, in memory O(B·P).
 
     Args:
         z1: projections of the first view, `[B, P]`, rows of length 1 (see `l2_normalize`).
@@ -128,6 +131,8 @@ def nt_xent_loss(
         tensor(0.2395)
     """
     z1, z2 = _at_least_float32(z1), _at_least_float32(z2)
+    if 2 * len(z1) > MAX_DENSE:
+        return nt_xent(z1, z2, temperature=temperature, weights=weights)
     batch = z1.shape[0]
     z = torch.cat([z1, z2])  # (2B, P)
     similarity = z @ z.T / temperature  # (2B, 2B)

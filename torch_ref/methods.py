@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from torch_ref import augment, losses, models, optim
 from torch_ref.hyperparameters import (
@@ -238,12 +239,33 @@ class SimCLR(Method[SimCLRHyperparameters, models.SimCLREncoder]):
         self, model: models.SimCLREncoder, x: Tensor, noise: Noise, weights: Tensor
     ) -> tuple[Tensor, Metrics]:
         """NT-Xent between the projections of two views of x `[B, D]`."""
+        project = self._project_in_pieces if self.hyperparameters.microbatch else self._project
+        z1, z2 = project(model, x, noise)
+        temperature = self.hyperparameters.temperature
+        return losses.nt_xent_loss(z1, z2, temperature=temperature, weights=weights), {}
+
+    def _project(self, model: models.SimCLREncoder, x: Tensor, noise: Noise) -> Tensor:
+        """Maps rows `[B, D]` to the projections of both their views, `[2, B, P]`."""
         both = x[None].expand(2, *x.shape)
         views = _corrupt(self.hyperparameters, both, noise)  # (2, B, D)
         _, z = model(views.reshape(-1, x.shape[-1]))  # (2B, P)
-        z1, z2 = z.chunk(2)
-        temperature = self.hyperparameters.temperature
-        return losses.nt_xent_loss(z1, z2, temperature=temperature, weights=weights), {}
+        projections: Tensor = z.reshape(2, len(x), -1)
+        return projections
+
+    def _project_in_pieces(self, model: models.SimCLREncoder, x: Tensor, noise: Noise) -> Tensor:
+        """Does the same for `microbatch` rows at a time, and again for their gradient.
+
+        References:
+            Gao et al., Scaling Deep Contrastive Learning Batch Size under Memory Limited Setup,
+            2021, whose gradient cache this is.
+        """
+        size = self.hyperparameters.microbatch
+        pieces = []
+        for start in range(0, len(x), size):
+            rows = slice(start, start + size)
+            draws = {name: array[:, rows] for name, array in noise.items()}
+            pieces.append(checkpoint(self._project, model, x[rows], draws, use_reentrant=False))
+        return torch.cat(pieces, dim=1)
 
     def embed(self, model: models.SimCLREncoder, x: Tensor) -> Tensor:
         """Maps rows `[B, D]` to the backbone's output h `[B, Z]`, never to the projection."""
