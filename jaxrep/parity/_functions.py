@@ -48,6 +48,30 @@ def loss_cases(quick: bool) -> Iterator[Case]:
                     dtypes=dtypes,
                     oracle=functools.partial(_apply, getattr(_oracles, name)),
                 )
+    yield from tiled_cases(quick)
+
+
+def tiled_cases(quick: bool) -> Iterator[Case]:
+    """Yields NT-Xent on tiles, some of them padded, with one shift and with running maxima."""
+    tile = 10  # 17 rows are 34 embeddings: four blocks
+    ours = functools.partial(_looked_up("jaxrep.nt_xent", "nt_xent"), tile=tile)
+    theirs = functools.partial(_looked_up("torch_ref.nt_xent", "nt_xent"), tile=tile)
+    plain = _draw("nt_xent_loss", 17, 8)
+    extremes = {} if quick else _extremes("nt_xent_loss", 17, 8)
+    for case, arrays in ({"B=17, D=8": plain} | extremes).items():
+        for temperature in (0.5, 0.01):
+            yield Case(
+                check="nt_xent on tiles",
+                case=f"temperature={temperature:g}, {case}, some weights 0",
+                jax_function=ours,
+                torch_function=theirs,
+                inputs=arrays
+                | _weightings(17)["some weights 0"]
+                | {"temperature": np.float64(temperature)},
+                wanted=ARGUMENTS["nt_xent_loss"],
+                dtypes=("float64", "float32") if quick else ("float64", "float32", *HALF),
+                oracle=functools.partial(_apply, _oracles.nt_xent_loss),
+            )
 
 
 def view_cases(quick: bool) -> Iterator[Case | Check]:
