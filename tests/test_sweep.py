@@ -123,7 +123,8 @@ def test_wide_models_train_one_at_a_time_and_small_ones_by_the_dozen():
         state = program.empty_state(make("vae", hidden_dims=(width,)), 32)
         return members.members_at_once(1000, state, 32, batch_size, jax.devices())
 
-    assert 8 <= at_once(64, 128) <= 16
+    assert at_once(16, 16) > 12
+    assert 2 <= at_once(64, 128) <= 6
     assert at_once(4096, 128) == at_once(64, 4096) == 1
 
 

@@ -22,9 +22,10 @@ from jaxrep.training.step import AnyMethod, TrainState
 
 AXIS = "member"
 
-# What the members that a device trains at once may take. On the CPU a handful hides what a small
-# step costs beside its matrix products, and more of them gain nothing; an accelerator needs many.
-_CPU_BYTES = 16 << 20
+# What the members that a device trains at once may take. On the CPU many at once hide what a tiny
+# step costs beside its matrix products; where the products outweigh it, more than a few are slower.
+# An accelerator needs many.
+_CPU_BYTES = 6 << 20
 _ACCELERATOR_BYTES = 4 << 30
 
 
