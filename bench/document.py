@@ -51,7 +51,13 @@ def write(results: dict[str, Record], page: Path = PAGE) -> Iterator[Path]:
 
     for name, record in results.items():
         path = page.parent / "plots" / f"{name}.png"
-        draw(name, BY_NAME[name].title, Measured.from_json(record), path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        measured, entry = Measured.from_json(record), BY_NAME[name]
+        plot = getattr(entry.load(), "plot", None)
+        if plot:
+            plot(measured, path)
+        else:
+            draw(name, entry.title, measured, path)
         yield path
     page.write_text(text(results), encoding="utf-8")
     yield page

@@ -18,7 +18,8 @@ class Entry:
     """The module, which has
 
     - `measure(*, quick: bool, rounds: int) -> Measured`, and
-    - `figures(measured: Measured) -> list[Figure]`, the ratios and shares with their targets.
+    - `figures(measured: Measured) -> list[Figure]`, the ratios and shares with their targets, and
+    - `plot(measured: Measured, path: Path)`, where bars of medians would not do.
 
     Its docstring says what is measured and how; the page quotes it.
     """
@@ -54,7 +55,9 @@ ENTRIES = (
     Entry("inference", "bench.inference", "Inference"),
     Entry("tables", "bench.reading", "Reading tables"),
     Entry("startup", "bench.startup", "Import, compilation and the steady step"),
+    Entry("nt_xent", "bench.nt_xent", "NT-Xent at any batch size"),
     Entry("epoch_overhead", "bench.epoch_overhead", "Shuffling, noise and logging"),
+    Entry("variants", "bench.variants", "What was tried inside a step"),
 )
 
 BY_NAME = {entry.name: entry for entry in ENTRIES}

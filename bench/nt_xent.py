@@ -1,90 +1,114 @@
-"""NT-Xent, loss and gradient: time and memory of jaxrep and its peers, by batch size."""
+"""NT-Xent, loss and gradient: time and memory of jaxrep and its peers, by batch size.
+
+Float32, 128 wide, τ = 0.5; rows of length 1. Time is that of a call once it is compiled. Memory is
+the peak of resident memory that one call adds to a process which has made a small one before; its
+inputs are in it. Peers that would take more than the cap, or are not installed, are left out, and
+the facts say why. At 65,536 pairs jaxrep is measured once.
+"""
 
 import argparse
-import functools
 import gc
 import importlib.util
-import json
-import statistics
+import math
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from bench.measured import Figure, Measured, Series, interleave
+from jaxrep.training.fit import wait
+
 WIDTH = 128
 TEMPERATURE = 0.5
 MEMORY_CAP = 6e9  # bytes that a contender may be expected to take
 TIME_CAP = 240.0  # seconds that one call may be expected to take
-RESULT = Path(__file__).parent / "results" / "nt_xent.json"
-DOCS = Path(__file__).parents[1] / "docs"
+LARGEST = 65_536
+PEAK = "4096³ sgemm"
 
 Call = Callable[[], Any]
 
 
-def measure(quick: bool = False) -> dict[str, Any]:
+def measure(*, quick: bool, rounds: int) -> Measured:
     """Measures every contender at every batch size that its memory allows.
 
     Args:
-        quick: three small batch sizes, for a check that it works.
+        quick: three small batch sizes.
+        rounds: how often, up to 2,048 pairs; three times above, and once at 65,536.
 
     Returns:
-        For JSON: the setting, the rate of a large matrix product, and for each contender and batch
-        size every sample of time, the bytes of temporaries, and the peak of resident memory above
-        what the process had before; or why it was skipped.
+        Milliseconds and megabytes by batch size and contender, and the rate of a large product.
     """
-    batches = [64, 256, 1024] if quick else [64, 128, 256, 512, 1024, 2048, 4096, 8192, 65_536]
-    entries: list[dict[str, Any]] = []
+    batches = [64, 256, 1024] if quick else [2**i for i in range(6, 14)] + [LARGEST]
+    series: list[Series] = []
+    skipped: dict[str, str] = {}
+    temporaries: dict[str, float] = {}
     for batch in batches:
-        entries += _at(batch)
-    return {
-        "width": WIDTH,
-        "temperature": TEMPERATURE,
-        "dtype": "float32",
-        "memory_cap_bytes": MEMORY_CAP,
-        "time_cap_seconds": TIME_CAP,
-        "matmul_flop_per_second": _matmul_rate(),
-        "entries": entries,
-    }
+        calls = {}
+        for name, (make, memory, seconds) in CONTENDERS.items():
+            if reason := _reason_to_skip(name, memory(batch), seconds(batch)):
+                skipped[f"{name} at {batch:,}"] = reason
+            else:
+                calls[name], temporaries[f"{name} at {batch:,}"] = make(batch)
+        times = _times(calls, rounds if batch <= 2048 else 3 if batch < LARGEST else 1)
+        calls.clear()
+        gc.collect()
+        series += [Series(case(batch), name, "ms", samples) for name, samples in times.items()]
+        series += [
+            Series(case(batch, "memory"), name, "MB", [_in_a_process(name, batch) / 1e6])
+            for name in times
+        ]
+    series.append(Series("matmul", PEAK, "GFLOP/s", _matmul_rates(rounds)))
+    in_megabytes = {k: v / 1e6 for k, v in temporaries.items() if v is not None}
+    facts = {"left_out": skipped, "temporaries_of_the_program_in_MB": in_megabytes}
+    return Measured(series, facts)
 
 
-def _at(batch: int) -> list[dict[str, Any]]:
-    calls, entries = {}, []
-    for name, (make, memory, seconds) in CONTENDERS.items():
-        reason = _reason_to_skip(name, memory(batch), seconds(batch))
-        if reason:
-            entries.append({"name": name, "batch": batch, "skipped": reason})
-        else:
-            calls[name] = make(batch)[0]
-    rounds = 7 if batch <= 2048 else 3 if batch < 65_536 else 1
-    times = _interleaved(calls, rounds)
-    calls.clear()
-    gc.collect()
-    for name, samples in times.items():
-        entry = {"name": name, "batch": batch, "seconds": samples, **_summary(samples)}
-        entries.append(entry | _in_a_process(name, batch))
-    return entries
+def case(batch: int, quantity: str = "") -> str:
+    """Returns the row that a batch size has in the table of times, or of another quantity."""
+    return ", ".join(filter(None, (f"{batch:,} pairs", quantity)))
 
 
-def _interleaved(calls: dict[str, Call], rounds: int) -> dict[str, list[float]]:
-    times: dict[str, list[float]] = {name: [] for name in calls}
-    for round_ in range(rounds + 1):
-        for name, call in calls.items():
-            if round_ == 0 and rounds == 1:
-                continue  # too long to warm up; compiled by `make`
-            started = time.perf_counter()
-            call()
-            if round_:
-                times[name].append(time.perf_counter() - started)
-    return times
+def figures(measured: Measured) -> list[Figure]:
+    """Returns what is promised: speed over the dense peers, memory, and the share of the peak."""
+    small = [
+        Figure(
+            f"{case(batch)}: time over dense JAX",
+            measured.ratio((case(batch), "jaxrep"), (case(batch), "dense JAX")),
+            "×",
+            1.05,
+            "most",
+        )
+        for batch in (64, 128, 256, 512, 1024)
+    ]
+    over_seed = measured.ratio((case(8192), "dense PyTorch"), (case(8192), "jaxrep"))
+    large = [Figure(f"{case(8192)}: over dense PyTorch", over_seed, "×", 8)]
+    for batch, bound in ((8192, 250), (LARGEST, 1000)):
+        peak = measured.find(case(batch, "memory"), "jaxrep")
+        value = round(peak.median) if peak else math.nan
+        large.append(Figure(f"{case(batch)}: peak memory, MB", value, "", bound, "most"))
+    call, rate = measured.find(case(LARGEST), "jaxrep"), measured.find("matmul", PEAK)
+    flop = 4 * (2 * LARGEST) ** 2 * WIDTH
+    share = flop / (call.median / 1e3) / (rate.median * 1e9) if call and rate else math.nan
+    return [*small, *large, Figure(f"{case(LARGEST)}: share of {PEAK}", share, "%", 0.5)]
 
 
-def _summary(samples: list[float]) -> dict[str, float]:
-    low, _, high = statistics.quantiles(samples, n=4) if len(samples) > 1 else samples * 3
-    return {"min": min(samples), "median": statistics.median(samples), "iqr": high - low}
+def _times(calls: dict[str, Call], rounds: int) -> dict[str, list[float]]:
+    """Returns milliseconds of each call, in turn, after a first, untimed one if there are more."""
+
+    def timed(call: Call, _: int) -> float:
+        started = time.perf_counter()
+        call()
+        return 1e3 * (time.perf_counter() - started)
+
+    sides = {name: partial(timed, call) for name, call in calls.items()}
+    warm_up = 1 if rounds > 1 else 0  # a single call is long, and compiled when it was made
+    samples = interleave(rounds + warm_up, sides)
+    return {name: values[warm_up:] for name, values in samples.items()}
 
 
 def _reason_to_skip(name: str, memory: float, seconds: float) -> str | None:
@@ -98,22 +122,21 @@ def _reason_to_skip(name: str, memory: float, seconds: float) -> str | None:
     return None
 
 
-def _in_a_process(name: str, batch: int) -> dict[str, Any]:
-    """Calls a contender once in a process of its own, for its memory."""
+def _in_a_process(name: str, batch: int) -> float:
+    """Calls a contender once in a process of its own, and returns the bytes that it adds."""
     command = [sys.executable, "-m", "bench.nt_xent", "--memory", name, "--batch", str(batch)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
-    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return found
+    return float(done.stdout.splitlines()[-1])
 
 
-def _memory(name: str, batch: int) -> dict[str, Any]:
+def _memory(name: str, batch: int) -> int:
     make = CONTENDERS[name][0]
     small, _ = make(16)  # loads what is loaded at the first call
     small()
     before = _peak()
-    call, temporaries = make(batch)
+    call, _ = make(batch)
     call()
-    return {"peak_bytes": _peak() - before, "temporary_bytes": temporaries}
+    return _peak() - before
 
 
 def _peak() -> int:
@@ -123,20 +146,20 @@ def _peak() -> int:
     return int(line.split()[1]) * 1024
 
 
-def _matmul_rate() -> float:
+def _matmul_rates(rounds: int) -> list[float]:
     import jax
 
     side = 4096
     a = jax.numpy.ones((side, side), "float32")
     product = jax.jit(lambda a: a @ a)
-    product(a).block_until_ready()
-    times = _interleaved({"product": lambda: product(a).block_until_ready()}, 7)["product"]
-    return 2 * side**3 / min(times)
+    times = _times({"product": lambda: wait(product(a))}, rounds)["product"]
+    return [2 * side**3 / (milliseconds / 1e3) / 1e9 for milliseconds in times]
 
 
 def _views(batch: int) -> np.ndarray:
     drawn = np.random.default_rng(0).normal(size=(2, batch, WIDTH)).astype(np.float32)
-    return drawn / np.linalg.norm(drawn, axis=2, keepdims=True)
+    views: np.ndarray = drawn / np.linalg.norm(drawn, axis=2, keepdims=True)
+    return views
 
 
 def _in_jax(loss: Callable[[Any], Any], batch: int) -> tuple[Call, int]:
@@ -234,89 +257,50 @@ def _seconds(rate: float, batch: int) -> float:
     return 4 * (2 * batch) ** 2 * WIDTH / rate
 
 
-_no_time = functools.partial(_seconds, np.inf)
+_no_time = partial(_seconds, np.inf)
 # For each contender how to make its call, and the bytes and seconds to expect of it.
 CONTENDERS: dict[str, tuple[Callable[[int], tuple[Call, Any]], Any, Any]] = {
     "jaxrep": (_jaxrep, lambda batch: 12 * 4 * batch * WIDTH, _no_time),
-    "dense JAX": (_dense_jax, functools.partial(_square, 4), _no_time),
-    "dense PyTorch": (_seed_torch, functools.partial(_square, 4), _no_time),
+    "dense JAX": (_dense_jax, partial(_square, 4), _no_time),
+    "dense PyTorch": (_seed_torch, partial(_square, 4), _no_time),
     "tiled PyTorch": (
         _tiled_torch,
         lambda batch: 12 * 4 * batch * WIDTH,
-        functools.partial(_seconds, 3e10),
+        partial(_seconds, 3e10),
     ),
-    "optax": (_optax, lambda batch: 64 * batch**2 * WIDTH, functools.partial(_seconds, 1e8)),
-    "lightly": (_lightly, functools.partial(_square, 5), _no_time),
+    "optax": (_optax, lambda batch: 64 * batch**2 * WIDTH, partial(_seconds, 1e8)),
+    "lightly": (_lightly, partial(_square, 5), _no_time),
     "pytorch-metric-learning": (_pytorch_metric_learning, lambda batch: 32 * batch**3, _no_time),
 }
 PACKAGES = {"lightly": "lightly", "pytorch-metric-learning": "pytorch_metric_learning"}
 
 
-def table(result: dict[str, Any]) -> str:
-    """Returns a result as a table of Markdown: median seconds, and peak memory."""
-    measured = [e for e in result["entries"] if "median" in e]
-    names = [n for n in CONTENDERS if any(e["name"] == n for e in measured)]
-    lines = [
-        "| pairs | " + " | ".join(names) + " |",
-        "|---:|" + "---:|" * len(names),
-    ]
-    for batch in sorted({e["batch"] for e in measured}):
-        cells = {e["name"]: _cell(e) for e in measured if e["batch"] == batch}
-        lines.append(f"| {batch:,} | " + " | ".join(cells.get(n, "–") for n in names) + " |")
-    return "\n".join(lines) + "\n"
-
-
-def _cell(entry: dict[str, Any]) -> str:
-    return f"{entry['median'] * 1e3:,.4g} ms, {entry['peak_bytes'] / 1e6:,.0f} MB"
-
-
-def plot(result: dict[str, Any], path: Path) -> None:
+def plot(measured: Measured, path: Path) -> None:
     """Draws time and memory over the batch size, both logarithmic."""
-    from matplotlib.figure import Figure
+    from matplotlib.figure import Figure as Picture
 
-    figure = Figure(figsize=(10, 4), layout="constrained")
-    times, memory = figure.subplots(1, 2)
-    for name in CONTENDERS:
-        own = [e for e in result["entries"] if e["name"] == name and "median" in e]
-        batches = [e["batch"] for e in own]
-        if own:
-            times.plot(batches, [e["median"] for e in own], "o-", label=name)
-            memory.plot(batches, [max(e["peak_bytes"], 1e5) / 1e6 for e in own], "o-", label=name)
-    for axes, label in ((times, "seconds"), (memory, "peak memory above the process, MB")):
-        axes.set(xscale="log", yscale="log", xlabel="pairs in the batch", ylabel=label)
+    picture = Picture(figsize=(10, 4), layout="constrained")
+    for axes, unit in zip(picture.subplots(1, 2), ("ms", "MB"), strict=True):
+        for name in CONTENDERS:
+            own = [s for s in measured.series if (s.side, s.unit) == (name, unit)]
+            batches = [int(s.case.split()[0].replace(",", "")) for s in own]
+            if own:
+                axes.plot(batches, [max(s.median, 0.1) for s in own], "o-", label=name)
+        axes.set(xscale="log", yscale="log", xlabel="pairs in the batch", ylabel=unit)
         axes.grid(alpha=0.3)
-    times.legend()
-    figure.suptitle(f"NT-Xent, loss and gradient, width {result['width']}, float32")
-    figure.savefig(path, dpi=120)
+        axes.legend(fontsize="small")
+    picture.suptitle(f"NT-Xent, loss and gradient, width {WIDTH}, float32")
+    picture.savefig(path, dpi=110, metadata={"Software": None})
 
 
-def write_page(result: dict[str, Any]) -> None:
-    """Puts the plot into docs/plots and the table between its marks in docs/nt_xent.md."""
-    plot(result, DOCS / "plots" / "nt_xent.png")
-    page = DOCS / "nt_xent.md"
-    head, _, rest = page.read_text("utf-8").partition("<!-- measured -->\n")
-    _, mark, tail = rest.partition("<!-- end -->")
-    page.write_text(f"{head}<!-- measured -->\n{table(result)}{mark}{tail}", "utf-8")
-
-
-def main() -> int:
-    """Measures and writes JSON, plot and table; or, for itself, one contender's memory."""
-    parser = argparse.ArgumentParser(prog="python -m bench.nt_xent", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="three small batch sizes")
-    parser.add_argument("--memory", choices=CONTENDERS, help=argparse.SUPPRESS)
-    parser.add_argument("--batch", type=int, help=argparse.SUPPRESS)
+def main() -> None:
+    """Prints the bytes that a contender takes: what `measure` starts processes for."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--memory", choices=CONTENDERS, required=True)
+    parser.add_argument("--batch", type=int, required=True)
     arguments = parser.parse_args()
-    if arguments.memory:
-        print(json.dumps(_memory(arguments.memory, arguments.batch)))
-        return 0
-    result = measure(arguments.quick)
-    if arguments.quick:
-        print(table(result))
-        return 0
-    RESULT.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-    write_page(result)
-    return 0
+    print(_memory(arguments.memory, arguments.batch))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -33,7 +33,6 @@ def draw(entry: str, title: str, measured: Measured, path: Path) -> None:
     axes.set_ylabel(unit)
     axes.set_title(title)
     axes.legend(fontsize="small")
-    path.parent.mkdir(parents=True, exist_ok=True)
     # Without the version, the same samples give the same bytes for longer.
     figure.savefig(path, dpi=110, metadata={"Software": None})
     plt.close(figure)
