@@ -127,6 +127,8 @@ def _facts(facts: dict[str, Any]) -> str:
 def _fact(value: Any) -> str:
     if isinstance(value, dict):
         return "; ".join(f"{key} {_fact(inner)}" for key, inner in value.items())
+    if isinstance(value, str):
+        return value
     return f"{value:,.1f}" if isinstance(value, float) else f"{value:,}"
 
 

@@ -28,6 +28,7 @@ TEMPERATURE = 0.5
 MEMORY_CAP = 6e9  # bytes that a contender may be expected to take
 TIME_CAP = 240.0  # seconds that one call may be expected to take
 LARGEST = 65_536
+LEAST_SECONDS = 0.02  # of a sample: calls shorter than that are repeated
 PEAK = "4096³ sgemm"
 
 Call = Callable[[], Any]
@@ -98,15 +99,17 @@ def figures(measured: Measured) -> list[Figure]:
 
 
 def _times(calls: dict[str, Call], rounds: int) -> dict[str, list[float]]:
-    """Returns milliseconds of each call, in turn, after a first, untimed one if there are more."""
+    """Returns milliseconds of each call, in turn; the first sample is dropped if there are more."""
 
     def timed(call: Call, _: int) -> float:
-        started = time.perf_counter()
-        call()
-        return 1e3 * (time.perf_counter() - started)
+        started, calls = time.perf_counter(), 0
+        while not calls or time.perf_counter() - started < LEAST_SECONDS:
+            call()
+            calls += 1
+        return 1e3 * (time.perf_counter() - started) / calls
 
     sides = {name: partial(timed, call) for name, call in calls.items()}
-    warm_up = 1 if rounds > 1 else 0  # a single call is long, and compiled when it was made
+    warm_up = 1 if rounds > 1 else 0  # a single one is long, and compiled when it was made
     samples = interleave(rounds + warm_up, sides)
     return {name: values[warm_up:] for name, values in samples.items()}
 
@@ -168,7 +171,7 @@ def _in_jax(loss: Callable[[Any], Any], batch: int) -> tuple[Call, int]:
     z = jax.device_put(_views(batch))
     compiled = jax.jit(jax.value_and_grad(loss)).lower(z).compile()
     analysis: Any = compiled.memory_analysis()
-    return lambda: jax.block_until_ready(compiled(z)), analysis.temp_size_in_bytes
+    return lambda: wait(compiled(z)), analysis.temp_size_in_bytes
 
 
 def _jaxrep(batch: int) -> tuple[Call, int]:

@@ -379,10 +379,3 @@ def test_inside_a_shard_map_over_data_it_refuses_to_see_one_device_alone():
     )
     with pytest.raises(ValueError, match="rows of one device alone"):
         inside(jnp.eye(4))
-
-
-def test_the_page_shows_the_table_of_the_measured_result():
-    from bench.nt_xent import DOCS, RESULT, table
-
-    shown = (DOCS / "nt_xent.md").read_text("utf-8").split("<!-- measured -->\n")[1]
-    assert shown.split("<!-- end -->")[0] == table(json.loads(RESULT.read_text("utf-8")))
