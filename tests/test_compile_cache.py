@@ -29,40 +29,36 @@ def train(tmp_path, out, *arguments, **variables):
 
 def test_a_second_process_reads_its_programs_and_trains_to_the_same_bits(tmp_path):
     cold, said = train(tmp_path, "cold")
-    assert cold["compile_cache"]["hits"] == 0 < cold["compile_cache"]["misses"]
     assert " s compiling, " in said.stdout
+    entries = list((tmp_path / "cache").glob("*-cache"))
     warm, said = train(tmp_path, "warm")
-    assert warm["compile_cache"] == {"hits": cold["compile_cache"]["misses"], "misses": 0} | {
-        "rejected": 0
-    }
     assert " s loading compiled programs, " in said.stdout
+    assert list((tmp_path / "cache").glob("*-cache")) == entries
     assert warm["compile_seconds"] < cold["compile_seconds"]
     weights = [(tmp_path / out / "model.safetensors").read_bytes() for out in ("cold", "warm")]
     assert weights[0] == weights[1]
 
     # Damage is noticed, said, and changes no number.
-    for entry in (tmp_path / "cache").glob("*-cache"):
+    for entry in entries:
         data = bytearray(entry.read_bytes())
         data[len(data) // 2] ^= 1
         entry.write_bytes(data)
-    damaged, said = train(tmp_path, "damaged")
-    misses = cold["compile_cache"]["misses"]
-    assert damaged["compile_cache"] == {"hits": 0, "misses": misses, "rejected": misses}
-    assert f"{misses} programs could be neither read from nor written to" in said.stderr
+    _, said = train(tmp_path, "damaged")
+    assert " s compiling, " in said.stdout
+    assert f"{len(entries)} programs could be neither read from nor written to" in said.stderr
     assert (tmp_path / "damaged" / "model.safetensors").read_bytes() == weights[0]
 
 
 def test_the_cache_can_be_left_off(tmp_path):
-    result, _ = train(tmp_path, "run", "--no-compile-cache")
-    assert result["compile_cache"] == {"hits": 0, "misses": 0, "rejected": 0}
+    _, said = train(tmp_path, "run", "--no-compile-cache")
+    assert " s compiling, " in said.stdout
     assert not (tmp_path / "cache").exists()
 
 
 def test_a_folder_that_others_may_write_in_is_left_alone(tmp_path):
     (tmp_path / "cache").mkdir()
     (tmp_path / "cache").chmod(0o777)
-    result, said = train(tmp_path, "run")
-    assert result["compile_cache"]["hits"] == 0
+    _, said = train(tmp_path, "run")
     assert "warning: others may write in the compilation cache" in said.stderr
     assert not list((tmp_path / "cache").iterdir())
 

@@ -18,8 +18,9 @@ RENAMED = {"rngs": "generator", "key": "generator"}
 ONLY_JAX = {
     "nt_xent": {"Schedule", "schedule"},  # torch's loops need no plan
     "optim": {"scale_by_adam"},  # torch's own Adam is exact
-    "models": {"FittedStatistic", "get_weights", "with_weights"},  # buffers; torch_ref.weights
-    "methods": {"abstract_model"},
+    # Buffers and torch_ref.weights; torch.autocast casts from outside.
+    "models": {"FittedStatistic", "get_weights", "with_weights", "compute_in"},
+    "methods": {"abstract_model", "training_model"},
     "training": {
         *("Progress", "DivergedError", "TrainState", "draw_batch", "init_state"),
         *("sweep", "Sweep", "Member"),  # torch compiles no program that it could map
@@ -87,7 +88,7 @@ def test_training_functions_have_equal_signatures_but_for_what_one_twin_alone_ca
 def functions(kind: type, module: str) -> dict[str, object]:
     """The functions that a class defines itself; `__call__` in flax is `forward` in torch."""
     spelled = {"__call__": "forward"}
-    jax_only = {"tree_flatten_with_keys", "tree_unflatten", "__init_subclass__"}
+    jax_only = {"tree_flatten_with_keys", "tree_unflatten", "__init_subclass__", "matmul_precision"}
     return {
         spelled.get(name, name): value
         for name, value in vars(kind).items()

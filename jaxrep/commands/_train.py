@@ -105,7 +105,7 @@ class Train(Training):
             f"{result.seconds:.2f} s training ({result.rows_per_second:,.0f} rows/s)\n"
             f"saved in {result.run}"
         )
-        return text, dataclasses.asdict(result) | {"compile_cache": cache._asdict()}
+        return text, dataclasses.asdict(result)
 
 
 @dataclass(kw_only=True)
