@@ -36,7 +36,7 @@ def measure(*, quick: bool, rounds: int) -> Measured:
     """Compiles and times every variant of every method that it concerns.
 
     Args:
-        quick: the VAE's alone.
+        quick: the autoencoder's alone.
         rounds: how often.
 
     Returns:
@@ -44,7 +44,7 @@ def measure(*, quick: bool, rounds: int) -> Measured:
     """
     x = jax.device_put(blobs.rows())
     sides: dict[tuple[str, str], Run] = {}
-    for name in ("vae",) if quick else METHODS:
+    for name in ("autoencoder",) if quick else METHODS:
         for variant, (change, settings, concerned) in VARIANTS.items():
             if name in concerned:
                 with change():
