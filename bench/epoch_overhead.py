@@ -30,8 +30,8 @@ from bench.timing import seconds
 from jaxrep.hyperparameters import BY_METHOD
 from jaxrep.methods import METHODS, Metrics, Noise
 from jaxrep.training import Batch, TrainState, draw_batch, fit, init_state, train_step
-from jaxrep.training.fit import wait
-from jaxrep.training.step import AnyMethod, steps_per_epoch, take_batch
+from jaxrep.training.loop import wait
+from jaxrep.training.step import AnyMethod, Pass, steps_per_epoch, take_batch
 
 FIXED, SHUFFLED, RUN = "in order, noise fixed", "shuffled, noise fixed", "a run"
 MILLION = 1_000_000
@@ -95,10 +95,11 @@ def _loop(
     method: AnyMethod, x: Array, noise: Noise, steps: int, *, batch_size: int, shuffle: bool
 ) -> tuple[TrainState, Metrics]:
     """Takes `steps` steps from a new state, and returns the last one's metrics alone."""
+    each = Pass.of(len(x), batch_size)
 
     def step(i: Array, carry: tuple[TrainState, Metrics]) -> tuple[TrainState, Metrics]:
         if shuffle:
-            return train_step(method, carry[0], take_batch(0, x, noise, i, batch_size=batch_size))
+            return train_step(method, carry[0], take_batch(0, x, noise, i, each))
         start = i * batch_size % len(x)  # near the end, dynamic_slice moves it back
         batch = jax.lax.dynamic_slice_in_dim(x, start, batch_size)
         weights = jnp.where(i < 0, 0.0, jnp.ones(batch_size, x.dtype))  # no constant, as in a run

@@ -20,7 +20,7 @@ from jaxrep.hyperparameters import (
     SimCLRHyperparameters,
     TrainingHyperparameters,
 )
-from jaxrep.training.fit import wait
+from jaxrep.training.loop import wait
 
 _TURNS = 1024
 _BATCHES = 16

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from bench.measured import Figure, Measured, Series, interleave
-from jaxrep.training.fit import wait
+from jaxrep.training.loop import wait
 
 WIDTH = 128
 TEMPERATURE = 0.5

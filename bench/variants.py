@@ -23,7 +23,7 @@ from jaxrep import losses, models
 from jaxrep.hyperparameters import BY_METHOD
 from jaxrep.methods import METHODS
 from jaxrep.training import program, step
-from jaxrep.training.fit import wait
+from jaxrep.training.loop import wait
 
 AS_IT_IS = "as it is"
 STEPS = 512

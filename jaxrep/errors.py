@@ -1,5 +1,7 @@
 """The errors that a caller may want to tell apart."""
 
+from collections.abc import Sequence
+
 
 class InputError(ValueError):
     """Something given by the user is wrong; the message says what, where, and what to do.
@@ -21,4 +23,18 @@ class VerificationError(RuntimeError):
 
 
 class DivergedError(ArithmeticError):
-    """A loss became infinite or NaN; the message says when. The command line exits with code 1."""
+    """A loss became infinite or NaN; the message says when. The command line exits with code 1.
+
+    Args:
+        message: what happened, and when.
+        step: number of the step in the run, from 0; None for the loss of rows held out.
+        rows: numbers of the training rows in its batch.
+    """
+
+    def __init__(self, message: str, *, step: int | None = None, rows: Sequence[int] = ()):
+        super().__init__(message)
+        self.step, self.rows = step, rows
+
+
+class InterruptedRunError(RuntimeError):
+    """A training was told to stop, and can go on; the command line exits with code 75."""

@@ -20,6 +20,7 @@ from jaxrep.parity._models import draw_weights
 from jaxrep.parity._report import Check
 from jaxrep.training import Batch, TrainState, draw_batch, fit, init_state, train_step
 from jaxrep.training.history import EpochMeans
+from jaxrep.training.schedule import Schedule
 from jaxrep.training.step import AnyMethod, steps_per_epoch
 
 QUICK_STEPS = 40  # two epochs and a half, two smaller last batches among them
@@ -55,7 +56,7 @@ def epoch_checks(quick: bool) -> Iterator[Check]:
     batches = draw(jnp.asarray(x))
     rows, weights = np.asarray(batches.x)[..., 0], np.asarray(batches.weights)
     yield _every_row_once(x[:, 0], rows[:steps][weights[:steps] > 0])
-    means = EpochMeans(len(x), size)
+    means = EpochMeans(Schedule(len(x), size))
     ours = {"jax": list(means.add({"loss": (weights * rows).sum(1) / weights.sum(1)}))}
     if not quick:
         ours["jax, compiled run"] = fit(method, x).history

@@ -1,10 +1,14 @@
 """Training: steps, compiled runs, and the loop that dispatches them."""
 
 from jaxrep.errors import DivergedError as DivergedError
+from jaxrep.training.checkpoint import Checkpoints as Checkpoints
+from jaxrep.training.checkpoint import Every as Every
+from jaxrep.training.checkpoint import Snapshot as Snapshot
 from jaxrep.training.fit import Fit as Fit
-from jaxrep.training.fit import Progress as Progress
 from jaxrep.training.fit import fit as fit
 from jaxrep.training.history import EpochMetrics as EpochMetrics
+from jaxrep.training.loop import Progress as Progress
+from jaxrep.training.rows import RowStore as RowStore
 from jaxrep.training.step import Batch as Batch
 from jaxrep.training.step import TrainState as TrainState
 from jaxrep.training.step import draw_batch as draw_batch

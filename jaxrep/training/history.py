@@ -4,9 +4,10 @@ import math
 from collections.abc import Iterator, Mapping
 
 import numpy as np
+from jax import Array
 
 from jaxrep.errors import DivergedError
-from jaxrep.training.step import steps_per_epoch
+from jaxrep.training.schedule import Schedule
 
 EpochMetrics = dict[str, float]
 
@@ -18,21 +19,22 @@ class EpochMeans:
     added one by one in float64: how they were cut into chunks does not change a bit.
 
     Args:
-        rows: training rows.
-        batch_size: rows in a batch.
+        schedule: says how many rows each step has.
+        step: number of the step that comes first.
+        sums: of the epoch that this step is in, over the steps before it; as `sums` gave them.
 
     Example:
-        >>> means = EpochMeans(rows=3, batch_size=2)
+        >>> means = EpochMeans(Schedule(rows=3, batch_size=2))
         >>> list(means.add({"loss": np.array([1.0, 4.0, 5.0])}))
         [{'epoch': 1, 'loss': 2.0}]
+        >>> means.step, means.sums
+        (2, {})
     """
 
-    def __init__(self, rows: int, batch_size: int):
-        self.step = 0
-        self._rows = rows
-        self._batch_size = batch_size
-        self._steps_per_epoch = steps_per_epoch(rows, batch_size)
-        self._sums: dict[str, float] = {}
+    def __init__(self, schedule: Schedule, step: int = 0, sums: Mapping[str, float] | None = None):
+        self.step = step
+        self.sums = dict(sums or {})
+        self._schedule = schedule
 
     def add(self, metrics: Mapping[str, np.ndarray]) -> Iterator[EpochMetrics]:
         """Takes the metrics of the steps that follow, and yields the epochs that are finished.
@@ -44,20 +46,55 @@ class EpochMeans:
             `epoch`, counted from 1, and the mean of each metric over its rows.
 
         Raises:
-            DivergedError: a loss is infinite or NaN.
+            DivergedError: a loss is infinite or NaN; `step` is the number of that step.
         """
         names = sorted(metrics, key=lambda name: (name != "loss", name))
-        for values in zip(*(metrics[name].tolist() for name in names), strict=True):
-            epoch, step = divmod(self.step, self._steps_per_epoch)
-            count = min(self._batch_size, self._rows - step * self._batch_size)
+        columns = [metrics[name].tolist() for name in names]
+        counts = self._schedule.counts(self.step, self.step + len(columns[0])).tolist()
+        for count, *values in zip(counts, *columns, strict=True):
+            epoch, step = divmod(self.step, self._schedule.steps_per_epoch)
             for name, value in zip(names, values, strict=True):
-                self._sums[name] = self._sums.get(name, 0.0) + count * value
-            if not math.isfinite(self._sums["loss"]):
+                self.sums[name] = self.sums.get(name, 0.0) + count * value
+            if not math.isfinite(self.sums["loss"]):
                 raise DivergedError(
                     f"the loss is no longer finite, at epoch {epoch + 1}, step {step + 1} of "
-                    f"{self._steps_per_epoch}; a smaller learning rate may help"
+                    f"{self._schedule.steps_per_epoch}; a smaller learning rate may help",
+                    step=self.step,
                 )
             self.step += 1
-            if step + 1 == self._steps_per_epoch:
-                yield {"epoch": epoch + 1, **{k: v / self._rows for k, v in self._sums.items()}}
-                self._sums = {}
+            if step + 1 == self._schedule.steps_per_epoch:
+                rows, sums, self.sums = self._schedule.rows, self.sums, {}
+                yield {"epoch": epoch + 1, **{name: total / rows for name, total in sums.items()}}
+
+
+def collect(
+    means: EpochMeans,
+    steps: int,
+    metrics: Mapping[str, np.ndarray | Array],
+    held_out: np.ndarray | Array | None,
+) -> tuple[int, float, list[EpochMetrics]]:
+    """Adds a chunk of steps to a run's means.
+
+    Args:
+        means: of the run.
+        steps: in the chunk.
+        metrics: of the steps, at least `steps` of each.
+        held_out: loss of the rows held out after the chunk's last step, an epoch's last as well.
+
+    Returns:
+        The steps taken since the run's first, the last one's loss, and the finished epochs.
+
+    Raises:
+        DivergedError: a loss is infinite or NaN.
+    """
+    values = {name: np.asarray(array)[:steps] for name, array in metrics.items()}
+    finished = list(means.add(values))
+    if held_out is not None:
+        loss = float(held_out)
+        if not math.isfinite(loss):
+            raise DivergedError(
+                f"the validation loss is not finite at epoch {finished[-1]['epoch']}; a row held "
+                "out may be far outside the training data"
+            )
+        finished[-1]["validation_loss"] = loss
+    return means.step, float(values["loss"][-1]), finished

@@ -5,7 +5,9 @@ second run over the same shapes compiles nothing. A chunk's first and last step 
 of any length use one program.
 """
 
+import dataclasses
 import functools
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -18,6 +20,7 @@ from jaxrep.training.step import (
     VALIDATION_STREAM,
     AnyMethod,
     Batch,
+    Pass,
     TrainState,
     draw_noise,
     init_state,
@@ -28,6 +31,20 @@ from jaxrep.training.step import (
 )
 
 MAX_REFERENCE_ROWS = 65_536
+
+
+class Best(NamedTuple):
+    """The state with the least validation loss so far."""
+
+    state: TrainState
+    """After the last step of its epoch, the optimiser's state of that moment in it."""
+
+    loss: float | Array
+    """Validation loss; infinite before the first epoch."""
+
+    epoch: int | Array
+    """Its epoch, from 1; 0 before the first."""
+
 
 # A chunk is long enough to hide its dispatch, and short enough to look up between chunks.
 _FLOP_PER_CHUNK = 5e9
@@ -41,7 +58,9 @@ _MAX_STEPS_DRAWN_AHEAD = 16
 _CACHE_BYTES = 8 << 20
 
 
-@functools.partial(jax.jit, static_argnames=("batch_size", "chunk"), donate_argnames="state")
+@functools.partial(
+    jax.jit, static_argnames=("batch_size", "chunk", "steps_per_pass"), donate_argnames="state"
+)
 def run_steps(
     method: AnyMethod,
     seed: int | Array,
@@ -49,29 +68,43 @@ def run_steps(
     x: Array,
     first: int | Array,
     stop: int | Array,
+    reference: Array | None = None,
+    begin: bool | Array = True,
     *,
     batch_size: int,
     chunk: int,
+    steps_per_pass: int | None = None,
 ) -> tuple[TrainState, Metrics]:
     """Takes the steps from `first` up to, not including, `stop`.
 
     Args:
         method: its loss and optimiser; traced numbers are its leaves.
         seed: the run's seed.
-        state: after step `first` − 1. At `first` = 0 its values do not matter: the run starts.
-        x: all training rows, `[rows, D]`.
-        first: number of the first step.
+        state: after step `first` − 1. At `first` = 0 its values do not matter if `begin`.
+        x: all training rows, or a block of them, `[rows, D]`.
+        first: number of the first step; counted as `Chunk.number` where x is a block.
         stop: `first` + at most `chunk`.
+        reference: rows that views may borrow values from, `[R, D]`; by default from x.
+        begin: whether step 0 starts from weights drawn by the seed.
         batch_size: B, at most the number of rows.
         chunk: size of the arrays that the metrics come back in.
+        steps_per_pass: by which `first` counts passes over x; by default those that x takes.
 
     Returns:
         The state after the last step, and every step's metrics by name, `[chunk]`, of which the
         first `stop` − `first` are filled.
     """
-    draw = functools.partial(draw_noise, method, seed, x, reference_rows(x), batch_size=batch_size)
-    take = functools.partial(take_batch, seed, x, batch_size=batch_size)
+    each = Pass.of(len(x), batch_size)
+    if steps_per_pass is not None:
+        each = dataclasses.replace(each, steps=steps_per_pass)
+    borrowed = reference_rows(x) if reference is None else reference
     rows_ahead = x.size * x.dtype.itemsize > _CACHE_BYTES
+
+    def draw(step: Array) -> Noise:
+        return draw_noise(method, seed, x, borrowed, step, each)
+
+    def take(noise: Noise, step: Array) -> Batch:
+        return take_batch(seed, x, noise, step, each)
 
     def draw_ahead(step: Array) -> Noise | Batch:
         return take(draw(step), step) if rows_ahead else draw(step)
@@ -94,10 +127,11 @@ def run_steps(
         taken: tuple[TrainState, Metrics] = jax.lax.fori_loop(0, steps, step, carry)
         return taken
 
-    _, shapes = jax.eval_shape(lambda: train_step(method, state, take(draw(0), jnp.int32(0))))
+    zero = jnp.int32(0)
+    _, shapes = jax.eval_shape(lambda: train_step(method, state, take(draw(zero), zero)))
     filled = {name: jnp.zeros(chunk, metric.dtype) for name, metric in shapes.items()}
-    begin = functools.partial(init_state, method, x.shape[-1], seed)
-    state = jax.lax.cond(first == 0, begin, lambda: state)
+    init = functools.partial(init_state, method, x.shape[-1], seed)
+    state = jax.lax.cond((first == 0) & begin, init, lambda: state)
     blocks = (stop - first + ahead - 1) // ahead
     made: tuple[TrainState, Metrics] = jax.lax.fori_loop(0, blocks, block, (state, filled))
     return made
@@ -137,9 +171,51 @@ def validation_loss(
     return total / size
 
 
+@functools.partial(jax.jit, static_argnames="batch_size", donate_argnames="best")
+def validate(
+    method: AnyMethod,
+    seed: int | Array,
+    state: TrainState,
+    best: Best,
+    x: Array,
+    epoch: int | Array,
+    *,
+    batch_size: int,
+) -> tuple[Array, Best]:
+    """Computes the loss of rows held out after an epoch, and keeps the state if it is the best.
+
+    Args:
+        method: its loss.
+        seed: the run's seed.
+        state: after the epoch's last step.
+        best: of the epochs before.
+        x: rows held out, `[rows, D]`.
+        epoch: its number, from 1.
+        batch_size: as of `validation_loss`.
+
+    Returns:
+        The loss, a scalar, and the best state so far; of equal ones the earlier.
+    """
+    loss = validation_loss(method, seed, state.params, x, batch_size=batch_size)
+    new = Best(state, loss, jnp.asarray(epoch, jnp.int32))
+    kept: Best = jax.tree.map(lambda a, b: jnp.where(loss < best.loss, a, b), new, best)
+    return loss, kept
+
+
+def no_best(state: TrainState) -> Best:
+    """Returns what `validate` takes before the first epoch; the state's values do not matter."""
+    return Best(jax.tree.map(jnp.copy, state), jnp.float32(jnp.inf), jnp.int32(0))
+
+
+def abstract_state(method: AnyMethod, input_dim: int) -> TrainState:
+    """Returns the shapes and dtypes of the state that `run_steps` takes and gives."""
+    shapes: TrainState = jax.eval_shape(lambda: init_state(method, input_dim, 0))
+    return shapes
+
+
 def empty_state(method: AnyMethod, input_dim: int) -> TrainState:
     """Returns a state of zeros, of the shapes that `run_steps` takes and gives."""
-    shapes = jax.eval_shape(lambda: init_state(method, input_dim, 0))
+    shapes = abstract_state(method, input_dim)
     zeros: TrainState = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)
     state: TrainState = jax.device_put(zeros)
     return state

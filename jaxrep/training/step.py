@@ -4,6 +4,7 @@ Which rows and which noise a step sees is a function of the seed, the epoch and 
 of nothing else: a run resumed at any step sees what it would have seen.
 """
 
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import jax
@@ -77,6 +78,25 @@ def steps_per_epoch(rows: int, batch_size: int) -> int:
     return -(-rows // batch_size)
 
 
+@dataclass(frozen=True)
+class Pass:
+    """One pass over rows that are on the device: an epoch, or the visit to a block of the table."""
+
+    rows: int
+    """Rows to see once each."""
+
+    batch_size: int
+    """Rows in a batch, B; the last one may hold fewer."""
+
+    steps: int
+    """By which steps are counted on from one pass to the next; at least those that it takes."""
+
+    @classmethod
+    def of(cls, rows: int, batch_size: int) -> "Pass":
+        """Returns the pass whose steps follow one another without a gap."""
+        return cls(rows, batch_size, steps_per_epoch(rows, batch_size))
+
+
 def draw_batch(
     method: AnyMethod,
     seed: int | Array,
@@ -96,38 +116,49 @@ def draw_batch(
         step: number of the step in the run, from 0.
         batch_size: B.
     """
-    noise = draw_noise(method, seed, x, reference, step, batch_size=batch_size)
-    return take_batch(seed, x, noise, step, batch_size=batch_size)
+    epoch = Pass.of(len(x), batch_size)
+    return take_batch(seed, x, draw_noise(method, seed, x, reference, step, epoch), step, epoch)
 
 
 def draw_noise(
-    method: AnyMethod,
-    seed: int | Array,
-    x: Array,
-    reference: Array,
-    step: int | Array,
-    *,
-    batch_size: int,
+    method: AnyMethod, seed: int | Array, x: Array, reference: Array, step: int | Array, each: Pass
 ) -> Noise:
-    """Returns the noise of a step alone; arguments as of `draw_batch`."""
-    epoch, step_in_epoch = jnp.divmod(step, steps_per_epoch(len(x), batch_size))
-    key = jax.random.fold_in(jax.random.fold_in(stream(seed, NOISE_STREAM), epoch), step_in_epoch)
-    return method.draw_noise(key, jnp.zeros((batch_size, x.shape[-1]), x.dtype), reference)
+    """Returns the noise of a step alone.
+
+    Args:
+        method: draws the noise.
+        seed: the run's seed.
+        x: the rows on the device, `[rows, D]`; their shape and dtype count.
+        reference: training rows for views that borrow values, `[R, D]`.
+        step: number of the step, counted over all passes.
+        each: what every pass is.
+    """
+    number, step_in_pass = jnp.divmod(step, each.steps)
+    key = jax.random.fold_in(jax.random.fold_in(stream(seed, NOISE_STREAM), number), step_in_pass)
+    return method.draw_noise(key, jnp.zeros((each.batch_size, x.shape[-1]), x.dtype), reference)
 
 
-def take_batch(
-    seed: int | Array, x: Array, noise: Noise, step: int | Array, *, batch_size: int
-) -> Batch:
-    """Returns the batch of a step whose noise is drawn; arguments as of `draw_batch`."""
-    size = len(x)
-    epoch, step_in_epoch = jnp.divmod(step, steps_per_epoch(size, batch_size))
-    order = jax.random.fold_in(stream(seed, ORDER_STREAM), epoch)
-    positions = jnp.uint32(step_in_epoch * batch_size) + jnp.arange(batch_size, dtype=jnp.uint32)
-    inside = positions < size
+def batch_rows(seed: int | Array, step: int | Array, each: Pass) -> tuple[Array, Array]:
+    """Returns the numbers `[B]` of the rows in a step's batch, and which of them are no padding.
+
+    Args:
+        seed: the run's seed.
+        step: number of the step, counted over all passes.
+        each: what every pass is.
+    """
+    number, step_in_pass = jnp.divmod(step, each.steps)
+    order = jax.random.fold_in(stream(seed, ORDER_STREAM), number)
+    positions = jnp.arange(each.batch_size, dtype=jnp.uint32)
+    positions = jnp.uint32(step_in_pass * each.batch_size) + positions
+    inside = positions < each.rows
     # The padding repeats rows that the weights then take out again.
-    rows = shuffled(
-        jnp.where(inside, positions, 0), jax.random.bits(order, (rounds(size),)), size=size
-    )
+    keys = jax.random.bits(order, (rounds(each.rows),))
+    return shuffled(jnp.where(inside, positions, 0), keys, size=each.rows), inside
+
+
+def take_batch(seed: int | Array, x: Array, noise: Noise, step: int | Array, each: Pass) -> Batch:
+    """Returns the batch of a step whose noise is drawn; arguments as of `draw_noise`."""
+    rows, inside = batch_rows(seed, step, each)
     return Batch(x[rows], noise, inside.astype(x.dtype))
 
 

@@ -21,10 +21,12 @@ from jaxrep.errors import DivergedError
 from jaxrep.hyperparameters import check
 from jaxrep.methods import Metrics
 from jaxrep.training import members
-from jaxrep.training.fit import Progress, check_data, chunks, collect, complete_weights, wait
-from jaxrep.training.history import EpochMeans, EpochMetrics
-from jaxrep.training.program import chunk_length, empty_state
-from jaxrep.training.step import AnyMethod, TrainState, steps_per_epoch
+from jaxrep.training.history import EpochMeans, EpochMetrics, collect
+from jaxrep.training.loop import Progress, complete_weights, wait
+from jaxrep.training.program import chunk_length, empty_state, reference_rows
+from jaxrep.training.rows import check_data
+from jaxrep.training.schedule import Schedule
+from jaxrep.training.step import AnyMethod, TrainState
 
 
 @dataclass(frozen=True)
@@ -147,8 +149,7 @@ class _Group:
     ):
         self.methods, self.x, self.validation, self.mesh = methods, x, validation, mesh
         self.batch_size: int = min(methods[0].hyperparameters.batch_size, len(x))
-        self.steps_per_epoch = steps_per_epoch(len(x), self.batch_size)
-        self.steps_of_a_member: int = self.steps_per_epoch * methods[0].hyperparameters.epochs
+        self.schedule = Schedule(len(x), self.batch_size, methods[0].hyperparameters.epochs)
         self.empty = empty_state(methods[0], x.shape[1])
         self.at_once = members.members_at_once(
             len(methods), self.empty, x.shape[1], self.batch_size, list(mesh.devices.flat)
@@ -156,7 +157,7 @@ class _Group:
         per_device = self.at_once // mesh.size
         self.chunk = max(chunk_length(self.empty, self.batch_size) // per_device, 1)
         parts = -(-len(methods) // self.at_once)
-        self.steps = self.steps_of_a_member * parts
+        self.steps = self.schedule.steps * parts
         # Copies of the last member fill up the last part, so that all parts are of one shape.
         padding = [methods[-1]] * (parts * self.at_once - len(methods))
         self.stacked = members.stack([*methods, *padding])
@@ -191,7 +192,7 @@ class _Part:
         self.state: TrainState = share_out(
             jax.tree.unflatten(jax.tree.structure(group.empty), zeros)
         )
-        self.histories = [_History(len(group.x), group.batch_size) for _ in self.methods]
+        self.histories = [_History(group.schedule) for _ in self.methods]
 
     def compile(self) -> float:
         """Compiles the programs by calling them with nothing to do; returns the seconds."""
@@ -202,7 +203,7 @@ class _Part:
 
     def train(self, clock: _Clock) -> None:
         """Trains to the end; while a chunk runs, the histories take in the one before."""
-        rows_a_step = len(self.methods) * len(self.group.x) / self.group.steps_per_epoch
+        rows_a_step = len(self.methods) * len(self.group.x) / self.group.schedule.steps_per_epoch
         since = time.perf_counter()
         for steps, metrics, held_out in self.chunks():
             loss = self.take_in(steps, metrics, held_out)
@@ -213,14 +214,15 @@ class _Part:
     def chunks(self) -> Iterator[tuple[int, Metrics, Array | None]]:
         """Yields each chunk's steps, metrics and validation losses once the next is dispatched."""
         group = self.group
-        every = None if group.validation is None else group.steps_per_epoch
+        epoch = group.schedule.steps_per_epoch
+        every = None if group.validation is None else epoch
         dispatched: tuple[int, Metrics, Array | None] | None = None
-        for first, stop in chunks(group.steps_of_a_member, group.chunk, stop_every=every):
-            metrics = self.dispatch(first, stop)
-            held_out = self.validation_losses() if stop % group.steps_per_epoch == 0 else None
+        for chunk in group.schedule.chunks(0, group.chunk, stop_every=every):
+            metrics = self.dispatch(chunk.first, chunk.stop)
+            held_out = self.validation_losses() if chunk.stop % epoch == 0 else None
             if dispatched:
                 yield dispatched
-            dispatched = stop - first, metrics, held_out
+            dispatched = chunk.stop - chunk.first, metrics, held_out
         wait(self.state)
         if dispatched:
             yield dispatched
@@ -272,17 +274,19 @@ class _Part:
         for i, (method, history) in enumerate(zip(self.methods, self.histories, strict=True)):
             weights = {name: array[i].copy() for name, array in params.items()}
             if not history.diverged:
-                weights = complete_weights(method, weights, self.group.x)
+                weights = complete_weights(
+                    method, weights, np.asarray(reference_rows(self.group.x))
+                )
             yield Member(weights, history.epochs, history.diverged)
 
 
 class _History:
     """The epochs of a member, until its end or until it diverges."""
 
-    def __init__(self, rows: int, batch_size: int):
+    def __init__(self, schedule: Schedule):
         self.epochs: list[EpochMetrics] = []
         self.diverged = False
-        self._means = EpochMeans(rows, batch_size)
+        self._means = EpochMeans(schedule)
 
     def add(self, steps: int, metrics: dict[str, np.ndarray], held_out: np.ndarray | None) -> None:
         """Takes the metrics of a chunk of steps, and the validation loss after it."""

@@ -1,0 +1,349 @@
+"""Checkpoints: all of a training run's state on disk, whole or not at all, and checked when read.
+
+Orbax writes the arrays. It does not notice a flipped bit when it reads them, and takes any folder
+with a number for a checkpoint; so every checkpoint has a manifest of ours, written last, with the
+digests of all its files. Reading goes from the newest to the oldest that is intact.
+
+    checkpoints/00000120/last/…          the state after step 120
+    checkpoints/00000120/best/…          the state at the epoch of the least validation loss
+    checkpoints/00000120/progress.json   where the run stands
+    checkpoints/00000120/history.jsonl   the metrics of every finished epoch
+    checkpoints/00000120/manifest.json   the digests of all these files
+"""
+
+import contextlib
+import json
+import math
+import re
+import shutil
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from jax import Array
+
+from jaxrep import files
+from jaxrep.errors import InputError
+from jaxrep.training.history import EpochMetrics
+from jaxrep.training.program import Best, abstract_state
+from jaxrep.training.step import AnyMethod, TrainState
+
+FORMAT_VERSION = 1
+MANIFEST, PROGRESS, HISTORY = "manifest.json", "progress.json", "history.jsonl"
+_NAME = re.compile(r"[0-9]{8,}")
+_Arrays = dict[str, np.ndarray | Array]
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A training run between two steps: all that it takes to go on as if it had never stopped."""
+
+    step: int
+    """Steps taken."""
+
+    state: TrainState
+    """After the last of them."""
+
+    best: Best | None
+    """Where rows are held out."""
+
+    sums: Mapping[str, float]
+    """Of the epoch under way, as of `EpochMeans`."""
+
+    history: list[EpochMetrics]
+    """The metrics of the finished epochs."""
+
+    seconds: float
+    """Time spent training."""
+
+
+@dataclass(frozen=True)
+class Every:
+    """How often to save: every so many epochs, or every so many seconds."""
+
+    epochs: int | None = None
+    """Epochs from one checkpoint to the next."""
+
+    seconds: float | None = 60.0
+    """Seconds from one checkpoint to the next, where `epochs` is None."""
+
+    @classmethod
+    def parse(cls, text: str) -> "Every":
+        """Reads `100` as epochs and `60s` as seconds.
+
+        Raises:
+            InputError: it is neither.
+
+        Example:
+            >>> Every.parse("100"), Every.parse("2.5s")
+            (Every(epochs=100, seconds=None), Every(epochs=None, seconds=2.5))
+        """
+        with contextlib.suppress(ValueError):
+            if text.endswith("s") and 0 <= (seconds := float(text[:-1])) < math.inf:
+                return cls(None, seconds)
+            if not text.endswith("s") and (epochs := int(text)) > 0:
+                return cls(epochs, None)
+        raise InputError(
+            f"--checkpoint-every {text}: neither epochs, such as 100, nor a time, such as 60s"
+        )
+
+
+class Checkpoints:
+    """The checkpoints of one run, in a folder of their own.
+
+    Args:
+        path: of the folder; it is made with the first checkpoint.
+        every: how often `fit` saves.
+        keep: how many to keep, the newest ones.
+        note: called with a remark for every checkpoint that is passed over.
+
+    Example:
+        >>> import tempfile
+        >>> from jaxrep.hyperparameters import VAEHyperparameters
+        >>> from jaxrep.methods import VAE
+        >>> from jaxrep.training import fit
+        >>> x = np.random.default_rng(0).normal(size=(100, 4)).astype(np.float32)
+        >>> checkpoints = Checkpoints(Path(tempfile.mkdtemp()), Every(epochs=2))
+        >>> short = fit(VAE(VAEHyperparameters(epochs=3)), x, checkpoints=checkpoints)
+        >>> longer = VAE(VAEHyperparameters(epochs=5))
+        >>> start = checkpoints.newest(longer, 4)
+        >>> resumed = fit(longer, x, start=start, checkpoints=checkpoints)
+        >>> resumed.resumed_from_step, resumed.history == fit(longer, x).history
+        (3, True)
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        every: Every = Every(),
+        *,
+        keep: int = 2,
+        note: Callable[[str], None] = lambda message: None,
+    ):
+        if keep < 1:
+            raise InputError(f"--keep {keep}: at least 1 checkpoint has to be kept")
+        self.path, self.every, self.keep, self._note = path, every, keep, note
+        self._saved = time.monotonic()
+        # It takes a quarter of a second, which compilation leaves over on another core.
+        self._orbax = threading.Thread(target=_import_orbax, daemon=True)
+        self._orbax.start()
+
+    def is_due(self) -> bool:
+        """Says whether it is time for the next checkpoint; those by epochs are not asked for."""
+        seconds = self.every.seconds
+        return seconds is not None and time.monotonic() - self._saved >= seconds
+
+    def save(self, snapshot: Snapshot) -> None:
+        """Writes a checkpoint, and then removes those that are too many.
+
+        Raises:
+            OSError: it cannot be written; the earlier ones stay as they are.
+        """
+        folder = self.path / f"{snapshot.step:08d}"
+        try:
+            shutil.rmtree(folder, ignore_errors=True)  # one that was found damaged
+            self.path.mkdir(parents=True, exist_ok=True)
+            self._write(folder, snapshot)
+        except (OSError, ValueError, RuntimeError) as error:  # orbax raises what tensorstore does
+            with contextlib.suppress(OSError):
+                shutil.rmtree(folder, ignore_errors=True)
+            raise OSError(
+                f"{folder}: the checkpoint cannot be written ({_first_line(error)}); "
+                f"{self._standing()}. Make room and run the same command again"
+            ) from error
+        self._remove_all_but_newest()
+        self._saved = time.monotonic()
+
+    def newest(self, method: AnyMethod, input_dim: int) -> Snapshot | None:
+        """Reads the newest checkpoint that is intact; those passed over are remarked on.
+
+        Args:
+            method: that is trained.
+            input_dim: D, features of a row.
+
+        Returns:
+            The snapshot, or None if there is none.
+
+        Raises:
+            InputError: a checkpoint is of another version of the format.
+        """
+        template = abstract_state(method, input_dim)
+        for folder in self._folders():
+            try:
+                _check(folder)
+                return self._read(folder, template)
+            except _DamagedError as error:
+                self._note(f"warning: {folder}: {error}; this checkpoint is passed over")
+        return None
+
+    def _write(self, folder: Path, snapshot: Snapshot) -> None:
+        ocp = self._ready_orbax()
+        items = {"last": _flat(snapshot.state)}
+        if snapshot.best is not None:
+            items["best"] = _flat(snapshot.best.state)
+        with self._manager() as manager:
+            composite = {name: ocp.args.StandardSave(item) for name, item in items.items()}
+            manager.save(snapshot.step, args=ocp.args.Composite(**composite), force=True)
+            manager.wait_until_finished()
+        progress = {
+            "format_version": FORMAT_VERSION,
+            "step": snapshot.step,
+            "seconds": snapshot.seconds,
+            "sums": dict(snapshot.sums),
+            "best": snapshot.best
+            and {"loss": float(snapshot.best.loss), "epoch": int(snapshot.best.epoch)},
+        }
+        files.write_text(folder / PROGRESS, json.dumps(progress, allow_nan=False) + "\n")
+        lines = (json.dumps(metrics, allow_nan=False) + "\n" for metrics in snapshot.history)
+        files.write_text(folder / HISTORY, "".join(lines))
+        self._seal(folder)
+
+    def _seal(self, folder: Path) -> None:
+        """Writes the manifest, once everything else is on the disk."""
+        names = _contents(folder)
+        for name in names:
+            files.flush_to_disk(folder / name)
+        digests = {name: files.sha256(folder / name) for name in names}
+        files.write_text(folder / MANIFEST, _dump({"sha256": digests}))
+        files.flush_to_disk(folder)
+        files.flush_to_disk(self.path)
+
+    def _read(self, folder: Path, template: TrainState) -> Snapshot:
+        progress = _read_progress(folder)
+        history = [json.loads(line) for line in (folder / HISTORY).read_text().splitlines()]
+        ocp = self._ready_orbax()
+        abstract = dict(_named(template))
+        names = ("last",) if progress["best"] is None else ("last", "best")
+        restore = {name: ocp.args.StandardRestore(abstract) for name in names}
+        with self._manager() as manager:
+            try:
+                restored = manager.restore(int(folder.name), args=ocp.args.Composite(**restore))
+            except (OSError, ValueError, KeyError, RuntimeError) as error:
+                raise _DamagedError(f"cannot be read ({_first_line(error)})") from error
+        states = {name: _unflat(restored[name], template) for name in names}
+        best = progress["best"] and Best(states["best"], **progress["best"])
+        return Snapshot(
+            progress["step"], states["last"], best, progress["sums"], history, progress["seconds"]
+        )
+
+    def _ready_orbax(self) -> Any:
+        self._orbax.join()
+        return _import_orbax()
+
+    @contextlib.contextmanager
+    def _manager(self) -> Iterator[Any]:
+        ocp = self._ready_orbax()
+        options = ocp.CheckpointManagerOptions(
+            max_to_keep=None,  # ours go once the manifest of the next one is written
+            enable_async_checkpointing=False,
+            step_format_fixed_length=8,
+        )
+        with ocp.CheckpointManager(self.path.resolve(), options=options) as manager:
+            yield manager
+
+    def _folders(self) -> list[Path]:
+        """Returns the folders of checkpoints, finished or not, the newest first."""
+        if not self.path.is_dir():
+            return []
+        found = (path for path in self.path.iterdir() if _NAME.fullmatch(path.name))
+        return sorted(found, key=lambda path: int(path.name), reverse=True)
+
+    def _remove_all_but_newest(self) -> None:
+        whole = [folder for folder in self._folders() if (folder / MANIFEST).is_file()]
+        for folder in self.path.iterdir():
+            if folder not in whole[: self.keep] and (_NAME.match(folder.name)):
+                with contextlib.suppress(FileNotFoundError):
+                    (folder / MANIFEST).unlink(missing_ok=True)
+                shutil.rmtree(folder, ignore_errors=True)
+
+    def _standing(self) -> str:
+        whole = [folder.name for folder in self._folders() if (folder / MANIFEST).is_file()]
+        return f"the one of step {int(whole[0])} is intact" if whole else "there is no earlier one"
+
+
+class _DamagedError(Exception):
+    """A checkpoint is not what it was when it was written."""
+
+
+def remove(path: Path) -> None:
+    """Removes all checkpoints of a run, and nothing else that may be in their folder."""
+    if path.is_dir():
+        for folder in path.iterdir():
+            if _NAME.match(folder.name):
+                shutil.rmtree(folder)
+        with contextlib.suppress(OSError):
+            path.rmdir()
+
+
+def _import_orbax() -> Any:
+    import orbax.checkpoint as ocp
+
+    return ocp
+
+
+def _check(folder: Path) -> None:
+    """Raises an error if a checkpoint is not whole, to the bit."""
+    try:
+        text = (folder / MANIFEST).read_text(encoding="utf-8")
+        manifest = json.loads(text)
+    except FileNotFoundError:
+        raise _DamagedError("has no manifest; its saving was interrupted") from None
+    except (OSError, ValueError) as error:
+        raise _DamagedError(f"{MANIFEST} cannot be read ({_first_line(error)})") from error
+    if not isinstance(manifest, dict) or set(manifest) != {"sha256"} or text != _dump(manifest):
+        raise _DamagedError(f"{MANIFEST} is not as it was written")
+    digests = manifest["sha256"]
+    found = set(_contents(folder))
+    for name in sorted(found | set(digests)):
+        if name not in digests or name not in found:
+            raise _DamagedError(f"{name} is {'missing' if name in digests else 'too many'}")
+        if files.sha256(folder / name) != digests[name]:
+            raise _DamagedError(f"{name} has changed since it was written")
+
+
+def _read_progress(folder: Path) -> dict[str, Any]:
+    progress: dict[str, Any] = json.loads((folder / PROGRESS).read_text(encoding="utf-8"))
+    version = progress.get("format_version")
+    if version != FORMAT_VERSION:
+        raise InputError(
+            f"{folder / PROGRESS}: format_version is {version!r}; this jaxrep reads "
+            f"{FORMAT_VERSION}. Go on with the jaxrep that wrote it, or train anew elsewhere"
+        )
+    if progress["step"] != int(folder.name):
+        raise _DamagedError(f"{PROGRESS} is of step {progress['step']}")
+    return progress
+
+
+def _contents(folder: Path) -> list[str]:
+    """Returns the files in a checkpoint's folder by their path in it, without the manifest."""
+    paths = (path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    return sorted(name for name in paths if name != MANIFEST)
+
+
+def _named(state: TrainState) -> list[tuple[str, Any]]:
+    """Returns a state's arrays with their names: plain ones, whatever classes optax has."""
+    leaves, _ = jax.tree_util.tree_flatten_with_path(state)
+    return [(jax.tree_util.keystr(path, simple=True, separator="/"), a) for path, a in leaves]
+
+
+def _flat(state: TrainState) -> _Arrays:
+    return dict(_named(state))
+
+
+def _unflat(arrays: _Arrays, template: TrainState) -> TrainState:
+    leaves = [arrays[name] for name, _ in _named(template)]
+    state: TrainState = jax.tree.unflatten(jax.tree.structure(template), leaves)
+    return state
+
+
+def _dump(manifest: Mapping[str, Any]) -> str:
+    return json.dumps(manifest, indent=1, sort_keys=True) + "\n"
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -1,0 +1,329 @@
+"""The loop on the host that dispatches compiled chunks of steps.
+
+While the device runs a chunk, the host takes in the metrics of the one before. Between two chunks
+it can log, show progress, save, and look at signals.
+"""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from jaxrep.errors import DivergedError, InterruptedRunError
+from jaxrep.inference import map_rows
+from jaxrep.methods import Metrics
+from jaxrep.training.checkpoint import Checkpoints, Snapshot
+from jaxrep.training.history import EpochMeans, EpochMetrics, collect
+from jaxrep.training.program import (
+    abstract_state,
+    chunk_length,
+    empty_state,
+    no_best,
+    run_steps,
+    validate,
+)
+from jaxrep.training.rows import RowStore, place
+from jaxrep.training.schedule import Chunk, Schedule
+from jaxrep.training.step import AnyMethod, Pass, TrainState, batch_rows
+
+_ROWS_NAMED = 8
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a run stands after a chunk of steps."""
+
+    step: int
+    """Steps taken."""
+
+    steps: int
+    """Steps in the whole run."""
+
+    loss: float
+    """Loss of the last step."""
+
+    rows_per_second: float
+    """Rows trained on a second, since the first dispatch."""
+
+
+class Loop:
+    """One run's rows, state and shapes, and the calls of its programs.
+
+    Args:
+        method: to train.
+        x: training rows.
+        validation: rows held out.
+        start: where to go on from.
+        weights: initial weights by name, in the place of drawn ones.
+        checkpoints: where to save.
+    """
+
+    def __init__(
+        self,
+        method: AnyMethod,
+        x: np.ndarray | Array | RowStore,
+        validation: np.ndarray | Array | None,
+        start: Snapshot | None,
+        weights: Mapping[str, np.ndarray] | None,
+        checkpoints: Checkpoints | None,
+    ):
+        self.method, self.checkpoints = method, checkpoints
+        hp = method.hyperparameters
+        self.rows = place(x, hp.batch_size)
+        self.batch_size: int = min(hp.batch_size, self.rows.rows)
+        self.schedule = Schedule(
+            self.rows.rows, self.batch_size, hp.epochs, hp.seed, self.rows.block_rows
+        )
+        self.seed = jnp.uint32(hp.seed)
+        self.validation: Array | None = None if validation is None else jax.device_put(validation)
+        self.chunk = chunk_length(abstract_state(method, self.rows.width), self.batch_size)
+        self.initial = weights
+        self.restore(start or self._fresh())
+
+    def restore(self, start: Snapshot) -> None:
+        """Puts the run where a snapshot was taken."""
+        self.step = self.first = start.step
+        # Copies, since the programs take over what they are given.
+        self.state: TrainState = jax.tree.map(jnp.array, start.state)
+        self.best = no_best(self.state)
+        if start.best is not None:
+            self.best = jax.tree.map(jnp.array, start.best)
+        self.means = EpochMeans(self.schedule, start.step, start.sums)
+        self.history = list(start.history)
+        self.seconds_before = start.seconds
+        self.pending: tuple[int, Metrics, Array | None] | None = None
+
+    def compile(self) -> float:
+        """Compiles the programs by calling them with nothing to do; returns the seconds."""
+        started = time.perf_counter()
+        for block in {0, self.schedule.blocks - 1}:
+            self._run(self.rows.like(block, self.schedule), 1, 1)
+        if self.validation is not None:
+            self._validate(0, no_best(self.state))
+        wait(self.state)
+        return time.perf_counter() - started
+
+    def train(
+        self,
+        on_epoch: Callable[[EpochMetrics], None],
+        on_progress: Callable[[Progress], None],
+        interrupted: Callable[[], bool],
+    ) -> float:
+        """Trains to the end; returns the seconds, those of the run before it was resumed included.
+
+        Raises:
+            DivergedError: a loss is not finite.
+            InterruptedRunError: `interrupted()`; where there are checkpoints, the state is saved.
+        """
+        self.on_epoch, self.on_progress = on_epoch, on_progress
+        self.started = time.perf_counter()
+        for chunk in self.schedule.chunks(self.step, self.chunk, stop_every=self._stop_every()):
+            if interrupted():
+                self._stop()
+            self._dispatch(chunk)
+            if self._is_due():
+                self._save()
+        wait(self.state)
+        self._collect()
+        seconds = self.seconds()
+        if self.checkpoints is not None and self.first < self.step:
+            self._save()
+        return seconds
+
+    def seconds(self) -> float:
+        """Returns the time spent training, that before the run was resumed included."""
+        return self.seconds_before + time.perf_counter() - self.started
+
+    def explain(self, error: DivergedError) -> DivergedError:
+        """Adds the rows of the batch to what a diverged run says, and keeps its last good state."""
+        if error.step is None:  # of the rows held out
+            return error
+        rows = self._rows_of(error.step)
+        named = ", ".join(str(row) for row in rows[:_ROWS_NAMED].tolist())
+        more = f" and {len(rows) - _ROWS_NAMED} more" if len(rows) > _ROWS_NAMED else ""
+        text = f"{error}. The batch holds the training rows {named}{more}, counted from 0"
+        if self.checkpoints is not None:
+            kept = self._keep_state_before(error.step)
+            text += f"; the state after {kept} steps, the last good one, is kept"
+        return DivergedError(text, step=error.step, rows=rows.tolist())
+
+    def weights(self) -> dict[str, np.ndarray]:
+        """Returns the trained weights, completed by what the method's score needs."""
+        return self._complete(self.state)
+
+    def best_weights(self) -> dict[str, np.ndarray] | None:
+        """Returns the weights of the epoch with the least validation loss."""
+        return None if self.validation is None else self._complete(self.best.state)
+
+    def _complete(self, state: TrainState) -> dict[str, np.ndarray]:
+        params = {name: np.asarray(array) for name, array in state.params.items()}
+        return complete_weights(self.method, params, np.asarray(self.rows.reference))
+
+    def _stop_every(self) -> int | None:
+        """Returns after how many steps a chunk has to end, for validation or a checkpoint."""
+        epoch = self.schedule.steps_per_epoch
+        if self.validation is not None:
+            return epoch
+        every = None if self.checkpoints is None else self.checkpoints.every.epochs
+        return None if every is None else every * epoch
+
+    def _dispatch(self, chunk: Chunk) -> None:
+        """Starts a chunk of steps on the device, and takes in the one before."""
+        x = self.rows.at(chunk, self.schedule)
+        metrics = self._run(x, chunk.number, chunk.number + chunk.stop - chunk.first)
+        self.step = chunk.stop
+        epoch, steps = divmod(chunk.stop, self.schedule.steps_per_epoch)
+        held_out = None
+        if self.validation is not None and steps == 0:
+            held_out, self.best = self._validate(epoch, self.best)
+        self._collect()
+        self.pending = chunk.stop - chunk.first, metrics, held_out
+
+    def _run(self, x: Array, first: int, stop: int) -> Metrics:
+        metrics: Metrics
+        self.state, metrics = run_steps(
+            self.method,
+            self.seed,
+            self.state,
+            x,
+            first,
+            stop,
+            self.rows.borrowed,
+            self.initial is None,
+            batch_size=self.batch_size,
+            chunk=self.chunk,
+            steps_per_pass=self.schedule.steps_per_block,
+        )
+        return metrics
+
+    def _validate(self, epoch: int, best: Any) -> Any:
+        size = self.batch_size
+        return validate(
+            self.method, self.seed, self.state, best, self.validation, epoch, batch_size=size
+        )
+
+    def _collect(self) -> None:
+        """Takes in the metrics of the chunk dispatched last, once the device is through with it."""
+        if self.pending is None:
+            return
+        pending, self.pending = self.pending, None
+        step, last_loss, finished = collect(self.means, *pending)
+        for metrics in finished:
+            self.history.append(metrics)
+            self.on_epoch(metrics)
+        rows = self.schedule.rows_until(step) - self.schedule.rows_until(self.first)
+        rate = rows / (time.perf_counter() - self.started)
+        self.on_progress(Progress(step, self.schedule.steps, last_loss, rate))
+
+    def _is_due(self) -> bool:
+        """Says whether to save after the chunk dispatched last, which is not the run's last."""
+        if self.checkpoints is None or self.step == self.schedule.steps:
+            return False
+        epochs = self.checkpoints.every.epochs
+        if epochs is not None:
+            return self.step % (epochs * self.schedule.steps_per_epoch) == 0
+        return self.checkpoints.is_due()
+
+    def _stop(self) -> None:
+        """Saves and raises the error that says so."""
+        self._collect()
+        if self.checkpoints is None:
+            raise InterruptedRunError(f"interrupted after step {self.step}")
+        if self.step > self.first:
+            self._save()
+        raise InterruptedRunError(
+            f"interrupted after step {self.step} of {self.schedule.steps}, which is saved in "
+            f"{self.checkpoints.path}; the same command, or `jaxrep resume`, goes on from there"
+        )
+
+    def _save(self) -> None:
+        """Saves the state after the last step, once its metrics have been found good."""
+        self._collect()
+        if self.checkpoints is not None and _all_finite(self.state):  # else the next loss is NaN
+            self.checkpoints.save(self.snapshot())
+
+    def snapshot(self) -> Snapshot:
+        """Returns all that it takes to go on from here."""
+        best = None if self.validation is None else self.best
+        return Snapshot(self.step, self.state, best, self.means.sums, self.history, self.seconds())
+
+    def _keep_state_before(self, step: int) -> int:
+        """Saves the last finite state before a step by taking the steps to it again."""
+        assert self.checkpoints is not None
+        self.on_epoch, self.on_progress = _ignore, _ignore
+        for stop in (step, step - 1):  # an update that is not finite shows a step later
+            start = self.checkpoints.newest(self.method, self.rows.width)
+            self.restore(start or self._fresh())
+            if self.step >= stop:
+                break
+            for chunk in self.schedule.chunks(self.step, self.chunk, stop_every=self._stop_every()):
+                self._dispatch(replace(chunk, stop=min(chunk.stop, stop)))
+                if self.step == stop:
+                    break
+            if _all_finite(self.state):
+                self._save()
+                break
+        return self.step
+
+    def _fresh(self) -> Snapshot:
+        empty = empty_state(self.method, self.rows.width)
+        return Snapshot(0, _with(empty, self.initial), None, {}, [], 0.0)
+
+    def _rows_of(self, step: int) -> np.ndarray:
+        """Returns the numbers of the training rows in a step's batch."""
+        chunk = next(self.schedule.chunks(step, 1))
+        each = Pass(
+            self.schedule.rows_of(chunk.block), self.batch_size, self.schedule.steps_per_block
+        )
+        rows, inside = batch_rows(self.seed, chunk.number, each)
+        found = np.asarray(rows)[np.asarray(inside)]
+        return np.sort(found.astype(np.int64)) + chunk.block * self.schedule.rows_per_block
+
+
+def _ignore(event: object) -> None:
+    """Takes what is not to be reported."""
+
+
+def _with(state: TrainState, weights: Mapping[str, np.ndarray] | None) -> TrainState:
+    """Returns a state with other weights, given by name; there may be more of them."""
+    if weights is None:
+        return state
+    params = {}
+    for name, empty in state.params.items():
+        if name not in weights or weights[name].shape != empty.shape:
+            raise ValueError(f"weights have no {name} of shape {empty.shape}, as the model has")
+        params[name] = jnp.asarray(weights[name], empty.dtype)
+    return state._replace(params=params)
+
+
+@jax.jit
+def _all_finite(tree: Any) -> Array:
+    finite = [jnp.all(jnp.isfinite(array)) for array in jax.tree.leaves(tree)]
+    return jnp.all(jnp.stack(finite))
+
+
+def complete_weights(
+    method: AnyMethod, params: dict[str, np.ndarray], reference: np.ndarray
+) -> dict[str, np.ndarray]:
+    """Returns trained weights together with those that the method's score needs.
+
+    Args:
+        method: that was trained.
+        params: trained weights by name.
+        reference: training rows, all or evenly spaced ones, `[R, D]`.
+    """
+    statistics = method.score_statistics(
+        lambda: map_rows(method, "embed", params, reference, input_dim=reference.shape[1])
+    )
+    return params | statistics
+
+
+def wait(tree: Any) -> None:
+    """Returns once all arrays of a tree are computed."""
+    for array in jax.tree.leaves(tree):
+        array.block_until_ready()

@@ -1,0 +1,145 @@
+"""Where a run's rows are: on the device, or in a file that is read block by block."""
+
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Protocol, runtime_checkable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from jaxrep.training.program import MAX_REFERENCE_ROWS, reference_rows
+from jaxrep.training.schedule import Chunk, Schedule
+
+BLOCK_BYTES = 64 << 20
+
+
+@runtime_checkable
+class RowStore(Protocol):
+    """Standardised rows that are read when they are needed, such as a prepared table's."""
+
+    @property
+    def rows(self) -> int:
+        """Rows in the store."""
+
+    @property
+    def width(self) -> int:
+        """Features of a row, D."""
+
+    def read_into(self, start: int, buffer: np.ndarray) -> None:
+        """Fills a float32 buffer `[n, D]` with the rows from `start` on."""
+
+    def sample(self, count: int) -> np.ndarray:
+        """Returns at most `count` rows, evenly spaced, `[n, D]`."""
+
+
+class Resident:
+    """Rows that are all on the device.
+
+    Args:
+        x: the rows, `[rows, D]`.
+    """
+
+    block_rows: int | None = None
+    borrowed: Array | None = None  # the program takes them from the rows it has
+
+    def __init__(self, x: np.ndarray | Array):
+        self.rows: int = x.shape[0]
+        self.width: int = x.shape[1]
+        self._x: Array = jax.device_put(x)
+
+    def at(self, chunk: Chunk, schedule: Schedule) -> Array:
+        """Returns the rows that a chunk of steps sees."""
+        return self._x
+
+    def like(self, block: int, schedule: Schedule) -> Array:
+        """Returns rows to compile a program with."""
+        return self._x
+
+    @property
+    def reference(self) -> Array:
+        """Rows that views may borrow values from, `[R, D]`."""
+        return reference_rows(self._x)
+
+
+class Streamed:
+    """Rows that come block by block; while the device works on one, the next is read.
+
+    Args:
+        store: holds the rows.
+        batch_size: B, of which a block holds a multiple.
+    """
+
+    def __init__(self, store: RowStore, batch_size: int):
+        self.rows, self.width, self._store = store.rows, store.width, store
+        batches = BLOCK_BYTES // (4 * store.width * batch_size)
+        self.block_rows: int | None = max(batches, 1) * batch_size
+        self.reference: Array = jax.device_put(store.sample(MAX_REFERENCE_ROWS))
+        self.borrowed: Array | None = self.reference
+        rows = min(max(batches, 1) * batch_size, self.rows)
+        self._buffer = np.empty((rows, self.width), np.float32)
+        self._reader = ThreadPoolExecutor(1, "jaxrep-reader")
+        self._visit = -1
+        self._block: Array | None = None
+        self._ahead: tuple[int, Future[Array]] | None = None
+
+    def at(self, chunk: Chunk, schedule: Schedule) -> Array:
+        """Returns the rows that a chunk of steps sees, and has those of the next visit read."""
+        visit = chunk.number // schedule.steps_per_block
+        if visit != self._visit or self._block is None:
+            self._block = None  # its memory is wanted for what comes
+            block = self._read_ahead(visit, schedule).result()
+            self._visit, self._block, self._ahead = visit, block, None
+            if visit + 1 < schedule.epochs * schedule.blocks:
+                self._read_ahead(visit + 1, schedule)
+        return self._block
+
+    def like(self, block: int, schedule: Schedule) -> Array:
+        """Returns rows of a block's shape to compile a program with."""
+        return jnp.zeros((schedule.rows_of(block), self.width), jnp.float32)
+
+    def _read_ahead(self, visit: int, schedule: Schedule) -> Future[Array]:
+        if self._ahead is None or self._ahead[0] != visit:
+            epoch, place = divmod(visit, schedule.blocks)
+            block = schedule.order(epoch)[place]
+            self._ahead = visit, self._reader.submit(self._read, block, schedule)
+        return self._ahead[1]
+
+    def _read(self, block: int, schedule: Schedule) -> Array:
+        rows = self._buffer[: schedule.rows_of(block)]
+        self._store.read_into(block * schedule.rows_per_block, rows)
+        # A copy: the buffer takes the next block while the device works on this one.
+        on_device: Array = jax.device_put(rows, may_alias=False)
+        return on_device.block_until_ready()
+
+
+def place(x: np.ndarray | Array | RowStore, batch_size: int) -> Resident | Streamed:
+    """Returns rows as a run takes them: on the device, or to be read block by block."""
+    if isinstance(x, np.ndarray | Array):
+        return Resident(x)
+    return Streamed(x, min(batch_size, x.rows))
+
+
+def check_data(x: np.ndarray | Array | RowStore, validation: np.ndarray | Array | None) -> None:
+    """Raises a ValueError where rows are no matrix of finite floats, or have other features."""
+    width = x.shape[1:] if isinstance(x, np.ndarray | Array) else (x.width,)
+    if isinstance(x, np.ndarray | Array):
+        _check_rows("x", x)
+    if validation is not None:
+        _check_rows("validation", validation)
+        if validation.shape[1:] != width:
+            raise ValueError(f"validation has {validation.shape[1]} features, x {width[0]}")
+
+
+def _check_rows(name: str, rows: np.ndarray | Array) -> None:
+    if rows.ndim != 2 or 0 in rows.shape:
+        raise ValueError(f"{name} has shape {rows.shape}; training needs a matrix of rows")
+    if not np.issubdtype(rows.dtype, np.floating):
+        raise ValueError(f"{name} has dtype {rows.dtype}; training needs floats, standardised")
+    wrong = np.argwhere(~np.isfinite(np.asarray(rows)))
+    if len(wrong):
+        row, column = wrong[0]
+        raise ValueError(
+            f"{name} holds {rows[row, column]} at row {row}, column {column}, and {len(wrong)} "
+            "such values in all; fill them in or leave the rows out"
+        )
