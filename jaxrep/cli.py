@@ -21,6 +21,7 @@ from jaxrep.errors import DivergedError, InputError, VerificationError
 _Commands = Annotated[
     Annotated[commands.TrainMethod, subcommand("train")]
     | Annotated[commands.SweepMethod, subcommand("sweep")]
+    | Annotated[commands.Prepare, subcommand("prepare")]
     | Annotated[commands.Info, subcommand("info")]
     | Annotated[commands.Embed, subcommand("embed")]
     | Annotated[commands.Reconstruct, subcommand("reconstruct")]

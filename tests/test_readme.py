@@ -25,13 +25,13 @@ def test_the_commands_run_as_they_stand(tmp_path, monkeypatch, capsys):
         (tmp_path / name).write_text("\n".join(lines) + "\n", encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     commands = re.findall(r"^jaxrep (.+?)(?:\s+#.*)?$", README, flags=re.MULTILINE)
-    assert len(commands) == 7
+    assert len(commands) == 8
     printed = ""
     for command in commands:
         assert main(shlex.split(command)) == 0, capsys.readouterr().err
         printed += capsys.readouterr().out
     written = {"people.csv", "new_people.csv", "runs", "z.csv", "scores.csv", "made_up.csv"}
-    assert {path.name for path in tmp_path.iterdir()} == {*written, "people.pt"}
+    assert {path.name for path in tmp_path.iterdir()} == {*written, "people.pt", "people.rows"}
     assert "wrote people.pt (torchscript, " in printed
     assert verify.main(["people.pt"]) == 0
     assert "all digests hold and all functions give what" in capsys.readouterr().out

@@ -1,6 +1,6 @@
 """Fits preprocessing to a training table."""
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Any, Literal
 
 import numpy as np
@@ -56,15 +56,8 @@ def fit(
         >>> people.columns[0].mean, people.columns[1].categories, warnings
         (40.0, ('f', 'm'), [])
     """
-    _check_roles(table, source, categorical, label, id_column)
-    if table.num_rows < 2:
-        raise InputError(
-            f"{source}: at least 2 rows are needed to standardise columns; "
-            f"given: {table.num_rows} sample{'' if table.num_rows == 1 else 's'}"
-        )
-    names = [name for name in table.column_names if name not in (label, id_column)]
-    if not names:
-        raise InputError(f"{source}: no feature column is left besides --label and --id-column")
+    names = feature_names(table, source, categorical, label, id_column)
+    check_rows(table.num_rows, source)
     one_hot = frozenset(categorical)
     columns, missing, warnings = [], {}, []
     for name in names:
@@ -76,6 +69,40 @@ def fit(
     refuse_missing(missing, source)
     made = Preprocessing(tuple(columns), label, id_column, tuple(na_values))
     return made, warnings
+
+
+def feature_names(
+    table: pa.Table,
+    source: str,
+    categorical: Collection[str],
+    label: str | None,
+    id_column: str | None,
+) -> list[str]:
+    """Returns the names of a table's feature columns.
+
+    Raises:
+        InputError: a column named is not there or has two roles, or no feature is left.
+    """
+    _check_roles(table, source, categorical, label, id_column)
+    names = [name for name in table.column_names if name not in (label, id_column)]
+    if not names:
+        raise InputError(f"{source}: no feature column is left besides --label and --id-column")
+    return names
+
+
+def check_rows(rows: int, source: str) -> None:
+    """Raises an InputError unless there are rows enough to standardise columns."""
+    if rows < 2:
+        raise InputError(
+            f"{source}: at least 2 rows are needed to standardise columns; "
+            f"given: {rows} sample{'' if rows == 1 else 's'}"
+        )
+
+
+def check_present(missing: int, rows: int, name: str, source: str) -> None:
+    """Raises an InputError if all values of a column are missing."""
+    if missing == rows:
+        raise InputError(f"{source}: column {name!r} has no values at all; leave it out")
 
 
 def _check_roles(
@@ -110,21 +137,28 @@ def _fit_column(
     """Returns the fitted column, how many values are missing without remedy, and warnings."""
     values: Any = texts(table, name, source) if categorical else numbers(table, name, source)
     missing = int(values.null_count if categorical else np.isnan(values).sum())
-    if missing == table.num_rows:
-        raise InputError(f"{source}: column {name!r} has no values at all; leave it out")
+    check_present(missing, table.num_rows, name, source)
     fitting = _fit_categorical if categorical else _fit_numeric
     column, warnings = fitting(name, values, impute is not None)
     return column, missing if impute is None else 0, warnings
 
 
 def _fit_categorical(name: str, words: Any, impute: bool) -> tuple[CategoricalColumn, list[str]]:
-    categories = tuple(sorted(pc.unique(words.drop_null()).to_pylist()))
+    categories = pc.unique(words.drop_null()).to_pylist()
+    return categorical_column(name, categories, len(words), impute=impute)
+
+
+def categorical_column(
+    name: str, values: Collection[str], rows: int, *, impute: bool
+) -> tuple[CategoricalColumn, list[str]]:
+    """Returns the column with these different values in its rows, and warnings about it."""
+    categories = tuple(sorted(values))
     warnings = []
     if len(categories) == 1:
         warnings.append(f"column {name!r} is constant ({categories[0]!r})")
-    if len(categories) > _MANY_CATEGORIES or len(categories) == len(words):
+    if len(categories) > _MANY_CATEGORIES or len(categories) == rows:
         warnings.append(
-            f"column {name!r} has {len(categories)} categories in {len(words)} rows, each a "
+            f"column {name!r} has {len(categories)} categories in {rows} rows, each a "
             "feature; is it an id (--id-column)?"
         )
     return CategoricalColumn(name, categories, impute), warnings
@@ -137,27 +171,55 @@ def _fit_numeric(
     present = values[~missing] if missing.any() else values
     fill = float(np.median(present)) if impute else None
     values = present if fill is None else np.where(missing, fill, values)
-    mean, deviation = _moments(values)
+    exponent, mean, _, variance = moments(values)
+    return numeric_column(
+        name,
+        float(np.ldexp(mean, exponent)),
+        float(np.ldexp(np.sqrt(variance), exponent)),
+        fill,
+        is_like_an_id=lambda: not missing.any() and _is_like_an_id(values),
+    )
+
+
+def numeric_column(
+    name: str,
+    mean: float,
+    deviation: float,
+    fill: float | None,
+    *,
+    is_like_an_id: Callable[[], bool],
+) -> tuple[NumericColumn, list[str]]:
+    """Returns the column of this mean and standard deviation, and warnings about it."""
     # Cells that differ by rounding alone are one value.
     constant = deviation <= 10 * np.finfo(np.float64).eps * abs(mean)
     column = NumericColumn(name, mean, 1.0 if constant else deviation, fill)
     if constant:
         return column, [f"column {name!r} is constant ({mean:g})"]
-    if not missing.any() and _is_like_an_id(values):
+    if is_like_an_id():
         return column, [f"column {name!r} looks like an id or a row number; is it (--id-column)?"]
     return column, []
 
 
-def _moments(values: npt.NDArray[np.float64]) -> tuple[float, float]:
-    """Returns mean and population standard deviation, in two passes, safe from overflow."""
-    exponent = np.frexp(np.abs(values).max())[1]
+def moments(
+    values: npt.NDArray[np.float64],
+) -> tuple[int, np.float64, np.float64, np.float64]:
+    """Returns mean and population variance, in two passes, safe from overflow.
+
+    Args:
+        values: finite, at least one.
+
+    Returns:
+        An exponent e; the mean in units of 2ᵉ, as a float64 and what that lacks; the variance in
+        units of 4ᵉ.
+    """
+    exponent = int(np.frexp(np.abs(values).max())[1])
     units = np.ldexp(values, -exponent)  # below 1, and exact, since by a power of two
     mean = units.mean()
     mean += (units - mean).mean()
     residuals = units - mean
     # The mean's own rounding counts where the deviation is as small.
-    deviation = np.sqrt(np.square(residuals).mean() - residuals.mean() ** 2)
-    return float(np.ldexp(mean, exponent)), float(np.ldexp(deviation, exponent))
+    rest = residuals.mean()
+    return exponent, mean, rest, np.square(residuals).mean() - rest**2
 
 
 def _is_like_an_id(values: npt.NDArray[np.float64]) -> bool:

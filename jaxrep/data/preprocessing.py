@@ -4,6 +4,7 @@ from ._fitted import CategoricalColumn as CategoricalColumn
 from ._fitted import NumericColumn as NumericColumn
 from ._fitted import Preprocessing as Preprocessing
 from ._fitting import fit as fit
+from ._fitting_blocks import fit_blocks as fit_blocks
 from ._raw import draw_raw as draw_raw
 from ._raw import from_raw as from_raw
 from ._raw import to_raw as to_raw

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from jaxrep import files
 from jaxrep.errors import InputError
 
 from . import datasets
@@ -16,8 +17,9 @@ from ._blocks import in_blocks
 from ._conform import conform, mark_missing, refuse_infinite
 from ._csv import read_csv
 from ._numpy import read_npy, read_npz
-from ._parquet import read_parquet
+from ._parquet import parquet_files, read_parquet, read_parquet_folder
 from ._request import Request
+from ._signed import is_prepared
 from ._writing import check_output as check_output
 from ._writing import write_blocks as write_blocks
 from ._writing import write_table as write_table
@@ -48,7 +50,8 @@ def read_table(
     .npz the only array is read, or the one called X. Nothing is ever unpickled.
 
     Args:
-        source: a path that ends in .csv, .csv.gz, .parquet, .npy or .npz, or a name of
+        source: a path that ends in .csv, .csv.gz, .parquet, .npy or .npz, a folder of .parquet
+            files, which are read one after another in the order of their names, or a name of
             `jaxrep.data.NAMES`.
         text_columns: the columns to read as text, exactly as they are written.
         numeric_columns: if given, the only columns to read as numbers: all others are text,
@@ -113,6 +116,27 @@ def read_blocks(
     yield from in_blocks(_pieces(source, text_columns, numeric_columns, na_values), rows)
 
 
+def digests(source: str) -> dict[str, str]:
+    """Returns the SHA-256 of the files that a table is read from, by name; none of a named set.
+
+    Raises:
+        InputError: there is no such table, or a file cannot be read.
+
+    Example:
+        >>> digests("iris")
+        {}
+    """
+    if source in datasets.NAMES:
+        return {}
+    _reader(source)
+    path = Path(source) if os.path.isdir(source) else _readable(source)
+    found = parquet_files(path) if path.is_dir() else [path]
+    try:
+        return {file.name: files.sha256(file) for file in found}
+    except OSError as error:
+        raise InputError(f"{source}: cannot be read ({error.strerror})") from None
+
+
 def _pieces(
     source: str,
     text_columns: Collection[str],
@@ -146,7 +170,7 @@ def _named(request: Request) -> Iterator[pa.Table]:
 def _file(request: Request) -> Iterator[pa.Table]:
     source = request.source
     reader = _reader(source)
-    path = _readable(source)
+    path = Path(source) if reader is read_parquet_folder else _readable(source)
     try:
         yield from reader(path, request)
     except (pa.ArrowException, OSError, EOFError, zlib.error) as error:
@@ -154,9 +178,9 @@ def _file(request: Request) -> Iterator[pa.Table]:
         raise InputError(f"{source}: the file is broken or cannot be read ({reason})") from None
 
 
-def _reader(source: str) -> Callable[[Path, Request], pa.Table]:
+def _reader(source: str) -> Callable[[Path, Request], Iterator[pa.Table]]:
     if os.path.isdir(source):
-        raise InputError(f"{source}: a folder, not a file")
+        return _folder_reader(source)
     for suffix, reader in _READERS.items():
         if source.lower().endswith(suffix):
             return reader
@@ -164,6 +188,20 @@ def _reader(source: str) -> Callable[[Path, Request], pa.Table]:
         f"{source}: neither a file of a known kind ({', '.join(_READERS)}) "
         f"nor a named set ({', '.join(datasets.NAMES)}){_nearest(source)}"
     )
+
+
+def _folder_reader(source: str) -> Callable[[Path, Request], Iterator[pa.Table]]:
+    if is_prepared(Path(source)):
+        raise InputError(
+            f"{source}: a folder that `jaxrep prepare` made, of features and no table; give the "
+            "table that it was made from (only training reads such folders)"
+        )
+    try:
+        if parquet_files(Path(source)):
+            return read_parquet_folder
+    except OSError as error:
+        raise InputError(f"{source}: the folder cannot be read ({error.strerror})") from None
+    raise InputError(f"{source}: a folder, and there is no .parquet file in it")
 
 
 def _nearest(source: str) -> str:

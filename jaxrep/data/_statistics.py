@@ -1,0 +1,190 @@
+"""What is learnt of a column from blocks of its values, in memory that the rows do not grow."""
+
+from fractions import Fraction
+from typing import TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from ._fitting import moments
+
+_T = TypeVar("_T")
+_Values = npt.NDArray[np.float64]
+_SIGN = np.uint64(1 << 63)
+
+
+class Moments:
+    """Mean and standard deviation of values that come in blocks.
+
+    A block's own are computed in two passes, and the blocks' are put together as fractions, which
+    round nothing: however many blocks there are, no digit is lost between them.
+
+    Example:
+        >>> heights = Moments()
+        >>> heights.add(np.array([1.0, 2.0])), heights.add(np.array([3.0, 6.0]))
+        (None, None)
+        >>> heights.mean, round(heights.deviation**2, 12)
+        (3.0, 3.5)
+    """
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._sum = Fraction(0)
+        self._squares = Fraction(0)
+
+    def add(self, values: _Values) -> None:
+        """Adds a block of finite values; it may be empty."""
+        if not len(values):
+            return
+        exponent, mean, rest, variance = moments(values)
+        unit = Fraction(2) ** exponent
+        exact = (Fraction(float(mean)) + Fraction(float(rest))) * unit
+        self._put(len(values), exact, Fraction(float(variance)) * unit**2)
+
+    def repeat(self, value: float, count: int) -> None:
+        """Adds one value many times."""
+        self._put(count, Fraction(value), Fraction(0))
+
+    def _put(self, count: int, mean: Fraction, variance: Fraction) -> None:
+        self.count += count
+        self._sum += count * mean
+        self._squares += count * (variance + mean**2)
+
+    @property
+    def mean(self) -> float:
+        """The mean of all values added, of which there must be one."""
+        return float(self._sum / self.count)
+
+    @property
+    def deviation(self) -> float:
+        """Their population standard deviation."""
+        variance = max(self._squares / self.count - (self._sum / self.count) ** 2, Fraction(0))
+        # Neither the square of a large number nor that of a small one is a float64.
+        exponent = (variance.numerator.bit_length() - variance.denominator.bit_length()) // 2
+        units = float(variance / Fraction(4) ** exponent)
+        return float(np.ldexp(np.sqrt(units), exponent))
+
+
+class IdCheck:
+    """Whether more than 2 values are integers that count up, or on sorting would.
+
+    The order of integers without gaps is not kept: a sum of their hashes is compared with that of
+    the integers from the least to the greatest, which other values reach once in 2⁶⁴.
+
+    Example:
+        >>> check = IdCheck()
+        >>> check.add(np.array([3.0, 1.0])), check.add(np.array([2.0]))
+        (None, None)
+        >>> check.found()
+        True
+    """
+
+    def __init__(self) -> None:
+        self._possible = self._increasing = True
+        self._count = 0
+        self._least, self._greatest, self._last = np.inf, -np.inf, -np.inf
+        self._hash = 0
+
+    def add(self, values: _Values) -> None:
+        """Adds a block of values; one missing (NaN) is no id."""
+        if not self._possible or not len(values):
+            return
+        if (values != np.floor(values)).any():
+            self._possible = False
+            return
+        self._increasing &= bool(values[0] > self._last and (np.diff(values) > 0).all())
+        self._count += len(values)
+        self._least = min(self._least, float(values.min()))
+        self._greatest = max(self._greatest, float(values.max()))
+        self._last = float(values[-1])
+        self._hash += _hash_sum(values)
+
+    def found(self) -> bool:
+        """Returns whether the values so far are like an id."""
+        if not self._possible or self._count <= 2:
+            return False
+        if self._increasing or self._greatest - self._least != self._count - 1:
+            return self._increasing
+        expected = 0
+        for start in range(0, self._count, 1 << 20):
+            stop = min(start + (1 << 20), self._count)
+            expected += _hash_sum(self._least + np.arange(start, stop, dtype=np.float64))
+        return (self._hash - expected) % 2**64 == 0
+
+
+class Median:
+    """The exact median of values that are shown several times, in blocks.
+
+    The bits of a float64, its sign turned, order as the numbers do. Each showing counts one digit
+    of them among the values that share the digits found so far, and so finds the next; the last
+    leaves the median's own bits. Of an even number of values both in the middle are found.
+
+    Args:
+        bits: of a digit; 64 is a multiple of it. A showing takes 2 · 8 · 2ᵇⁱᵗˢ bytes of memory.
+
+    Example:
+        >>> median = Median(16)
+        >>> while not median.found:
+        ...     median.add(np.array([7.0, -1.0, 2.5, 3.5]))
+        ...     median.end_showing()
+        >>> median.value
+        3.0
+    """
+
+    def __init__(self, bits: int):
+        self._bits = bits
+        self._shift = 64 - bits
+        self._prefixes: list[int] = [0]
+        self._counts = [np.zeros(1 << bits, np.int64)]
+        self._ranks: list[int] = []
+
+    @property
+    def found(self) -> bool:
+        """Whether enough has been shown."""
+        return self._shift < 0
+
+    def add(self, values: _Values) -> None:
+        """Adds a block of finite values to the showing."""
+        bits = (values + 0.0).view(np.uint64)  # −0 is 0
+        keys = np.where(bits & _SIGN, ~bits, bits | _SIGN) >> np.uint64(self._shift)
+        first = self._shift + self._bits == 64
+        for prefix, counts in zip(self._prefixes, self._counts, strict=True):
+            here = keys if first else keys[keys >> np.uint64(self._bits) == np.uint64(prefix)]
+            digits = (here & np.uint64((1 << self._bits) - 1)).astype(np.int64)
+            counts += np.bincount(digits, minlength=len(counts))
+
+    def end_showing(self) -> None:
+        """Finds the next digit, once all values have been shown."""
+        if not self._ranks:
+            count = int(self._counts[0].sum())
+            self._ranks = [(count - 1) // 2, count // 2]
+        both = zip(self._spread(self._prefixes), self._spread(self._counts), strict=True)
+        prefixes = []
+        for i, (prefix, counts) in enumerate(both):
+            cumulated = np.cumsum(counts)
+            digit = int(np.searchsorted(cumulated, self._ranks[i], side="right"))
+            self._ranks[i] -= int(cumulated[digit - 1]) if digit else 0
+            prefixes.append(prefix << self._bits | digit)
+        self._shift -= self._bits
+        self._prefixes = prefixes[:1] if prefixes[0] == prefixes[1] else prefixes
+        self._counts = [np.zeros(1 << self._bits, np.int64) for _ in self._prefixes]
+        if self.found:
+            self._counts = []
+
+    @property
+    def value(self) -> float:
+        """The median, once it is found."""
+        keys = np.array(self._spread(self._prefixes), np.uint64)
+        values = np.where(keys & _SIGN, keys ^ _SIGN, ~keys).view(np.float64)
+        return float(np.mean(values))
+
+    def _spread(self, items: list[_T]) -> list[_T]:
+        return items * 2 if len(items) == 1 else items
+
+
+def _hash_sum(values: _Values) -> int:
+    """Returns the sum modulo 2⁶⁴ of the values' hashes (splitmix64)."""
+    x = (values + 0.0).view(np.uint64) + np.uint64(0x9E3779B97F4A7C15)
+    x = (x ^ x >> np.uint64(30)) * np.uint64(0xBF58476D1CE4E5B9)
+    x = (x ^ x >> np.uint64(27)) * np.uint64(0x94D049BB133111EB)
+    return int((x ^ x >> np.uint64(31)).sum())

@@ -1,0 +1,319 @@
+"""Turns a table of any length into a folder of standardised rows: `jaxrep prepare`.
+
+A first pass fits the preprocessing; then `unfinished.json` says what is being made. A second one
+appends the features to `rows.f32`, chunk by chunk, each noted in `chunks.txt` with its digest once
+it is on the disk. `manifest.json`, written last, makes the folder finished.
+"""
+
+import fcntl
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import IO, Any, Literal
+
+import numpy as np
+import pyarrow as pa
+
+from jaxrep import files
+from jaxrep.errors import InputError, ModelFormatError
+
+from . import _signed, datasets, tables
+from ._blocks import block_rows
+from ._fitted import Preprocessing
+from ._fitting_blocks import fit_blocks
+from ._transform import apply_blocks
+from .prepared import PreparedRows, is_prepared, open_prepared, read_preprocessing
+
+_ROOM = 1 << 20  # bytes for the small files
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What `unfinished.json` says."""
+
+    asked: dict[str, Any]
+    rows: int
+    preprocessing: Preprocessing
+    preprocess_sha256: str
+
+    @property
+    def width(self) -> int:
+        return self.preprocessing.width
+
+    @property
+    def chunk_rows(self) -> int:
+        return block_rows(self.width)
+
+    @property
+    def chunk_bytes(self) -> int:
+        return self.chunk_rows * self.width * 4
+
+
+def prepare(
+    source: str,
+    out: Path,
+    *,
+    categorical: Collection[str] = (),
+    label: str | None = None,
+    id_column: str | None = None,
+    na_values: Collection[str] = (),
+    impute: Literal["median"] | None = None,
+    overwrite: bool = False,
+    note: Callable[[str], None] = lambda message: None,
+    watch: Callable[[Iterable[pa.Table]], Iterable[pa.Table]] = lambda blocks: blocks,
+) -> PreparedRows:
+    """Makes a folder of standardised rows from a table, in memory that its rows do not grow.
+
+    Nothing is written before the table has been read and found good. What was interrupted while it
+    wrote goes on from its last whole chunk; what is finished is left as it is.
+
+    Args:
+        source: as for `read_table`.
+        out: the folder.
+        categorical: as for `fit`, and so the next four.
+        label: a column to keep out.
+        id_column: a column to keep out.
+        na_values: further cells that mean "missing".
+        impute: "median" or None.
+        overwrite: replace another prepared folder; never other files.
+        note: called with warnings and remarks for the user.
+        watch: passes the blocks of the pass that writes on, to show how far it is.
+
+    Raises:
+        InputError: the table or the folder cannot be used as asked, or the disk is too small.
+        OSError: the writing failed.
+
+    Example:
+        >>> made = prepare("wine", Path(tempfile.mkdtemp()) / "wine", label="target")
+        >>> made.rows, made.width
+        (178, 13)
+    """
+    text = [name for name in (*categorical, label, id_column) if name is not None]
+    read = partial(tables.read_blocks, source, text_columns=text, na_values=na_values)
+    columns = {
+        "categorical": sorted(set(categorical)),
+        "label": label,
+        "id_column": id_column,
+        "na_values": list(na_values),
+        "impute": impute,
+    }
+    asked = _describe(source, columns)
+    state = _check_folder(out, asked, overwrite=overwrite)
+    if state == "finished":
+        note(f"{out} already holds these rows, finished: nothing to do")
+        return open_prepared(out)
+    if state == "unfinished":
+        plan = _read_plan(out)
+    else:
+        _check_writable(out)
+        made, warnings, rows = fit_blocks(
+            read,
+            source=source,
+            categorical=categorical,
+            label=label,
+            id_column=id_column,
+            na_values=na_values,
+            impute=impute,
+        )
+        for warning in warnings:
+            note(f"warning: {warning}")
+        digest = _signed.digest(_signed.dump(made.to_json()))
+        plan = _Plan(asked, rows, made, digest)
+        _check_space(out, plan, 0)
+        _begin(out, plan)
+    with _locked(out):
+        _write_rows(out, plan, lambda: watch(read(rows=plan.chunk_rows)), note)
+    return open_prepared(out)
+
+
+def _describe(source: str, columns: dict[str, Any]) -> dict[str, Any]:
+    """Returns what makes two preparations the same."""
+    name = source if source in datasets.NAMES else str(Path(source).resolve())
+    return {"source": name, "files": tables.digests(source), "columns": columns}
+
+
+def _check_folder(
+    out: Path, asked: dict[str, Any], *, overwrite: bool
+) -> Literal["absent", "unfinished", "finished"]:
+    """Says how far the folder is with what is asked for; "absent" where it is to be made anew."""
+    if not is_prepared(out):
+        if os.path.exists(out) and not (out.is_dir() and _is_empty(out)):
+            raise InputError(f"--out {out}: exists and is no prepared folder; choose another path")
+        return "absent"
+    if overwrite:
+        return "absent"
+    finished = (out / _signed.MANIFEST).exists()
+    try:
+        if finished:
+            open_prepared(out)
+        earlier = _signed.read(out / (_signed.MANIFEST if finished else _signed.UNFINISHED))
+        difference = _difference(earlier["asked"], asked)
+    except (ModelFormatError, KeyError, TypeError, AttributeError) as error:
+        raise ModelFormatError(
+            f"--out {error}; choose another path, or replace that folder with --overwrite"
+        ) from None
+    if difference:
+        raise InputError(
+            f"--out {out}: holds prepared rows that differ in {difference}; choose another path, "
+            "or replace them with --overwrite"
+        )
+    return "finished" if finished else "unfinished"
+
+
+def _is_empty(out: Path) -> bool:
+    """Says whether a folder holds nothing but what a killed preparation had not yet named."""
+    return all(file.name.startswith((".unfinished-", ".preprocess-")) for file in out.iterdir())
+
+
+def _difference(earlier: dict[str, Any], asked: dict[str, Any]) -> str | None:
+    if earlier["files"] != asked["files"]:
+        return "the data, whose content is another"
+    if not asked["files"] and earlier["source"] != asked["source"]:
+        return f"the data: {earlier['source']!r} there, {asked['source']!r} asked for"
+    for key, value in asked["columns"].items():
+        if earlier["columns"].get(key) != value:
+            return f"{key}: {earlier['columns'].get(key)!r} there, {value!r} asked for"
+    return None
+
+
+def _check_writable(out: Path) -> None:
+    """Refuses a folder that cannot be made, before the table is read."""
+    try:
+        folder = _nearest(out)
+        tempfile.TemporaryFile(dir=folder).close()
+        os.pathconf(folder, "PC_NAME_MAX")
+        out.exists()
+        if len(os.fsencode(out.name)) > os.pathconf(folder, "PC_NAME_MAX"):
+            raise OSError(0, "File name too long")
+    except OSError as error:
+        raise InputError(f"--out {out}: cannot be written ({error.strerror})") from None
+
+
+def _nearest(path: Path) -> Path:
+    """Returns the path, or the nearest of the folders above it that there is."""
+    return next(p for p in (path.absolute(), *path.absolute().parents) if os.path.exists(p))
+
+
+def _check_space(out: Path, plan: _Plan, written: int) -> None:
+    needed = plan.rows * plan.width * 4 - written + _ROOM
+    folder = _nearest(out)
+    there = 0  # an earlier one, which goes first
+    if not written and (out / _signed.ROWS).exists():
+        there = (out / _signed.ROWS).stat().st_size
+    free = shutil.disk_usage(folder).free + there
+    if free < needed:
+        raise InputError(
+            f"--out {out}: {plan.rows} rows of {plan.width} features need {needed / 2**20:,.0f} "
+            f"MiB more, and the disk has {free / 2**20:,.0f} MiB left; free some, or choose "
+            "another path"
+        )
+
+
+def _begin(out: Path, plan: _Plan) -> None:
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        with _locked(out):
+            # In this order the folder is at no moment finished, nor someone else's.
+            for name in (_signed.MANIFEST, _signed.UNFINISHED, _signed.JOURNAL):
+                (out / name).unlink(missing_ok=True)
+            files.write_text(out / _signed.PREPROCESS, _signed.dump(plan.preprocessing.to_json()))
+            said = {"asked": plan.asked, "rows": plan.rows, "sha256": plan.preprocess_sha256}
+            _signed.write(out / _signed.UNFINISHED, said)
+            (out / _signed.ROWS).unlink(missing_ok=True)
+    except OSError as error:
+        raise InputError(f"--out {out}: cannot be written ({error.strerror})") from error
+
+
+def _read_plan(out: Path) -> _Plan:
+    said = _signed.read(out / _signed.UNFINISHED)
+    preprocessing = read_preprocessing(out, str(said["sha256"]))
+    return _Plan(said["asked"], int(said["rows"]), preprocessing, str(said["sha256"]))
+
+
+@contextmanager
+def _locked(out: Path) -> Iterator[None]:
+    """Holds the folder against a second preparation; the system lets go when the process ends."""
+    handle = os.open(out, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise InputError(f"--out {out}: another process is preparing this folder") from None
+        yield
+    finally:
+        os.close(handle)
+
+
+def _write_rows(
+    out: Path, plan: _Plan, read: Callable[[], Iterable[pa.Table]], note: Callable[[str], None]
+) -> None:
+    source = plan.asked["source"]
+    with (out / _signed.ROWS).open("a+b") as rows, (out / _signed.JOURNAL).open("a+") as journal:
+        whole = hashlib.sha256()
+        chunks = _kept_chunks(rows, journal, plan, whole)
+        if done := len(chunks) * plan.chunk_rows:
+            note(f"{out}: going on after row {min(done, plan.rows):,} of {plan.rows:,}")
+        _check_space(out, plan, rows.tell())
+        count = len(chunks) * plan.chunk_rows
+        for x in _features(plan, read(), len(chunks), source):
+            chunks.append(_append(rows, journal, x, whole))
+            count += len(x)
+        if min(count, plan.rows) != plan.rows or tables.digests(source) != plan.asked["files"]:
+            raise InputError(f"{source}: the table changed while it was read; prepare it again")
+        os.fsync(rows.fileno())
+    digests = {_signed.PREPROCESS: plan.preprocess_sha256, _signed.ROWS: whole.hexdigest()}
+    shape = {"rows": plan.rows, "width": plan.width, "dtype": "<f4", "chunk_rows": plan.chunk_rows}
+    manifest = {"asked": plan.asked, **shape, "sha256": digests, "chunks": chunks}
+    _signed.write(out / _signed.MANIFEST, manifest)
+    for name in (_signed.UNFINISHED, _signed.JOURNAL):
+        (out / name).unlink()
+
+
+def _kept_chunks(rows: IO[bytes], journal: IO[str], plan: _Plan, whole: Any) -> list[str]:
+    """Returns the digests of the chunks that are there and whole, and cuts off what follows."""
+    rows.seek(0)
+    journal.seek(0)
+    kept: list[str] = []
+    left = plan.rows * plan.width * 4
+    for line in journal.read().splitlines():
+        size = min(plan.chunk_bytes, left)
+        chunk = rows.read(size)
+        if not size or len(chunk) != size or hashlib.sha256(chunk).hexdigest() != line:
+            break
+        whole.update(chunk)
+        kept.append(line)
+        left -= size
+    rows.truncate(plan.rows * plan.width * 4 - left)
+    rows.seek(0, os.SEEK_END)
+    journal.truncate(0)
+    journal.write("".join(f"{line}\n" for line in kept))
+    journal.flush()
+    return kept
+
+
+def _features(
+    plan: _Plan, blocks: Iterable[pa.Table], skipped: int, source: str
+) -> Iterator[np.ndarray]:
+    """Yields the features of each block after the first `skipped`, which are read alone."""
+    later = (block for i, block in enumerate(blocks) if i >= skipped)
+    for _, x in apply_blocks(plan.preprocessing, later, source=source):
+        yield x
+
+
+def _append(rows: IO[bytes], journal: IO[str], x: np.ndarray, whole: Any) -> str:
+    """Appends a chunk, and notes its digest once it is on the disk."""
+    data = np.ascontiguousarray(x, "<f4").data
+    rows.write(data)
+    rows.flush()
+    os.fdatasync(rows.fileno())
+    digest = hashlib.sha256(data).hexdigest()
+    whole.update(data)
+    journal.write(digest + "\n")
+    journal.flush()
+    return digest
