@@ -1,0 +1,450 @@
+"""Prepared folders: the rows are those of fit and apply, whatever happens while they are made."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from jaxrep.cli import main
+from jaxrep.data import NAMES, preprocessing, read_table
+from jaxrep.data._statistics import IdCheck, Median, Moments
+from jaxrep.data.datasets import LABELS
+from jaxrep.data.prepared import is_prepared, open_prepared
+from jaxrep.data.preparing import prepare
+from jaxrep.errors import InputError, ModelFormatError
+
+
+@pytest.fixture
+def small_chunks(monkeypatch):
+    """Makes chunks 7 rows long, so that small tables have many."""
+    monkeypatch.setattr("jaxrep.data._blocks._MOST_ROWS", 7)
+
+
+def all_rows(prepared):
+    x = np.empty((prepared.rows, prepared.width), np.float32)
+    prepared.read_into(0, x)
+    return x
+
+
+def people(path, rows=100, missing=True):
+    """A CSV of categories, an id, a label, numbers far from 0, and perhaps missing cells."""
+    rng = np.random.default_rng(0)
+    lines = ["id,when,size,job,y"]
+    for i in range(rows):
+        when = f"{1.7e9 + rng.normal() * 100:.3f}"
+        size = "" if missing and i % 9 == 0 else f"{rng.lognormal():.5f}"
+        job = "?" if missing and i % 13 == 0 else rng.choice(["clerk", "smith", "cook"])
+        lines.append(f"r{i},{when},{size},{job},{i % 2}")
+    path.write_text("\n".join(lines) + "\n")
+    return str(path)
+
+
+ROLES = {"categorical": ["job"], "label": "y", "id_column": "id", "na_values": ["?"]}
+
+
+def expected(source, **flags):
+    text = [n for n in (*flags.get("categorical", ()), flags.get("label"), flags.get("id_column"))]
+    table = read_table(
+        source,
+        text_columns=[name for name in text if name],
+        na_values=flags.get("na_values", ()),
+    )
+    fitted, warnings = preprocessing.fit(table, source=source, **flags)
+    return fitted, warnings, preprocessing.apply(fitted, table, source=source)
+
+
+def check_against_fit(tmp_path, source, **flags):
+    notes = []
+    prepared = prepare(source, tmp_path / "rows", note=notes.append, **flags)
+    fitted, warnings, x = expected(source, **flags)
+    assert notes == [f"warning: {warning}" for warning in warnings]
+    assert [c.name for c in prepared.preprocessing.columns] == [c.name for c in fitted.columns]
+    for found, column in zip(prepared.preprocessing.columns, fitted.columns, strict=True):
+        if isinstance(column, preprocessing.CategoricalColumn):
+            assert found == column
+        else:
+            assert found.mean == pytest.approx(column.mean, rel=1e-12, abs=1e-12 * column.scale)
+            assert found.scale == pytest.approx(column.scale, rel=1e-12)
+            assert found.fill == column.fill
+    np.testing.assert_allclose(all_rows(prepared), x, rtol=3e-7, atol=3e-7)
+    prepared.verify()
+
+
+# The rows
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_rows_of_a_bundled_set_are_those_of_fit_and_apply(tmp_path, small_chunks, name):
+    check_against_fit(tmp_path, name, label=LABELS[name])
+
+
+def test_the_rows_of_a_csv_with_all_that_there_is_are_those_of_fit(tmp_path, small_chunks):
+    check_against_fit(tmp_path, people(tmp_path / "t.csv"), impute="median", **ROLES)
+
+
+def test_a_folder_of_parquet_files_is_one_table_by_name(tmp_path, small_chunks):
+    x = np.random.default_rng(0).normal(size=(90, 3))
+    folder = tmp_path / "parts"
+    folder.mkdir()
+    for i in (2, 0, 1):
+        part = pa.table({f"c{j}": x[30 * i : 30 * i + 30, j] for j in range(3)})
+        pq.write_table(part, folder / f"part-{i}.parquet")
+    (folder / "_SUCCESS").touch()
+    np.testing.assert_array_equal(np.column_stack(read_table(str(folder)).columns), x)
+    check_against_fit(tmp_path, str(folder))
+
+
+def test_moments_of_blocks_lose_no_digits():
+    x = 1.7e9 + 100 * np.random.default_rng(0).standard_normal(200_000)
+    moments = Moments()
+    moments.add(np.zeros(0))
+    for block in np.split(x, 2000):
+        moments.add(block)
+    exact = x.astype(np.longdouble)
+    assert moments.mean == pytest.approx(float(exact.mean()), rel=1e-15)
+    assert moments.deviation == pytest.approx(float(exact.std()), rel=1e-13)
+
+
+@pytest.mark.parametrize("scale", [1e-310, 1e-200, 1e150, 1e307])
+def test_moments_neither_overflow_nor_vanish(scale):
+    moments = Moments()
+    for block in ([1.0, -1.0], [3.0, -3.0]):
+        moments.add(np.array(block) * scale)
+    assert moments.mean == 0
+    assert moments.deviation == pytest.approx(np.sqrt(5) * scale, rel=1e-9)
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+@pytest.mark.parametrize("count", [1, 2, 101, 1000])
+@pytest.mark.parametrize("kind", ["normal", "ties", "negative", "wide", "zeros"])
+def test_the_median_is_exact(bits, count, kind):
+    rng = np.random.default_rng(count)
+    draws = {
+        "normal": rng.normal(size=count),
+        "ties": rng.integers(0, 3, count).astype(float),
+        "negative": -rng.lognormal(size=count),
+        "wide": rng.normal(size=count) * 10.0 ** rng.integers(-300, 300, count),
+        "zeros": rng.choice([0.0, -0.0, 5e-324], count),
+    }
+    median = Median(bits)
+    while not median.found:
+        for block in np.array_split(draws[kind], 3):
+            median.add(block)
+        median.end_showing()
+    assert median.value == np.median(draws[kind])
+
+
+@pytest.mark.parametrize(
+    ("values", "found"),
+    [
+        (np.arange(50.0), True),
+        (np.random.default_rng(0).permutation(50) - 7.0, True),
+        (np.arange(50.0) * 3, True),
+        (np.array([0.0, 2, 2, 3] * 5), False),
+        (np.array([0.0, 3, 3, 3]), False),
+        (np.array([1.0, 0, 0, 3]), False),
+        (np.arange(50.0) + 0.5, False),
+        (np.arange(2.0), False),
+    ],
+)
+def test_what_looks_like_an_id_looks_so_in_blocks(values, found):
+    check = IdCheck()
+    for block in np.array_split(values, 3):
+        check.add(block)
+    assert check.found() == found
+
+
+def test_read_into_and_sample_give_the_rows_asked_for(tmp_path, small_chunks):
+    prepared = prepare("iris", tmp_path / "rows", label="target")
+    x = all_rows(prepared)
+    buffer = np.empty((20, 4), np.float32)
+    prepared.read_into(130, buffer)
+    np.testing.assert_array_equal(buffer, x[130:])
+    for count in (1, 7, 64, 149, 150, 1000):
+        np.testing.assert_array_equal(prepared.sample(count), x[:: -(-150 // count)])
+    wrong = (np.empty((1, 3), "f4"), np.empty((1, 4)), np.empty((2, 8), "f4")[:, ::2])
+    for bad in wrong:
+        with pytest.raises(ValueError, match="buffer"):
+            prepared.read_into(0, bad)
+    for start in (-1, 131):
+        with pytest.raises(ValueError, match="there are 150"):
+            prepared.read_into(start, buffer)
+
+
+def test_a_sample_of_rows_far_apart_is_the_same(tmp_path, monkeypatch):
+    monkeypatch.setattr("jaxrep.data.prepared._FAR", 16)
+    prepared = prepare("iris", tmp_path / "rows", label="target")
+    np.testing.assert_array_equal(prepared.sample(40), all_rows(prepared)[::4])
+
+
+# Interrupted
+
+
+def test_killed_in_the_second_pass_the_same_command_ends_in_the_same_bytes(tmp_path):
+    table = pa.table({f"c{i}": np.random.default_rng(i).normal(size=60_000) for i in range(4)})
+    pq.write_table(table, tmp_path / "t.parquet")
+    script = (
+        "import sys, time, pathlib\n"
+        "from jaxrep.data import _blocks, preparing\n"
+        "_blocks._MOST_ROWS = 1000\n"
+        "append = preparing._append\n"
+        "def slow(*a):\n    time.sleep(float(sys.argv[3])); return append(*a)\n"
+        "preparing._append = slow\n"
+        "preparing.prepare(sys.argv[1], pathlib.Path(sys.argv[2]), note=print)\n"
+    )
+    argv = [sys.executable, "-c", script, str(tmp_path / "t.parquet")]
+    out = tmp_path / "rows"
+    process = subprocess.Popen([*argv, str(out), "0.02"])
+    while not (out / "chunks.txt").exists() or (out / "chunks.txt").read_text().count("\n") < 5:
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert is_prepared(out)
+    with pytest.raises(ModelFormatError, match="not finished"):
+        open_prepared(out)
+    with (out / "rows.f32").open("ab") as file:
+        file.write(b"half a chunk")
+    again = subprocess.run([*argv, str(out), "0"], capture_output=True, text=True, check=True)
+    assert "going on after row" in again.stdout
+    subprocess.run([*argv, str(tmp_path / "straight"), "0"], check=True)
+    assert {p.name: p.read_bytes() for p in out.iterdir()} == {
+        p.name: p.read_bytes() for p in (tmp_path / "straight").iterdir()
+    }
+
+
+def interrupted(tmp_path, monkeypatch, chunks=4):
+    """Leaves a folder that was interrupted in the second pass after some chunks."""
+    from jaxrep.data import preparing
+
+    append, made = preparing._append, []
+
+    def stop(*arguments):
+        if len(made) == chunks:
+            raise KeyboardInterrupt
+        made.append(append(*arguments))
+        return made[-1]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(preparing, "_append", stop)
+        with pytest.raises(KeyboardInterrupt):
+            prepare("iris", tmp_path / "rows", label="target")
+    return tmp_path / "rows"
+
+
+def test_a_chunk_that_was_damaged_before_the_rest_came_is_written_anew(
+    tmp_path, monkeypatch, small_chunks
+):
+    out = interrupted(tmp_path, monkeypatch)
+    damage(out / "rows.f32")
+    notes = []
+    prepared = prepare("iris", out, label="target", note=notes.append)
+    assert notes == [f"{out}: going on after row 14 of 150"]
+    prepared.verify()
+    np.testing.assert_array_equal(all_rows(prepared), expected("iris", label="target")[2])
+
+
+def test_an_unfinished_folder_of_other_data_is_refused(tmp_path, monkeypatch, small_chunks):
+    out = interrupted(tmp_path, monkeypatch)
+    with pytest.raises(InputError, match="label: 'target' there, None asked for"):
+        prepare("iris", out, id_column="target")
+    with pytest.raises(InputError, match="differ in the data: 'iris' there, 'wine'"):
+        prepare("wine", out, label="target")
+
+
+@pytest.mark.parametrize("name", ["unfinished.json", "preprocess.json"])
+def test_a_damaged_unfinished_folder_is_refused(tmp_path, monkeypatch, small_chunks, name):
+    out = interrupted(tmp_path, monkeypatch)
+    damage(out / name)
+    with pytest.raises(ModelFormatError, match=name):
+        prepare("iris", out, label="target")
+
+
+def test_two_processes_cannot_prepare_one_folder(tmp_path, monkeypatch, small_chunks):
+    from jaxrep.data import preparing
+
+    out = interrupted(tmp_path, monkeypatch)
+    with preparing._locked(out), pytest.raises(InputError, match="another process"):
+        prepare("iris", out, label="target")
+
+
+# Damaged
+
+
+def damage(path, where=0.5):
+    data = bytearray(path.read_bytes())
+    data[int(where * len(data))] ^= 1
+    path.write_bytes(data)
+
+
+FILES = ["rows.f32", "preprocess.json", "manifest.json"]
+
+
+@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("where", [0, 0.3, 0.6, 0.999])
+def test_a_bit_flipped_in_any_file_is_noticed(tmp_path, small_chunks, name, where):
+    prepared = prepare("iris", tmp_path / "rows", label="target")
+    damage(tmp_path / "rows" / name, where)
+    with pytest.raises(ModelFormatError, match=name):
+        prepared.verify()
+
+
+@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("size", [0, 1, -1])
+def test_any_file_cut_short_is_noticed_on_opening(tmp_path, name, size):
+    path = tmp_path / "rows" / name
+    prepare("iris", tmp_path / "rows", label="target")
+    os.truncate(path, size if size >= 0 else path.stat().st_size + size)
+    assert is_prepared(tmp_path / "rows")
+    with pytest.raises(ModelFormatError, match=name):
+        open_prepared(tmp_path / "rows")
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_any_file_removed_is_noticed_on_opening(tmp_path, name):
+    prepare("iris", tmp_path / "rows", label="target")
+    (tmp_path / "rows" / name).unlink()
+    message = "not finished" if name == "manifest.json" else name
+    with pytest.raises(ModelFormatError, match=message):
+        open_prepared(tmp_path / "rows")
+
+
+# The command line
+
+
+def call(capsys, *argv):
+    code = main([str(argument) for argument in argv])
+    return code, capsys.readouterr()
+
+
+def refused(capsys, tmp_path, source, *flags, facts, out="new"):
+    before = sorted(tmp_path.rglob("*"))
+    code, said = call(capsys, "prepare", source, "--out", tmp_path / out, *flags)
+    assert (code, said.out) == (2, ""), said.err
+    assert said.err.startswith("jaxrep: ") and said.err.count("\n") == 1, said.err
+    for fact in facts:
+        assert fact in said.err, said.err
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+FLAGS = ("--categorical", "job", "--label", "y", "--id-column", "id", "--na-values", "?")
+
+
+def test_missing_values_are_counted_by_column(capsys, tmp_path, small_chunks):
+    source = people(tmp_path / "t.csv")
+    refused(capsys, tmp_path, source, *FLAGS, facts=["'size' (12)", "'job' (8)", "--impute"])
+
+
+def test_a_column_without_values_is_named(capsys, tmp_path):
+    (tmp_path / "t.csv").write_text("a,b\n1,\n2,\n")
+    facts = ["'b' has no values"]
+    refused(capsys, tmp_path, tmp_path / "t.csv", "--impute", "median", facts=facts)
+
+
+def test_one_row_is_refused(capsys, tmp_path):
+    (tmp_path / "t.csv").write_text("a\n1\n")
+    refused(capsys, tmp_path, tmp_path / "t.csv", facts=["at least 2 rows", "1 sample"])
+
+
+def test_a_text_cell_deep_in_a_csv_is_named(capsys, tmp_path, small_chunks):
+    (tmp_path / "t.csv").write_text("a\n" + "1\n2\n" * 20 + "high\n")
+    refused(capsys, tmp_path, tmp_path / "t.csv", facts=["'a'", "data row 41", "'high'"])
+
+
+def test_an_empty_folder_is_no_table(capsys, tmp_path):
+    (tmp_path / "parts").mkdir()
+    refused(capsys, tmp_path, tmp_path / "parts", facts=["parts", "no .parquet file"])
+
+
+def test_no_such_table_is_refused(capsys, tmp_path):
+    refused(capsys, tmp_path, tmp_path / "none.csv", facts=["none.csv", "no such file"])
+
+
+@pytest.mark.parametrize(
+    ("second", "fact"),
+    [
+        ({"a": [1.0], "c": [1.0]}, "missing columns 'b'"),
+        ({"a": [1.0], "b": [1.0], "c": [1.0]}, "extra columns 'c'"),
+        ({"a": [1.0], "b": [1]}, "'b' is int64, not double"),
+        ({"b": [1.0], "a": [1.0]}, "another order"),
+    ],
+)
+def test_a_parquet_file_with_other_columns_is_named(capsys, tmp_path, second, fact):
+    (tmp_path / "parts").mkdir()
+    pq.write_table(pa.table({"a": [1.0], "b": [2.0]}), tmp_path / "parts" / "p0.parquet")
+    pq.write_table(pa.table(second), tmp_path / "parts" / "p1.parquet")
+    refused(capsys, tmp_path, tmp_path / "parts", facts=["parts: p1.parquet", "p0.parquet", fact])
+
+
+def test_a_broken_parquet_file_of_a_folder_is_named(capsys, tmp_path):
+    (tmp_path / "parts").mkdir()
+    (tmp_path / "parts" / "p0.parquet").write_bytes(b"no parquet")
+    refused(capsys, tmp_path, tmp_path / "parts", facts=["p0.parquet", "broken"])
+
+
+def test_foreign_and_impossible_folders_are_left_alone(capsys, tmp_path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "manifest.json").write_text('{"name": "mine"}')
+    (tmp_path / "file").write_text("mine")
+    for out, fact in (
+        ("mine", "no prepared folder"),
+        ("file", "no prepared folder"),
+        ("file/in", "cannot be written"),
+        ("x" * 300, "too long"),
+    ):
+        for flags in ((), ("--overwrite",)):
+            refused(capsys, tmp_path, "iris", *flags, facts=["--out", fact], out=out)
+
+
+def test_a_disk_too_small_is_noticed_before_anything_is_written(capsys, tmp_path, monkeypatch):
+    usage = type("Usage", (), {"free": 1000})
+    monkeypatch.setattr("jaxrep.data.preparing.shutil.disk_usage", lambda path: usage)
+    refused(capsys, tmp_path, "iris", facts=["150 rows of 4 features need", "MiB left"])
+
+
+def test_what_is_finished_stays_and_other_rows_need_overwrite(capsys, tmp_path):
+    argv = ("prepare", "iris", "--out", tmp_path / "rows", "--json")
+    assert call(capsys, *argv)[0] == 0
+    before = {p: p.stat().st_mtime_ns for p in (tmp_path / "rows").iterdir()}
+    code, said = call(capsys, *argv)
+    assert code == 0 and "nothing to do" in said.err and '"rows": 150' in said.out
+    assert {p: p.stat().st_mtime_ns for p in (tmp_path / "rows").iterdir()} == before
+    other = ("wine", "--impute", "median")
+    refused(capsys, tmp_path, *other, facts=["differ in", "--overwrite"], out="rows")
+    code, said = call(capsys, "prepare", *other, "--out", tmp_path / "rows", "--overwrite")
+    assert code == 0, said.err
+    assert open_prepared(tmp_path / "rows").rows == 178
+
+
+def test_a_prepared_folder_is_no_table_to_embed(tmp_path):
+    prepare("iris", tmp_path / "rows", label="target")
+    with pytest.raises(InputError, match="give the table that it was made from"):
+        read_table(str(tmp_path / "rows"))
+
+
+# Memory
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("impute", [None, "median"])
+def test_memory_does_not_grow_with_the_rows(tmp_path, impute):
+    peaks = []
+    script = (
+        "import sys, pathlib, resource\n"
+        "from jaxrep.data.preparing import prepare\n"
+        "prepare(sys.argv[1], pathlib.Path(sys.argv[2]), impute=sys.argv[3] or None)\n"
+        "print(next(l for l in open('/proc/self/status') if l.startswith('VmHWM')).split()[1])\n"
+    )
+    for rows in (500_000, 2_000_000):
+        source, out = tmp_path / f"{rows}.parquet", tmp_path / f"{rows}"
+        argv = [sys.executable, "-m", "bench.big_table", str(source), "--rows", str(rows)]
+        subprocess.run(argv, check=True, capture_output=True)
+        argv = [sys.executable, "-c", script, str(source), str(out), impute or ""]
+        peaks.append(int(subprocess.run(argv, check=True, capture_output=True).stdout))
+    assert peaks[1] < 1.15 * peaks[0]
