@@ -41,3 +41,25 @@ def feature_dropout(x: Array, keep: Array) -> Array:
         [[1. 0.]]
     """
     return jnp.where(keep, x, 0)
+
+
+def replace_features(x: Array, replace: Array, values: Array) -> Array:
+    """Replaces features by values that other rows have in the same columns.
+
+    Args:
+        x: rows, `[..., B, D]`.
+        replace: booleans of the same shape; True replaces the feature.
+        values: what replaces it, of the same shape.
+
+    Returns:
+        Rows with replaced features, of the same shape.
+
+    Example:
+        >>> x, values = jnp.ones((1, 2)), jnp.array([[8.0, 9.0]])
+        >>> print(replace_features(x, jnp.array([[False, True]]), values))
+        [[1. 9.]]
+
+    References:
+        Bahri et al., SCARF, 2022; Yoon et al., VIME, 2020; Somepalli et al., SAINT, 2021.
+    """
+    return jnp.where(replace, values, x)

@@ -19,6 +19,14 @@ SCHEDULE = ("epochs", "batch_size", "validation_fraction", "seed", "split_seed")
 # Share of the training rows whose anomaly score lies above the threshold, unless asked otherwise.
 CONTAMINATION = 0.05
 
+# The views by name, in the order of the defaults, each with the hyperparameter that says how much.
+VIEWS = {
+    "noise": "noise_std",
+    "dropout": "drop_rate",
+    "scarf": "corruption_rate",
+    "swap": "swap_rate",
+}
+
 _CHOICES = {"optimizer": ("adam", "adamw"), "precision": ("highest", "default", "bfloat16")}
 _WHOLE = {
     "latent_dim": (1, MAX_WIDTH),
@@ -31,7 +39,7 @@ _WHOLE = {
 }
 _POSITIVE = ("learning_rate", "temperature")
 _NOT_NEGATIVE = ("weight_decay", "noise_std", "beta")
-_SHARE = ("drop_rate", "validation_fraction")
+_SHARE = ("drop_rate", "corruption_rate", "swap_rate", "validation_fraction")
 
 
 @dataclass
@@ -76,18 +84,37 @@ class TrainingHyperparameters:
 
 
 @dataclass
-class AutoencoderHyperparameters(TrainingHyperparameters):
-    """Autoencoder: mean squared error of the reconstruction.
+class ViewHyperparameters(TrainingHyperparameters):
+    """What methods have that corrupt rows: which views they take, in which order, and how much.
 
-    With `noise_std` or `drop_rate` above 0 it is a denoising autoencoder: the input is corrupted,
-    the target is not.
+    A rate of 0 draws nothing and leaves its view out.
     """
 
+    views: tuple[Literal["noise", "dropout", "scarf", "swap"], ...] = ("noise", "dropout")
+    """Corruptions of a row, one after the other: noise adds Gaussian noise; dropout sets features
+    to 0; scarf replaces each feature by that of a row of its own; swap takes all the features that
+    it replaces from one other row."""
+
     noise_std: float = 0.0
-    """Standard deviation of the Gaussian noise added to the input, in standardised units."""
+    """Standard deviation of the Gaussian noise that is added, in standardised units."""
 
     drop_rate: float = 0.0
-    """Share of the input's features set to 0."""
+    """Share of the features set to 0."""
+
+    corruption_rate: float = 0.6
+    """Share of the features that scarf replaces by draws from their own columns."""
+
+    swap_rate: float = 0.3
+    """Share of the features that swap replaces by those of one other row."""
+
+
+@dataclass
+class AutoencoderHyperparameters(ViewHyperparameters):
+    """Autoencoder: mean squared error of the reconstruction.
+
+    With a view whose rate is above 0 it is a denoising autoencoder: the input is corrupted, the
+    target is not.
+    """
 
 
 @dataclass
@@ -101,23 +128,19 @@ class VAEHyperparameters(TrainingHyperparameters):
 
 
 @dataclass
-class SimCLRHyperparameters(TrainingHyperparameters):
+class SimCLRHyperparameters(ViewHyperparameters):
     """SimCLR: two corrupted views of a row attract, views of different rows repel (NT-Xent)."""
 
     epochs: int = 60
     weight_decay: float = 1e-4
+    noise_std: float = 0.1
+    drop_rate: float = 0.1
 
     temperature: float = 0.5
     """Temperature τ of the softmax over cosine similarities."""
 
     proj_dim: int = 32
     """Size of the projection that the loss compares."""
-
-    noise_std: float = 0.1
-    """Standard deviation of the Gaussian noise added to each view, in standardised units."""
-
-    drop_rate: float = 0.1
-    """Share of each view's features set to 0."""
 
     microbatch: int = 0
     """Rows that the network takes at a time, to save memory in large batches; the loss still
@@ -151,6 +174,27 @@ def check(hyperparameters: TrainingHyperparameters) -> None:
         problem = _problem(field.name, value)
         if problem:
             raise ValueError(f"{field.name} is {value!r}; it must be {problem}")
+    for field in dataclasses.fields(hyperparameters):
+        value = getattr(hyperparameters, field.name)
+        if field.name in unused_rates(hyperparameters) and value != field.default:
+            view = next(view for view, rate in VIEWS.items() if rate == field.name)
+            raise ValueError(
+                f"{field.name} is {value!r}; it must be left out, or {view} be among views"
+            )
+
+
+def unused_rates(hyperparameters: TrainingHyperparameters) -> list[str]:
+    """Returns the names of the rates whose views are not chosen; nothing computes with them.
+
+    Args:
+        hyperparameters: of any method.
+
+    Example:
+        >>> unused_rates(SimCLRHyperparameters(views=("scarf",)))
+        ['noise_std', 'drop_rate', 'swap_rate']
+    """
+    views = getattr(hyperparameters, "views", VIEWS)
+    return [rate for view, rate in VIEWS.items() if view not in views]
 
 
 def _problem(name: str, value: object) -> str | None:
@@ -166,6 +210,8 @@ def _problem(name: str, value: object) -> str | None:
         return None if _is_real(value) and value >= 0 else "a finite number of at least 0"
     if name in _SHARE:
         return None if _is_real(value) and 0 <= value < 1 else "at least 0 and below 1"
+    if name == "views":
+        return None if _are_views(value) else "different names out of " + ", ".join(VIEWS)
     widths = value if isinstance(value, list | tuple) else (None,)  # hidden_dims
     fits = len(widths) <= MAX_LAYERS and all(_is_whole(width, 1, MAX_WIDTH) for width in widths)
     return None if fits else f"at most {MAX_LAYERS} whole numbers from 1 to {MAX_WIDTH}"
@@ -175,6 +221,11 @@ def _is_whole(value: object, low: int, high: int) -> bool:
     if not isinstance(value, Integral) or isinstance(value, bool):
         return False
     return low <= int(value) <= high
+
+
+def _are_views(value: object) -> bool:
+    names = value if isinstance(value, list | tuple) else (None,)
+    return all(name in VIEWS for name in names) and len(set(names)) == len(names)
 
 
 def _is_real(value: object) -> TypeGuard[float]:

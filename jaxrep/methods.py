@@ -9,7 +9,6 @@ Shape letters: B batch, D features, Z latent, P projection.
 """
 
 import dataclasses
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
@@ -22,13 +21,14 @@ import optax
 from flax import nnx
 from jax import Array
 
-from jaxrep import augment, losses, models, optim
+from jaxrep import losses, models, optim, views
 from jaxrep.hyperparameters import (
     SCHEDULE,
     AutoencoderHyperparameters,
     SimCLRHyperparameters,
     TrainingHyperparameters,
     VAEHyperparameters,
+    unused_rates,
 )
 
 Noise = dict[str, Array]
@@ -58,11 +58,12 @@ class Method(ABC, Generic[Hyperparameters, Model]):
         """Parts the hyperparameters into traced numbers and what shapes the program."""
         traced: dict[str, Any] = {}
         shaping: dict[str, Any] = {}
+        unread = (*SCHEDULE, *unused_rates(self.hyperparameters))
         for field in dataclasses.fields(self.hyperparameters):
             value = getattr(self.hyperparameters, field.name)
-            if field.name in SCHEDULE:
+            if field.name in unread:
                 shaping[field.name] = None  # no program may depend on it
-            elif field.type in (float, "float") and not _is_off(value):
+            elif field.type in (float, "float") and not views.is_off(value):
                 traced[field.name] = float(value) if isinstance(value, int) else value
             else:
                 shaping[field.name] = tuple(value) if isinstance(value, list) else value
@@ -144,7 +145,7 @@ class Method(ABC, Generic[Hyperparameters, Model]):
 
 
 class Autoencoder(Method[AutoencoderHyperparameters, models.Autoencoder]):
-    """Autoencoder; with `noise_std` or `drop_rate` above 0, a denoising autoencoder.
+    """Autoencoder; with a view whose rate is above 0, a denoising autoencoder.
 
     Example:
         >>> method = Autoencoder(AutoencoderHyperparameters())
@@ -163,15 +164,14 @@ class Autoencoder(Method[AutoencoderHyperparameters, models.Autoencoder]):
         return models.Autoencoder(input_dim, hp.hidden_dims, hp.latent_dim, rngs=rngs)
 
     def draw_noise(self, key: Array, x: Array, reference: Array) -> Noise:
-        """Draws the input's corruption for rows x `[B, D]`: `normal` and `keep`, where in use."""
-        del reference
-        return _draw_corruption(self.hyperparameters, key, x.shape, x.dtype)
+        """Draws what the input's views need for rows x `[B, D]`, as `draw_views` says."""
+        return views.draw_views(self.hyperparameters, key, x, reference)
 
     def loss(
         self, model: models.Autoencoder, x: Array, noise: Noise, weights: Array
     ) -> tuple[Array, Metrics]:
         """Mean squared error between x `[B, D]` and the reconstruction of corrupted x."""
-        x_hat, _ = model(_corrupt(self.hyperparameters, x, noise))
+        x_hat, _ = model(views.corrupt(self.hyperparameters, x, noise))
         return losses.mse_loss(x, x_hat, weights=weights), {}
 
     def embed(self, model: models.Autoencoder, x: Array) -> Array:
@@ -248,6 +248,8 @@ class VAE(Method[VAEHyperparameters, models.VAE]):
 class SimCLR(Method[SimCLRHyperparameters, models.SimCLREncoder]):
     """SimCLR: two corrupted views of each row, compared by NT-Xent.
 
+    Both views are corrupted, each by draws of its own. (SCARF's paper leaves one as it is.)
+
     Example:
         >>> method = SimCLR(SimCLRHyperparameters())
         >>> model = method.init_model(32, nnx.Rngs(0))
@@ -270,9 +272,9 @@ class SimCLR(Method[SimCLRHyperparameters, models.SimCLREncoder]):
         )
 
     def draw_noise(self, key: Array, x: Array, reference: Array) -> Noise:
-        """Draws both views' corruption for rows x `[B, D]`: `normal` and `keep`, `[2, B, D]`."""
-        del reference
-        return _draw_corruption(self.hyperparameters, key, (2, *x.shape), x.dtype)
+        """Draws what both views of rows x `[B, D]` need, as `draw_views` says, `[2, B, D]`."""
+        both = jnp.broadcast_to(x[None], (2, *x.shape))
+        return views.draw_views(self.hyperparameters, key, both, reference)
 
     def loss(
         self, model: models.SimCLREncoder, x: Array, noise: Noise, weights: Array
@@ -286,8 +288,8 @@ class SimCLR(Method[SimCLRHyperparameters, models.SimCLREncoder]):
     def _project(self, model: models.SimCLREncoder, x: Array, noise: Noise) -> Array:
         """Maps rows `[B, D]` to the projections of both their views, `[2, B, P]`."""
         both = jnp.broadcast_to(x[None], (2, *x.shape))
-        views = _corrupt(self.hyperparameters, both, noise)  # (2, B, D)
-        _, z = model(views.reshape(-1, x.shape[-1]))  # (2B, P)
+        corrupted = views.corrupt(self.hyperparameters, both, noise)  # (2, B, D)
+        _, z = model(corrupted.reshape(-1, x.shape[-1]))  # (2B, P)
         return z.reshape(2, len(x), -1)
 
     def _project_in_pieces(self, model: models.SimCLREncoder, x: Array, noise: Noise) -> Array:
@@ -385,48 +387,3 @@ def training_model(method: Method[Any, Any], input_dim: int) -> nnx.Module:
     if method.hyperparameters.precision == "bfloat16":
         models.compute_in(model, jnp.bfloat16)
     return model
-
-
-def _draw_corruption(
-    hp: AutoencoderHyperparameters | SimCLRHyperparameters,
-    key: Array,
-    shape: tuple[int, ...],
-    dtype: Any,
-) -> Noise:
-    """Draws which elements are kept, and Gaussian noise, from one random word an element.
-
-    With p the drop rate, the uniform u keeps its element if u ≥ p. Then (u − p) / (1 − p) is
-    uniform again and independent of that choice, as u / p is otherwise: it becomes the noise, by
-    the quantile of the normal distribution. Words are what costs time.
-    """
-    if _is_off(hp.noise_std) and _is_off(hp.drop_rate):
-        return {}
-    wide = jnp.promote_types(dtype, jnp.float32)
-    words = 1 << 23  # so that every one of them, and its middle, is a number of float32
-    word = (jax.random.bits(key, shape, jnp.uint32) >> 9).astype(jnp.int32)
-    dropped = jnp.minimum(jnp.round(jnp.asarray(hp.drop_rate, wide) * words), words - 1)
-    dropped = dropped.astype(jnp.int32)
-    keep = word >= dropped
-    noise = {} if _is_off(hp.drop_rate) else {"keep": keep}
-    if _is_off(hp.noise_std):
-        return noise
-    place = jnp.where(keep, word - dropped, word)
-    places = jnp.where(keep, words - dropped, dropped)
-    centred = (2 * place + 1 - places).astype(wide) / places.astype(wide)  # in (−1, 1)
-    normal = math.sqrt(2) * jax.lax.erf_inv(centred)
-    return noise | {"normal": normal.astype(dtype)}
-
-
-def _corrupt(
-    hp: AutoencoderHyperparameters | SimCLRHyperparameters, x: Array, noise: Noise
-) -> Array:
-    if "normal" in noise:
-        x = augment.gaussian_noise(x, noise["normal"], noise_std=hp.noise_std)
-    if "keep" in noise:
-        x = augment.feature_dropout(x, noise["keep"])
-    return x
-
-
-def _is_off(rate: float | Array) -> bool:
-    """Whether a rate is exactly 0, which takes its term out of the program; traced ones are not."""
-    return isinstance(rate, float | int) and rate == 0

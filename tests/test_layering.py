@@ -20,6 +20,7 @@ FLOORS = {
     "training": 3,
     "inference": 3,
     "methods": 2,
+    "views": 1,
     "data": 2,
     "models": 1,
     "hyperparameters": 0,

@@ -48,11 +48,16 @@ OTHER_VALUES = {
     "split_seed": 1,
     "noise_std": 0.7,
     "drop_rate": 0.6,
+    "views": ("swap",),
+    "corruption_rate": 0.2,
+    "swap_rate": 0.7,
     "beta": 4.0,
     "temperature": 0.2,
     "proj_dim": 7,
     "microbatch": 4,
 }
+# The rates of views that are not taken by default count where they are.
+WITH = {"corruption_rate": {"views": ("scarf",)}, "swap_rate": {"views": ("swap",)}}
 KNOBS = [
     (method, field.name)
     for method, kind in BY_METHOD.items()
@@ -73,8 +78,9 @@ def after_two_steps(method):
 
 @pytest.mark.parametrize(("method", "knob"), KNOBS)
 def test_every_hyperparameter_changes_the_parameters_after_two_steps(method, knob):
-    one = after_two_steps(make(method, weight_decay=0.1))
-    other = after_two_steps(make(method, **{"weight_decay": 0.1} | {knob: OTHER_VALUES[knob]}))
+    settings = {"weight_decay": 0.1} | WITH.get(knob, {})
+    one = after_two_steps(make(method, **settings))
+    other = after_two_steps(make(method, **settings | {knob: OTHER_VALUES[knob]}))
     assert {k: v.shape for k, v in one.items()} != {k: v.shape for k, v in other.items()} or any(
         not jnp.array_equal(one[name], other[name]) for name in one
     )
@@ -84,9 +90,10 @@ def test_every_hyperparameter_changes_the_parameters_after_two_steps(method, kno
 def test_check_knows_a_range_for_every_hyperparameter(method):
     impossible = {"hidden_dims": (0,), "optimizer": "sgd", "precision": "double"}
     for field in dataclasses.fields(BY_METHOD[method]):
-        check(dataclasses.replace(BY_METHOD[method](), **{field.name: OTHER_VALUES[field.name]}))
+        plain = BY_METHOD[method](**WITH.get(field.name, {}))
+        check(dataclasses.replace(plain, **{field.name: OTHER_VALUES[field.name]}))
         for value in (impossible.get(field.name, -1), float("nan"), "1", None):
-            wrong = dataclasses.replace(BY_METHOD[method](), **{field.name: value})
+            wrong = dataclasses.replace(plain, **{field.name: value})
             with pytest.raises(ValueError, match=f"^{field.name} is "):
                 check(wrong)
 

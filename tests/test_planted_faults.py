@@ -16,11 +16,13 @@ import jaxrep.models
 import jaxrep.optim
 import jaxrep.training.history
 import jaxrep.training.step
+import jaxrep.views
 import torch_ref.losses
 import torch_ref.methods
 import torch_ref.models
 import torch_ref.optim
 import torch_ref.training
+import torch_ref.views
 import torch_ref.weights
 from jaxrep.parity import _training, cross_check
 from jaxrep.parity._cross_check import Case, check_cases
@@ -203,15 +205,15 @@ def test_a_bias_correction_in_float32_is_caught(monkeypatch, side):
 
 @pytest.mark.parametrize("side", SIDES)
 def test_noise_drawn_once_for_both_views_is_caught(monkeypatch, side):
-    module = ROOM[side].methods
-    right = module._draw_corruption
+    module = ROOM[side].views
+    right = module.draw_views
 
-    def once(hp, source, shape, dtype):
-        noise = right(hp, source, shape, dtype)
+    def once(hp, source, x, reference):
+        noise = right(hp, source, x, reference)
         stack = {"jax": jnp.stack, "torch": torch.stack}[side]
         return {name: stack([draws[0], draws[0]]) for name, draws in noise.items()}
 
-    monkeypatch.setattr(module, "_draw_corruption", once)
+    monkeypatch.setattr(module, "draw_views", once)
     checks = climb("views", "noise of simclr")
     [failure] = [check for check in checks if not check.passed]
     assert (failure.check, failure.case) == ("noise of simclr: distribution", side)

@@ -41,3 +41,25 @@ def feature_dropout(x: Tensor, keep: Tensor) -> Tensor:
         tensor([[1., 0.]])
     """
     return torch.where(keep, x, 0.0)
+
+
+def replace_features(x: Tensor, replace: Tensor, values: Tensor) -> Tensor:
+    """Replaces features by values that other rows have in the same columns.
+
+    Args:
+        x: rows, `[..., B, D]`.
+        replace: booleans of the same shape; True replaces the feature.
+        values: what replaces it, of the same shape.
+
+    Returns:
+        Rows with replaced features, of the same shape.
+
+    Example:
+        >>> x, values = torch.ones((1, 2)), torch.tensor([[8.0, 9.0]])
+        >>> print(replace_features(x, torch.tensor([[False, True]]), values))
+        tensor([[1., 9.]])
+
+    References:
+        Bahri et al., SCARF, 2022; Yoon et al., VIME, 2020; Somepalli et al., SAINT, 2021.
+    """
+    return torch.where(replace, values, x)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from torch_ref import augment, losses, models, optim
+from torch_ref import losses, models, optim, views
 from torch_ref.hyperparameters import (
     AutoencoderHyperparameters,
     SimCLRHyperparameters,
@@ -102,7 +102,7 @@ class Method(ABC, Generic[Hyperparameters, Model]):
 
 
 class Autoencoder(Method[AutoencoderHyperparameters, models.Autoencoder]):
-    """Autoencoder; with `noise_std` or `drop_rate` above 0, a denoising autoencoder.
+    """Autoencoder; with a view whose rate is above 0, a denoising autoencoder.
 
     Example:
         >>> method = Autoencoder(AutoencoderHyperparameters())
@@ -122,15 +122,14 @@ class Autoencoder(Method[AutoencoderHyperparameters, models.Autoencoder]):
         return models.Autoencoder(input_dim, hp.hidden_dims, hp.latent_dim, generator=generator)
 
     def draw_noise(self, generator: torch.Generator, x: Tensor, reference: Tensor) -> Noise:
-        """Draws the input's corruption for rows x `[B, D]`: `normal` and `keep`, where in use."""
-        del reference
-        return _draw_corruption(self.hyperparameters, generator, x.shape, x.dtype)
+        """Draws what the input's views need for rows x `[B, D]`, as `draw_views` says."""
+        return views.draw_views(self.hyperparameters, generator, x, reference)
 
     def loss(
         self, model: models.Autoencoder, x: Tensor, noise: Noise, weights: Tensor
     ) -> tuple[Tensor, Metrics]:
         """Mean squared error between x `[B, D]` and the reconstruction of corrupted x."""
-        x_hat, _ = model(_corrupt(self.hyperparameters, x, noise))
+        x_hat, _ = model(views.corrupt(self.hyperparameters, x, noise))
         return losses.mse_loss(x, x_hat, weights=weights), {}
 
     def embed(self, model: models.Autoencoder, x: Tensor) -> Tensor:
@@ -209,6 +208,8 @@ class VAE(Method[VAEHyperparameters, models.VAE]):
 class SimCLR(Method[SimCLRHyperparameters, models.SimCLREncoder]):
     """SimCLR: two corrupted views of each row, compared by NT-Xent.
 
+    Both views are corrupted, each by draws of its own. (SCARF's paper leaves one as it is.)
+
     Example:
         >>> method = SimCLR(SimCLRHyperparameters())
         >>> model = method.init_model(32, torch.Generator())
@@ -231,9 +232,9 @@ class SimCLR(Method[SimCLRHyperparameters, models.SimCLREncoder]):
         )
 
     def draw_noise(self, generator: torch.Generator, x: Tensor, reference: Tensor) -> Noise:
-        """Draws both views' corruption for rows x `[B, D]`: `normal` and `keep`, `[2, B, D]`."""
-        del reference
-        return _draw_corruption(self.hyperparameters, generator, (2, *x.shape), x.dtype)
+        """Draws what both views of rows x `[B, D]` need, as `draw_views` says, `[2, B, D]`."""
+        both = x[None].expand(2, *x.shape)
+        return views.draw_views(self.hyperparameters, generator, both, reference)
 
     def loss(
         self, model: models.SimCLREncoder, x: Tensor, noise: Noise, weights: Tensor
@@ -247,8 +248,8 @@ class SimCLR(Method[SimCLRHyperparameters, models.SimCLREncoder]):
     def _project(self, model: models.SimCLREncoder, x: Tensor, noise: Noise) -> Tensor:
         """Maps rows `[B, D]` to the projections of both their views, `[2, B, P]`."""
         both = x[None].expand(2, *x.shape)
-        views = _corrupt(self.hyperparameters, both, noise)  # (2, B, D)
-        _, z = model(views.reshape(-1, x.shape[-1]))  # (2B, P)
+        corrupted = views.corrupt(self.hyperparameters, both, noise)  # (2, B, D)
+        _, z = model(corrupted.reshape(-1, x.shape[-1]))  # (2B, P)
         projections: Tensor = z.reshape(2, len(x), -1)
         return projections
 
@@ -305,27 +306,3 @@ class SimCLR(Method[SimCLRHyperparameters, models.SimCLREncoder]):
 METHODS: dict[str, type[Method[Any, Any]]] = {
     method.name: method for method in (Autoencoder, VAE, SimCLR)
 }
-
-
-def _draw_corruption(
-    hp: AutoencoderHyperparameters | SimCLRHyperparameters,
-    generator: torch.Generator,
-    shape: tuple[int, ...],
-    dtype: torch.dtype,
-) -> Noise:
-    noise = {}
-    if hp.noise_std != 0:
-        noise["normal"] = torch.randn(shape, generator=generator, dtype=dtype)
-    if hp.drop_rate != 0:
-        noise["keep"] = torch.rand(shape, generator=generator) >= hp.drop_rate
-    return noise
-
-
-def _corrupt(
-    hp: AutoencoderHyperparameters | SimCLRHyperparameters, x: Tensor, noise: Noise
-) -> Tensor:
-    if "normal" in noise:
-        x = augment.gaussian_noise(x, noise["normal"], noise_std=hp.noise_std)
-    if "keep" in noise:
-        x = augment.feature_dropout(x, noise["keep"])
-    return x
