@@ -10,6 +10,7 @@ import pytest
 import torch
 from flax import nnx
 
+import jaxrep.augment
 import jaxrep.losses
 import jaxrep.methods
 import jaxrep.models
@@ -17,6 +18,7 @@ import jaxrep.optim
 import jaxrep.training.history
 import jaxrep.training.step
 import jaxrep.views
+import torch_ref.augment
 import torch_ref.losses
 import torch_ref.methods
 import torch_ref.models
@@ -46,9 +48,9 @@ def failed(checks):
 def test_without_a_fault_all_of_these_pass():
     assert failed(climb("losses", "elbo_loss", "gaussian_kl", "nt_xent_loss")) == set()
     assert failed(climb("forward", "forward pass of vae", "forward pass of autoencoder")) == set()
-    assert failed(climb("methods", "loss of simclr")) == set()
+    assert failed(climb("methods", "loss of simclr", "loss of autoencoder")) == set()
     assert failed(climb("optimizers", "Adam")) == set()
-    assert failed(climb("views", "noise of simclr")) == set()
+    assert failed(climb("views")) == set()
     assert failed(climb("epochs", "epoch")) == set()
 
 
@@ -218,6 +220,19 @@ def test_noise_drawn_once_for_both_views_is_caught(monkeypatch, side):
     [failure] = [check for check in checks if not check.passed]
     assert (failure.check, failure.case) == ("noise of simclr: distribution", side)
     assert "repeats itself" in failure.message
+
+
+@pytest.mark.parametrize("side", SIDES)
+def test_features_kept_that_are_to_be_replaced_are_caught(monkeypatch, side):
+    augment = ROOM[side].augment
+    right = augment.replace_features
+    monkeypatch.setattr(
+        augment, "replace_features", lambda x, replace, values: right(x, ~replace, values)
+    )
+    rung = climb("views", "replace_features") + climb("methods", "loss of autoencoder")
+    assert {"replace_features: value", "loss of autoencoder: value"} <= {
+        check.check for check in rung if not check.passed
+    }
 
 
 @pytest.mark.parametrize("side", SIDES)

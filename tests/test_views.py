@@ -72,7 +72,9 @@ def test_the_share_of_features_replaced_is_the_rate(twin, name, rate_name, rate)
 def test_an_inverted_mask_would_be_seen(twin, monkeypatch):
     augment = {"jax": jaxrep.augment, "torch": torch_ref.augment}[twin]
     right = augment.replace_features
-    monkeypatch.setattr(augment, "replace_features", lambda x, r, values: right(x, ~r, values))
+    monkeypatch.setattr(
+        augment, "replace_features", lambda x, replace, values: right(x, ~replace, values)
+    )
     found = view(twin, views=("scarf",), corruption_rate=0.6)
     assert (found != X).mean() == pytest.approx(0.4, abs=0.01)
     with pytest.raises(AssertionError):

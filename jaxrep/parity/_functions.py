@@ -13,7 +13,7 @@ from jaxrep.methods import METHODS, Method
 from jaxrep.parity import _oracles
 from jaxrep.parity._cross_check import Case, Reference
 from jaxrep.parity._evaluate import Inputs, compiled
-from jaxrep.parity._models import ARCHITECTURES, twins
+from jaxrep.parity._models import ALL_VIEWS, ARCHITECTURES, twins
 from jaxrep.parity._report import Check
 
 HALF = ("bfloat16", "float16")
@@ -82,6 +82,7 @@ def view_cases(quick: bool) -> Iterator[Case | Check]:
         views: dict[str, Inputs] = {
             "gaussian_noise": {"x": x, "normal": normal, "noise_std": np.float64(0.1)},
             "feature_dropout": {"x": x, "keep": keep},
+            "replace_features": {"x": x, "replace": keep, "values": rng.normal(size=shape)},
         }
         for name, inputs in views.items():
             yield Case(
@@ -90,7 +91,7 @@ def view_cases(quick: bool) -> Iterator[Case | Check]:
                 jax_function=_looked_up("jaxrep.augment", name),
                 torch_function=_looked_up("torch_ref.augment", name),
                 inputs=inputs,
-                wanted=("x",),
+                wanted=[argument for argument in ("x", "values") if argument in inputs],
                 oracle=_VIEW_ORACLES[name],
             )
     yield from _noise_checks(quick)
@@ -181,9 +182,10 @@ def _extremes(name: str, rows: int, width: int) -> dict[str, Inputs]:
 def _noise_checks(quick: bool) -> Iterator[Check]:
     """Yields whether the twins draw the same tree of noise, of the right distribution."""
     for name in METHODS:
-        rates: dict[str, Any] = {} if name == "vae" else {"noise_std": 0.3, "drop_rate": 0.2}
-        ours, theirs = twins(name, ARCHITECTURES[0], **rates)
-        x = np.zeros((2048, ARCHITECTURES[0][0]), np.float32)
+        ours, theirs = twins(name, ARCHITECTURES[0], **({} if name == "vae" else ALL_VIEWS))
+        # Standardised, so that what is borrowed has the moments of what is drawn.
+        x = np.random.default_rng(5).normal(size=(2048, ARCHITECTURES[0][0]))
+        x = ((x - x.mean(0)) / x.std(0)).astype(np.float32)
         drawn = {"jax": _noise_in_jax(ours, x, quick), "torch": _noise_in_torch(theirs, x)}
         trees = [
             {key: (draws.shape, str(draws.dtype)) for key, draws in noise.items()}
@@ -193,7 +195,7 @@ def _noise_checks(quick: bool) -> Iterator[Check]:
         check = f"noise of {name}: names and shapes"
         yield Check(check, "", "float32", not problem, message=problem)
         for twin, noise in drawn.items():
-            problem = "; ".join(filter(None, (_moments(*draw, kept=0.8) for draw in noise.items())))
+            problem = "; ".join(filter(None, (_moments(*draw) for draw in noise.items())))
             check = f"noise of {name}: distribution"
             yield Check(check, twin, "float32", not problem, message=problem)
 
@@ -211,10 +213,16 @@ def _noise_in_torch(method: Any, x: np.ndarray) -> dict[str, np.ndarray]:
     return {name: draws.numpy() for name, draws in noise.items()}
 
 
-def _moments(name: str, draws: np.ndarray, *, kept: float) -> str:
+# The share of True in what is drawn under the rates of ALL_VIEWS.
+_SHARES = {"keep": 0.8, "scarf": 0.6, "swap": 0.3}
+
+
+def _moments(name: str, draws: np.ndarray) -> str:
     """Says what is wrong with drawn noise, at six standard errors."""
     values = draws.reshape(-1, draws.shape[-1]).astype(np.float64)
-    mean, variance = (kept, kept * (1 - kept)) if draws.dtype == bool else (0.0, 1.0)
+    mean, variance = 0.0, 1.0
+    if name in _SHARES:
+        mean, variance = _SHARES[name], _SHARES[name] * (1 - _SHARES[name])
     error = 6 / values.size**0.5
     if not np.isfinite(values).all():
         return f"{name} is not finite"
@@ -234,6 +242,12 @@ _VIEW_ORACLES = {
         {"value": inputs["x"] + inputs["noise_std"] * inputs["normal"]}
     ),
     "feature_dropout": lambda inputs: Reference({"value": inputs["x"] * inputs["keep"]}),
+    "replace_features": lambda inputs: Reference(
+        {
+            "value": inputs["x"] * (1 - inputs["replace"].astype(float))
+            + inputs["values"] * inputs["replace"]
+        }
+    ),
 }
 
 

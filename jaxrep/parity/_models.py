@@ -28,11 +28,18 @@ ARCHITECTURES: tuple[Architecture, ...] = (
     (3, (17, 9, 4), 2),
     (1, (4,), 1),
 )
-VARIANTS: tuple[tuple[str, dict[str, float]], ...] = (
-    ("autoencoder", {"noise_std": 0.3, "drop_rate": 0.2}),
+ALL_VIEWS: dict[str, Any] = {
+    "views": ("scarf", "swap", "noise", "dropout"),
+    **{"corruption_rate": 0.6, "swap_rate": 0.3, "noise_std": 0.3, "drop_rate": 0.2},
+}
+VARIANTS: tuple[tuple[str, dict[str, Any]], ...] = (
+    ("autoencoder", ALL_VIEWS),
     ("vae", {"beta": 4.0}),
     ("simclr", {"temperature": 0.1}),
     ("autoencoder", {}),
+    ("autoencoder", {"noise_std": 0.3, "drop_rate": 0.2}),
+    ("simclr", {"views": ("scarf",)}),
+    ("simclr", {"views": ("dropout", "swap")}),
     ("vae", {"beta": 1.0}),
     ("vae", {"beta": 0.0}),
     ("simclr", {"temperature": 0.5}),
@@ -99,7 +106,7 @@ def method_cases(quick: bool) -> Iterator[Case]:
     for name, settings in VARIANTS[: 3 if quick else None]:
         ours, theirs = twins(name, architecture, **settings)
         weights = draw_weights(ours, architecture[0])
-        told = ", ".join(f"{key}={value:g}" for key, value in settings.items())
+        told = ", ".join(f"{key}={_as_text(value)}" for key, value in settings.items())
         yield from _on_each(drawn, loss_case(ours, theirs, weights, drawn[0], row_weights, told))
     for name in METHODS:
         ours, theirs = twins(name, architecture)
@@ -194,6 +201,10 @@ def _first_difference(
         if array.dtype != end[key].dtype or array.tobytes() != end[key].tobytes():
             return f"{key} comes back changed"
     return ""
+
+
+def _as_text(value: float | tuple[str, ...]) -> str:
+    return "+".join(value) if isinstance(value, tuple) else f"{value:g}"
 
 
 def _described(architecture: Architecture) -> str:
