@@ -179,7 +179,7 @@ def check(hyperparameters: TrainingHyperparameters) -> None:
         if field.name in unused_rates(hyperparameters) and value != field.default:
             view = next(view for view, rate in VIEWS.items() if rate == field.name)
             raise ValueError(
-                f"{field.name} is {value!r}; it must be left out, or {view} be among views"
+                f"{field.name} is {value!r}; it must be left out unless views names {view}"
             )
 
 
