@@ -16,6 +16,7 @@ import torch_ref.methods
 import torch_ref.views
 from jaxrep.hyperparameters import BY_METHOD, VIEWS, check
 from jaxrep.methods import METHODS
+from jaxrep.runs import grid, selection
 from jaxrep.training import fit, sweep
 
 TWINS = ("jax", "torch")
@@ -225,11 +226,30 @@ def test_runs_of_a_sweep_over_the_corruption_rate_are_those_alone(name):
         assert fit(method, x).history[-1]["loss"] == pytest.approx(loss, rel=1e-5)
 
 
+def test_a_grid_names_views_joined_by_plus():
+    hyperparameters = BY_METHOD["simclr"]()
+    read = grid.parse(["views=scarf,swap+dropout,none"], hyperparameters)
+    assert read == {"views": [("scarf",), ("swap", "dropout"), ()]}
+    assert [grid.as_text(value) for value in read["views"]] == ["scarf", "swap+dropout", "none"]
+    assert grid.complete(read, hyperparameters, 1)["views"] == read["views"]
+
+
+@pytest.mark.parametrize("name", ["autoencoder", "simclr"])
+@pytest.mark.parametrize("knob", ["views", "corruption_rate", "swap_rate"])
+def test_losses_of_different_corruptions_do_not_compare(name, knob):
+    hyperparameters = BY_METHOD[name](validation_fraction=0.1)
+    with pytest.raises(ValueError, match=f"runs that differ in {knob}"):
+        selection.check_selection("loss", name, hyperparameters, {knob: [0.2, 0.3]})
+
+
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({"corruption_rate": 0.3}, "corruption_rate is 0.3; it must be left out, or scarf be"),
-        ({"views": ("scarf",), "drop_rate": 0.2}, "drop_rate is 0.2; it must be left out, or"),
+        (
+            {"corruption_rate": 0.3},
+            "corruption_rate is 0.3; it must be left out unless views names scarf",
+        ),
+        ({"views": ("scarf",), "drop_rate": 0.2}, "drop_rate is 0.2; it must be left out unless"),
         ({"views": ("scarf", "scarf")}, "views is .*; it must be different names out of noise,"),
         ({"views": ("mixup",)}, r"views is \('mixup',\); it must be different names"),
         ({"views": "scarf"}, "views is 'scarf'; it must be different names"),

@@ -1,14 +1,15 @@
 """The grid of a sweep: which hyperparameters vary, over which values, and the runs that it makes.
 
 As text it is one `name=value,value` for each hyperparameter. Widths are joined by x, since commas
-part the values: `hidden_dims=64,128x64` stands for one hidden layer of 64, and for two.
+part the values: `hidden_dims=64,128x64` stands for one hidden layer of 64, and for two. Views are
+joined by +, as in `views=scarf,noise+dropout`.
 """
 
 import dataclasses
 import itertools
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, get_type_hints
+from typing import Any, get_origin, get_type_hints
 
 from jaxrep.errors import InputError
 from jaxrep.hyperparameters import TrainingHyperparameters, check
@@ -117,7 +118,8 @@ def members(
 def as_text(value: Any) -> str:
     """Returns a value as it is written in a grid."""
     if isinstance(value, list | tuple):
-        return "x".join(map(str, value)) or NO_WIDTHS
+        are_names = any(isinstance(part, str) for part in value)
+        return ("+" if are_names else "x").join(map(str, value)) or NO_WIDTHS
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
@@ -139,6 +141,8 @@ def _read(name: str, text: str, kind: Any) -> Any:
             return kind(text)
         if kind == tuple[int, ...]:
             return tuple(int(width) for width in text.split("x") if text != NO_WIDTHS)
+        if get_origin(kind) is tuple:
+            return tuple(part for part in text.split("+") if text != NO_WIDTHS)
     except ValueError:
         wanted = {int: "whole number", float: "number"}.get(kind, "list of widths such as 128x64")
         raise InputError(f"--grid {name}: {text!r} is no {wanted}") from None

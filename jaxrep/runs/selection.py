@@ -22,10 +22,11 @@ ERROR, COMMON = "validation_error", "common_loss"
 
 # What a loss measures depends on these. Losses under different values of one are different
 # quantities: the smaller one says nothing about which model is better.
+_VIEWS = ("views", "noise_std", "drop_rate", "corruption_rate", "swap_rate")
 _MEASURES = {
-    "autoencoder": ("noise_std", "drop_rate"),
+    "autoencoder": _VIEWS,
     "vae": ("beta",),
-    "simclr": ("temperature", "batch_size", "noise_std", "drop_rate"),
+    "simclr": ("temperature", "batch_size", *_VIEWS),
 }
 
 
