@@ -29,7 +29,7 @@ class Sweep(Training):
 
     grid: Annotated[UseAppendAction[tuple[str, ...]], arg(metavar="NAME=VALUE,VALUE")] = ()
     """A hyperparameter and its values, such as beta=1,2,4; once for each that varies. Widths are
-    joined by x: hidden_dims=64,128x64,none."""
+    joined by x: hidden_dims=64,128x64,none; views by +: views=scarf,noise+dropout."""
 
     seeds: int = 1
     """Seeds to train every combination with, counted from --seed."""
