@@ -544,4 +544,4 @@ def test_gradients_of_whole_numbers_and_odd_scales_are_refused():
 def test_noise_that_is_not_finite_is_reported():
     from jaxrep.parity._functions import _moments
 
-    assert _moments("eps", np.full((64, 8), np.nan), kept=0.8) == "eps is not finite"
+    assert _moments("eps", np.full((64, 8), np.nan)) == "eps is not finite"
