@@ -73,6 +73,10 @@ TESTS = {
         f"tests/test_mutants.py torch_ref/methods.py {_METHODS} {_OF_MODELS}_torch_model "
         f"{_ONLY_TORCH}"
     ),
+    "jaxrep/views.py": f"jaxrep/views.py tests/test_views.py tests/test_mutants.py {_ONLY_JAX}",
+    "torch_ref/views.py": (
+        f"torch_ref/views.py tests/test_views.py tests/test_mutants.py {_ONLY_TORCH}"
+    ),
     "jaxrep/losses.py": f"jaxrep/losses.py {_LOSSES} {_SIGNATURES} {_ONLY_JAX}",
     "torch_ref/losses.py": f"torch_ref/losses.py {_LOSSES} {_SIGNATURES} {_ONLY_TORCH}",
     "jaxrep/optim.py": f"jaxrep/optim.py tests/test_optim.py {_OPTIM} {_SIGNATURES}",
