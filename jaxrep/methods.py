@@ -172,7 +172,8 @@ class Autoencoder(Method[AutoencoderHyperparameters, models.Autoencoder]):
     ) -> tuple[Array, Metrics]:
         """Mean squared error between x `[B, D]` and the reconstruction of corrupted x."""
         x_hat, _ = model(views.corrupt(self.hyperparameters, x, noise))
-        return losses.mse_loss(x, x_hat, weights=weights), {}
+        with jax.named_scope("loss"):
+            return losses.mse_loss(x, x_hat, weights=weights), {}
 
     def embed(self, model: models.Autoencoder, x: Array) -> Array:
         """Maps rows `[B, D]` to codes `[B, Z]`."""
@@ -223,9 +224,10 @@ class VAE(Method[VAEHyperparameters, models.VAE]):
         """Negative ELBO of x `[B, D]`, and its two terms: `reconstruction` and `kl`."""
         x_hat, mu, log_var = model(x, noise["eps"])
         beta = self.hyperparameters.beta
-        loss = losses.elbo_loss(x, x_hat, mu, log_var, beta=beta, weights=weights)
-        reconstruction = x.shape[-1] * losses.mse_loss(x, x_hat, weights=weights)
-        kl = losses.gaussian_kl(mu, log_var, weights=weights)
+        with jax.named_scope("loss"):
+            loss = losses.elbo_loss(x, x_hat, mu, log_var, beta=beta, weights=weights)
+            reconstruction = x.shape[-1] * losses.mse_loss(x, x_hat, weights=weights)
+            kl = losses.gaussian_kl(mu, log_var, weights=weights)
         return loss, {"reconstruction": reconstruction, "kl": kl}
 
     def embed(self, model: models.VAE, x: Array) -> Array:
@@ -283,7 +285,8 @@ class SimCLR(Method[SimCLRHyperparameters, models.SimCLREncoder]):
         project = self._project_in_pieces if self.hyperparameters.microbatch else self._project
         z1, z2 = project(model, x, noise)
         temperature = self.hyperparameters.temperature
-        return losses.nt_xent_loss(z1, z2, temperature=temperature, weights=weights), {}
+        with jax.named_scope("loss"):
+            return losses.nt_xent_loss(z1, z2, temperature=temperature, weights=weights), {}
 
     def _project(self, model: models.SimCLREncoder, x: Array, noise: Noise) -> Array:
         """Maps rows `[B, D]` to the projections of both their views, `[2, B, P]`."""

@@ -53,6 +53,7 @@ def draw_views(
     return noise
 
 
+@jax.named_scope("noise")
 def corrupt(hyperparameters: ViewHyperparameters, x: Array, noise: dict[str, Array]) -> Array:
     """Applies the chosen views to rows, one after the other.
 

@@ -2,6 +2,8 @@
 
 Which rows and which noise a step sees is a function of the seed, the epoch and the step in it, and
 of nothing else: a run resumed at any step sees what it would have seen.
+
+The named scopes here and in `jaxrep.methods` are what a profile of a step is told apart by.
 """
 
 from dataclasses import dataclass
@@ -120,6 +122,7 @@ def draw_batch(
     return take_batch(seed, x, draw_noise(method, seed, x, reference, step, epoch), step, epoch)
 
 
+@jax.named_scope("noise")
 def draw_noise(
     method: AnyMethod, seed: int | Array, x: Array, reference: Array, step: int | Array, each: Pass
 ) -> Noise:
@@ -156,6 +159,7 @@ def batch_rows(seed: int | Array, step: int | Array, each: Pass) -> tuple[Array,
     return shuffled(jnp.where(inside, positions, 0), keys, size=each.rows), inside
 
 
+@jax.named_scope("rows")
 def take_batch(seed: int | Array, x: Array, noise: Noise, step: int | Array, each: Pass) -> Batch:
     """Returns the batch of a step whose noise is drawn; arguments as of `draw_noise`."""
     rows, inside = batch_rows(seed, step, each)
@@ -189,6 +193,7 @@ def train_step(method: AnyMethod, state: TrainState, batch: Batch) -> tuple[Trai
 
     with method.matmul_precision():
         (value, metrics), gradients = jax.value_and_grad(loss, has_aux=True)(state.params)
-    updates, opt_state = method.optimizer().update(gradients, state.opt_state, state.params)
-    params = optax.apply_updates(state.params, updates)
+    with jax.named_scope("optimiser"):
+        updates, opt_state = method.optimizer().update(gradients, state.opt_state, state.params)
+        params = optax.apply_updates(state.params, updates)
     return TrainState(params, opt_state), {"loss": value, **metrics}
