@@ -57,6 +57,7 @@ ENTRIES = (
     Entry("startup", "bench.startup", "Import, compilation and the steady step"),
     Entry("nt_xent", "bench.nt_xent", "NT-Xent at any batch size"),
     Entry("epoch_overhead", "bench.epoch_overhead", "Shuffling, noise and logging"),
+    Entry("profile", "bench.profile", "Where a step's microseconds go"),
     Entry("variants", "bench.variants", "What was tried inside a step"),
 )
 

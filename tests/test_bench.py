@@ -3,14 +3,17 @@
 import copy
 import json
 import math
+import re
 from pathlib import Path
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 
-from bench import best_torch, document, records, trainings
+from bench import best_torch, document, kernels, records, trainings
 from bench.__main__ import main
 from bench.compare import compare
 from bench.entries import BY_NAME, ENTRIES
@@ -21,6 +24,8 @@ from jaxrep.hyperparameters import (
     SimCLRHyperparameters,
     VAEHyperparameters,
 )
+from jaxrep.methods import SimCLR
+from jaxrep.training import program
 
 
 def record(scale: float = 1.0, seed: int = 0, samples: int = 7) -> records.Record:
@@ -248,6 +253,36 @@ def test_nt_xent_of_pytorch_at_its_best_has_the_value_and_gradient_of_cross_entr
     torch.testing.assert_close(value, expected)
     gradients = [torch.autograd.grad(loss, z)[0] for loss in (value, expected)]
     torch.testing.assert_close(*gradients, rtol=1e-4, atol=1e-7)
+
+
+def test_kernels_are_told_apart_by_the_scopes_of_the_program_that_runs():
+    def loss(kernel, x):
+        with jax.named_scope("loss"):
+            return jnp.sum((x @ kernel) ** 2)
+
+    def step(kernel, x):
+        gradient = jax.grad(lambda kernel: loss(kernel, jax.nn.relu(x @ kernel @ kernel)))(kernel)
+        with jax.named_scope("optimiser"):
+            return kernel - jnp.sin(gradient)
+
+    square = jax.ShapeDtypeStruct((64, 64), jnp.float32)
+    text = jax.jit(step).lower(square, square).compile().as_text() or ""
+    found = kernels.read(text).values()
+    assert {k.group for k in found if "ynn" in k.name or k.name.startswith("dot")} == {
+        kernels.FORWARD,
+        kernels.BACKWARD,
+        kernels.LOSS,
+    }
+    assert any(k.group == kernels.OPTIMISER and "sine" in k.name for k in found)
+
+
+def test_every_scope_that_kernels_are_told_apart_by_is_in_the_programs():
+    method = SimCLR(SimCLRHyperparameters())
+    state, x = program.empty_state(method, 4), jnp.ones((8, 4))
+    lowered = program.run_steps.lower(method, 0, state, x, 0, 0, batch_size=4, chunk=2)
+    text = lowered.as_text(debug_info=True)
+    for scope in ("noise", "rows", "loss", "optimiser"):
+        assert re.search(rf"jit\(run_steps\)[^\"]*\b{scope}\b", text), scope
 
 
 def test_records_have_a_commit_even_without_git(monkeypatch):
