@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 from jax import Array
 from jax.typing import DTypeLike
@@ -36,7 +37,7 @@ class MLP(nnx.Module):
     """
 
     def __init__(self, dims: Sequence[int], *, activate_last: bool = False, rngs: nnx.Rngs):
-        self.layers = nnx.List([_linear(fan_in, out, rngs) for fan_in, out in pairwise(dims)])
+        self.layers = nnx.List(_linears(list(pairwise(dims)), rngs))
         self.activate_last = activate_last
 
     def __call__(self, x: Array) -> Array:
@@ -109,8 +110,7 @@ class VAE(nnx.Module):
     ):
         shared = (input_dim, *hidden_dims)
         self.encoder = MLP(shared, activate_last=True, rngs=rngs)
-        self.mu = _linear(shared[-1], latent_dim, rngs)
-        self.log_var = _linear(shared[-1], latent_dim, rngs)
+        self.mu, self.log_var = _linears([(shared[-1], latent_dim)] * 2, rngs)
         self.decoder = MLP((latent_dim, *reversed(hidden_dims), input_dim), rngs=rngs)
 
     def encode(self, x: Array) -> tuple[Array, Array]:
@@ -284,11 +284,29 @@ def _name(path: tuple[Any, ...]) -> str:
     return ".".join(str(part) for part in path if part != "layers")
 
 
-def _linear(fan_in: int, out: int, rngs: nnx.Rngs) -> nnx.Linear:
-    """A linear layer with weights and biases from U(−1/√fan_in, 1/√fan_in)."""
-    bound = fan_in**-0.5
+def _linears(sizes: Sequence[tuple[int, int]], rngs: nnx.Rngs) -> list[nnx.Linear]:
+    """Linear layers, weights and biases from U(−1/√fan_in, 1/√fan_in), all from one draw.
 
-    def uniform(key: Array, shape: Sequence[int], dtype: Any) -> Array:
-        return jax.random.uniform(key, shape, dtype, -bound, bound)
+    Each draw is a generator of its own in the program, and XLA compiles every one of them.
+    """
+    if not sizes:
+        return []
+    counts = [(fan_in + 1) * out for fan_in, out in sizes]
+    drawn = jax.random.uniform(rngs.params(), (sum(counts),), jnp.float32, -1, 1)
+    pieces = jnp.split(drawn, np.cumsum(counts)[:-1])
+    return [_linear(*size, piece, rngs) for size, piece in zip(sizes, pieces, strict=True)]
 
-    return nnx.Linear(fan_in, out, kernel_init=uniform, bias_init=uniform, rngs=rngs)
+
+def _linear(fan_in: int, out: int, drawn: Array, rngs: nnx.Rngs) -> nnx.Linear:
+    """A linear layer from (fan_in + 1)·out draws from U(−1, 1)."""
+    rows: Array = drawn.reshape(fan_in + 1, out) * float(fan_in) ** -0.5
+
+    def kernel(key: Array, shape: Sequence[int], dtype: Any) -> Array:
+        weights: Array = rows[:-1].astype(dtype)
+        return weights
+
+    def bias(key: Array, shape: Sequence[int], dtype: Any) -> Array:
+        weights: Array = rows[-1].astype(dtype)
+        return weights
+
+    return nnx.Linear(fan_in, out, kernel_init=kernel, bias_init=bias, rngs=rngs)

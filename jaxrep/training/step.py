@@ -19,7 +19,7 @@ from jaxrep.methods import Method, Metrics, Noise, training_model
 from jaxrep.models import get_weights, with_weights
 from jaxrep.shuffle import rounds, shuffled
 
-INIT_STREAM, ORDER_STREAM, NOISE_STREAM, VALIDATION_STREAM = range(4)
+INIT_STREAM, ORDER_STREAM, NOISE_STREAM, VALIDATION_STREAM = _STREAMS = range(4)
 
 # Counter-based like threefry, JAX's default, with keys as long, and as indifferent to vmap and
 # sharding; on the CPU its programs run faster. philox2x32 is faster still, but has keys of 32 bits:
@@ -59,7 +59,10 @@ def stream(seed: int | Array, name: int) -> Array:
         seed: the run's seed.
         name: one of the `…_STREAM` constants.
     """
-    return jax.random.fold_in(jax.random.key(seed, impl=RANDOM), name)
+    key = jax.random.key(seed, impl=RANDOM)
+    # All of them at once: a program that asks for several then has one generator to compile.
+    keys: Array = jax.vmap(lambda number: jax.random.fold_in(key, number))(jnp.arange(len(_STREAMS)))
+    return keys[name]
 
 
 def init_state(method: AnyMethod, input_dim: int, seed: int | Array) -> TrainState:
