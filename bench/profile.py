@@ -30,7 +30,7 @@ from bench.timing import seconds
 from jaxrep.hyperparameters import BY_METHOD
 from jaxrep.methods import METHODS
 from jaxrep.training import program
-from jaxrep.training.fit import wait
+from jaxrep.training.loop import wait
 
 STEPS = 512
 STEP, SUM = "the step", "kernels in all"

@@ -61,7 +61,9 @@ def stream(seed: int | Array, name: int) -> Array:
     """
     key = jax.random.key(seed, impl=RANDOM)
     # All of them at once: a program that asks for several then has one generator to compile.
-    keys: Array = jax.vmap(lambda number: jax.random.fold_in(key, number))(jnp.arange(len(_STREAMS)))
+    keys: Array = jax.vmap(lambda number: jax.random.fold_in(key, number))(
+        jnp.arange(len(_STREAMS))
+    )
     return keys[name]
 
 
