@@ -85,7 +85,7 @@ def prepare(
     Raises:
         InputError: a column or a cell cannot be used, or too few rows are left to train on.
     """
-    held_out = _held_out_rows(table.num_rows, hyperparameters)
+    held_out = held_out_rows(table.num_rows, hyperparameters)
     training = table.filter(pa.array(~held_out))
     fitted, warnings = preprocessing.fit(training, source=source, **dataclasses.asdict(columns))
     for warning in warnings:
@@ -97,8 +97,20 @@ def prepare(
     return Prepared(fitted, x, preprocessing.apply(fitted, validation, source=source))
 
 
-def _held_out_rows(rows: int, hyperparameters: TrainingHyperparameters) -> np.ndarray:
-    """Returns a mask of the rows held out: drawn by `split_seed`, at least one if any are asked."""
+def held_out_rows(rows: int, hyperparameters: TrainingHyperparameters) -> np.ndarray:
+    """Returns a mask of the rows held out: drawn by `split_seed`, at least one if any are asked.
+
+    Args:
+        rows: in the table.
+        hyperparameters: `validation_fraction` and `split_seed` count.
+
+    Raises:
+        InputError: fewer than 2 rows are left to train on.
+
+    Example:
+        >>> int(held_out_rows(10, TrainingHyperparameters(validation_fraction=0.3)).sum())
+        3
+    """
     fraction = hyperparameters.validation_fraction
     count = max(round(fraction * rows), 1) if fraction > 0 else 0
     if count and rows - count < 2:
