@@ -2,7 +2,7 @@
 
 Progress and remarks go to stderr, results to stdout; with `--json` the last line of stdout is one
 JSON object. Exit codes: 0 done; 1 the training, a cross-check or the machine failed; 2 something
-given was wrong.
+given was wrong; 75 a training was told to stop and has saved its state: run it again.
 """
 
 import io
@@ -16,12 +16,13 @@ import tyro
 from tyro.conf import FlagCreatePairsOff, OmitSubcommandPrefixes, arg, subcommand
 
 from jaxrep import commands
-from jaxrep.errors import DivergedError, InputError, VerificationError
+from jaxrep.errors import DivergedError, InputError, InterruptedRunError, VerificationError
 
 _Commands = Annotated[
     Annotated[commands.TrainMethod, subcommand("train")]
     | Annotated[commands.SweepMethod, subcommand("sweep")]
     | Annotated[commands.Prepare, subcommand("prepare")]
+    | Annotated[commands.Resume, subcommand("resume")]
     | Annotated[commands.Info, subcommand("info")]
     | Annotated[commands.Embed, subcommand("embed")]
     | Annotated[commands.Reconstruct, subcommand("reconstruct")]
@@ -57,6 +58,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(error, 2)
     except (DivergedError, VerificationError) as error:
         return _fail(error, 1)
+    except InterruptedRunError as error:
+        return _fail(error, 75)  # EX_TEMPFAIL: the same command again goes on
     except KeyboardInterrupt:
         return _fail("interrupted", 130)
     except BrokenPipeError:  # whoever read our output has left

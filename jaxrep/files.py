@@ -1,6 +1,7 @@
 """Atomic writes and digests: a file that exists is whole, and can be told from a changed one."""
 
 import contextlib
+import fcntl
 import hashlib
 import os
 import tempfile
@@ -92,6 +93,32 @@ def write_text(path: Path, text: str) -> None:
     """Writes `text` to `path` as UTF-8, whole or not at all."""
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+@contextlib.contextmanager
+def locked(folder: Path, message: str) -> Iterator[None]:
+    """Holds a folder for one process; the system lets go of it however the process ends.
+
+    Args:
+        folder: it must exist.
+        message: what to say where another process holds it.
+
+    Raises:
+        InputError: another process holds the folder.
+
+    Example:
+        >>> with locked(Path(tempfile.mkdtemp()), "is being written"):
+        ...     pass
+    """
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise InputError(message) from None
+        yield
+    finally:
+        os.close(handle)
 
 
 def sha256(path: Path) -> str:

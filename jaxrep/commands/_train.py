@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from tyro.conf import arg, subcommand
 
-from jaxrep.commands._command import Command, Data, Result, note
+from jaxrep.commands._command import Command, Data, Result, RunFolder, note
 from jaxrep.hyperparameters import (
     AutoencoderHyperparameters,
     SimCLRHyperparameters,
@@ -17,6 +17,7 @@ from jaxrep.hyperparameters import (
 
 if TYPE_CHECKING:
     from jaxrep.runs.preparation import Columns
+    from jaxrep.runs.train import TrainResult
 
 
 @dataclass(kw_only=True)
@@ -76,14 +77,29 @@ class Training(Command):
 
 
 @dataclass(kw_only=True)
-class Train(Training):
-    """Train on a table and save the run."""
+class Saving:
+    """What `train` and `resume` are told of checkpoints."""
+
+    checkpoint_every: str = "60s"
+    """How often to save the training's state: epochs, such as 100, or a time, such as 60s."""
+
+    keep: int = 2
+    """How many checkpoints to keep, the newest ones."""
+
+
+@dataclass(kw_only=True)
+class Train(Saving, Training):
+    """Train on a table and save the run; the same command again goes on after an interruption."""
+
+    stream: Literal["auto", "always", "never"] = "auto"
+    """Whether to read the rows block by block while training, for tables larger than memory; auto
+    does if their features exceed 512 MiB."""
 
     def train(self, method: str, hyperparameters: TrainingHyperparameters) -> tuple[str, Result]:
         """Trains, with a progress bar, and returns the run's figures."""
-        from jaxrep import compile_cache
         from jaxrep.progress import Reporter
         from jaxrep.runs.train import train
+        from jaxrep.training import Every
 
         with Reporter() as reporter:
             result = train(
@@ -93,19 +109,14 @@ class Train(Training):
                 hyperparameters,
                 self.columns(),
                 overwrite=self.overwrite,
+                stream=self.stream,
+                every=Every.parse(self.checkpoint_every),
+                keep=self.keep,
                 note=note,
                 on_progress=reporter,
             )
-        cache = compile_cache.use()
         self.draw()
-        compiling = "compiling" if cache.misses or not cache.hits else "loading compiled programs"
-        text = (
-            f"{result.method} on {self.data}: loss {result.loss:.6g} after {result.epochs} epochs "
-            f"of {result.rows} rows\n{result.compile_seconds:.2f} s {compiling}, "
-            f"{result.seconds:.2f} s training ({result.rows_per_second:,.0f} rows/s)\n"
-            f"saved in {result.run}"
-        )
-        return text, dataclasses.asdict(result)
+        return _summary(result, self.data), dataclasses.asdict(result)
 
 
 @dataclass(kw_only=True)
@@ -151,6 +162,52 @@ class TrainMethod:
         | Annotated[TrainSimCLR, subcommand("simclr")],
         arg(help=""),  # tyro would look for it in the source, which takes 50 ms
     ]
+
+
+@dataclass(kw_only=True)
+class Resume(Saving, Command):
+    """Go on with a run that was interrupted, or train a finished one for more epochs."""
+
+    run: RunFolder
+    """The run's folder."""
+
+    epochs: int | None = None
+    """Epochs to train in all, those that are done included."""
+
+    data: str | None = None
+    """The run's table, where it is no longer at the path that the run recorded."""
+
+    def __call__(self) -> tuple[str, Result]:
+        """Trains on and returns the run's figures."""
+        from jaxrep.progress import Reporter
+        from jaxrep.runs.resume import resume
+        from jaxrep.training import Every
+
+        with Reporter() as reporter:
+            result = resume(
+                self.run,
+                epochs=self.epochs,
+                data=self.data,
+                every=Every.parse(self.checkpoint_every),
+                keep=self.keep,
+                note=note,
+                on_progress=reporter,
+            )
+        return _summary(result, str(self.run)), dataclasses.asdict(result)
+
+
+def _summary(result: "TrainResult", source: str) -> str:
+    from jaxrep import compile_cache
+
+    cache = compile_cache.use()
+    compiling = "compiling" if cache.misses or not cache.hits else "loading compiled programs"
+    resumed = f", going on after step {result.resumed_from_step}" * bool(result.resumed_from_step)
+    return (
+        f"{result.method} on {source}: loss {result.loss:.6g} after {result.epochs} epochs "
+        f"of {result.rows} rows{resumed}\n{result.compile_seconds:.2f} s {compiling}, "
+        f"{result.seconds:.2f} s training ({result.rows_per_second:,.0f} rows/s)\n"
+        f"saved in {result.run}"
+    )
 
 
 def _names(text: str) -> tuple[str, ...]:

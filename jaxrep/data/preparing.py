@@ -5,13 +5,12 @@ appends the features to `rows.f32`, chunk by chunk, each noted in `chunks.txt` w
 it is on the disk. `manifest.json`, written last, makes the folder finished.
 """
 
-import fcntl
 import hashlib
 import os
 import shutil
 import tempfile
 from collections.abc import Callable, Collection, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -236,18 +235,8 @@ def _read_plan(out: Path) -> _Plan:
     return _Plan(said["asked"], int(said["rows"]), preprocessing, str(said["sha256"]))
 
 
-@contextmanager
-def _locked(out: Path) -> Iterator[None]:
-    """Holds the folder against a second preparation; the system lets go when the process ends."""
-    handle = os.open(out, os.O_RDONLY)
-    try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise InputError(f"--out {out}: another process is preparing this folder") from None
-        yield
-    finally:
-        os.close(handle)
+def _locked(out: Path) -> AbstractContextManager[None]:
+    return files.locked(out, f"--out {out}: another process is preparing this folder")
 
 
 def _write_rows(

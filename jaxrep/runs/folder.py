@@ -5,10 +5,11 @@ unfinished. Nothing in a folder executes when it is read, and what is read is ch
 digest, its schema and the shapes that its hyperparameters imply.
 """
 
+import contextlib
 import dataclasses
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -18,13 +19,14 @@ import safetensors
 import safetensors.numpy
 
 from jaxrep import files
+from jaxrep.data.prepared import is_prepared
 from jaxrep.data.preprocessing import Preprocessing
 from jaxrep.errors import InputError, ModelFormatError
 from jaxrep.hyperparameters import BY_METHOD, TrainingHyperparameters, check
 from jaxrep.inference import Function, map_rows
 from jaxrep.methods import METHODS, Method, abstract_model
 from jaxrep.models import get_weights
-from jaxrep.training import EpochMetrics
+from jaxrep.training import EpochMetrics, checkpoint
 
 SCHEMA_VERSION = 1
 CONFIG, PREPROCESS, MODEL, METRICS = CONTENT = (
@@ -34,9 +36,14 @@ CONFIG, PREPROCESS, MODEL, METRICS = CONTENT = (
     "metrics.jsonl",
 )
 MANIFEST = "manifest.json"
+CHECKPOINTS = "checkpoints"
 PLOTS = LOSS_PLOT, EMBEDDING_PLOT = "plots/loss.png", "plots/embedding.png"
 SWEEP_TABLE, MEMBERS = "sweep.parquet", "members"  # of a sweep, whose best run the folder holds
 _MAX_JSON_BYTES = 1 << 28
+
+# Hyperparameters that came after the first run folders. A run that lacks one was trained before
+# there was a choice, so the default of each must be what was done then.
+_ADDED = ("precision", "microbatch", "views", "corruption_rate", "swap_rate")
 
 State = Literal["absent", "foreign", "unfinished", "finished"]
 
@@ -94,7 +101,9 @@ def state(path: Path) -> State:
     if not path.is_dir():
         return "foreign"
     if not (_is_ours(path / MANIFEST, "sha256") or _is_ours(path / CONFIG, "hyperparameters")):
-        return "foreign" if any(path.iterdir()) else "absent"
+        # A run that was killed before it began may have left a large table's rows.
+        others = [entry for entry in path.iterdir() if not is_prepared(entry)]
+        return "foreign" if others else "absent"
     return "finished" if (path / MANIFEST).exists() else "unfinished"
 
 
@@ -113,20 +122,61 @@ def begin(path: Path, config: Mapping[str, Any], preprocessing: Preprocessing) -
         path.mkdir(parents=True, exist_ok=True)
         # In this order the folder is at no moment a finished run, nor someone else's.
         (path / MANIFEST).unlink(missing_ok=True)
+        checkpoint.remove(path / CHECKPOINTS)
         files.write_text(path / CONFIG, _dump(config))
         for name in (MODEL, *PLOTS, SWEEP_TABLE):
             (path / name).unlink(missing_ok=True)
         _remove_members(path / MEMBERS)
         files.write_text(path / PREPROCESS, _dump(preprocessing.to_json()))
-        files.write_text(path / METRICS, "")
+        write_metrics(path, [])
     except OSError as error:
         raise InputError(f"--out {path}: cannot be written ({error.strerror})") from error
+
+
+@contextlib.contextmanager
+def held(path: Path) -> Iterator[None]:
+    """Makes the folder where there is none, and holds it for one process.
+
+    Raises:
+        InputError: the folder cannot be made, or another process is training into it.
+    """
+    is_new = not os.path.exists(path)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"--out {path}: cannot be written ({error.strerror})") from error
+    try:
+        with files.locked(path, f"--out {path}: another process is training into this folder"):
+            yield
+    finally:
+        if is_new:
+            _remove_if_empty(path)
+
+
+def ask_for_more(path: Path, epochs: int) -> None:
+    """Makes a run unfinished again, with more epochs to train.
+
+    Args:
+        path: of the folder of a run, finished or not.
+        epochs: all of them, those that are done included.
+    """
+    config = read_config(path)
+    config["hyperparameters"]["epochs"] = epochs
+    for key in ("result", "score_quantiles"):
+        config.pop(key, None)
+    (path / MANIFEST).unlink(missing_ok=True)
+    files.write_text(path / CONFIG, _dump(config))
+
+
+def write_metrics(path: Path, epochs: Iterable[EpochMetrics]) -> None:
+    """Writes `metrics.jsonl` anew."""
+    files.write_text(path / METRICS, "".join(map(_line, epochs)))
 
 
 def append_metrics(path: Path, *epochs: EpochMetrics) -> None:
     """Adds epochs to `metrics.jsonl`."""
     with (path / METRICS).open("a", encoding="utf-8") as file:
-        file.writelines(json.dumps(metrics, allow_nan=False) + "\n" for metrics in epochs)
+        file.writelines(map(_line, epochs))
 
 
 def finish(path: Path, config: Mapping[str, Any], weights: Mapping[str, np.ndarray]) -> None:
@@ -200,6 +250,9 @@ def read_config(path: Path) -> dict[str, Any]:
             raise ModelFormatError(f"{path / CONFIG}: {key} is missing or no object")
     # Runs that are older than `split_seed` drew the rows held out by their seed.
     config["hyperparameters"].setdefault("split_seed", config["hyperparameters"].get("seed"))
+    for field in dataclasses.fields(BY_METHOD[config["method"]]):
+        if field.name in _ADDED:
+            config["hyperparameters"].setdefault(field.name, _as_json(field.default))
     sweep = config.get("sweep", {"hyperparameters": {}})
     if not isinstance(sweep, dict) or not isinstance(sweep.get("hyperparameters"), dict):
         raise ModelFormatError(f"{path / CONFIG}: sweep is no object with hyperparameters")
@@ -221,8 +274,9 @@ def read_hyperparameters(config: Mapping[str, Any], path: Path) -> TrainingHyper
     if set(values) != names:
         odd = ", ".join(sorted(set(values) ^ names))
         raise ModelFormatError(f"{path / CONFIG}: hyperparameters missing or unknown: {odd}")
-    if isinstance(values["hidden_dims"], list):
-        values["hidden_dims"] = tuple(values["hidden_dims"])
+    for name in ("hidden_dims", "views"):
+        if isinstance(values.get(name), list):
+            values[name] = tuple(values[name])
     made = hyperparameters(**values)
     try:
         check(made)
@@ -319,6 +373,14 @@ def _read_json(path: Path) -> dict[str, Any]:
     if not isinstance(data, dict):
         raise ModelFormatError(f"{path}: no JSON object")
     return data
+
+
+def _as_json(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _line(metrics: EpochMetrics) -> str:
+    return json.dumps(metrics, allow_nan=False) + "\n"
 
 
 def _dump(data: Mapping[str, Any]) -> str:

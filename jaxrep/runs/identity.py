@@ -4,22 +4,39 @@ import dataclasses
 import json
 import platform
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import jax
 
-from jaxrep import files
 from jaxrep.data import datasets
 from jaxrep.errors import InputError, ModelFormatError
 from jaxrep.hyperparameters import TrainingHyperparameters
 from jaxrep.runs import folder
 from jaxrep.runs.preparation import Columns
+from jaxrep.runs.sources import digest
+
+
+@dataclass(frozen=True)
+class Earlier:
+    """What a folder holds of a run that is asked for."""
+
+    state: Literal["none", "unfinished", "finished"]
+    """How far that very run has come there."""
+
+    config: dict[str, Any]
+    """Its `config.json`; empty where there is none."""
 
 
 def describe(
-    method: str, source: str, hyperparameters: TrainingHyperparameters, columns: Columns
+    method: str,
+    source: str,
+    hyperparameters: TrainingHyperparameters,
+    columns: Columns,
+    *,
+    streamed: bool = False,
 ) -> dict[str, Any]:
     """Returns all of `config.json` but the results."""
     path = None if source in datasets.NAMES else Path(source)
@@ -31,8 +48,9 @@ def describe(
         "hyperparameters": dataclasses.asdict(hyperparameters),
         "data": {
             "source": str(path.resolve()) if path else source,
-            "sha256": files.sha256(path) if path else None,
+            "sha256": digest(source),
             "columns": dataclasses.asdict(columns),
+            **({"streamed": True} if streamed else {}),
         },
         "versions": {"python": platform.python_version()} | {p: version(p) for p in packages},
         "device": {
@@ -45,14 +63,15 @@ def describe(
 
 def find_earlier(
     out: Path, config: Mapping[str, Any], *, overwrite: bool, note: Callable[[str], None]
-) -> dict[str, Any] | None:
-    """Returns the config of this very run where `out` holds it, finished, and it is to stay.
+) -> Earlier:
+    """Says what `out` holds of the run that is asked for.
 
     Args:
         out: the run's folder.
         config: of the run that is asked for, without its results.
-        overwrite: whether a run that is there may go.
-        note: called with a remark where a run that is there goes, or needs nothing done.
+        overwrite: whether a run that is there may go; the same one, unfinished, stays for all that,
+            so that a job that is started again and again comes to its end.
+        note: called with a remark where there is nothing to do.
 
     Raises:
         InputError: `out` holds something else; a run that differs or is damaged counts only
@@ -61,24 +80,27 @@ def find_earlier(
     state = folder.state(out)
     if state == "foreign":
         raise InputError(f"--out {out}: exists and is no run folder; choose another path")
-    if state == "absent" or overwrite:
-        return None
+    if state == "absent":
+        return Earlier("none", {})
     try:
         earlier = folder.load(out).config if state == "finished" else folder.read_config(out)
     except ModelFormatError as error:
+        if overwrite:
+            return Earlier("none", {})
         advice = "choose another path, or replace that run with --overwrite"
         raise ModelFormatError(f"--out {error}; {advice}") from error
     difference = _difference(_identity(earlier), _identity(config))
+    if overwrite and (difference or state == "finished"):
+        return Earlier("none", {})
     if difference:
         raise InputError(
             f"--out {out}: holds a run that is {state} and differs in {difference}; choose another "
             "path, or replace that run with --overwrite"
         )
-    if state == "unfinished":
-        note(f"{out} holds this run, unfinished: training it again from the start")
-        return None
-    note(f"{out} already holds this run, finished: nothing to do")
-    return earlier
+    if state == "finished":
+        note(f"{out} already holds this run, finished: nothing to do")
+        return Earlier("finished", earlier)
+    return Earlier("unfinished", earlier)
 
 
 def _identity(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -89,6 +111,7 @@ def _identity(config: Mapping[str, Any]) -> dict[str, Any]:
     sweep = config.get("sweep", {})
     # A sweep's folder holds its best run: what was asked for stands apart from what that run has.
     identity |= {key: sweep.get(key) for key in ("grid", "select", "save_all")}
+    identity["streamed"] = data.get("streamed", False)
     settings = config["hyperparameters"] | sweep.get("hyperparameters", {}) | data["columns"]
     settings["categorical"] = sorted(settings.get("categorical", ()))  # a set, as it is used
     decoded: dict[str, Any] = json.loads(json.dumps(identity | settings))
@@ -102,3 +125,15 @@ def _difference(earlier: Mapping[str, Any], asked: Mapping[str, Any]) -> str | N
                 return "the data, whose content is another"
             return f"{key}: {earlier.get(key)!r} there, {asked.get(key)!r} asked for"
     return None
+
+
+def warn_of_other_versions(
+    earlier: Mapping[str, Any], config: Mapping[str, Any], note: Callable[[str], None]
+) -> None:
+    """Remarks on what a run that goes on was begun with and does not have any more."""
+    for key, what in (("versions", "versions"), ("device", "device")):
+        if earlier.get(key) != config.get(key):
+            note(
+                f"warning: the run was begun with other {what} ({earlier.get(key)}); it goes on, "
+                "but may end with other last bits than if it had not been interrupted"
+            )

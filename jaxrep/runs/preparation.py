@@ -11,6 +11,7 @@ import pyarrow as pa
 from jaxrep.data import datasets, preprocessing, tables
 from jaxrep.errors import InputError
 from jaxrep.hyperparameters import TrainingHyperparameters
+from jaxrep.training import RowStore
 
 
 @dataclass(frozen=True)
@@ -40,8 +41,8 @@ class Prepared:
     preprocessing: preprocessing.Preprocessing
     """Fitted to the training rows."""
 
-    x: np.ndarray
-    """Training rows as features, `[rows, D]`."""
+    x: np.ndarray | RowStore
+    """Training rows as features, `[rows, D]`, or a store that is read while training."""
 
     validation: np.ndarray | None
     """Rows held out as features, `[rows, D]`; None where there are none."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -17,7 +18,7 @@ from jaxrep.methods import METHODS
 from jaxrep.runs import folder, grid, selection
 from jaxrep.runs.identity import describe, find_earlier
 from jaxrep.runs.preparation import Columns, Prepared, prepare, read, with_known_label
-from jaxrep.runs.train import TrainResult, save
+from jaxrep.runs.train import TrainResult, row_count, save
 from jaxrep.training import Progress, Sweep
 from jaxrep.training import sweep as train_all
 
@@ -110,20 +111,23 @@ def sweep(
     table = read(source, columns)
     config = describe(method, source, hyperparameters, columns) | {"sweep": asked}
     earlier = find_earlier(out, config, overwrite=overwrite, note=note)
-    if earlier:
+    if earlier.state == "finished":
         read_members(out)  # refused if damaged
-        return SweepResult(**earlier["sweep"]["result"] | {"out": str(out)})
+        return SweepResult(**earlier.config["sweep"]["result"] | {"out": str(out)})
+    if earlier.state == "unfinished":
+        note(f"{out} holds this sweep, unfinished: training it again from the start")
     prepared = prepare(table, source, columns, hyperparameters, note)
-    folder.begin(out, config, prepared.preprocessing)
-    settings = grid.members(asked["grid"], hyperparameters)
-    trained = train_all(
-        [METHODS[method](hp) for hp in settings],
-        prepared.x,
-        validation=prepared.validation,
-        on_progress=on_progress,
-    )
-    outcome = _Outcome(config, hyperparameters, settings, prepared, trained, note)
-    return outcome.save(out)
+    with folder.held(out):
+        folder.begin(out, config, prepared.preprocessing)
+        settings = grid.members(asked["grid"], hyperparameters)
+        trained = train_all(
+            [METHODS[method](hp) for hp in settings],
+            np.asarray(prepared.x),
+            validation=prepared.validation,
+            on_progress=on_progress,
+        )
+        outcome = _Outcome(config, hyperparameters, settings, prepared, trained, note)
+        return outcome.save(out)
 
 
 def read_members(out: Path) -> pa.Table:
@@ -215,7 +219,7 @@ class _Outcome:
         return SweepResult(
             out=str(out),
             method=self.config["method"],
-            rows=len(self.prepared.x),
+            rows=row_count(self.prepared.x),
             members=len(rows),
             diverged=sum(row["diverged"] for row in rows),
             select=self.config["sweep"]["select"],
@@ -248,7 +252,7 @@ class _Outcome:
 
     def result_of(self, i: int, path: Path) -> TrainResult:
         """Returns the figures of a run, which has its share of the sweep's time."""
-        hp, rows = self.settings[i], len(self.prepared.x)
+        hp, rows = self.settings[i], row_count(self.prepared.x)
         rate = self.trained.rows_per_second
         return TrainResult(
             run=str(path),

@@ -1,6 +1,7 @@
 """From a table to a run folder: read, preprocess, fit, save."""
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,16 +11,24 @@ import numpy as np
 
 from jaxrep.errors import InputError
 from jaxrep.hyperparameters import TrainingHyperparameters, check
-from jaxrep.inference import map_rows
-from jaxrep.methods import METHODS
-from jaxrep.runs import folder
-from jaxrep.runs.identity import describe, find_earlier
+from jaxrep.methods import METHODS, Method
+from jaxrep.runs import folder, sources
+from jaxrep.runs.identity import describe, find_earlier, warn_of_other_versions
+from jaxrep.runs.interruption import listening
 from jaxrep.runs.preparation import Columns as Columns
-from jaxrep.runs.preparation import prepare, read, with_known_label
-from jaxrep.training import EpochMetrics, Progress, fit
-
-# Shares of the training rows at which their scores are kept: even, and ever finer at the top.
-SCORE_LEVELS = np.concatenate([np.linspace(0, 0.999, 1000), 1 - np.geomspace(1e-3, 1e-7, 401), [1]])
+from jaxrep.runs.preparation import Prepared, with_known_label
+from jaxrep.runs.scores import score_quantiles
+from jaxrep.runs.sources import Stream
+from jaxrep.training import (
+    EVERY_MINUTE,
+    Checkpoints,
+    EpochMetrics,
+    Every,
+    Fit,
+    Progress,
+    RowStore,
+    fit,
+)
 
 
 @dataclass(frozen=True)
@@ -62,21 +71,28 @@ def train(
     columns: Columns,
     *,
     overwrite: bool = False,
+    stream: Stream = "auto",
+    every: Every = EVERY_MINUTE,
+    keep: int = 2,
     note: Callable[[str], None] = lambda message: None,
     on_epoch: Callable[[EpochMetrics], None] = lambda metrics: None,
     on_progress: Callable[[Progress], None] = lambda progress: None,
 ) -> TrainResult:
-    """Trains a method on a table and saves the run.
+    """Trains a method on a table and saves the run; goes on with it where it was interrupted.
 
     Nothing is written before the table, the hyperparameters and the folder have been found good.
 
     Args:
         method: name of the method.
-        source: a file, or the name of a bundled set.
+        source: a file, a folder, or the name of a bundled set.
         out: the run's folder.
         hyperparameters: of that method.
         columns: what the columns are.
-        overwrite: replace a run that is in the folder, whatever it is; never other files.
+        overwrite: replace a run that is in the folder, whatever it is, but for this very run
+            unfinished; never other files.
+        stream: whether to read the rows block by block while training.
+        every: how often to save a checkpoint.
+        keep: how many checkpoints to keep.
         note: called with warnings and remarks for the user.
         on_epoch: called with the metrics of each finished epoch.
         on_progress: called as training goes on.
@@ -87,44 +103,95 @@ def train(
     Raises:
         InputError: a hyperparameter, the table or the folder cannot be used as asked.
         DivergedError: the loss became infinite or NaN.
+        InterruptedRunError: SIGTERM or SIGINT came; the state is saved.
+        OSError: a checkpoint or the model cannot be written.
     """
     try:
         check(hyperparameters)
     except ValueError as error:
         raise InputError(str(error)) from error
     columns = with_known_label(source, columns)
-    table = read(source, columns)
-    config = describe(method, source, hyperparameters, columns)
-    earlier = find_earlier(out, config, overwrite=overwrite, note=note)
-    if earlier:
-        return TrainResult(**earlier["result"] | {"run": str(out)})
-    prepared = prepare(table, source, columns, hyperparameters, note)
-    folder.begin(out, config, prepared.preprocessing)
-
-    def log(metrics: EpochMetrics) -> None:
-        folder.append_metrics(out, metrics)
-        on_epoch(metrics)
-
-    fitted = fit(
-        METHODS[method](hyperparameters),
-        prepared.x,
-        validation=prepared.validation,
-        on_epoch=log,
-        on_progress=on_progress,
-    )
-    result = TrainResult(
-        run=str(out),
-        method=method,
-        rows=len(prepared.x),
-        epochs=hyperparameters.epochs,
-        loss=fitted.history[-1]["loss"],
-        seconds=fitted.seconds,
-        compile_seconds=fitted.compile_seconds,
-        rows_per_second=fitted.rows_per_second,
-        resumed_from_step=0,
-    )
-    save(result, config, hyperparameters, fitted.weights, prepared.x, note)
+    found = sources.find(source, columns, stream)
+    config = describe(method, source, hyperparameters, columns, streamed=found.streamed)
+    find = functools.partial(find_earlier, out, config, overwrite=overwrite, note=note)
+    earlier = find()
+    if earlier.state == "finished":
+        return TrainResult(**earlier.config["result"] | {"run": str(out)})
+    prepared = found.prepare(hyperparameters, out, note)
+    with folder.held(out):
+        if find().state == "unfinished":
+            warn_of_other_versions(earlier.config, config, note)
+        else:
+            folder.begin(out, config, prepared.preprocessing)
+        run = _Run(METHODS[method](hyperparameters), prepared, config, out, note)
+        checkpoints = Checkpoints(out / folder.CHECKPOINTS, every, keep=keep, note=note)
+        result = run.train(checkpoints, on_epoch, on_progress)
+    sources.remove_spool(out)
     return result
+
+
+@dataclass(frozen=True)
+class _Run:
+    """A run whose rows are ready and whose folder is begun."""
+
+    method: Method[Any, Any]
+    prepared: Prepared
+    config: dict[str, Any]
+    out: Path
+    note: Callable[[str], None]
+
+    def train(
+        self,
+        checkpoints: Checkpoints,
+        on_epoch: Callable[[EpochMetrics], None],
+        on_progress: Callable[[Progress], None],
+    ) -> TrainResult:
+        """Trains from the newest checkpoint, or from the start, to the end, and saves."""
+        start = checkpoints.newest(self.method, self.prepared.preprocessing.width)
+        if start is not None:
+            self.note(f"{self.out} holds this run, unfinished: going on after step {start.step}")
+        # What was logged after the checkpoint will be logged again.
+        folder.write_metrics(self.out, start.history if start else [])
+
+        def log(metrics: EpochMetrics) -> None:
+            folder.append_metrics(self.out, metrics)
+            on_epoch(metrics)
+
+        with listening() as interrupted:
+            fitted = fit(
+                self.method,
+                self.prepared.x,
+                validation=self.prepared.validation,
+                start=start,
+                checkpoints=checkpoints,
+                interrupted=interrupted,
+                on_epoch=log,
+                on_progress=on_progress,
+            )
+        result = self.result(fitted)
+        save(
+            result,
+            self.config,
+            self.method.hyperparameters,
+            fitted.weights,
+            self.prepared.x,
+            self.note,
+        )
+        return result
+
+    def result(self, fitted: Fit) -> TrainResult:
+        """Returns the figures of the run."""
+        return TrainResult(
+            run=str(self.out),
+            method=self.method.name,
+            rows=row_count(self.prepared.x),
+            epochs=self.method.hyperparameters.epochs,
+            loss=fitted.history[-1]["loss"],
+            seconds=fitted.seconds,
+            compile_seconds=fitted.compile_seconds,
+            rows_per_second=fitted.rows_per_second,
+            resumed_from_step=fitted.resumed_from_step,
+        )
 
 
 def save(
@@ -132,7 +199,7 @@ def save(
     config: Mapping[str, Any],
     hyperparameters: TrainingHyperparameters,
     weights: Mapping[str, np.ndarray],
-    x: np.ndarray,
+    x: np.ndarray | RowStore,
     note: Callable[[str], None],
 ) -> None:
     """Finishes a run's folder: its weights, its figures, its training rows' scores.
@@ -146,13 +213,11 @@ def save(
         note: called with a warning if the model is of little use.
     """
     method = METHODS[result.method](hyperparameters)
-    scores = map_rows(method, "score", weights, x, input_dim=x.shape[1])
-    if np.ptp(scores) == 0:
-        note(
-            "warning: every row has the same score, so the model tells none apart (its ReLUs may "
-            "give 0 for every row); train with another --seed or a larger --latent-dim"
-        )
-    quantiles = np.quantile(scores.astype(np.float64), SCORE_LEVELS)
-    levels = {"levels": SCORE_LEVELS.tolist(), "scores": quantiles.tolist()}
-    results = {"result": dataclasses.asdict(result), "score_quantiles": levels}
+    quantiles = score_quantiles(method, weights, x, note)
+    results = {"result": dataclasses.asdict(result), "score_quantiles": quantiles}
     folder.finish(Path(result.run), {**config, **results}, weights)
+
+
+def row_count(x: np.ndarray | RowStore) -> int:
+    """Returns the number of rows, wherever they are."""
+    return len(x) if isinstance(x, np.ndarray) else x.rows

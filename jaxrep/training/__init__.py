@@ -1,6 +1,7 @@
 """Training: steps, compiled runs, and the loop that dispatches them."""
 
 from jaxrep.errors import DivergedError as DivergedError
+from jaxrep.training.checkpoint import EVERY_MINUTE as EVERY_MINUTE
 from jaxrep.training.checkpoint import Checkpoints as Checkpoints
 from jaxrep.training.checkpoint import Every as Every
 from jaxrep.training.checkpoint import Snapshot as Snapshot

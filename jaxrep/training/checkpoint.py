@@ -93,6 +93,9 @@ class Every:
         )
 
 
+EVERY_MINUTE = Every()
+
+
 class Checkpoints:
     """The checkpoints of one run, in a folder of their own.
 
@@ -120,7 +123,7 @@ class Checkpoints:
     def __init__(
         self,
         path: Path,
-        every: Every = Every(),
+        every: Every = EVERY_MINUTE,
         *,
         keep: int = 2,
         note: Callable[[str], None] = lambda message: None,

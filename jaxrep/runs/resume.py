@@ -1,0 +1,87 @@
+"""Goes on with a run in a folder: one that was interrupted, or one that is to train longer."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from jaxrep.errors import InputError, ModelFormatError
+from jaxrep.runs import folder
+from jaxrep.runs.preparation import Columns
+from jaxrep.runs.train import TrainResult, train
+from jaxrep.training import EVERY_MINUTE, EpochMetrics, Every, Progress
+
+
+def resume(
+    out: Path,
+    *,
+    epochs: int | None = None,
+    data: str | None = None,
+    every: Every = EVERY_MINUTE,
+    keep: int = 2,
+    note: Callable[[str], None] = lambda message: None,
+    on_epoch: Callable[[EpochMetrics], None] = lambda metrics: None,
+    on_progress: Callable[[Progress], None] = lambda progress: None,
+) -> TrainResult:
+    """Goes on with a run, as the `train` that began it would.
+
+    Args:
+        out: the run's folder.
+        epochs: to train in all, those that are done included; by default as many as were asked for.
+        data: the run's table, where it is not any more at the path that the run recorded.
+        every: how often to save a checkpoint.
+        keep: how many checkpoints to keep.
+        note: called with warnings and remarks for the user.
+        on_epoch: called with the metrics of each finished epoch.
+        on_progress: called as training goes on.
+
+    Returns:
+        The run's figures.
+
+    Raises:
+        ModelFormatError: there is no run, or it is damaged.
+        InputError: it is a sweep, its table is another, or it has trained for more epochs.
+        DivergedError: the loss became infinite or NaN.
+        InterruptedRunError: SIGTERM or SIGINT came; the state is saved.
+    """
+    state = folder.state(out)
+    if state in ("absent", "foreign"):
+        raise ModelFormatError(f"{out}: not a run folder; `jaxrep train … --out RUN` makes one")
+    config = folder.load(out).config if state == "finished" else folder.read_config(out)
+    for key, what in (("sweep", "a sweep"), ("imported", "imported"), ("member_of", "of a sweep")):
+        if key in config:
+            raise InputError(f"{out}: is {what}, which has no training state to go on with")
+    hyperparameters = folder.read_hyperparameters(config, out)
+    if epochs is not None and epochs < hyperparameters.epochs:
+        raise InputError(
+            f"--epochs {epochs}: {out} was to train for {hyperparameters.epochs} epochs already; "
+            "give as many as there are to be in all"
+        )
+    if epochs is not None and epochs > hyperparameters.epochs:
+        with folder.held(out):
+            folder.ask_for_more(out, epochs)
+        hyperparameters.epochs = epochs
+    recorded = config["data"]
+    return train(
+        config["method"],
+        data or recorded["source"],
+        out,
+        hyperparameters,
+        _columns(recorded["columns"], out),
+        stream="always" if recorded.get("streamed") else "never",
+        every=every,
+        keep=keep,
+        note=note,
+        on_epoch=on_epoch,
+        on_progress=on_progress,
+    )
+
+
+def _columns(recorded: dict[str, object], out: Path) -> Columns:
+    """Returns what a config says of the columns."""
+    try:
+        lists = {
+            key: tuple(value) if isinstance(value, list) else value
+            for key, value in recorded.items()
+        }
+        return Columns(**lists)  # type: ignore[arg-type]
+    except TypeError as error:
+        raise ModelFormatError(f"{out / folder.CONFIG}: data.columns is wrong ({error})") from error

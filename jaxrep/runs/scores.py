@@ -1,0 +1,88 @@
+"""The anomaly scores of a run's training rows, at the shares that thresholds are read from."""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from jaxrep.inference import map_rows
+from jaxrep.methods import Method
+from jaxrep.training import RowStore
+
+# Shares of the training rows at which their scores are kept: even, and ever finer at the top.
+SCORE_LEVELS = np.concatenate([np.linspace(0, 0.999, 1000), 1 - np.geomspace(1e-3, 1e-7, 401), [1]])
+
+_ROWS_AT_ONCE = 1 << 16
+_BITS = 20  # of a score that its bucket keeps: sign, exponent and 11 of 23 bits of the fraction
+
+
+def score_quantiles(
+    method: Method[Any, Any],
+    weights: Mapping[str, np.ndarray],
+    x: np.ndarray | RowStore,
+    note: Callable[[str], None],
+) -> dict[str, list[float]]:
+    """Returns the scores of training rows at `SCORE_LEVELS`.
+
+    Those of rows in memory are exact. Rows that are streamed are counted in buckets, in memory that
+    they do not grow: their scores are off by a share of at most 2⁻¹², and the ends are exact.
+
+    Args:
+        method: that was trained.
+        weights: of its model, by name.
+        x: the training rows as features.
+        note: called with a warning if all scores are the same.
+    """
+    if isinstance(x, np.ndarray):
+        scores = map_rows(method, "score", weights, x, input_dim=x.shape[1])
+        quantiles = np.quantile(scores.astype(np.float64), SCORE_LEVELS)
+    else:
+        quantiles = streamed_quantiles(_scores(method, weights, x), SCORE_LEVELS)
+    if quantiles[0] == quantiles[-1]:
+        note(
+            "warning: every row has the same score, so the model tells none apart (its ReLUs may "
+            "give 0 for every row); train with another --seed or a larger --latent-dim"
+        )
+    return {"levels": SCORE_LEVELS.tolist(), "scores": quantiles.tolist()}
+
+
+def streamed_quantiles(blocks: Iterator[np.ndarray], levels: np.ndarray) -> np.ndarray:
+    """Returns quantiles of float32 values that come in blocks, to a share of 2⁻¹².
+
+    Example:
+        >>> values = np.arange(1, 1001, dtype=np.float32)
+        >>> blocks = iter([values[::2], values[1::2]])
+        >>> streamed_quantiles(blocks, np.array([0.0, 0.5, 1.0])).round(1)
+        array([   1. ,  500.4, 1000. ])
+    """
+    counts = np.zeros(1 << _BITS, np.int64)
+    low, high = np.inf, -np.inf
+    for block in blocks:
+        low, high = min(low, float(block.min())), max(high, float(block.max()))
+        counts += np.bincount(_ordered(block) >> (32 - _BITS), minlength=1 << _BITS)
+    places = levels * (counts.sum() - 1)
+    buckets = np.searchsorted(np.cumsum(counts), np.floor(places), side="right")
+    return np.clip(_middle(buckets), low, high).astype(np.float64)
+
+
+def _scores(
+    method: Method[Any, Any], weights: Mapping[str, np.ndarray], x: RowStore
+) -> Iterator[np.ndarray]:
+    for start in range(0, x.rows, _ROWS_AT_ONCE):
+        rows = np.empty((min(_ROWS_AT_ONCE, x.rows - start), x.width), np.float32)
+        x.read_into(start, rows)
+        yield map_rows(method, "score", weights, rows, input_dim=x.width)
+
+
+def _ordered(values: np.ndarray) -> np.ndarray:
+    """Returns whole numbers in the order of float32 values."""
+    bits = np.ascontiguousarray(values, np.float32).view(np.uint32)
+    ordered: np.ndarray = np.where(bits >> 31, ~bits, bits | 0x80000000)
+    return ordered
+
+
+def _middle(buckets: np.ndarray) -> np.ndarray:
+    """Returns the value in the middle of each bucket."""
+    ordered = (buckets.astype(np.uint32) << (32 - _BITS)) | (1 << (31 - _BITS))
+    bits = np.where(ordered >> 31, ordered & 0x7FFFFFFF, ~ordered).astype(np.uint32)
+    return bits.view(np.float32)

@@ -1,0 +1,150 @@
+"""Where a run's rows come from: a table in memory, a prepared folder, a table larger than memory.
+
+What is small is trained on in memory, its rows shuffled as a whole. What is large is streamed from
+a file of standardised rows: a prepared folder, or one that the run makes below its own.
+"""
+
+import dataclasses
+import hashlib
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pyarrow.parquet as pq
+
+from jaxrep.data import datasets, preparing, tables
+from jaxrep.data.held_out import RowsWithout, read_rows
+from jaxrep.data.prepared import PreparedRows, is_prepared, open_prepared
+from jaxrep.errors import InputError
+from jaxrep.hyperparameters import TrainingHyperparameters
+from jaxrep.runs.preparation import Columns, Prepared, held_out_rows, prepare, read
+
+Stream = Literal["auto", "always", "never"]
+SPOOL = "rows"  # the folder below a run's in which a large table's rows stand while it trains
+
+# Features that are larger than this are streamed, unless asked otherwise.
+STREAMED_BYTES = 512 << 20
+_MOST_HELD_OUT = 1 << 18
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """A table to train on, found to be there, and how its rows will come."""
+
+    name: str
+    """The path or the name that it was asked for by."""
+
+    columns: Columns
+    """What its columns are."""
+
+    streamed: bool
+    """Whether its rows are read block by block while training."""
+
+    stored: PreparedRows | None
+    """The prepared folder, where it is one."""
+
+    def prepare(
+        self, hyperparameters: TrainingHyperparameters, out: Path, note: Callable[[str], None]
+    ) -> Prepared:
+        """Returns the rows to train on, and those held out.
+
+        Args:
+            hyperparameters: say how many rows to hold out, and which.
+            out: the run's folder, below which a large table's rows are written.
+            note: called with warnings for the user.
+
+        Raises:
+            InputError: a column or a cell cannot be used, or too few rows are left to train on.
+        """
+        stored = self.stored
+        if stored is None and not self.streamed:
+            return prepare(
+                read(self.name, self.columns), self.name, self.columns, hyperparameters, note
+            )
+        if stored is None:
+            note(f"{self.name} is large: its rows are written to {out / SPOOL} while it trains")
+            columns = dataclasses.asdict(self.columns)
+            stored = preparing.prepare(self.name, out / SPOOL, **columns, note=note)
+        return _hold_out(stored, hyperparameters, note, streamed=self.streamed)
+
+
+def find(source: str, columns: Columns, stream: Stream = "auto") -> Source:
+    """Finds a table to train on.
+
+    Args:
+        source: a file, a folder, or the name of a bundled set.
+        columns: what the columns are.
+        stream: whether to stream the rows; auto does if their features exceed 512 MiB.
+
+    Raises:
+        InputError: there is no such table, or the columns of a prepared folder are named again.
+    """
+    stored = open_prepared(Path(source)) if is_prepared(Path(source)) else None
+    if stored is not None and columns != Columns():
+        raise InputError(
+            f"{source}: what the columns of a prepared folder are was said when it was prepared; "
+            "leave --categorical, --label, --id-column, --na-values and --impute out"
+        )
+    size = _size(source) if stored is None else 4 * stored.rows * stored.width
+    streamed = stream == "always" or (stream == "auto" and size > STREAMED_BYTES)
+    return Source(source, columns, streamed, stored)
+
+
+def digest(source: str) -> str | None:
+    """Returns the SHA-256 that tells a source's content from another; None of a bundled set."""
+    if source in datasets.NAMES:
+        return None
+    if is_prepared(Path(source)):
+        return open_prepared(Path(source)).sha256
+    of_files = tables.digests(source)
+    if len(of_files) == 1 and not os.path.isdir(source):
+        return next(iter(of_files.values()))
+    listed = "".join(f"{value} {name}\n" for name, value in sorted(of_files.items()))
+    return hashlib.sha256(listed.encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def remove_spool(out: Path) -> None:
+    """Removes the rows that a run wrote for itself."""
+    if is_prepared(out / SPOOL):
+        shutil.rmtree(out / SPOOL, ignore_errors=True)
+
+
+def _size(source: str) -> int:
+    """Returns about how many bytes a table's features take as float32, without reading it."""
+    if source in datasets.NAMES:
+        return 0
+    path = Path(source)
+    parquet = sorted(path.glob("*.parquet")) if path.is_dir() else [path]
+    try:
+        if path.is_dir() or source.lower().endswith(".parquet"):
+            shapes = (pq.read_metadata(file) for file in parquet)
+            return sum(4 * shape.num_rows * shape.num_columns for shape in shapes)
+        # Numbers in a CSV take some 8 characters each; compressed files more when they are read.
+        share = {".csv": 2, ".npy": 2}.get(path.suffix.lower(), 1)
+        return path.stat().st_size // share
+    except (OSError, ValueError):  # pyarrow's errors are of these kinds; reading says it better
+        return 0
+
+
+def _hold_out(
+    stored: PreparedRows,
+    hyperparameters: TrainingHyperparameters,
+    note: Callable[[str], None],
+    *,
+    streamed: bool,
+) -> Prepared:
+    """Parts a prepared table's rows; its mean and scale are those of all of them."""
+    held_out = np.flatnonzero(held_out_rows(stored.rows, hyperparameters))
+    if len(held_out) > _MOST_HELD_OUT and streamed:
+        note(f"{len(held_out):,} rows held out are more than memory is for; {_MOST_HELD_OUT:,} are")
+        held_out = held_out[:: -(-len(held_out) // _MOST_HELD_OUT)]
+    rows = RowsWithout(stored, held_out) if len(held_out) else stored
+    validation = read_rows(stored, held_out) if len(held_out) else None
+    if streamed:
+        return Prepared(stored.preprocessing, rows, validation)
+    x = np.empty((rows.rows, rows.width), np.float32)
+    rows.read_into(0, x)
+    return Prepared(stored.preprocessing, x, validation)
