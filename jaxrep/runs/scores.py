@@ -62,7 +62,8 @@ def streamed_quantiles(blocks: Iterator[np.ndarray], levels: np.ndarray) -> np.n
         counts += np.bincount(_ordered(block) >> (32 - _BITS), minlength=1 << _BITS)
     places = levels * (counts.sum() - 1)
     buckets = np.searchsorted(np.cumsum(counts), np.floor(places), side="right")
-    return np.clip(_middle(buckets), low, high).astype(np.float64)
+    quantiles: np.ndarray = np.clip(_middle(buckets), low, high).astype(np.float64)
+    return quantiles
 
 
 def _scores(

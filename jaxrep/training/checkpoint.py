@@ -16,6 +16,7 @@ import json
 import math
 import re
 import shutil
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -246,8 +247,9 @@ class Checkpoints:
             enable_async_checkpointing=False,
             step_format_fixed_length=8,
         )
-        with ocp.CheckpointManager(self.path.resolve(), options=options) as manager:
-            yield manager
+        with _as_text(self.path.resolve()) as path:
+            with ocp.CheckpointManager(path, options=options) as manager:
+                yield manager
 
     def _folders(self) -> list[Path]:
         """Returns the folders of checkpoints, finished or not, the newest first."""
@@ -281,6 +283,20 @@ def remove(path: Path) -> None:
                 shutil.rmtree(folder)
         with contextlib.suppress(OSError):
             path.rmdir()
+
+
+@contextlib.contextmanager
+def _as_text(path: Path) -> Iterator[Path]:
+    """Yields a path to the same folder that is valid text, as tensorstore has it."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        with tempfile.TemporaryDirectory() as folder:
+            link = Path(folder) / "checkpoints"
+            link.symlink_to(path)
+            yield link
+    else:
+        yield path
 
 
 def _import_orbax() -> Any:

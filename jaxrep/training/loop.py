@@ -249,7 +249,7 @@ class Loop:
 
     def snapshot(self) -> Snapshot:
         """Returns all that it takes to go on from here."""
-        best = None if self.validation is None else self.best
+        best = self.best if self.validation is not None and self.best.epoch > 0 else None
         return Snapshot(self.step, self.state, best, self.means.sums, self.history, self.seconds())
 
     def _keep_state_before(self, step: int) -> int:
