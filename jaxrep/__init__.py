@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from jaxrep import augment as augment
     from jaxrep import data as data
+    from jaxrep import estimators as estimators
     from jaxrep import hyperparameters as hyperparameters
     from jaxrep import inference as inference
     from jaxrep import losses as losses
@@ -23,10 +24,19 @@ if TYPE_CHECKING:
     from jaxrep import optim as optim
     from jaxrep import parity as parity
     from jaxrep import training as training
+    from jaxrep.estimators import AutoencoderEmbedding as AutoencoderEmbedding
+    from jaxrep.estimators import SimCLREmbedding as SimCLREmbedding
+    from jaxrep.estimators import VAEEmbedding as VAEEmbedding
+
+_ESTIMATORS = ("AutoencoderEmbedding", "SimCLREmbedding", "VAEEmbedding")
 
 __all__ = [
+    "AutoencoderEmbedding",
+    "SimCLREmbedding",
+    "VAEEmbedding",
     "augment",
     "data",
+    "estimators",
     "hyperparameters",
     "inference",
     "losses",
@@ -39,6 +49,8 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
+    if name in _ESTIMATORS:
+        return getattr(importlib.import_module("jaxrep.estimators"), name)
     if name in __all__:
         return importlib.import_module(f"jaxrep.{name}")
     raise AttributeError(f"module 'jaxrep' has no attribute {name!r}")

@@ -12,6 +12,7 @@ FLOORS = {
     "cli": 7,
     "commands": 7,
     "demo": 7,
+    "estimators": 6,
     "progress": 6,
     "report": 6,
     "export": 5,

@@ -1,0 +1,391 @@
+"""What the estimators have in common."""
+
+import contextlib
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from os import PathLike
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from sklearn.base import BaseEstimator, OutlierMixin, TransformerMixin
+from sklearn.utils.validation import check_array, check_is_fitted, validate_data
+
+from jaxrep.data import preprocessing
+from jaxrep.errors import InputError
+from jaxrep.estimators import _runs
+from jaxrep.estimators._rows import (
+    FLOATS,
+    SOURCE,
+    frame_features,
+    is_numeric,
+    may_be_missing,
+    to_rows,
+    to_table,
+)
+from jaxrep.hyperparameters import CONTAMINATION, check
+from jaxrep.runs.folder import Run
+from jaxrep.runs.outputs import MAX_ROWS, generate, threshold
+from jaxrep.training import EpochMetrics
+from jaxrep.training import Progress as TrainingProgress
+
+
+@dataclass(eq=False, repr=False)
+class Embedding(TransformerMixin, OutlierMixin, BaseEstimator):  # type: ignore[misc]
+    """A transformer and an outlier detector on top of one of jaxrep's methods.
+
+    Attributes:
+        run_: the trained run: its method, weights, preprocessing and configuration.
+        history_: the metrics of every epoch, as `jaxrep.training.fit` gives them.
+        offset_: score of a normal row at the threshold; `decision_function` is 0 there.
+        n_features_in_: columns of X.
+        feature_names_in_: their names `[n_features_in_]`, where X was a DataFrame.
+    """
+
+    method: ClassVar[str]
+
+    contamination: float = CONTAMINATION
+    """Share of the training rows that `predict` calls outliers."""
+
+    warm_start: bool = False
+    """Whether another `fit` goes on from the weights of the last one: `epochs` more, counted on,
+    with a new optimiser. Columns stay standardised as they were in the first fit."""
+
+    verbose: bool = False
+    """Whether training shows its progress and its warnings about columns on stderr."""
+
+    # Two estimators are not the same because they are set alike, as hyperparameters are.
+    __eq__ = object.__eq__
+    __hash__ = object.__hash__
+
+    def fit(self, X: Any, y: Any = None) -> Self:
+        """Trains on rows; numeric columns are standardised, and how is kept.
+
+        Args:
+            X: matrix or DataFrame of at least 2 rows, `[rows, columns]`.
+            y: ignored.
+
+        Returns:
+            The estimator itself.
+
+        Raises:
+            ValueError: a parameter out of its range; X has missing or infinite values, or
+                fewer than 2 rows; with `warm_start`, other columns or another network than before.
+            DivergedError: the loss became infinite or NaN.
+        """
+        del y
+        hyperparameters = _runs.hyperparameters_of(self.method, self.get_params(deep=False))
+        check(hyperparameters)
+        self._check_contamination()
+        earlier = getattr(self, "run_", None) if self.warm_start else None
+        if earlier is not None and not is_numeric(earlier.preprocessing):
+            raise InputError("warm_start needs a run without categorical columns")
+        X = validate_data(
+            self, X, reset=earlier is None, dtype=FLOATS, ensure_min_samples=2, order="C"
+        )
+        names = earlier.preprocessing.numeric_columns if earlier else self._column_names()
+        with self._reporter() as (note, on_progress):
+            run = _runs.train(
+                self.method,
+                hyperparameters,
+                to_table(X, names),
+                earlier=earlier,
+                note=note,
+                on_progress=on_progress,
+            )
+        self._hold(run)
+        return self
+
+    def transform(self, X: Any) -> np.ndarray:
+        """Returns the representations of rows; nothing is random.
+
+        Args:
+            X: rows with the columns of the training, `[rows, columns]`.
+
+        Returns:
+            The code, the VAE's μ or SimCLR's backbone output, `[rows, latent_dim]`, in the dtype
+            of X.
+        """
+        return self._map("embed", X)
+
+    def score_samples(self, X: Any) -> np.ndarray:
+        """Returns how normal rows are: the method's anomaly score with its sign changed.
+
+        Args:
+            X: rows, `[rows, columns]`.
+
+        Returns:
+            `[rows]`, at most 0; lower is more anomalous. For autoencoder and VAE the mean squared
+            reconstruction error in standardised units, for SimCLR the squared Mahalanobis distance
+            of the representation over its size.
+        """
+        scores: np.ndarray = -self._map("score", X)
+        return scores
+
+    def decision_function(self, X: Any) -> np.ndarray:
+        """Returns `score_samples(X) − offset_`, `[rows]`: below 0 is an outlier."""
+        scores = self.score_samples(X)
+        if np.isnan(self.offset_):
+            raise InputError(
+                "the run was imported without the scores of its training rows, so there is no "
+                "threshold; choose one on score_samples"
+            )
+        difference: np.ndarray = scores - scores.dtype.type(self.offset_)
+        return difference
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Returns −1 for outliers and 1 for all others, `[rows]`."""
+        return np.where(self.decision_function(X) < 0, -1, 1)
+
+    def score(self, X: Any, y: Any = None) -> float:
+        """Returns the mean of `score_samples`, for model selection; higher is better.
+
+        For autoencoder and VAE that is −(mean squared reconstruction error), whatever `beta`,
+        `latent_dim` and the widths are, so that they compare. For SimCLR it compares only models
+        of the same size and training, and a score on labels (a probe in a Pipeline) says more.
+
+        Args:
+            X: rows held out, `[rows, columns]`.
+            y: ignored.
+        """
+        del y
+        return float(np.mean(self.score_samples(X), dtype=np.float64))
+
+    def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
+        """Returns the names of the representation's columns, z0, z1, …, `[latent_dim]`.
+
+        Args:
+            input_features: names of X's columns; only checked.
+        """
+        check_is_fitted(self)
+        known = getattr(self, "feature_names_in_", None)
+        if input_features is not None:
+            given = list(input_features)
+            if known is not None and given != list(known):
+                raise ValueError("input_features is not equal to feature_names_in_")
+            if len(given) != self.n_features_in_:
+                raise ValueError(
+                    f"input_features should have length equal to number of features "
+                    f"({self.n_features_in_}), got {len(given)}"
+                )
+        size = self.run_.method.hyperparameters.latent_dim
+        return np.asarray([f"z{i}" for i in range(size)], dtype=object)
+
+    def save(self, path: str | PathLike[str], *, overwrite: bool = False) -> None:
+        """Writes the run folder that `jaxrep embed`, `score`, `info`, `export` … read.
+
+        Args:
+            path: of the folder.
+            overwrite: replace a run that is there; other files never are.
+
+        Raises:
+            InputError: the folder is taken or cannot be written.
+        """
+        check_is_fitted(self)
+        stored = {
+            "contamination": float(self.contamination),
+            "feature_names": hasattr(self, "feature_names_in_"),
+        }
+        _runs.save(self.run_, Path(path), stored, overwrite=overwrite)
+
+    @classmethod
+    def load(cls, path: str | PathLike[str]) -> Self:
+        """Reads a run folder that `save` or `jaxrep train` wrote; nothing in it executes.
+
+        Args:
+            path: of the folder.
+
+        Returns:
+            A fitted estimator with the run's hyperparameters.
+
+        Raises:
+            InputError: the run is of another method.
+            ModelFormatError: there is no finished run, or it is damaged.
+        """
+        run = _runs.load(Path(path), cls.method)
+        stored = _runs.read_estimator(run, Path(path))
+        made = cls(**asdict(run.method.hyperparameters), contamination=stored["contamination"])
+        names = [column.name for column in run.preprocessing.columns]
+        made.n_features_in_ = len(names)
+        named = stored["feature_names"]
+        if names != _default_names(len(names)) if named is None else named:
+            made.feature_names_in_ = np.asarray(names, dtype=object)
+        made._hold(run)
+        return made
+
+    def export_torchscript(self, path: str | PathLike[str]) -> None:
+        """Writes a TorchScript file that serves the model without JAX, proven before it exists.
+
+        The file takes rows in the table's own units. It needs PyTorch: `pip install jaxrep[torch]`.
+
+        Args:
+            path: the file.
+
+        Raises:
+            InputError: the file cannot be written.
+            MissingPackageError: PyTorch is not installed.
+            VerificationError: the file does not give what JAX gives; nothing is left behind.
+        """
+        from jaxrep.export import export_run
+
+        check_is_fitted(self)
+        with tempfile.TemporaryDirectory() as private:
+            saved = Path(private) / "run"
+            self.save(saved)
+            export_run(_runs.load(saved, self.method), Path(path))
+
+    def _check_contamination(self) -> None:
+        share = self.contamination
+        if (
+            isinstance(share, bool)
+            or not isinstance(share, float | np.floating)
+            or not 0 < share < 1
+        ):
+            raise ValueError(f"contamination is {share!r}; it must be above 0 and below 1")
+
+    def _column_names(self) -> list[str]:
+        names = getattr(self, "feature_names_in_", None)
+        return _default_names(self.n_features_in_) if names is None else list(names)
+
+    def _hold(self, run: Run) -> None:
+        """Takes over a run, trained or read."""
+        self.run_ = run
+        self.history_: list[EpochMetrics] = run.history
+        self.offset_ = np.nan
+        if "score_quantiles" in run.config:  # an imported run may lack them
+            # Scores are float32, and the threshold is compared with them as such.
+            self.offset_ = -float(np.float32(threshold(run, self.contamination)))
+
+    def _features(self, X: Any) -> tuple[np.ndarray, np.dtype[Any]]:
+        """Returns rows as the run's features, and the dtype that X has."""
+        check_is_fitted(self)
+        fitted = self.run_.preprocessing
+        if not is_numeric(fitted):
+            return frame_features(fitted, X), np.dtype(np.float64)
+        finite = "allow-nan" if may_be_missing(fitted) else True
+        X = validate_data(self, X, reset=False, dtype=FLOATS, ensure_all_finite=finite)
+        table = to_table(X, fitted.numeric_columns)
+        return preprocessing.apply(fitted, table, source=SOURCE), X.dtype
+
+    def _map(self, function: Any, X: Any) -> np.ndarray:
+        features, dtype = self._features(X)
+        return self.run_.map(function, features).astype(dtype)
+
+    @contextlib.contextmanager
+    def _reporter(
+        self,
+    ) -> Iterator[tuple[Callable[[str], None], Callable[[TrainingProgress], None]]]:
+        """Yields what to tell warnings and progress to: stderr if `verbose`, else nobody."""
+        if not self.verbose:
+            yield (lambda message: None), (lambda progress: None)
+            return
+        from jaxrep.progress import Reporter
+
+        last: list[TrainingProgress] = []
+        name = type(self).__name__
+
+        def note(message: str) -> None:
+            print(f"{name}: {message}", file=sys.stderr, flush=True)
+
+        with Reporter() as reporter:
+
+            def on_progress(progress: TrainingProgress) -> None:
+                last[:] = [progress]
+                reporter(progress)
+
+            yield note, on_progress
+        for progress in last:
+            note(
+                f"{progress.step} steps · loss {progress.loss:.5g} · "
+                f"{progress.rows_per_second:,.0f} rows/s"
+            )
+
+    def __sklearn_tags__(self) -> Any:
+        """Says that float32 stays float32."""
+        tags = super().__sklearn_tags__()
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags
+
+
+class Decoding(Embedding):
+    """An embedding with a way back."""
+
+    def inverse_transform(self, Z: Any) -> np.ndarray:
+        """Returns the rows that representations stand for, in the table's own units.
+
+        Args:
+            Z: representations, `[rows, latent_dim]`.
+
+        Returns:
+            `[rows, columns]`, in the dtype of Z; objects where a column is of categories.
+
+        Raises:
+            ValueError: Z has other columns, or values that are missing or infinite.
+        """
+        check_is_fitted(self)
+        Z = check_array(Z, dtype=FLOATS, input_name="Z")
+        size = self.run_.method.hyperparameters.latent_dim
+        if Z.shape[1] != size:
+            raise ValueError(f"Z has {Z.shape[1]} features; the representation has {size}")
+        return self._decode(Z.astype(np.float32), Z.dtype)
+
+    def interpolate(self, a: Any, b: Any, steps: int) -> np.ndarray:
+        """Returns the rows on the straight line between the representations of two rows.
+
+        Args:
+            a: the first row, `[columns]`, in the table's own units; or a DataFrame of one row.
+            b: the other.
+            steps: number of rows to return, both ends included; at least 2.
+
+        Returns:
+            `[steps, columns]`, in the dtype of a; its ends are the reconstructions of a and b.
+        """
+        if not isinstance(steps, int | np.integer) or not 2 <= steps <= MAX_ROWS:
+            raise ValueError(f"steps is {steps!r}; it must be a whole number from 2 to {MAX_ROWS}")
+        (first, dtype), (last, _) = (self._features(_one_row(row)) for row in (a, b))
+        ends = [self.run_.map("embed", features) for features in (first, last)]
+        share = np.linspace(0, 1, steps, dtype=np.float32)[:, None]
+        return self._decode((1 - share) * ends[0] + share * ends[1], dtype)
+
+    def _decode(self, z: np.ndarray, dtype: Any) -> np.ndarray:
+        return to_rows(self.run_.preprocessing, self.run_.map("decode", z), dtype)
+
+
+class Generating(Decoding):
+    """An embedding with a prior to draw from."""
+
+    def sample(self, n: int = 1, *, seed: int = 0) -> np.ndarray:
+        """Returns new rows: decoded draws of the prior N(0, I), in the table's own units.
+
+        Args:
+            n: number of rows.
+            seed: decides the draws: the same seed, the same rows, as with `jaxrep generate`.
+
+        Returns:
+            `[n, columns]`, float64; objects where a column is of categories.
+        """
+        check_is_fitted(self)
+        for name, value, low, high in (("n", n, 1, MAX_ROWS), ("seed", seed, 0, 2**32 - 1)):
+            if not isinstance(value, int | np.integer) or not low <= value <= high:
+                raise ValueError(
+                    f"{name} is {value!r}; it must be a whole number from {low} to {high}"
+                )
+        drawn = generate(self.run_, int(n), seed=int(seed))
+        columns = [column.to_numpy() for column in drawn.columns]
+        return np.stack(columns, axis=1)
+
+
+def _default_names(count: int) -> list[str]:
+    """Returns the names that the columns of a matrix have in a run: x0, x1, …."""
+    return [f"x{i}" for i in range(count)]
+
+
+def _one_row(row: Any) -> Any:
+    """Returns a row as the table of one row that it stands for."""
+    is_frame = hasattr(row, "__arrow_c_stream__") and hasattr(row, "columns")
+    rows = row if is_frame else np.atleast_2d(np.asarray(row))
+    if len(rows) != 1:
+        raise ValueError(f"interpolate takes one row at each end, not {len(rows)}")
+    return rows

@@ -1,0 +1,67 @@
+"""The estimators: a method's hyperparameters, and what it can do."""
+
+from dataclasses import dataclass
+
+from jaxrep.estimators._embedding import Decoding, Embedding, Generating
+from jaxrep.hyperparameters import (
+    AutoencoderHyperparameters,
+    SimCLRHyperparameters,
+    VAEHyperparameters,
+)
+
+
+@dataclass(eq=False, repr=False)
+class AutoencoderEmbedding(Decoding, AutoencoderHyperparameters):
+    """Codes of an autoencoder; with `noise_std` or `drop_rate` above 0, of a denoising one.
+
+    Takes the fields of `AutoencoderHyperparameters` as parameters, and `contamination`,
+    `warm_start` and `verbose`. `seed` is what scikit-learn calls `random_state`, always a number:
+    the same seed gives the same bits.
+
+    Example:
+        >>> import numpy as np
+        >>> X = np.random.default_rng(0).normal(size=(50, 6))
+        >>> autoencoder = AutoencoderEmbedding(latent_dim=2, epochs=5).fit(X)
+        >>> autoencoder.inverse_transform(autoencoder.transform(X)).shape
+        (50, 6)
+    """
+
+    method = "autoencoder"
+
+
+@dataclass(eq=False, repr=False)
+class VAEEmbedding(Generating, VAEHyperparameters):
+    """Posterior means μ of a variational autoencoder, or β-VAE.
+
+    Takes the fields of `VAEHyperparameters` as parameters, and `contamination`, `warm_start` and
+    `verbose`. `seed` is what scikit-learn calls `random_state`, always a number: the same seed
+    gives the same bits.
+
+    Example:
+        >>> import numpy as np
+        >>> X = np.random.default_rng(0).normal(size=(50, 6))
+        >>> vae = VAEEmbedding(latent_dim=2, beta=4.0, epochs=5).fit(X)
+        >>> vae.transform(X).shape, vae.sample(3).shape
+        ((50, 2), (3, 6))
+    """
+
+    method = "vae"
+
+
+@dataclass(eq=False, repr=False)
+class SimCLREmbedding(Embedding, SimCLRHyperparameters):
+    """Outputs h of a backbone that SimCLR has trained, never of its projection.
+
+    Takes the fields of `SimCLRHyperparameters` as parameters, and `contamination`, `warm_start`
+    and `verbose`. `seed` is what scikit-learn calls `random_state`, always a number: the same seed
+    gives the same bits.
+
+    Example:
+        >>> import numpy as np
+        >>> X = np.random.default_rng(0).normal(size=(50, 6))
+        >>> simclr = SimCLREmbedding(latent_dim=2, epochs=5).fit(X)
+        >>> simclr.get_feature_names_out()
+        array(['z0', 'z1'], dtype=object)
+    """
+
+    method = "simclr"
