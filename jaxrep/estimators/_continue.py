@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Mapping
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from jaxrep.training.fit import Fit, Progress, check_data, chunks, collect, complete_weights
@@ -46,8 +47,9 @@ def fit_from(
     hp = method.hyperparameters
     batch_size, seed, rows = min(hp.batch_size, len(x)), np.uint32(hp.seed), jax.device_put(x)
     empty = empty_state(method, x.shape[1])
-    params = jax.device_put({name: start[name] for name in empty.params})
-    state = TrainState(params, method.optimizer().init(params))
+    params = {name: jnp.array(start[name]) for name in empty.params}
+    # Copies, since a step is given the state to keep: no array may stand in it twice.
+    state = TrainState(params, jax.tree.map(jnp.array, method.optimizer().init(params)))
     chunk, per_epoch = chunk_length(state, batch_size), steps_per_epoch(len(x), batch_size)
     steps, done = per_epoch * hp.epochs, per_epoch * epochs_before
     means, history = EpochMeans(len(x), batch_size), []
