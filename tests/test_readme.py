@@ -41,11 +41,14 @@ def test_the_commands_run_as_they_stand(tmp_path, monkeypatch, capsys):
     assert names["result"].shape == (2,)
 
 
-def test_the_python_runs_as_it_stands():
+def test_the_python_runs_as_it_stands(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     (block,) = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
     names: dict[str, object] = {}
     exec(block, names)
-    assert names["z"].shape == (1000, 4)
+    assert names["Z"].shape == (1000, 4) and names["scores"].shape == (1000,)
+    assert names["new"].shape == (16, 16)
+    assert (tmp_path / "vae.pt").is_file() and (tmp_path / "runs/vae/manifest.json").is_file()
 
 
 @pytest.mark.parametrize("target", re.findall(r"`?make ([a-z-]+)", README))
