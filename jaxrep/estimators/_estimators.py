@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from jaxrep.estimators._embedding import Decoding, Embedding, Generating
+from jaxrep.estimators._decoding import Decoding, Generating
+from jaxrep.estimators._embedding import Embedding
 from jaxrep.hyperparameters import (
     AutoencoderHyperparameters,
     SimCLRHyperparameters,

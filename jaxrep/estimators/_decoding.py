@@ -1,0 +1,87 @@
+"""What the estimators of methods with a decoder can do besides."""
+
+from typing import Any
+
+import numpy as np
+from sklearn.utils.validation import check_array, check_is_fitted
+
+from jaxrep.estimators._embedding import Embedding
+from jaxrep.estimators._rows import FLOATS, to_rows
+from jaxrep.runs.outputs import MAX_ROWS, generate
+
+
+class Decoding(Embedding):
+    """An embedding with a way back."""
+
+    def inverse_transform(self, Z: Any) -> np.ndarray:
+        """Returns the rows that representations stand for, in the table's own units.
+
+        Args:
+            Z: representations, `[rows, latent_dim]`.
+
+        Returns:
+            `[rows, columns]`, in the dtype of Z; objects where a column is of categories.
+
+        Raises:
+            ValueError: Z has other columns, or values that are missing or infinite.
+        """
+        check_is_fitted(self)
+        Z = check_array(Z, dtype=FLOATS, input_name="Z")
+        size = self.run_.method.hyperparameters.latent_dim
+        if Z.shape[1] != size:
+            raise ValueError(f"Z has {Z.shape[1]} features; the representation has {size}")
+        return self._decode(Z.astype(np.float32), Z.dtype)
+
+    def interpolate(self, a: Any, b: Any, steps: int) -> np.ndarray:
+        """Returns the rows on the straight line between the representations of two rows.
+
+        Args:
+            a: the first row, `[columns]`, in the table's own units; or a DataFrame of one row.
+            b: the other.
+            steps: number of rows to return, both ends included; at least 2.
+
+        Returns:
+            `[steps, columns]`, in the dtype of a; its ends are the reconstructions of a and b.
+        """
+        if not isinstance(steps, int | np.integer) or not 2 <= steps <= MAX_ROWS:
+            raise ValueError(f"steps is {steps!r}; it must be a whole number from 2 to {MAX_ROWS}")
+        (first, dtype), (last, _) = (self._features(_one_row(row)) for row in (a, b))
+        ends = [self.run_.map("embed", features) for features in (first, last)]
+        share = np.linspace(0, 1, steps, dtype=np.float32)[:, None]
+        return self._decode((1 - share) * ends[0] + share * ends[1], dtype)
+
+    def _decode(self, z: np.ndarray, dtype: Any) -> np.ndarray:
+        return to_rows(self.run_.preprocessing, self.run_.map("decode", z), dtype)
+
+
+class Generating(Decoding):
+    """An embedding with a prior to draw from."""
+
+    def sample(self, n: int = 1, *, seed: int = 0) -> np.ndarray:
+        """Returns new rows: decoded draws of the prior N(0, I), in the table's own units.
+
+        Args:
+            n: number of rows.
+            seed: decides the draws: the same seed, the same rows, as with `jaxrep generate`.
+
+        Returns:
+            `[n, columns]`, float64; objects where a column is of categories.
+        """
+        check_is_fitted(self)
+        for name, value, low, high in (("n", n, 1, MAX_ROWS), ("seed", seed, 0, 2**32 - 1)):
+            if not isinstance(value, int | np.integer) or not low <= value <= high:
+                raise ValueError(
+                    f"{name} is {value!r}; it must be a whole number from {low} to {high}"
+                )
+        drawn = generate(self.run_, int(n), seed=int(seed))
+        columns = [column.to_numpy() for column in drawn.columns]
+        return np.stack(columns, axis=1)
+
+
+def _one_row(row: Any) -> Any:
+    """Returns a row as the table of one row that it stands for."""
+    is_frame = hasattr(row, "__arrow_c_stream__") and hasattr(row, "columns")
+    rows = row if is_frame else np.atleast_2d(np.asarray(row))
+    if len(rows) != 1:
+        raise ValueError(f"interpolate takes one row at each end, not {len(rows)}")
+    return rows
