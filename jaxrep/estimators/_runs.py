@@ -110,7 +110,7 @@ def _prepare(
 ) -> tuple[preprocessing.Preprocessing, np.ndarray, np.ndarray | None]:
     """Returns the preprocessing and the features of the training rows and those held out."""
     held_out = held_out_rows(table.num_rows, hyperparameters)
-    training, rest = (table.filter(pa.array(mask)) for mask in (~held_out, held_out))
+    training = table.filter(pa.array(~held_out)) if held_out.any() else table
     if earlier:
         fitted = earlier.preprocessing
     else:
@@ -118,8 +118,10 @@ def _prepare(
         for warning in warnings:
             note(f"warning: {warning}")
     x = preprocessing.apply(fitted, training, source=SOURCE)
-    validation = preprocessing.apply(fitted, rest, source=SOURCE) if held_out.any() else None
-    return fitted, x, validation
+    if not held_out.any():
+        return fitted, x, None
+    rest = table.filter(pa.array(held_out))
+    return fitted, x, preprocessing.apply(fitted, rest, source=SOURCE)
 
 
 def _check_same_network(earlier: Run, asked: TrainingHyperparameters) -> None:
