@@ -209,7 +209,7 @@ def test_numbers_of_numpy_are_numbers(fitted, X, tmp_path):
     assert type(made.run_.method.hyperparameters.beta) is float
 
 
-def test_a_warm_start_goes_on_from_the_weights(X):
+def test_a_warm_start_goes_on_from_the_weights(X, tmp_path):
     estimator = small(VAEEmbedding, warm_start=True, learning_rate=1e-2).fit(X)
     before = dict(estimator.run_.weights)
     first = estimator.history_
@@ -219,6 +219,8 @@ def test_a_warm_start_goes_on_from_the_weights(X):
     assert not same(estimator, small(VAEEmbedding, learning_rate=1e-2).fit(X))
     assert [epoch["epoch"] for epoch in estimator.history_] == [1, 2, 3, 4, 5]
     assert estimator.history_[:3] == first
+    estimator.save(tmp_path / "run")
+    assert VAEEmbedding.load(tmp_path / "run").epochs == 5
     estimator.set_params(learning_rate=1e-2, epochs=60).fit(X)
     assert estimator.history_[-1]["loss"] < first[-1]["loss"]
 

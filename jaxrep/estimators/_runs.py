@@ -8,21 +8,24 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pyarrow as pa
 
 from jaxrep.data import preprocessing
 from jaxrep.errors import InputError, ModelFormatError
-from jaxrep.estimators._continue import fit_from
 from jaxrep.estimators._rows import SOURCE
 from jaxrep.hyperparameters import BY_METHOD, CONTAMINATION, TrainingHyperparameters
-from jaxrep.inference import map_rows
 from jaxrep.methods import METHODS, Method
 from jaxrep.runs import folder
 from jaxrep.runs.folder import Run
 from jaxrep.runs.preparation import Columns, held_out_rows
-from jaxrep.runs.train import SCORE_LEVELS, TrainResult
-from jaxrep.training import Fit, Progress, fit
+from jaxrep.runs.scores import score_quantiles
+from jaxrep.runs.train import TrainResult
+from jaxrep.training import Fit, Progress, TrainState, fit
+from jaxrep.training.checkpoint import Snapshot
+from jaxrep.training.program import abstract_state
+from jaxrep.training.schedule import Schedule
 
 READERS = {
     "autoencoder": "AutoencoderEmbedding",
@@ -85,24 +88,44 @@ def train(
         InputError: too few rows are left to train on, or `earlier` has a network of other shapes.
         DivergedError: the loss became infinite or NaN.
     """
-    made = METHODS[method](hyperparameters)
     if earlier:
         _check_same_network(earlier, hyperparameters)
     fitted, x, validation = _prepare(table, hyperparameters, earlier, note)
     if earlier:
-        trained = fit_from(
-            made,
-            earlier.weights,
-            _epochs_of(earlier),
-            x,
-            validation=validation,
-            on_progress=on_progress,
-        )
+        trained = _train_on(earlier, hyperparameters, x, validation, on_progress)
+        epochs = _epochs_of(earlier) + hyperparameters.epochs
+        hyperparameters = dataclasses.replace(hyperparameters, epochs=epochs)
     else:
+        made = METHODS[method](hyperparameters)
         trained = fit(made, x, validation=validation, on_progress=on_progress)
-    config = _describe(method, hyperparameters) | _results(made, x, trained)
-    history = [*(earlier.history if earlier else []), *trained.history]
-    return Run(Path(), made, trained.weights, fitted, config, history)
+    made = METHODS[method](hyperparameters)
+    config = _describe(method, hyperparameters) | _results(made, x, trained, note)
+    return Run(Path(), made, trained.weights, fitted, config, trained.history)
+
+
+def _train_on(
+    earlier: Run,
+    hyperparameters: TrainingHyperparameters,
+    x: np.ndarray,
+    validation: np.ndarray | None,
+    on_progress: Callable[[Progress], None],
+) -> Fit:
+    """Trains from the weights of an earlier run, with an optimiser that starts anew.
+
+    Epochs are counted on, so that no order of the rows and no noise comes twice.
+    """
+    before = _epochs_of(earlier)
+    method = METHODS[earlier.method.name](
+        dataclasses.replace(hyperparameters, epochs=before + hyperparameters.epochs)
+    )
+    schedule = Schedule(rows=len(x), batch_size=min(hyperparameters.batch_size, len(x)))
+    trained_names = abstract_state(method, x.shape[1]).params
+    params = {name: jnp.asarray(earlier.weights[name]) for name in trained_names}
+    state = TrainState(params, method.optimizer().init(params))
+    start = Snapshot(before * schedule.steps_per_epoch, state, None, {}, earlier.history, 0.0)
+    trained = fit(method, x, validation=validation, start=start, on_progress=on_progress)
+    rows = len(x) * hyperparameters.epochs
+    return dataclasses.replace(trained, rows_per_second=rows / max(trained.seconds, 1e-9))
 
 
 def _prepare(
@@ -162,7 +185,7 @@ def _describe(method: str, hyperparameters: TrainingHyperparameters) -> dict[str
     }
 
 
-def _results(method: Method[Any, Any], x: np.ndarray, trained: Fit) -> dict[str, Any]:
+def _results(method: Method[Any, Any], x: np.ndarray, trained: Fit, note: Note) -> dict[str, Any]:
     """Returns what `config.json` says of a training: its figures, and its rows' scores."""
     result = TrainResult(
         run="",
@@ -173,12 +196,10 @@ def _results(method: Method[Any, Any], x: np.ndarray, trained: Fit) -> dict[str,
         seconds=trained.seconds,
         compile_seconds=trained.compile_seconds,
         rows_per_second=trained.rows_per_second,
-        resumed_from_step=0,
+        resumed_from_step=trained.resumed_from_step,
     )
-    scores = map_rows(method, "score", trained.weights, x, input_dim=x.shape[1])
-    quantiles = np.quantile(scores.astype(np.float64), SCORE_LEVELS)
-    levels = {"levels": SCORE_LEVELS.tolist(), "scores": quantiles.tolist()}
-    return {"result": dataclasses.asdict(result), "score_quantiles": levels}
+    quantiles = score_quantiles(method, trained.weights, x, note)
+    return {"result": dataclasses.asdict(result), "score_quantiles": quantiles}
 
 
 def save(run: Run, path: Path, estimator: Mapping[str, Any], *, overwrite: bool) -> None:
@@ -201,9 +222,10 @@ def save(run: Run, path: Path, estimator: Mapping[str, Any], *, overwrite: bool)
     config = run.config | {"estimator": dict(estimator)}
     if "result" in config:
         config["result"] = config["result"] | {"run": str(path)}
-    folder.begin(path, config, run.preprocessing)
-    folder.append_metrics(path, *run.history)
-    folder.finish(path, config, run.weights)
+    with folder.held(path):
+        folder.begin(path, config, run.preprocessing)
+        folder.append_metrics(path, *run.history)
+        folder.finish(path, config, run.weights)
 
 
 def load(path: Path, method: str) -> Run:
