@@ -81,7 +81,7 @@ def test_generate_decodes_draws_of_the_standard_normal_distribution(tmp_path, ro
 
 def test_a_model_that_gives_every_row_the_same_score_is_reported(tmp_path, rows):
     reported = set()
-    for seed in range(4):  # one latent unit: some seeds start it where no row reaches it
+    for seed in (0, 10):  # one latent unit, which seed 10 starts where no row reaches it
         notes = []
         run = run_of(tmp_path, f"{seed}", "simclr", notes, latent_dim=1, seed=seed)
         scores = np.asarray(outputs.score(run, str(tmp_path / "rows.npy"))["score"])
