@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from jaxrep import augment as augment
     from jaxrep import data as data
     from jaxrep import estimators as estimators
+    from jaxrep import evaluation as evaluation
+    from jaxrep import finetune as finetune
     from jaxrep import hyperparameters as hyperparameters
     from jaxrep import inference as inference
     from jaxrep import losses as losses
@@ -37,6 +39,8 @@ __all__ = [
     "augment",
     "data",
     "estimators",
+    "evaluation",
+    "finetune",
     "hyperparameters",
     "inference",
     "losses",

@@ -30,6 +30,7 @@ _Commands = Annotated[
     | Annotated[commands.Score, subcommand("score")]
     | Annotated[commands.Generate, subcommand("generate")]
     | Annotated[commands.Interpolate, subcommand("interpolate")]
+    | Annotated[commands.Evaluate, subcommand("evaluate")]
     | Annotated[commands.Parity, subcommand("parity")]
     | Annotated[commands.Export, subcommand("export")]
     | Annotated[commands.Import, subcommand("import")],

@@ -1,0 +1,22 @@
+"""What a representation is worth: probes, anomaly metrics, and the baselines they have to beat."""
+
+from ._anomalies import anomaly_baselines as anomaly_baselines
+from ._anomalies import auroc as auroc
+from ._anomalies import average_precision as average_precision
+from ._anomalies import neighbour_distance as neighbour_distance
+from ._columns import ColumnErrors as ColumnErrors
+from ._columns import column_errors as column_errors
+from ._evaluate import evaluate as evaluate
+from ._pca import fit_pca as fit_pca
+from ._probes import fit_linear_probe as fit_linear_probe
+from ._probes import fit_ridge_probe as fit_ridge_probe
+from ._probes import knn_accuracy as knn_accuracy
+from ._probes import knn_r2 as knn_r2
+from ._probes import linear_probe as linear_probe
+from ._probes import ridge_probe as ridge_probe
+from ._probes import silhouette as silhouette
+from ._results import Evaluation as Evaluation
+from ._results import Result as Result
+from ._splits import Split as Split
+from ._splits import split as split
+from ._tables import render as render

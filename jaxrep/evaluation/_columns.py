@@ -1,0 +1,64 @@
+"""Reconstruction error column by column, in standardised units and in the table's own."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from jaxrep.data.preprocessing import NumericColumn, Preprocessing, invert
+
+Rows = npt.NDArray[np.floating[Any]]
+
+
+@dataclass(frozen=True)
+class ColumnErrors:
+    """How well the rows of a table's columns were reconstructed."""
+
+    names: tuple[str, ...]
+    """The columns."""
+
+    kinds: tuple[str, ...]
+    """`numeric` or `categorical`, of each."""
+
+    standardised: npt.NDArray[np.float64]
+    """Root mean squared error over rows and a column's features, in standardised units."""
+
+    own: npt.NDArray[np.float64]
+    """Numeric columns: the same in the column's own units. Categorical ones: the share of rows
+    whose category is not the reconstruction's most likely one."""
+
+
+def column_errors(preprocessing: Preprocessing, x: Rows, x_hat: Rows) -> ColumnErrors:
+    """Compares features with their reconstruction, column by column.
+
+    Args:
+        preprocessing: which features belong to which column.
+        x: features, `[N, D]`.
+        x_hat: their reconstructions, `[N, D]`.
+
+    Example:
+        >>> age = NumericColumn("age", mean=40.0, scale=10.0, fill=None)
+        >>> people = Preprocessing((age,), label=None, id_column=None, na_values=())
+        >>> errors = column_errors(people, np.zeros((2, 1)), np.array([[0.3], [-0.3]]))
+        >>> errors.standardised.round(6).tolist(), errors.own.round(6).tolist()
+        ([0.3], [3.0])
+    """
+    squares = (x_hat.astype(np.float64) - x) ** 2
+    before, after = invert(preprocessing, x), invert(preprocessing, x_hat)
+    standardised, own, kinds = [], [], []
+    start = 0
+    for column in preprocessing.columns:
+        error = float(np.sqrt(squares[:, start : start + column.width].mean()))
+        start += column.width
+        standardised.append(error)
+        if isinstance(column, NumericColumn):
+            own.append(error * column.scale)
+        else:
+            pairs = zip(
+                before[column.name].to_pylist(), after[column.name].to_pylist(), strict=True
+            )
+            own.append(float(np.mean([one != two for one, two in pairs])))
+        kinds.append("numeric" if isinstance(column, NumericColumn) else "categorical")
+    names = tuple(column.name for column in preprocessing.columns)
+    return ColumnErrors(names, tuple(kinds), np.array(standardised), np.array(own))

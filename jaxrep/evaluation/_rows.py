@@ -1,0 +1,137 @@
+"""The rows to evaluate on: read block by block, a sample of them kept, with their label."""
+
+import dataclasses
+import difflib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from jaxrep.data import preprocessing, tables
+from jaxrep.errors import InputError
+from jaxrep.runs.folder import Run
+
+# What stands for a missing number in a CSV, and NaN in an array.
+_MISSING_NUMBERS = frozenset(("NA", "N/A", "NaN", "nan", "null", "NULL"))
+_LISTED = 10
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Some rows of a table, in the table's order."""
+
+    x: npt.NDArray[np.float32]
+    """Features, `[N, D]`."""
+
+    labels: npt.NDArray[Any]
+    """The label of each row as text, None where it is missing, `[N]`; all None without a label."""
+
+    table_rows: int
+    """Rows of the whole table."""
+
+
+def draw_rows(run: Run, source: str, *, label: str | None, rows: int, seed: int) -> Sample:
+    """Reads a table with a run's columns and keeps a random sample of its rows.
+
+    Args:
+        run: whose preprocessing makes features of them.
+        source: the table.
+        label: its label column; None if no label is needed.
+        rows: the most rows to keep.
+        seed: decides which.
+
+    Raises:
+        InputError: the table cannot be read, does not fit the run, or has no such column.
+    """
+    prepared = dataclasses.replace(run.preprocessing, label=label or run.preprocessing.label)
+    draws = np.random.default_rng(seed)
+    kept_x = np.empty((0, prepared.width), np.float32)
+    kept_labels = np.empty(0, object)
+    kept_keys, kept_places = np.empty(0), np.empty(0, np.int64)
+    total = 0
+    blocks = _blocks(run, source, label)
+    for block, x in preprocessing.apply_blocks(prepared, blocks, source=source):
+        count = len(x)
+        texts = np.full(count, None, object)
+        if label is not None:
+            texts[:] = block[label].cast(pa.string()).to_pylist()
+        keys = np.concatenate([kept_keys, draws.random(count)])
+        places = np.concatenate([kept_places, total + np.arange(count)])
+        chosen = np.sort(np.argsort(keys)[:rows])  # places ascend, so order stays the table's
+        kept_x = np.concatenate([kept_x, x])[chosen]
+        kept_labels = np.concatenate([kept_labels, texts])[chosen]
+        kept_keys, kept_places = keys[chosen], places[chosen]
+        total += count
+    return Sample(kept_x, _mark_missing(kept_labels), total)
+
+
+def _blocks(run: Run, source: str, label: str | None) -> Iterator[pa.Table]:
+    """Yields a table's blocks, without the run's own label where another column is the label."""
+    prepared = run.preprocessing
+    own = prepared.label
+    for block in tables.read_blocks(
+        source, numeric_columns=prepared.numeric_columns, na_values=prepared.na_values
+    ):
+        if label is not None and label not in block.column_names:
+            raise InputError(f"{source}: no column {label!r} {_nearest(label, block.column_names)}")
+        if label not in (None, own) and own in block.column_names:
+            block = block.drop_columns([own])
+        yield block
+
+
+def _nearest(label: str, names: list[str]) -> str:
+    """Ends the message about a label that is not there; the label is most often a late column."""
+    near = difflib.get_close_matches(label, names, n=1)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    listed = ", ".join(repr(name) for name in names[-_LISTED:])
+    which = "columns are" if len(names) <= _LISTED else f"last {_LISTED} of {len(names)} are"
+    return f"(asked for by --label){hint} The {which} {listed}"
+
+
+def _mark_missing(labels: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Returns labels with None for words that stand for a missing number, if all others are one."""
+    words = {text for text in labels if text is not None} - _MISSING_NUMBERS
+    if not all(is_number(word) for word in words):
+        return np.array([None if text == "nan" else text for text in labels], object)
+    return np.array([None if text in _MISSING_NUMBERS else text for text in labels], object)
+
+
+def is_number(text: str) -> bool:
+    """Says whether a text is a finite number."""
+    try:
+        return bool(np.isfinite(float(text)))
+    except ValueError:
+        return False
+
+
+def far_columns(run: Run, x: npt.NDArray[np.float32]) -> list[str]:
+    """Returns remarks about numeric columns that lie far from the rows a run trained on.
+
+    A column that was constant in training has no scale, so its values come as they are: where they
+    vary now, they may outweigh all others.
+    """
+    remarks, start = [], 0
+    for column in run.preprocessing.columns:
+        if isinstance(column, preprocessing.NumericColumn):
+            shift, spread = (float(f(x[:, start], dtype=np.float64)) for f in (np.mean, np.std))
+            if max(abs(shift), spread) > 10:
+                constant = (
+                    "; it may have been constant there (scale 1)" if column.scale == 1 else ""
+                )
+                remarks.append(
+                    f"column {column.name!r} lies far from the rows that the run trained on: mean "
+                    f"{shift:.3g}, deviation {spread:.3g} in standardised units{constant}"
+                )
+        start += column.width
+    return remarks
+
+
+def value_counts(labels: npt.NDArray[Any]) -> dict[str, int]:
+    """Returns how many rows each label has, the most frequent first."""
+    counted = pc.value_counts(pa.array(labels.tolist(), pa.string())).to_pylist()
+    counts = {entry["values"]: int(entry["counts"]) for entry in counted}
+    return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))

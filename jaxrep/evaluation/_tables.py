@@ -1,0 +1,100 @@
+"""An evaluation as text."""
+
+import io
+import math
+from collections.abc import Iterable, Sequence
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from ._results import Evaluation, Result
+
+MOST_COLUMNS = 20
+_TITLES = {
+    "linear_accuracy": "linear probe",
+    "linear_balanced_accuracy": "balanced",
+    "knn_accuracy": "kNN",
+    "silhouette": "silhouette",
+    "linear_r2": "linear R²",
+    "linear_mae": "linear MAE",
+    "knn_r2": "kNN R²",
+    "auroc": "AUROC",
+    "average_precision": "average precision",
+}
+
+
+def render(evaluation: Evaluation) -> str:
+    """Returns the tables of an evaluation and what they were computed on."""
+    parts = [_heading(evaluation), _results(evaluation.results)]
+    if evaluation.columns is not None:
+        parts += ["", *_columns(evaluation)]
+    return "\n".join([*parts, *(f"note: {note}" for note in evaluation.notes)])
+
+
+def _heading(evaluation: Evaluation) -> str:
+    e = evaluation
+    if e.classes is None:
+        what = "numbers"
+    elif e.anomalies:
+        count = sum(e.classes[value] for value in e.anomalies)
+        what = f"{count} of {e.rows} rows anomalous"
+    else:
+        what = f"{len(e.classes)} classes"
+    labelled = "" if e.anomalies else f"{e.labelled_rows} labelled rows, "
+    spread = f", mean ± standard deviation of {e.repeats} splits" if e.repeats > 1 else ""
+    drawn = f" ({e.rows} of {e.table_rows} rows)" if e.rows < e.table_rows else ""
+    return (
+        f"{e.method} {e.run} on {e.data}{drawn}, label {e.label!r} ({what})\n"
+        f"{labelled}{e.test_rows} test rows{spread}; "
+        f"baselines fitted on {e.reference_rows} rows of {e.reference}"
+    )
+
+
+def _results(results: Sequence[Result]) -> str:
+    metrics = list(results[0].metrics)
+    lines = []
+    for result in results:
+        name = result.name if result.size is None else f"{result.name} ({result.size})"
+        cells = [_spread(result, m) if m in result.metrics else "" for m in metrics]
+        lines.append([name, "baseline" if result.is_baseline else "", *cells])
+    return _laid_out(["", "", *(_TITLES[m] for m in metrics)], lines, left=2)
+
+
+def _spread(result: Result, metric: str) -> str:
+    mean, std = result.mean(metric), result.std(metric)
+    if math.isnan(mean):
+        return "undefined"
+    return f"{mean:.3f}" if math.isnan(std) else f"{mean:.3f} ± {std:.3f}"
+
+
+def _columns(evaluation: Evaluation) -> list[str]:
+    columns = evaluation.columns or ()
+    lines = [
+        [
+            column["name"],
+            f"{column['error']:.3f}",
+            f"{column['pca_error']:.3f}",
+            f"{column['mean_error']:.3f}",
+            f"{column['own_error']:.4g}"
+            if column["kind"] == "numeric"
+            else f"{column['own_error']:.1%} wrong",
+        ]
+        for column in columns[:MOST_COLUMNS]
+    ]
+    title = "reconstruction error (root mean square), the largest first"
+    names = ["column", "standardised", "PCA", "column mean", "in its own units"]
+    more = len(columns) - MOST_COLUMNS
+    return [title, _laid_out(names, lines, left=1), *([f"… and {more} more"] if more > 0 else [])]
+
+
+def _laid_out(names: Sequence[str], lines: Iterable[Sequence[str]], *, left: int) -> str:
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
+    for i, name in enumerate(names):
+        table.add_column(name, justify="left" if i < left else "right", no_wrap=True)
+    for line in lines:
+        table.add_row(*map(Text, line))
+    file = io.StringIO()
+    Console(file=file, width=1000, color_system=None, highlight=False).print(table)
+    return "\n".join(line.rstrip() for line in file.getvalue().rstrip().splitlines())
