@@ -196,7 +196,9 @@ class FineTunedClassifier(ClassifierMixin, _FineTuned):  # type: ignore[misc]
         self._check(_count(X), y)
         self.classes_, codes = np.unique(y, return_inverse=True)
         if len(self.classes_) < 2:
-            raise InputError(f"y has one class alone, {self.classes_[0]!r}; at least 2 are needed")
+            raise InputError(
+                f"y has one class alone, {self.classes_.tolist()[0]!r}; at least 2 are needed"
+            )
         return self._fit(X, jnp.asarray(codes, jnp.int32), len(self.classes_))
 
     def predict_proba(self, X: Any) -> npt.NDArray[np.float32]:

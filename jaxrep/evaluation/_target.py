@@ -102,8 +102,8 @@ def _check_classes(classes: dict[str, int], labelled: int | None, where: str) ->
     if single:
         raise InputError(
             f"{where}: one row alone of {_listed(single)} ({len(single)} of {len(classes)} "
-            "classes); each needs one row to learn from and one to test on: remove or merge them, or take "
-            "numbers as they are with --task regression"
+            "classes); each needs one row to learn from and one to test on: remove or merge them, "
+            "or take numbers as they are with --task regression"
         )
     if labelled is not None and labelled < len(classes):
         raise InputError(
