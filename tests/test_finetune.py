@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pyarrow as pa
 import pytest
+from compilations import count_compilations
 from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.preprocessing import StandardScaler
@@ -21,7 +22,6 @@ from jaxrep.methods import Autoencoder
 from jaxrep.runs import folder
 from jaxrep.runs.train import Columns, train
 from jaxrep.training import fit
-from compilations import count_compilations
 
 SETTINGS = {"hidden_dims": (32,), "latent_dim": 16, "learning_rate": 3e-3}
 
