@@ -48,9 +48,9 @@ def evaluated(*argv):
 
 
 def means(result, metric):
-    return {
-        r["name"]: r["metrics"][metric]["mean"] for r in result["results"] if metric in r["metrics"]
-    }
+    """The metric's mean by representation, of those that have it."""
+    results = {entry["name"]: entry["metrics"] for entry in result["results"]}
+    return {name: found[metric]["mean"] for name, found in results.items() if metric in found}
 
 
 @pytest.fixture(scope="module")
@@ -224,12 +224,10 @@ def test_a_table_without_the_columns_of_the_run_is_refused(folder, tmp_path):
 
 
 def test_a_run_without_a_label_asks_for_one(tmp_path):
-    rows = np.random.default_rng(0).normal(size=(80, 4))
-    np.save(tmp_path / "rows.npy", rows)
-    code, _, err = call(
-        "train", "autoencoder", tmp_path / "rows.npy", "--out", tmp_path / "r", *SMALL
-    )
+    source = tmp_path / "rows.npy"
+    np.save(source, np.random.default_rng(0).normal(size=(80, 4)))
+    code, _, err = call("train", "autoencoder", source, "--out", tmp_path / "r", *SMALL)
     assert code == 0, err
-    code, _, err = call("evaluate", tmp_path / "r", tmp_path / "rows.npy")
+    code, _, err = call("evaluate", tmp_path / "r", source)
     assert code == 2
     assert "no label column; name one with --label" in err

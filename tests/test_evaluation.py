@@ -46,6 +46,13 @@ def test_the_strength_of_a_probe_is_chosen_by_the_training_rows_alone():
     assert evaluation.fit_linear_probe(clear[:3], classes[:3], seed=0)[-1].C == 1.0
 
 
+def test_a_strong_penalty_that_learns_nothing_does_not_end_the_search():
+    x = np.random.default_rng(3).normal(size=(60, 7))
+    y = (np.arange(60) % 4 == 0).astype(int)
+    x[:, 0] += 6 * y  # found only once the penalty lets go of the most frequent class
+    assert evaluation.fit_linear_probe(x, y, seed=0).score(x, y) > 0.95
+
+
 def test_neighbours_vote_by_cosine_and_few_labels_are_not_outvoted():
     z = np.array([[1.0, 0.0], [0.0, 1.0], [0.0, 1.1], [0.0, 1.2]])
     y = np.array([0, 1, 1, 1])

@@ -190,17 +190,21 @@ def _choose_strength(z: Rows, y: Labels, seed: int) -> float:
     splits = StratifiedKFold(folds, shuffle=True, random_state=seed).split(z, y)
     parts = [(StandardScaler().fit(z[train]), train, test) for train, test in splits]
     probes = [LogisticRegression(max_iter=_MAX_ITERATIONS, warm_start=True) for _ in parts]
-    best, chosen, falls = -1.0, 1.0, 0
+    first, best, chosen, falls = 0.0, -1.0, 1.0, 0
     for strength in INVERSE_STRENGTHS:  # each fit goes on from the stronger one before it
         accuracy = 0.0
         for probe, (scaler, train, test) in zip(probes, parts, strict=True):
             _fit(probe.set_params(C=strength), scaler.transform(z[train]), y[train])
             accuracy += probe.score(scaler.transform(z[test]), y[test]) / folds
+        if best < 0:
+            first = (
+                accuracy  # perhaps that of the most frequent class, as long as nothing is learnt
+            )
         if accuracy > best + 1e-12:
             best, chosen, falls = accuracy, strength, 0
         else:
             falls += 1
-        if falls == _FALLS:  # weaker ones take longest, and only overfit more
+        if falls >= _FALLS and best > first:  # weaker ones take longest, and only overfit more
             break
     return chosen
 

@@ -247,9 +247,11 @@ class Checkpoints:
             enable_async_checkpointing=False,
             step_format_fixed_length=8,
         )
-        with _as_text(self.path.resolve()) as path:
-            with ocp.CheckpointManager(path, options=options) as manager:
-                yield manager
+        with (
+            _as_text(self.path.resolve()) as path,
+            ocp.CheckpointManager(path, options=options) as manager,
+        ):
+            yield manager
 
     def _folders(self) -> list[Path]:
         """Returns the folders of checkpoints, finished or not, the newest first."""
