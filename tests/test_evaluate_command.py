@@ -132,7 +132,8 @@ def test_baselines_are_fitted_on_the_training_rows_where_other_rows_are_given(fo
 def test_numbers_are_predicted(folder, tmp_path):
     rows = [[*row[:5], 2.0 * row[0] + 1] for row in make_rows()]
     data = write_csv(tmp_path / "numbers.csv", rows, (*HEADER[:5], "t"))
-    result, printed = evaluated(folder / "autoencoder", data, "--label", "t", "--repeats", "2")
+    argv = (folder / "autoencoder", data, "--label", "t", "--repeats", "2")
+    result, printed = evaluated(*argv, "--reference", data)  # whose column t is no feature
     assert (result["task"], result["classes"]) == ("regression", None)
     found = means(result, "linear_r2")
     assert found["raw features"] > 0.99 > 0.1 > found["mean"]
@@ -196,6 +197,7 @@ def with_label(values):
         (["x", "z"] * 4, ("--anomaly", "v"), ("--anomaly v", "There are 'x', 'z'")),
         (["x", "z"] * 4, ("--anomaly", "x", "--anomaly", "z"), ("0 of 8 rows not anomalous",)),
         (["x", *["z"] * 7], ("--anomaly", "x"), ("1 of 8 rows anomalous", "--rows")),
+        (["x", "z"] * 4, ("--anomaly", "x", "--labels", "4"), ("--labels is for probes",)),
         (["x", "z"] * 4, ("--task", "regression"), ("'x' is not a number",)),
         (["x", "z"] * 4, ("--label", "a"), ("trained on this column",)),
         (["x", "z"] * 4, ("--repeats", "0"), ("--repeats is 0",)),

@@ -74,6 +74,10 @@ def evaluate(
         InputError: the label or an argument cannot be used as asked; the message says why.
     """
     _check(labels, rows, repeats, test_fraction, seed)
+    if anomalies and labels is not None:
+        raise InputError(
+            "--labels is for probes, and scores of anomalies use no label; leave it out"
+        )
     label = label or run.preprocessing.label
     _check_label(run, label)
     assert label is not None
@@ -84,7 +88,9 @@ def evaluate(
     x = sample.x[target.kept]
     training, is_same = _training_source(run, source)
     where = reference or (None if is_same else training)
-    fixed = None if where is None else draw_rows(run, where, label=None, rows=rows, seed=seed).x
+    fixed = None
+    if where is not None:
+        fixed = draw_rows(run, where, label=None, rows=rows, seed=seed, ignored=label).x
     z = run.map("embed", x)
     measure: _Measure = {
         "anomalies": partial(_measure_anomalies, run, target, x, z),
@@ -123,7 +129,7 @@ def evaluate(
         table_rows=sample.table_rows,
         rows=len(x),
         unlabelled_rows=len(sample.x) - len(x),
-        labelled_rows=len(splits[0].labelled),
+        labelled_rows=0 if anomalies else len(splits[0].labelled),
         test_rows=len(splits[0].test),
         classes=target.classes,
         anomalies=tuple(anomalies),

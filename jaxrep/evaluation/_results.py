@@ -80,7 +80,7 @@ class Evaluation:
     """Of those drawn, the rows left out because they have no label."""
 
     labelled_rows: int
-    """Rows whose label a probe learns from, in each repetition."""
+    """Rows whose label a probe learns from, in each repetition; 0 of anomalies."""
 
     test_rows: int
     """Rows that each number is measured on, in each repetition."""

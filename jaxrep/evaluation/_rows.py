@@ -34,7 +34,15 @@ class Sample:
     """Rows of the whole table."""
 
 
-def draw_rows(run: Run, source: str, *, label: str | None, rows: int, seed: int) -> Sample:
+def draw_rows(
+    run: Run,
+    source: str,
+    *,
+    label: str | None,
+    rows: int,
+    seed: int,
+    ignored: str | None = None,
+) -> Sample:
     """Reads a table with a run's columns and keeps a random sample of its rows.
 
     Args:
@@ -43,6 +51,7 @@ def draw_rows(run: Run, source: str, *, label: str | None, rows: int, seed: int)
         label: its label column; None if no label is needed.
         rows: the most rows to keep.
         seed: decides which.
+        ignored: a column that may be there and is not read.
 
     Raises:
         InputError: the table cannot be read, does not fit the run, or has no such column.
@@ -53,7 +62,7 @@ def draw_rows(run: Run, source: str, *, label: str | None, rows: int, seed: int)
     kept_labels = np.empty(0, object)
     kept_keys, kept_places = np.empty(0), np.empty(0, np.int64)
     total = 0
-    blocks = _blocks(run, source, label)
+    blocks = _blocks(run, source, label, ignored)
     for block, x in preprocessing.apply_blocks(prepared, blocks, source=source):
         count = len(x)
         texts = np.full(count, None, object)
@@ -69,8 +78,8 @@ def draw_rows(run: Run, source: str, *, label: str | None, rows: int, seed: int)
     return Sample(kept_x, _mark_missing(kept_labels), total)
 
 
-def _blocks(run: Run, source: str, label: str | None) -> Iterator[pa.Table]:
-    """Yields a table's blocks, without the run's own label where another column is the label."""
+def _blocks(run: Run, source: str, label: str | None, ignored: str | None) -> Iterator[pa.Table]:
+    """Yields a table's blocks, without what is neither a feature, the label nor the id."""
     prepared = run.preprocessing
     own = prepared.label
     for block in tables.read_blocks(
@@ -78,9 +87,8 @@ def _blocks(run: Run, source: str, label: str | None) -> Iterator[pa.Table]:
     ):
         if label is not None and label not in block.column_names:
             raise InputError(f"{source}: no column {label!r} {_nearest(label, block.column_names)}")
-        if label not in (None, own) and own in block.column_names:
-            block = block.drop_columns([own])
-        yield block
+        dropped = {ignored} if label is None else {own} - {label}
+        yield block.drop_columns([name for name in dropped if name in block.column_names])
 
 
 def _nearest(label: str, names: list[str]) -> str:
