@@ -263,3 +263,22 @@ def test_rows_that_do_not_fit_the_backbone_are_refused(digits):
         head.fit(np.full((20, 64), np.nan), ["a", "b"] * 10)
     with pytest.raises(InputError, match="1 sample"):
         head.fit(x[:1], y[:1])
+
+
+def test_an_epoch_holds_every_row_once_and_padding_weighs_nothing():
+    key, orders = jax.random.key(0), []
+    for epoch in range(2):
+        rows, weights = [], []
+        for place in range(3):
+            one, inside = finetune._rows_of_step(key, epoch, place, size=50, batch_size=20)
+            rows += one.tolist()
+            weights += inside.tolist()
+        orders.append([row for row, weight in zip(rows, weights, strict=True) if weight])
+        assert sorted(orders[-1]) == list(range(50))
+        assert weights == [1.0] * 50 + [0.0] * 10
+    assert orders[0] != orders[1]
+    head = {"0.kernel": jnp.ones((3, 2)), "0.bias": jnp.ones(2)}
+    z, y = jnp.arange(12.0).reshape(4, 3), jnp.int32([0, 1, 1, 0])
+    padded = finetune.head_loss(head, z, y, jnp.float32([1, 1, 0, 0]), 0.1, dims=(3, 2))
+    alone = finetune.head_loss(head, z[:2], y[:2], jnp.ones(2), 0.1, dims=(3, 2))
+    assert float(padded) == pytest.approx(float(alone))
