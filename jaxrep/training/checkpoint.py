@@ -129,8 +129,7 @@ class Checkpoints:
         keep: int = 2,
         note: Callable[[str], None] = lambda message: None,
     ):
-        if keep < 1:
-            raise InputError(f"--keep {keep}: at least 1 checkpoint has to be kept")
+        check_keep(keep)
         self.path, self.every, self.keep, self._note = path, every, keep, note
         self._saved = time.monotonic()
         # It takes a quarter of a second, which compilation leaves over on another core.
@@ -271,6 +270,12 @@ class Checkpoints:
     def _standing(self) -> str:
         whole = [folder.name for folder in self._folders() if (folder / MANIFEST).is_file()]
         return f"the one of step {int(whole[0])} is intact" if whole else "there is no earlier one"
+
+
+def check_keep(keep: int) -> None:
+    """Raises an InputError for a number of checkpoints that would keep none."""
+    if keep < 1:
+        raise InputError(f"--keep {keep}: at least 1 checkpoint has to be kept")
 
 
 class _DamagedError(Exception):

@@ -12,6 +12,7 @@ from jaxrep.training.program import MAX_REFERENCE_ROWS, reference_rows
 from jaxrep.training.schedule import Chunk, Schedule
 
 BLOCK_BYTES = 64 << 20
+_ALIGNMENT = 64
 
 
 @runtime_checkable
@@ -76,8 +77,6 @@ class Streamed:
         self.block_rows: int | None = max(batches, 1) * batch_size
         self.reference: Array = jax.device_put(store.sample(MAX_REFERENCE_ROWS))
         self.borrowed: Array | None = self.reference
-        rows = min(max(batches, 1) * batch_size, self.rows)
-        self._buffer = np.empty((rows, self.width), np.float32)
         self._reader = ThreadPoolExecutor(1, "jaxrep-reader")
         self._visit = -1
         self._block: Array | None = None
@@ -106,11 +105,19 @@ class Streamed:
         return self._ahead[1]
 
     def _read(self, block: int, schedule: Schedule) -> Array:
-        rows = self._buffer[: schedule.rows_of(block)]
+        # New memory for every block, never one used again: on the CPU, JAX takes aligned arrays as
+        # they are, even where it is asked not to, and would see the next block's rows in them.
+        rows = _aligned(schedule.rows_of(block), self.width)
         self._store.read_into(block * schedule.rows_per_block, rows)
-        # A copy: the buffer takes the next block while the device works on this one.
-        on_device: Array = jax.device_put(rows, may_alias=False)
+        on_device: Array = jax.device_put(rows)
         return on_device.block_until_ready()
+
+
+def _aligned(rows: int, width: int) -> np.ndarray:
+    """Returns an empty float32 array `[rows, width]` at an address that JAX need not copy from."""
+    memory = np.empty(4 * rows * width + _ALIGNMENT, np.uint8)
+    start = -memory.ctypes.data % _ALIGNMENT
+    return memory[start : start + 4 * rows * width].view(np.float32).reshape(rows, width)
 
 
 def place(x: np.ndarray | Array | RowStore, batch_size: int) -> Resident | Streamed:
