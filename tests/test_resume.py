@@ -485,7 +485,8 @@ def kill_and_resume(table, tmp_path, method, stream, kills):
     command = (*command, "--checkpoint-every", "1")
     alone, killed = tmp_path / "alone", tmp_path / "killed"
     process = start(*command, "--out", str(alone))
-    assert process.wait() == 0, process.communicate()[1]
+    _, said = process.communicate()
+    assert process.returncode == 0, said
     rng = random.Random(f"{method} {stream}")
     for kill in [*kills, "end"]:
         intact = [p for p in killed.glob("checkpoints/*/manifest.json")]

@@ -29,6 +29,7 @@ from jaxrep.training import (
     RowStore,
     fit,
 )
+from jaxrep.training.checkpoint import check_keep
 
 
 @dataclass(frozen=True)
@@ -110,6 +111,7 @@ def train(
         check(hyperparameters)
     except ValueError as error:
         raise InputError(str(error)) from error
+    check_keep(keep)
     columns = with_known_label(source, columns)
     found = sources.find(source, columns, stream)
     config = describe(method, source, hyperparameters, columns, streamed=found.streamed)
