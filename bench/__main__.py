@@ -74,7 +74,9 @@ def _chosen(names: list[str] | None) -> list[Entry]:
     unknown = [name for name in names or () if name not in BY_NAME]
     if unknown:
         raise ValueError(f"--only {unknown[0]}: no such entry; there are {', '.join(BY_NAME)}")
-    return [entry for entry in ENTRIES if names is None or entry.name in names]
+    if names is None:
+        return [entry for entry in ENTRIES if not entry.asked_for]
+    return [entry for entry in ENTRIES if entry.name in names]
 
 
 def _run(chosen: list[Entry], quick: bool, rounds: int, out: Path | None) -> None:

@@ -27,6 +27,9 @@ class Entry:
     title: str
     """The heading of its section and its line in `--list`."""
 
+    asked_for: bool = False
+    """Whether it is measured only if `--only` names it: it takes long, or data of one's own."""
+
     def load(self) -> ModuleType:
         """Imports the module; not before it is needed, for most of them import JAX and PyTorch."""
         return importlib.import_module(self.module)
@@ -58,6 +61,7 @@ ENTRIES = (
     Entry("nt_xent", "bench.nt_xent", "NT-Xent at any batch size"),
     Entry("epoch_overhead", "bench.epoch_overhead", "Shuffling, noise and logging"),
     Entry("profile", "bench.profile", "Where a step's microseconds go"),
+    Entry("representations", "bench.representations", "What representations are worth", True),
     Entry("variants", "bench.variants", "What was tried inside a step"),
 )
 
