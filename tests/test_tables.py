@@ -571,3 +571,12 @@ def test_failed_writing_is_refused_and_leaves_the_old_file(tmp_path, monkeypatch
 def test_csv_of_a_type_without_text_form_is_refused(tmp_path):
     with pytest.raises(InputError, match=r"t\.csv"):
         write_table(pa.table({"l": [[1]]}), tmp_path / "t.csv")
+
+
+@pytest.mark.parametrize("shape", [(0, 10**12), (10**12, 0)])
+def test_an_empty_npy_that_claims_a_huge_side_is_refused_at_once(tmp_path, shape):
+    header = {"descr": "<f8", "fortran_order": False, "shape": shape}
+    with (tmp_path / "a.npy").open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, header)
+    with pytest.raises(InputError, match="the table has no rows"):
+        read_table(str(tmp_path / "a.npy"))

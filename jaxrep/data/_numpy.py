@@ -148,6 +148,8 @@ def _check(shape: tuple[int, ...], dtype: np.dtype[Any], source: str) -> None:
             f"{source}: the array is {len(shape)}-D with shape {shape}; "
             f"it must be 2-D, (rows, columns){advice}"
         )
+    if 0 in shape:  # no bytes to compare with, however large the other number is
+        raise InputError(f"{source}: the table has no rows")
 
 
 def _table(array: npt.NDArray[Any], request: Request) -> pa.Table:
