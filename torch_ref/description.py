@@ -109,9 +109,11 @@ def read_hyperparameters(description: Mapping[str, Any]) -> TrainingHyperparamet
     names = {field.name for field in fields(BY_METHOD[method])}
     if unknown := [name for name in values if name not in names]:
         raise FileFormatError(f"hyperparameters.{unknown[0]:.40} is not known")
-    made = BY_METHOD[method](**values)
-    if isinstance(made.hidden_dims, list):  # JSON has no tuples
-        made.hidden_dims = tuple(made.hidden_dims)
+    given: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value  # JSON has no tuples
+        for name, value in values.items()
+    }
+    made = BY_METHOD[method](**given)
     try:
         check(made)
     except (ValueError, OverflowError) as error:

@@ -225,8 +225,14 @@ def _is_whole(value: object, low: int, high: int) -> bool:
 
 def _are_views(value: object) -> bool:
     names = value if isinstance(value, list | tuple) else (None,)
-    return all(name in VIEWS for name in names) and len(set(names)) == len(names)
+    known = all(isinstance(name, str) and name in VIEWS for name in names)
+    return known and len(set(names)) == len(names)
 
 
 def _is_real(value: object) -> TypeGuard[float]:
-    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
+    if not isinstance(value, Real) or isinstance(value, bool):
+        return False
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # 10⁴⁰⁰, for one
+        return False
