@@ -304,7 +304,7 @@ CONFIG_FAULTS = [
     (("hyperparameters", "hidden_dims"), [[8]], "hidden_dims"),
     (("hyperparameters", "hidden_dims"), [1 << 20], "model.safetensors"),
     (("hyperparameters", "hidden_dims"), "8", "hidden_dims"),
-    (("hyperparameters", "beta"), float("nan"), "beta"),
+    (("hyperparameters", "beta"), float("nan"), "NaN"),
     (("hyperparameters", "optimizer"), ["adam"], "optimizer"),
     (("hyperparameters", "__class__"), "x", "__class__"),
 ]

@@ -7,6 +7,7 @@ digest, its schema and the shapes that its hyperparameters imply.
 
 import contextlib
 import dataclasses
+import io
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
@@ -18,8 +19,8 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
-from jaxrep import files
 from jaxrep.data.prepared import is_prepared
+from jaxrep import files, strict_json
 from jaxrep.data.preprocessing import Preprocessing
 from jaxrep.errors import InputError, ModelFormatError
 from jaxrep.hyperparameters import BY_METHOD, TrainingHyperparameters, check
@@ -39,7 +40,7 @@ MANIFEST = "manifest.json"
 CHECKPOINTS = "checkpoints"
 PLOTS = LOSS_PLOT, EMBEDDING_PLOT = "plots/loss.png", "plots/embedding.png"
 SWEEP_TABLE, MEMBERS = "sweep.parquet", "members"  # of a sweep, whose best run the folder holds
-_MAX_JSON_BYTES = 1 << 28
+MAX_METRICS_BYTES = 1 << 27  # a million epochs and more
 
 # Hyperparameters that came after the first run folders. A run that lacks one was trained before
 # there was a choice, so the default of each must be what was done then.
@@ -238,12 +239,13 @@ def read_config(path: Path) -> dict[str, Any]:
     config = _read_json(path / CONFIG)
     if config.get("schema_version") != SCHEMA_VERSION:
         raise ModelFormatError(
-            f"{path / CONFIG}: schema_version is {config.get('schema_version')!r}; this jaxrep "
+            f"{path / CONFIG}: schema_version is {config.get('schema_version')!r:.80}; this jaxrep "
             f"reads {SCHEMA_VERSION}"
         )
     if config.get("method") not in tuple(METHODS):  # a tuple, since it may be unhashable
         raise ModelFormatError(
-            f"{path / CONFIG}: method is {config.get('method')!r}, not one of {', '.join(METHODS)}"
+            f"{path / CONFIG}: method is {config.get('method')!r:.80}, not one of "
+            f"{', '.join(METHODS)}"
         )
     for key in ("hyperparameters", "data"):
         if not isinstance(config.get(key), dict):
@@ -268,20 +270,20 @@ def read_hyperparameters(config: Mapping[str, Any], path: Path) -> TrainingHyper
     Raises:
         ModelFormatError: one is missing, unknown or out of its range.
     """
-    values = dict(config["hyperparameters"])
+    values: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value  # JSON has no tuples
+        for name, value in config["hyperparameters"].items()
+    }
     hyperparameters = BY_METHOD[config["method"]]
     names = {field.name for field in dataclasses.fields(hyperparameters)}
     if set(values) != names:
-        odd = ", ".join(sorted(set(values) ^ names))
+        odd = f"{', '.join(sorted(set(values) ^ names)):.200}"
         raise ModelFormatError(f"{path / CONFIG}: hyperparameters missing or unknown: {odd}")
-    for name in ("hidden_dims", "views"):
-        if isinstance(values.get(name), list):
-            values[name] = tuple(values[name])
     made = hyperparameters(**values)
     try:
         check(made)
     except ValueError as error:
-        raise ModelFormatError(f"{path / CONFIG}: {error}") from error
+        raise ModelFormatError(f"{path / CONFIG}: {error!s:.200}") from error
     return made
 
 
@@ -325,19 +327,27 @@ def _read_weights(path: Path, method: Method[Any, Any], input_dim: int) -> dict[
             if found != expected:
                 odd = sorted(n for n in found | expected if found.get(n) != expected.get(n))
                 raise ModelFormatError(
-                    f"{path}: other weights than the configuration implies: {', '.join(odd)}"
+                    f"{path}: other weights than the configuration implies: {', '.join(odd):.500}"
                 )
-            return {name: file.get_tensor(name) for name in expected}
+            weights = {name: file.get_tensor(name) for name in expected}
     except safetensors.SafetensorError as error:
-        raise ModelFormatError(f"{path}: not a safetensors file ({error})") from error
+        raise ModelFormatError(f"{path}: not a safetensors file ({error!s:.200})") from error
+    for name, array in weights.items():
+        if not np.isfinite(array).all():
+            raise ModelFormatError(f"{path}: {name} holds numbers that are not finite; damaged?")
+    return weights
 
 
 def _read_history(path: Path, *, may_be_empty: bool) -> list[EpochMetrics]:
+    try:
+        lines = strict_json.read_bytes(path, MAX_METRICS_BYTES)
+    except ValueError as error:
+        raise ModelFormatError(f"{path}: {error}") from None
     history = []
-    for number, line in enumerate(path.read_bytes().splitlines(), start=1):
+    for number, line in enumerate(io.BytesIO(lines), start=1):
         try:
-            metrics = json.loads(line)
-        except (ValueError, RecursionError):
+            metrics = strict_json.loads(line)
+        except ValueError:
             metrics = None
         if not _is_metrics(metrics):
             raise ModelFormatError(f"{path}: line {number} is not the metrics of an epoch")
@@ -350,7 +360,7 @@ def _read_history(path: Path, *, may_be_empty: bool) -> list[EpochMetrics]:
 def _is_metrics(data: object) -> bool:
     if not isinstance(data, dict) or not {"epoch", "loss"} <= data.keys():
         return False
-    return all(isinstance(value, int | float) for value in data.values())
+    return all(type(value) in (int, float) for value in data.values())
 
 
 def _is_ours(path: Path, key: str) -> bool:
@@ -363,12 +373,10 @@ def _is_ours(path: Path, key: str) -> bool:
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        if path.stat().st_size > _MAX_JSON_BYTES:
-            raise ModelFormatError(f"{path}: larger than any file of a run can be")
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = strict_json.read(path)
     except FileNotFoundError as error:
         raise ModelFormatError(f"{path}: the file is missing") from error
-    except (ValueError, OSError, RecursionError) as error:
+    except (ValueError, OSError) as error:
         raise ModelFormatError(f"{path}: cannot be read as JSON ({error})") from error
     if not isinstance(data, dict):
         raise ModelFormatError(f"{path}: no JSON object")
