@@ -110,13 +110,16 @@ def threshold(run: Run, contamination: float = CONTAMINATION) -> float:
     stored: Any = run.config.get("score_quantiles")
     try:
         levels, scores = (np.asarray(stored[key], np.float64) for key in ("levels", "scores"))
-    except (TypeError, ValueError, KeyError):
+    except (TypeError, ValueError, KeyError, OverflowError):
         levels = scores = np.empty(0)
     if levels.ndim != 1 or levels.shape != scores.shape or len(levels) < 2:
         raise ModelFormatError(f"{run.path}: the scores' quantiles are missing from config.json")
-    if not np.isfinite(scores).all() or not (np.diff(levels) >= 0).all():
+    with np.errstate(all="ignore"):
+        limit = float(np.interp(1 - contamination, levels, scores))
+        is_sound = np.isfinite(levels).all() and (np.diff(levels) >= 0).all()
+    if not (is_sound and np.isfinite(scores).all() and np.isfinite(limit)):
         raise ModelFormatError(f"{run.path}: the scores' quantiles in config.json are damaged")
-    return float(np.interp(1 - contamination, levels, scores))
+    return limit
 
 
 def decode(run: Run, source: str) -> pa.Table:

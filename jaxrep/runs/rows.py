@@ -1,5 +1,6 @@
 """The rows that a command works on when it is given a run and no table: the run's own."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -34,7 +35,7 @@ def table_of(
         InputError: `data` cannot be read.
     """
     source = run.config["data"]["source"] if data is None else data
-    reason = None if data is not None else _unusable(source, run.config["data"]["sha256"])
+    reason = None if data is not None else _unusable(source, run.config["data"].get("sha256"))
     if reason is None:
         return read_table_of(run, source), source
     note(f"{source}, which the run was trained on, {reason}: taking drawn rows; or give --data")
@@ -50,10 +51,10 @@ def rows_of(
     return preprocessing.apply(run.preprocessing, table, source=source)
 
 
-def _unusable(source: str, digest: str | None) -> str | None:
+def _unusable(source: str, digest: object) -> str | None:
     """Says why a recorded source is not the data of the run any more, or None if it is."""
     if digest is None and source in datasets.NAMES:
         return None
-    if not Path(source).is_file():
+    if not os.path.isfile(source):  # False, unlike Path.is_file, where the name is too long
         return "is not there"
     return None if files.sha256(Path(source)) == digest else "has changed since"
