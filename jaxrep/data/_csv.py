@@ -1,5 +1,6 @@
 """Reads CSV with pyarrow, and finds out what was wrong with a file that pyarrow refuses."""
 
+import codecs
 import csv
 import gzip
 import io
@@ -15,11 +16,12 @@ from pyarrow import csv as pacsv
 
 from jaxrep.errors import InputError
 
-from ._request import Request, not_a_number
+from ._request import Request, check_count, not_a_number
 
 _MISSING = ("", "NA", "N/A", "NaN", "nan", "null", "NULL")
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?|nan|[+-]?inf", re.IGNORECASE)
 _BLOCK = 1 << 20
+_LONGEST_HEADER = 1 << 25
 
 
 def read_csv(path: Path, request: Request) -> Iterator[pa.Table]:
@@ -38,9 +40,9 @@ def read_csv(path: Path, request: Request) -> Iterator[pa.Table]:
 
 def _header(path: Path, source: str) -> list[str]:
     try:
-        with io.TextIOWrapper(_opened(path), encoding="utf-8-sig", newline="") as lines:
-            names = next(csv.reader(lines), None)
-            has_rows = any(line.strip("\r\n") for line in lines)
+        with io.TextIOWrapper(_opened(path), encoding="utf-8-sig", newline="") as text:
+            names = next(csv.reader(_short_lines(text, source)), None)
+            has_rows = any(part.strip("\r\n") for part in iter(lambda: text.read(_BLOCK), ""))
     except UnicodeDecodeError:
         raise _encoding_fault(path, source) or AssertionError from None
     except csv.Error as error:
@@ -51,6 +53,15 @@ def _header(path: Path, source: str) -> list[str]:
     if not has_rows:
         raise InputError(f"{source}: the file has a header but no rows")
     return names
+
+
+def _short_lines(text: io.TextIOBase, source: str) -> Iterator[str]:
+    """Yields lines, but none that is longer than a header can be: it may never end."""
+    while line := text.readline(_LONGEST_HEADER):
+        if len(line) == _LONGEST_HEADER:
+            raise InputError(f"{source}: the first line is too long for names of columns")
+        check_count(line.count(",") + 1, source)
+        yield line
 
 
 def _check_header(names: list[str], source: str) -> None:
@@ -177,15 +188,18 @@ def _castable(cells: Any) -> bool:
 
 
 def _encoding_fault(path: Path, source: str) -> InputError | None:
-    with _opened(path) as lines:
-        for number, line in enumerate(lines, start=1):
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    number = 1
+    with _opened(path) as stream:
+        while part := stream.readline(_BLOCK):  # a line, or what of it fits
             try:
-                line.decode("utf-8")
+                decoder.decode(part)
             except UnicodeDecodeError as error:
                 return InputError(
-                    f"{source}: line {number} is not UTF-8 (byte 0x{line[error.start]:02x}); "
-                    "save the file as UTF-8"
+                    f"{source}: line {number} is not UTF-8 "
+                    f"(byte 0x{error.object[error.start]:02x}); save the file as UTF-8"
                 )
+            number += part.endswith(b"\n")
     return None
 
 

@@ -16,7 +16,7 @@ from jaxrep.errors import InputError
 
 from ._blocks import block_rows
 from ._conform import conform
-from ._request import Request, listed
+from ._request import Request, check_count, listed
 
 _MOST_BYTES = 16 * 2**30
 _PIECE = 1 << 20  # bytes of an array read at once: its columns are then picked out in cache
@@ -150,6 +150,7 @@ def _check(shape: tuple[int, ...], dtype: np.dtype[Any], source: str) -> None:
         )
     if 0 in shape:  # no bytes to compare with, however large the other number is
         raise InputError(f"{source}: the table has no rows")
+    check_count(shape[1], source)
 
 
 def _table(array: npt.NDArray[Any], request: Request) -> pa.Table:

@@ -28,13 +28,15 @@ def read_parquet(path: Path, request: Request) -> Iterator[pa.Table]:
     # With pyarrow's own settings a row group is read whole, and the next ones before their time.
     with pq.ParquetFile(path, buffer_size=_BUFFER, pre_buffer=False) as file:
         schema = file.schema_arrow
+        if not schema.names:  # no pages, then, to tell whether there are as many rows as it says
+            raise InputError(f"{request.source}: the table has no columns")
         text = request.text_among(schema.names)  # refuses bad names before reading
         for field in schema:
             if field.name not in text and is_text(field.type):
                 refuse_text(_column(file, field.name), field.name, request.source)
         left = file.metadata.num_rows
         for batch in file.iter_batches(block_rows(len(schema))):
-            yield conform(pa.Table.from_batches([batch]), request)
+            yield conform(pa.Table.from_batches([_valid(batch)]), request)
             left -= batch.num_rows
         if left:  # pyarrow takes pages that are not there for the end of the file
             raise EOFError(f"it ends {left} rows too early")
@@ -104,4 +106,12 @@ def _broken(file: Path, error: Exception) -> InputError:
 
 def _column(file: Any, name: str) -> Iterator[Any]:
     for batch in file.iter_batches(columns=[name]):
-        yield batch.column(name)
+        yield _valid(batch).column(name)
+
+
+def _valid(batch: Any) -> Any:
+    """Returns the batch, or raises a pyarrow.ArrowInvalid for text that is not UTF-8."""
+    for column in batch.columns:
+        if is_text(column.type):
+            column.validate(full=True)
+    return batch

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from jaxrep.errors import InputError
 
+from ._schema import MOST
+
 _LISTED = 10
 _LONGEST_VALUE = 60
 
@@ -35,6 +37,14 @@ class Request:
                 f"the columns are {listed(names)}"
             )
         return self.text_columns
+
+
+def check_count(columns: int, source: str) -> None:
+    """Raises an InputError if a table has more columns than a preprocessing can."""
+    if columns > MOST:
+        raise InputError(
+            f"{source}: {columns} columns; a table may have {MOST} (is it transposed?)"
+        )
 
 
 def listed(names: Iterable[str]) -> str:
@@ -77,6 +87,7 @@ def _shortened(value: str) -> str:
 
 
 def _check_names(names: Sequence[str], source: str) -> None:
+    check_count(len(names), source)
     unnamed = [str(i) for i, name in enumerate(names, start=1) if not name.strip()]
     if unnamed:
         raise InputError(

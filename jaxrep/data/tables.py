@@ -173,6 +173,8 @@ def _file(request: Request) -> Iterator[pa.Table]:
     path = Path(source) if reader is read_parquet_folder else _readable(source)
     try:
         yield from reader(path, request)
+    except UnicodeDecodeError as error:
+        raise InputError(f"{source}: a column's name or a text is not UTF-8 ({error})") from None
     except (pa.ArrowException, OSError, EOFError, zlib.error) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise InputError(f"{source}: the file is broken or cannot be read ({reason})") from None
