@@ -59,7 +59,7 @@ LIES = {
         "described",
     ),
     "no latents": (lambda d: d["hyperparameters"].update(latent_dim=0), "latent_dim is 0"),
-    "a β beyond float64": (lambda d: d["hyperparameters"].update(beta=10**400), "hyperparameters"),
+    "a β beyond float64": (lambda d: d["hyperparameters"].update(beta=10**400), "beyond float64"),
     "other latents": (lambda d: d["hyperparameters"].update(latent_dim=3), "described"),
     "what is no hyperparameter": (
         lambda d: d["hyperparameters"].update(unheard_of=3),

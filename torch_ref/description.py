@@ -2,8 +2,10 @@
 
 import io
 import json
+import math
 import sys
 import warnings
+import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
@@ -17,6 +19,8 @@ from torch_ref.methods import METHODS
 from torch_ref.weights import shapes
 
 SCHEMA_VERSION = 1
+_MAX_DEPTH = 64
+_MAX_VALUES = 1 << 24  # golden rows of thousands of columns; together they take about 1 GB
 _KINDS: dict[str, type] = {
     "tensors": dict,
     "sha256": dict,
@@ -57,8 +61,8 @@ def read_description(data: bytes | str) -> dict[str, Any]:
         FileFormatError: it describes no file of ours, or one of another version, or no model.
     """
     try:
-        meta = json.loads(data, parse_constant=_refuse_constant)
-    except (ValueError, RecursionError) as error:
+        meta = read_json(data)
+    except ValueError as error:
         raise FileFormatError(f"the description is not one of jaxrep's: {error}") from error
     version = meta.get("schema_version") if isinstance(meta, dict) else None
     if version != SCHEMA_VERSION or isinstance(version, bool):
@@ -70,6 +74,31 @@ def read_description(data: bytes | str) -> dict[str, Any]:
             raise FileFormatError(f"the description's {key} is no {kind.__name__}")
     check_description(meta)
     return dict(meta)
+
+
+def read_json(data: bytes | str) -> Any:
+    """Returns what JSON from a stranger says.
+
+    Raises:
+        ValueError: it is no JSON, holds NaN or a number beyond float64, more than 64 levels of
+            arrays and objects, or more than 2²⁴ commas and brackets.
+    """
+    text = data.decode("utf-8") if isinstance(data, bytes) else data
+    if sum(map(text.count, ",[{")) > _MAX_VALUES:
+        raise ValueError(f"it holds more than {_MAX_VALUES} values")
+    try:
+        made = json.loads(
+            text, parse_constant=_refuse_constant, parse_float=_number, parse_int=_whole
+        )
+    except RecursionError:
+        raise ValueError(f"it has more than {_MAX_DEPTH} levels") from None
+    level = [made]
+    for _ in range(_MAX_DEPTH + 1):
+        nested = [value for value in level if isinstance(value, dict | list)]
+        level = [v for x in nested for v in (x.values() if isinstance(x, dict) else x)]
+    if level:
+        raise ValueError(f"it has more than {_MAX_DEPTH} levels")
+    return made
 
 
 def check_description(description: Mapping[str, Any]) -> None:
@@ -189,18 +218,42 @@ def read_tensors(data: bytes) -> dict[str, Any]:
         FileFormatError: it is something else, or damaged.
     """
     try:
-        with warnings.catch_warnings():
+        with zipfile.ZipFile(io.BytesIO(data)) as archive, warnings.catch_warnings():
+            size = sum(info.file_size for info in archive.infolist())
             warnings.simplefilter("ignore")  # what they warn of, the error says
-            tensors = torch.load(io.BytesIO(data), weights_only=True)
+            # A file of torch.save compresses nothing: one that does could fill any memory.
+            tensors = torch.load(io.BytesIO(data), weights_only=True) if size <= len(data) else None
     except Exception as error:  # pickle, zipfile and torch raise half a dozen kinds
         raise FileFormatError("not tensors as torch.save writes them, or damaged") from error
     if not isinstance(tensors, dict):
         raise FileFormatError("no dictionary of tensors")
+    for name, tensor in tensors.items():
+        if isinstance(tensor, Tensor) and not _is_held(tensor):
+            raise FileFormatError(f"{name!r:.40} promises more than the file holds")
     return tensors
 
 
 def _refuse_constant(name: str) -> None:
     raise ValueError(f"it holds {name}, which JSON has not")
+
+
+def _number(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"it holds a number beyond float64: {text:.40}")
+    return value
+
+
+def _whole(text: str) -> int:
+    _number(text)  # before int(), which takes time that grows with the square of the digits
+    return int(text)
+
+
+def _is_held(tensor: Tensor) -> bool:
+    """Says whether a tensor has memory of its own for all that it promises."""
+    if tensor.layout != torch.strided or tensor.device.type != "cpu":
+        return False
+    return tensor.numel() * tensor.element_size() <= tensor.untyped_storage().nbytes()
 
 
 def _check_column(column: Any, place: str) -> None:

@@ -23,6 +23,7 @@ from torch_ref.description import (
     FileFormatError,
     read_description,
     read_golden,
+    read_json,
 )
 from torch_ref.files import array_digest, check_digests, sha256
 from torch_ref.graphs import OUTPUTS
@@ -155,8 +156,8 @@ def _dump(value: Mapping[str, Any]) -> str:
 
 def _load(text: bytes | str) -> dict[str, Tensor]:
     try:
-        golden = json.loads(text)
-    except (ValueError, RecursionError) as error:
+        golden = read_json(text)
+    except ValueError as error:
         raise FileFormatError(f"{GOLDEN} is no JSON: {error}") from error
     tensors = read_golden(golden)
     if "rows" not in tensors:

@@ -62,15 +62,16 @@ class RawRows(nn.Module):
             values = [line[name] for line in features]
             self.register_buffer(name, torch.tensor(values, dtype=dtype))
         numeric = [c for c, column in enumerate(columns) if column["kind"] == "numeric"]
-        categorical = [c for c in range(len(columns)) if c not in set(numeric)]
-        first = [int((self.source == c).nonzero()[0]) for c in range(len(columns))]
+        categorical = [c for c, column in enumerate(columns) if column["kind"] != "numeric"]
+        # Where each column's features begin; `source` counts the columns up.
+        first = torch.searchsorted(self.source, torch.arange(len(columns))).tolist()
         self.register_buffer(
             "numbers", torch.tensor([first[c] for c in numeric], dtype=torch.int64)
         )
         written = numeric + categorical  # the order in which `invert` has the columns at first
         self.register_buffer(
             "order",
-            torch.tensor([written.index(c) for c in range(len(columns))], dtype=torch.int64),
+            torch.argsort(torch.tensor(written, dtype=torch.int64)),
         )
         self.blocks = [
             (first[c], first[c] + len(columns[c]["categories"]), bool(columns[c]["impute"]))
