@@ -37,6 +37,8 @@ _Commands = Annotated[
     arg(help=""),  # tyro would look for it in its own source, which takes 0.05 s
 ]
 
+_LONGEST_MESSAGE = 4000  # characters
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line.
@@ -121,7 +123,10 @@ def _report_cache() -> None:
 
 
 def _fail(reason: object, code: int) -> int:
-    print(f"jaxrep: {reason}", file=sys.stderr)
+    # A name in it may come from a stranger's file: of any length, and with a terminal's controls.
+    text = commands.printable(str(reason))
+    more = "…" if len(text) > _LONGEST_MESSAGE else ""
+    print(f"jaxrep: {text[:_LONGEST_MESSAGE]}{more}", file=sys.stderr)
     return code
 
 

@@ -33,4 +33,14 @@ class Command:
 
 def note(message: str) -> None:
     """Prints a remark for the user, beside the result."""
-    print(message, file=sys.stderr)
+    print(printable(message), file=sys.stderr)
+
+
+def printable(text: str) -> str:
+    r"""Returns a text on one line, what a terminal would obey written as escapes.
+
+    Example:
+        >>> print(printable("a\x1b[2Jb and π"))
+        a\x1b[2Jb and π
+    """
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)

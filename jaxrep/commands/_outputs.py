@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from tyro.conf import Positional, arg
 
-from jaxrep.commands._command import Command, Data, Result, RunFolder
+from jaxrep.commands._command import Command, Data, Result, RunFolder, printable
 from jaxrep.errors import InputError
 from jaxrep.hyperparameters import CONTAMINATION
 
@@ -181,7 +181,7 @@ def _lines(summary: Result, indent: str = "") -> list[str]:
     lines = []
     for key, value in summary.items():
         if isinstance(value, dict):
-            lines += [f"{indent}{key}:", *_lines(value, indent + "  ")]
+            lines += [f"{indent}{printable(key)}:", *_lines(value, indent + "  ")]
         else:
-            lines.append(f"{indent}{key}: {value}")
+            lines.append(f"{indent}{printable(f'{key}: {value}')}")
     return lines
