@@ -1,10 +1,12 @@
 """Deterministic damage: every function takes a `random.Random` and gives the same again."""
 
 import json
+import re
 import struct
 
 EXTREMES = (0, 1, 127, 2**15, 2**31 - 1, 2**31, 2**32 - 1, 2**40, 2**63 - 1, 2**63, 2**64 - 1)
 _RAW = "@raw@"
+_WRITTEN_RAW = re.compile(f'"{_RAW}(.*?){_RAW}"', re.DOTALL)
 
 
 def raw(text):
@@ -61,7 +63,7 @@ def with_value(value, path, new):
 
 def dumps(value):
     """JSON, in which `raw` values stand as they are."""
-    return json.dumps(value).replace(f'"{_RAW}', "").replace(f'{_RAW}"', "")
+    return _WRITTEN_RAW.sub(lambda found: json.loads(f'"{found[1]}"'), json.dumps(value))
 
 
 def varint(number):
@@ -75,8 +77,8 @@ def varint(number):
 
 def _paths(value, here=()):
     yield here
-    inside = value.items() if isinstance(value, dict) else enumerate(value)
     if isinstance(value, dict | list):
+        inside = value.items() if isinstance(value, dict) else enumerate(value)
         for key, part in inside:
             yield from _paths(part, (*here, key))
 
