@@ -21,7 +21,7 @@ from test_run_folder import configuration, save, seal, untrained_weights
 import torch_ref.hyperparameters
 from jaxrep import hyperparameters, strict_json
 from jaxrep.cli import main
-from jaxrep.data import _csv, _request, tables
+from jaxrep.data import _csv, _request, _signed, tables
 from jaxrep.errors import InputError, ModelFormatError
 from jaxrep.export import export_run
 from jaxrep.runs import folder, outputs, rows
@@ -333,3 +333,21 @@ def test_names_and_texts_that_are_not_utf8_are_refused(tmp_path):
     for text_columns in ((), ("a",)):
         options = {"text_columns": text_columns}
         refused_table(tmp_path / "a.parquet", as_parquet(table), "UTF8", **options)
+
+
+# Prepared folders
+
+
+@pytest.mark.parametrize("text", ["NaN", "1e999", "[" * 900 + "]" * 900])
+def test_a_manifest_of_prepared_rows_that_is_no_plain_json_is_refused(tmp_path, text):
+    written = dumps({"kind": _signed.KIND, "schema_version": 1, "rows": raw(text), "digest": ""})
+    (tmp_path / "manifest.json").write_text(written)
+    with pytest.raises(ModelFormatError, match="JSON"):
+        _signed.read(tmp_path / "manifest.json")
+
+
+def test_a_pipe_in_a_folder_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "manifest.json")
+    assert not _signed.is_prepared(tmp_path)
+    with pytest.raises(ModelFormatError, match="regular file"):
+        _signed.read_text(tmp_path / "manifest.json")

@@ -5,14 +5,13 @@ import json
 from pathlib import Path
 from typing import Any
 
-from jaxrep import files
+from jaxrep import files, strict_json
 from jaxrep.errors import ModelFormatError
 
 SCHEMA_VERSION = 1
 MANIFEST, UNFINISHED, JOURNAL = "manifest.json", "unfinished.json", "chunks.txt"
 ROWS, PREPROCESS = "rows.f32", "preprocess.json"
 KIND = "jaxrep prepared rows"
-_MAX_BYTES = 1 << 28
 
 
 def is_prepared(path: Path) -> bool:
@@ -53,8 +52,8 @@ def read(path: Path) -> dict[str, Any]:
     """
     text = read_text(path)
     try:
-        data = json.loads(text)
-    except (ValueError, RecursionError) as error:
+        data = strict_json.loads(text)
+    except ValueError as error:
         raise ModelFormatError(f"{path}: cannot be read as JSON ({error}); damaged?") from None
     if not isinstance(data, dict) or data.get("kind") != KIND:
         raise ModelFormatError(f"{path}: not a file that `jaxrep prepare` made")
@@ -72,9 +71,7 @@ def read(path: Path) -> dict[str, Any]:
 def read_text(path: Path) -> str:
     """Reads a small text file as it is, or raises a ModelFormatError."""
     try:
-        if path.stat().st_size > _MAX_BYTES:
-            raise ModelFormatError(f"{path}: larger than it can be")
-        return path.read_bytes().decode("utf-8")
+        return strict_json.read_bytes(path, strict_json.MAX_BYTES).decode("utf-8")
     except FileNotFoundError:
         raise ModelFormatError(f"{path}: the file is missing") from None
     except (OSError, ValueError) as error:
@@ -87,5 +84,7 @@ def digest(text: str) -> str:
 
 
 def _says_kind(path: Path) -> bool:
+    if not path.is_file():  # opening a pipe would wait for ever
+        return False
     with path.open("rb") as file:
         return KIND.encode() in file.read(200)

@@ -1,7 +1,6 @@
 """Reads what `jaxrep prepare` wrote: standardised rows in one file, any of them at once."""
 
 import hashlib
-import json
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from jaxrep import files
+from jaxrep import files, strict_json
 from jaxrep.errors import InputError, ModelFormatError
 
 from . import _signed
@@ -214,7 +213,7 @@ def read_preprocessing(path: Path, digest: str) -> Preprocessing:
         raise ModelFormatError(
             f"{path / _signed.PREPROCESS}: the file is not what the manifest says; damaged?"
         )
-    return Preprocessing.from_json(json.loads(text))
+    return Preprocessing.from_json(strict_json.loads(text))
 
 
 def _opened(path: Path, manifest: dict[str, Any]) -> PreparedRows:
