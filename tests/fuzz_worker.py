@@ -14,6 +14,7 @@ import os
 import resource
 import shutil
 import sys
+import time
 import traceback
 import warnings
 from pathlib import Path
@@ -241,6 +242,16 @@ def resident(key):
     return int(line.split()[1]) << 10
 
 
+# The last three show that what they do is noticed.
+JUDGES = {
+    "table": judge_table,
+    "bundle": judge_bundle,
+    "crash": lambda number, here: os.abort(),
+    "hang": lambda number, here: time.sleep(1000),
+    "hunger": lambda number, here: str(len(bytearray(2 * MEMORY))),
+}
+
+
 def judged(kind, number):
     here = Path("case")
     shutil.rmtree(here, ignore_errors=True)
@@ -248,7 +259,7 @@ def judged(kind, number):
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            outcome = {"table": judge_table, "bundle": judge_bundle}[kind](number, here)
+            outcome = JUDGES[kind](number, here)
         return {"outcome": outcome}
     except Wrong as error:
         return {"outcome": "wrong", "why": str(error)}

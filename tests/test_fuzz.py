@@ -30,11 +30,11 @@ class Worker:
         self.process = None
         self.starts = self.resident = self.peak = 0
 
-    def judge(self, number):
+    def judge(self, number, kind=None):
         """Returns what a case came to; a crash and a time-out are outcomes too."""
         if self.process is None:
             self._start()
-        self.process.stdin.write(f"{self.kind} {number}\n")
+        self.process.stdin.write(f"{kind or self.kind} {number}\n")
         answer = self._answer(SECONDS)
         self.peak = max(self.peak, answer.get("peak", 0))
         return answer
@@ -112,6 +112,20 @@ def test_a_thousand_damaged_tables_are_refused_or_read_right(tmp_path):
 def test_a_thousand_damaged_bundles_are_refused_or_read_right(tmp_path):
     pytest.importorskip("onnxruntime")
     run_all("bundle", range(1000), tmp_path, list(mutated_bundles.EXPORTED))
+
+
+def test_crashes_hangs_and_hunger_are_noticed_and_the_next_case_is_judged(tmp_path, monkeypatch):
+    worker = Worker("table", tmp_path, ())
+    try:
+        assert worker.judge(9)["outcome"] == "correct"
+        assert "MemoryError" in worker.judge(0, "hunger")["why"]
+        monkeypatch.setattr("test_fuzz.SECONDS", 12)
+        assert worker.judge(0, "crash")["outcome"] == "died"
+        assert worker.judge(9)["outcome"] == "correct"
+        monkeypatch.setattr("test_fuzz.SECONDS", 1)
+        assert worker.judge(0, "hang")["outcome"] == "took too long"
+    finally:
+        worker.stop()
 
 
 def test_a_case_is_always_the_same():
