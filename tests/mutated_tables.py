@@ -138,8 +138,9 @@ def _of_odd_type(rng):
         made[name] = pa.Array.from_buffers(pa.string(), ROWS, bad.buffers())
     else:
         made[name] = pa.array([None] * ROWS, kind)
+        counts = pa.int32() if pa.types.is_date32(kind) else pa.int64()
         if pa.types.is_integer(kind) or pa.types.is_temporal(kind):
-            made[name] = pa.array(range(ROWS), pa.int64()).cast(kind, safe=False)
+            made[name] = pa.array(range(ROWS), counts).cast(kind, safe=False)
     return pa.table(made)
 
 

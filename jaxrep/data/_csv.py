@@ -190,16 +190,26 @@ def _castable(cells: Any) -> bool:
 def _encoding_fault(path: Path, source: str) -> InputError | None:
     decoder = codecs.getincrementaldecoder("utf-8")()
     number = 1
-    with _opened(path) as stream:
-        while part := stream.readline(_BLOCK):  # a line, or what of it fits
-            try:
-                decoder.decode(part)
-            except UnicodeDecodeError as error:
-                return InputError(
-                    f"{source}: line {number} is not UTF-8 "
-                    f"(byte 0x{error.object[error.start]:02x}); save the file as UTF-8"
-                )
-            number += part.endswith(b"\n")
+    with _opened(path) as stream:  # not by lines, which are of any length and number
+        while part := stream.read(_BLOCK):
+            if fault := _decoding_fault(decoder, part, number, source):
+                return fault
+            number += part.count(b"\n")
+    return _decoding_fault(decoder, b"", number, source)
+
+
+def _decoding_fault(
+    decoder: codecs.IncrementalDecoder, part: bytes, line: int, source: str
+) -> InputError | None:
+    """Decodes the bytes after the last, or the end where there are none; they begin in `line`."""
+    try:
+        decoder.decode(part, final=not part)
+    except UnicodeDecodeError as error:
+        line += error.object.count(b"\n", 0, error.start)
+        return InputError(
+            f"{source}: line {line} is not UTF-8 (byte 0x{error.object[error.start]:02x}); "
+            "save the file as UTF-8"
+        )
     return None
 
 
