@@ -19,8 +19,8 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
-from jaxrep.data.prepared import is_prepared
 from jaxrep import files, strict_json
+from jaxrep.data.prepared import is_prepared
 from jaxrep.data.preprocessing import Preprocessing
 from jaxrep.errors import InputError, ModelFormatError
 from jaxrep.hyperparameters import BY_METHOD, TrainingHyperparameters, check
