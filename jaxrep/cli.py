@@ -33,7 +33,8 @@ _Commands = Annotated[
     | Annotated[commands.Evaluate, subcommand("evaluate")]
     | Annotated[commands.Parity, subcommand("parity")]
     | Annotated[commands.Export, subcommand("export")]
-    | Annotated[commands.Import, subcommand("import")],
+    | Annotated[commands.Import, subcommand("import")]
+    | Annotated[commands.Doctor, subcommand("doctor")],
     arg(help=""),  # tyro would look for it in its own source, which takes 0.05 s
 ]
 

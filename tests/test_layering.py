@@ -13,6 +13,7 @@ FLOORS = {
     "commands": 7,
     "demo": 7,
     "estimators": 6,
+    "doctor": 6,
     "progress": 6,
     "finetune": 6,
     "report": 6,

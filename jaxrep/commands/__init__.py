@@ -5,6 +5,7 @@ stay inside the calls, so that `jaxrep --help` loads neither jax nor pyarrow.
 """
 
 from jaxrep.commands._command import printable as printable
+from jaxrep.commands._doctor import Doctor as Doctor
 from jaxrep.commands._evaluate import Evaluate as Evaluate
 from jaxrep.commands._export import Export as Export
 from jaxrep.commands._export import Import as Import

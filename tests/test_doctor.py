@@ -1,0 +1,164 @@
+"""`jaxrep doctor`: what works is said to work, and each fault is found and told."""
+
+import contextlib
+import io
+import json
+import os
+import subprocess
+import time
+from collections import namedtuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxrep import doctor
+from jaxrep.cli import main
+
+CHECKS = ("versions", "devices", "computation", "cache", "disk", "processes", "collective")
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """An empty current folder and a cache that no process has used."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(doctor.compile_cache, "folder", lambda: tmp_path / "cache")
+    before = jax.config.jax_compilation_cache_dir
+    jax.config.update("jax_compilation_cache_dir", None)
+    yield tmp_path
+    jax.config.update("jax_compilation_cache_dir", before)
+
+
+def call(*argv):
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        code = main(["doctor", *argv])
+    return code, out.getvalue().splitlines()
+
+
+def test_a_machine_that_works_passes_every_check_two_processes_included():
+    code, lines = call("--json")
+    assert code == 0, lines
+    result = json.loads(lines[-1])
+    assert result["passed"]
+    found = {check["check"]: check for check in result["checks"]}
+    assert tuple(found) == CHECKS
+    assert [line.split()[1] for line in lines[:-1]] == list(CHECKS)
+    assert found["devices"]["details"]["backend"] == "cpu"
+    assert found["versions"]["details"]["numpy"] == np.__version__
+    assert found["collective"]["details"]["exit_codes"] == [0, 0]
+
+
+def test_processes_that_do_not_meet_in_time_fail_and_are_gone(monkeypatch):
+    started = []
+
+    class Recorded(subprocess.Popen):
+        def __init__(self, *args, **kwargs):
+            super().__init__(*args, **kwargs)
+            started.append(self)
+
+    monkeypatch.setattr(doctor.subprocess, "Popen", Recorded)
+    begun = time.monotonic()
+    found = doctor._collective(0.2)
+    assert time.monotonic() - begun < 5
+    assert found.status == "failed" and "within 0.2 s" in found.message
+    assert [process.returncode for process in started] == [-9, -9]
+
+
+def test_processes_that_cannot_start_fail_with_what_they_said(monkeypatch):
+    monkeypatch.setattr(doctor.sys, "executable", "/bin/ls")
+    found = doctor._collective(10)
+    assert found.status == "failed"
+    assert "-m" in found.message or "ls:" in found.message
+
+
+def test_a_failed_check_is_exit_code_1(monkeypatch):
+    finding = doctor.Finding("disk", "failed", "full: delete something")
+    monkeypatch.setattr(doctor, "examine", lambda: [finding])
+    assert call() == (1, ["failed   disk         full: delete something"])
+
+
+@pytest.mark.parametrize("factor", [1.001, float("nan")])
+def test_a_device_that_computes_wrongly_is_named(monkeypatch, factor):
+    matmul = jnp.matmul
+    monkeypatch.setattr(doctor.jnp, "matmul", lambda *a, **k: matmul(*a, **k) * factor)
+    found = doctor._computation()
+    assert found.status == "failed" and "cpu:0" in found.message.lower()
+    json.dumps(found.details, allow_nan=False)
+
+
+def test_what_a_check_raises_is_its_finding(monkeypatch):
+    def broken():
+        raise RuntimeError("no backend\nand more")
+
+    monkeypatch.setattr(doctor, "_devices", broken)
+    found = {f.check: f for f, _ in zip(doctor.examine(), range(2), strict=False)}
+    assert found["devices"].status == "failed"
+    assert found["devices"].message.startswith("no backend; ")
+
+
+def test_a_platform_that_is_not_there_is_named(monkeypatch):
+    def none():
+        raise AssertionError
+
+    monkeypatch.setattr(doctor.jax, "default_backend", none)
+    monkeypatch.setenv("JAX_PLATFORMS", "cuda")
+    found = doctor._devices()
+    assert found.status == "failed" and "JAX_PLATFORMS is cuda: unset it" in found.message
+
+
+def test_a_driver_that_jax_does_not_use_is_a_warning(monkeypatch, tmp_path):
+    monkeypatch.setattr(doctor, "ACCELERATORS", {str(tmp_path): "a driver; pip install it"})
+    found = doctor._devices()
+    assert found.status == "warning" and "pip install it" in found.message
+
+
+def test_a_cache_counts_its_programs(folder):
+    (folder / "cache").mkdir(mode=0o700)
+    (folder / "cache" / "jit_f-123-cache").write_bytes(b"12345")
+    (folder / "cache" / "notes").write_bytes(b"12345")
+    found = doctor._cache()
+    assert found.status == "ok"
+    assert found.details == {
+        "folder": str(folder / "cache"),
+        "entries": 1,
+        "bytes": 5,
+        "writable": True,
+    }
+
+
+def test_a_cache_that_others_may_write_in_is_a_warning(folder):
+    (folder / "cache").mkdir()
+    os.chmod(folder / "cache", 0o777)
+    found = doctor._cache()
+    assert found.status == "warning"
+    assert "chmod 700" in found.message and "JAXREP_CACHE_DIR" in found.message
+
+
+@pytest.mark.parametrize(
+    ("free", "status"), [(1 << 34, "ok"), (1 << 28, "warning"), (1 << 20, "failed")]
+)
+def test_a_disk_is_judged_by_its_free_space(folder, monkeypatch, free, status):
+    usage = namedtuple("usage", "free")(free)
+    monkeypatch.setattr(doctor.shutil, "disk_usage", lambda path: usage)
+    found = doctor._disk()
+    assert found.status == status
+    assert ("delete something" in found.message) == (status != "ok")
+
+
+@pytest.mark.parametrize(
+    ("environ", "said"),
+    [
+        ({}, "a single process"),
+        ({"SLURM_JOB_ID": "7"}, "a single process"),
+        ({"SLURM_NTASKS": "4", "SLURM_PROCID": "3"}, "Slurm as process 3 of 4"),
+        (
+            {"OMPI_COMM_WORLD_SIZE": "2", "OMPI_COMM_WORLD_RANK": "0"},
+            "Open MPI as process 0 of 2",
+        ),
+    ],
+)
+def test_a_launcher_is_known_by_its_variables(environ, said):
+    found = doctor._processes(environ)
+    assert found.status == "ok" and said in found.message
