@@ -31,6 +31,7 @@ _Commands = Annotated[
     | Annotated[commands.Generate, subcommand("generate")]
     | Annotated[commands.Interpolate, subcommand("interpolate")]
     | Annotated[commands.Evaluate, subcommand("evaluate")]
+    | Annotated[commands.Report, subcommand("report")]
     | Annotated[commands.Parity, subcommand("parity")]
     | Annotated[commands.Export, subcommand("export")]
     | Annotated[commands.Import, subcommand("import")]

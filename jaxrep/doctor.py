@@ -110,7 +110,7 @@ def _devices() -> Finding:
     except (RuntimeError, AssertionError) as error:  # the latter where JAX has no such plugin
         asked = os.environ.get("JAX_PLATFORMS")
         advice = f"JAX_PLATFORMS is {asked}: unset it" if asked else "install jax anew"
-        reason = f"JAX starts on no device ({error or type(error).__name__}); {advice}"
+        reason = f"JAX starts on no device ({str(error) or type(error).__name__}); {advice}"
         return Finding("devices", "failed", reason)
     devices = [_described(device) for device in jax.local_devices()]
     details = {"backend": backend, "devices": devices}

@@ -18,6 +18,7 @@ from jaxrep.commands._outputs import Reconstruct as Reconstruct
 from jaxrep.commands._outputs import Score as Score
 from jaxrep.commands._parity import Parity as Parity
 from jaxrep.commands._prepare import Prepare as Prepare
+from jaxrep.commands._report import Report as Report
 from jaxrep.commands._sweep import SweepMethod as SweepMethod
 from jaxrep.commands._train import Resume as Resume
 from jaxrep.commands._train import TrainMethod as TrainMethod

@@ -78,7 +78,7 @@ def draw_embedding(z: np.ndarray, colours: np.ndarray, legend: str) -> Figure:
         legend: what the colours mean.
     """
     figure, axes = _figure()
-    points, names = _in_two_dimensions(z)
+    points, names = in_two_dimensions(z)
     # In a drawn order, or the last label would lie on top of all others.
     order = np.random.default_rng(0).permutation(len(points))
     x, y = points[order].T
@@ -107,13 +107,16 @@ def draw_embedding(z: np.ndarray, colours: np.ndarray, legend: str) -> Figure:
     return figure
 
 
-def _in_two_dimensions(z: np.ndarray) -> tuple[np.ndarray, tuple[str, str]]:
+def in_two_dimensions(z: np.ndarray) -> tuple[np.ndarray, tuple[str, str]]:
+    """Returns points `[rows, 2]` and the names of their axes: z itself, or its components."""
     from sklearn.decomposition import PCA
 
     if z.shape[1] == 1:
         return np.column_stack([z, np.zeros(len(z))]), ("z0", "")
     if z.shape[1] == 2:
         return z, ("z0", "z1")
+    if not np.ptp(z, axis=0).any():  # one row, or all alike: there are no components
+        return np.zeros((len(z), 2)), ("PC 1", "PC 2")
     pca = PCA(2, svd_solver="full")
     points = pca.fit_transform(z)
     first, second = 100 * pca.explained_variance_ratio_

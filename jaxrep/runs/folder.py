@@ -39,6 +39,7 @@ CONFIG, PREPROCESS, MODEL, METRICS = CONTENT = (
 MANIFEST = "manifest.json"
 CHECKPOINTS = "checkpoints"
 PLOTS = LOSS_PLOT, EMBEDDING_PLOT = "plots/loss.png", "plots/embedding.png"
+REPORT = "report.html"
 SWEEP_TABLE, MEMBERS = "sweep.parquet", "members"  # of a sweep, whose best run the folder holds
 MAX_METRICS_BYTES = 1 << 27  # a million epochs and more
 
@@ -125,7 +126,7 @@ def begin(path: Path, config: Mapping[str, Any], preprocessing: Preprocessing) -
         (path / MANIFEST).unlink(missing_ok=True)
         checkpoint.remove(path / CHECKPOINTS)
         files.write_text(path / CONFIG, _dump(config))
-        for name in (MODEL, *PLOTS, SWEEP_TABLE):
+        for name in (MODEL, *PLOTS, REPORT, SWEEP_TABLE):
             (path / name).unlink(missing_ok=True)
         _remove_members(path / MEMBERS)
         files.write_text(path / PREPROCESS, _dump(preprocessing.to_json()))
@@ -291,7 +292,7 @@ def _remove_members(path: Path) -> None:
     """Removes the runs that an earlier sweep has saved, and nothing else."""
     for member in path.glob("[0-9]*"):
         if state(member) in ("finished", "unfinished"):
-            for name in (MANIFEST, MODEL, METRICS, PREPROCESS, *PLOTS, CONFIG):
+            for name in (MANIFEST, MODEL, METRICS, PREPROCESS, *PLOTS, REPORT, CONFIG):
                 (member / name).unlink(missing_ok=True)
             for folder in (member / "plots", member):
                 _remove_if_empty(folder)

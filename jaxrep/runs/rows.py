@@ -7,12 +7,16 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from jaxrep import files
 from jaxrep.data import datasets, preprocessing
+from jaxrep.data.prepared import is_prepared, open_prepared
+from jaxrep.errors import InputError
 from jaxrep.runs.folder import Run
 from jaxrep.runs.outputs import read_table_of
+from jaxrep.runs.sources import digest
 
+DRAWN = "drawn rows"  # the source of rows that come from a run's statistics
 DRAWN_ROWS = 1000
+SAMPLED_ROWS = 1 << 16  # at most, of a prepared folder
 
 
 def table_of(
@@ -21,7 +25,8 @@ def table_of(
     """Returns a table with a run's columns: the one asked for, or the run's own data.
 
     A run does not hold its data. If the file that it was trained on is gone or has another content,
-    rows are drawn from the statistics that the run does hold.
+    rows are drawn from the statistics that the run does hold. Of a prepared folder, evenly spread
+    rows are taken and turned back into a table; it has neither label nor id column.
 
     Args:
         run: the trained run.
@@ -36,11 +41,13 @@ def table_of(
     """
     source = run.config["data"]["source"] if data is None else data
     reason = None if data is not None else _unusable(source, run.config["data"].get("sha256"))
+    if reason is None and is_prepared(Path(source)):
+        return _sample(source), source
     if reason is None:
         return read_table_of(run, source), source
     note(f"{source}, which the run was trained on, {reason}: taking drawn rows; or give --data")
     raw = preprocessing.draw_raw(run.preprocessing, DRAWN_ROWS)
-    return preprocessing.from_raw(run.preprocessing, raw), "drawn rows"
+    return preprocessing.from_raw(run.preprocessing, raw), DRAWN
 
 
 def rows_of(
@@ -51,10 +58,19 @@ def rows_of(
     return preprocessing.apply(run.preprocessing, table, source=source)
 
 
-def _unusable(source: str, digest: object) -> str | None:
+def _sample(source: str) -> pa.Table:
+    stored = open_prepared(Path(source))
+    return preprocessing.invert(stored.preprocessing, stored.sample(SAMPLED_ROWS))
+
+
+def _unusable(source: str, recorded: object) -> str | None:
     """Says why a recorded source is not the data of the run any more, or None if it is."""
-    if digest is None and source in datasets.NAMES:
+    if recorded is None and source in datasets.NAMES:
         return None
-    if not os.path.isfile(source):  # False, unlike Path.is_file, where the name is too long
+    if not os.path.exists(source):  # False, unlike Path.exists, where the name is too long
         return "is not there"
-    return None if files.sha256(Path(source)) == digest else "has changed since"
+    try:
+        found = digest(source)
+    except InputError:
+        return "cannot be read"
+    return None if found == recorded else "has changed since"

@@ -1,0 +1,88 @@
+"""The report's part on anomalies: all scores, the threshold, the rows beyond it."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from jaxrep.report.columns import error_by_column
+from jaxrep.report.figures import blank, draw
+from jaxrep.report.markup import Section, figure, paragraph, table
+from jaxrep.report.subject import Subject
+
+WORST_ROWS = 15
+_LONG_TAIL = 20  # of the largest score to the median, from which on the axis is logarithmic
+
+
+def anomalies(subject: Subject) -> Iterator[Section]:
+    """Yields the histogram of the scores and the rows that have the highest."""
+    kind = "Reconstruction error" if subject.has_decoder else "Anomaly score"
+    told = _told(subject)
+    drawn = draw(lambda: _histogram(subject, kind), "scores", f"Histogram of the scores. {told}")
+    body = [figure(drawn, f"{kind} of {len(subject.scores):,} rows. {told}")]
+    if not subject.has_decoder:
+        body.append(
+            paragraph(
+                "The score is the squared Mahalanobis distance of a row's representation from "
+                "those of the training rows, over their size; about 1 is usual."
+            )
+        )
+    if not subject.is_drawn:
+        body.append(_worst(subject))
+    yield Section("anomalies", kind, "\n".join(body))
+
+
+def _told(subject: Subject) -> str:
+    if subject.threshold is None:
+        return "The run was imported and knows no threshold."
+    above = int((subject.scores > subject.threshold).sum())
+    return (
+        f"{above:,} lie above the threshold {subject.threshold:.4g}, which "
+        f"{100 * subject.contamination:g} % of the training rows exceeded."
+    )
+
+
+def _histogram(subject: Subject, kind: str) -> Figure:
+    made, (axes,) = blank(3.0)
+    scores = subject.scores.astype(np.float64)
+    low, high = float(scores.min()), float(scores.max())
+    if low > 0 and high > _LONG_TAIL * float(np.median(scores)):
+        axes.hist(scores, bins=np.geomspace(low, high, 61).tolist(), color="#1f77b4")
+        axes.set_xscale("log")
+    else:
+        axes.hist(scores, bins=60, color="#1f77b4")
+    if subject.threshold is not None:
+        axes.axvline(subject.threshold, color="#d62728", linestyle="--")
+        axes.annotate(
+            "threshold",
+            (subject.threshold, 1),
+            xycoords=("data", "axes fraction"),
+            xytext=(4, -10),
+            textcoords="offset points",
+            color="#d62728",
+        )
+    axes.set(xlabel=kind.lower(), ylabel="rows")
+    return made
+
+
+def _worst(subject: Subject) -> str:
+    prepared = subject.run.preprocessing
+    order = np.argsort(-subject.scores, kind="stable")[:WORST_ROWS]
+    passed = [name for name in prepared.ignored if name in subject.table.column_names]
+    head = ["row", *reversed(passed), "score"]
+    by_column = None
+    if subject.has_decoder:
+        by_column = error_by_column(prepared, subject.x[order], subject.x_hat[order])
+        head += ["most of it in", "share"]
+    rows = []
+    for i, number in enumerate(order):
+        row: list[Any] = [str(number)]
+        row += [subject.table[name][int(number)].as_py() for name in reversed(passed)]
+        row.append(float(subject.scores[number]))
+        if by_column is not None:
+            largest = int(by_column[i].argmax())
+            share = by_column[i, largest] / max(by_column[i].sum(), np.finfo(float).tiny)
+            row += [prepared.columns[largest].name, f"{100 * share:.0f} %"]
+        rows.append(row)
+    return table("The rows with the highest scores, counted from 0", head, rows)

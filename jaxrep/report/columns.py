@@ -1,0 +1,207 @@
+"""The report's parts column by column: reconstruction errors, and samples against data."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from jaxrep.data import preprocessing
+from jaxrep.data.preprocessing import NumericColumn, Preprocessing
+from jaxrep.report.figures import blank, draw
+from jaxrep.report.markup import Section, figure, paragraph, printable, table
+from jaxrep.report.subject import Subject
+from jaxrep.runs.outputs import generate
+
+MAX_BARS, MAX_PANELS, MAX_LISTED = 24, 12, 60
+MAX_COMPARED = 5000  # rows drawn from the prior, and rows of the data beside them
+_DATA, _SAMPLES = "#1f77b4", "#ff7f0e"
+
+
+def errors(subject: Subject) -> Iterator[Section]:
+    """Yields the error of each column; nothing for a method without a decoder."""
+    if not subject.has_decoder:
+        return
+    prepared = subject.run.preprocessing
+    squares = error_by_column(prepared, subject.x, subject.x_hat).mean(axis=0)
+    wrong = _wrong(prepared, subject.x, subject.x_hat)
+    order = np.argsort(-squares, kind="stable")
+    names = [column.name for column in prepared.columns]
+    worst = [(names[i], float(squares[i])) for i in order[:MAX_BARS]]
+    drawn = draw(
+        lambda: _bars(worst),
+        "errors",
+        f"Bars of the error of {len(worst)} columns; the largest, of {worst[0][0]}, is "
+        f"{worst[0][1]:.3g}.",
+    )
+    rows = [
+        [
+            names[i],
+            float(squares[i]),
+            float(np.sqrt(squares[i]) * column.scale) if isinstance(column, NumericColumn) else "–",
+            wrong.get(names[i], "–"),
+        ]
+        for i in order[:MAX_LISTED]
+        for column in (prepared.columns[i],)
+    ]
+    head = ["column", "squared error", "in its own units, ±", "wrong category"]
+    body = [
+        figure(
+            drawn,
+            "Mean squared error in standardised units: 1 is what the mean alone would reach in a "
+            "numeric column of the training rows, 0 is perfect.",
+        ),
+        table(_counted("Error of each column", len(order)), head, rows),
+    ]
+    yield Section("columns", "Error by column", "\n".join(body))
+
+
+def samples(subject: Subject) -> Iterator[Section]:
+    """Yields samples of the prior against the data, column by column; of a VAE alone."""
+    if subject.run.method.name != "vae":
+        return
+    every = -(-len(subject.x) // MAX_COMPARED)
+    data = preprocessing.invert(subject.run.preprocessing, subject.x[::every])
+    made = generate(subject.run, MAX_COMPARED)
+    compared = [
+        _Comparison.of(column.name, isinstance(column, NumericColumn), data, made)
+        for column in subject.run.preprocessing.columns
+    ]
+    compared.sort(key=lambda one: -one.distance)
+    panels = compared[:MAX_PANELS]
+    drawn = draw(
+        lambda: _panels(panels),
+        "samples",
+        f"Histograms of {len(panels)} columns, data and samples over each other.",
+    )
+    head = ["column", "distance", "data: mean", "samples: mean", "data: std", "samples: std"]
+    rows = [one.row() for one in compared[:MAX_LISTED]]
+    body = [
+        figure(
+            drawn,
+            f"{data.num_rows:,} rows of the data (blue) and {made.num_rows:,} samples of the prior "
+            f"(orange), the {len(panels)} columns that differ most first.",
+        ),
+        table(_counted("Samples and data", len(compared)), head, rows),
+        paragraph(
+            "The distance is the largest gap between both cumulative shares (Kolmogorov–Smirnov), "
+            "and for categories half the sum of the shares' differences: 0 is alike, 1 is apart. "
+            "Samples are decoder means, without noise of their own: they are often narrower."
+        ),
+    ]
+    yield Section("samples", "Generated samples", "\n".join(body))
+
+
+def error_by_column(prepared: Preprocessing, x: np.ndarray, x_hat: np.ndarray) -> np.ndarray:
+    """Returns the squared error of each row in each column, `[rows, columns]`.
+
+    A categorical column's error is the sum over its features.
+
+    Example:
+        >>> sex = preprocessing.CategoricalColumn("sex", ("Female", "Male"))
+        >>> people = Preprocessing((sex,), label=None, id_column=None, na_values=())
+        >>> error_by_column(people, np.array([[1.0, 0.0, 0.0]]), np.array([[0.0, 1.0, 0.0]]))
+        array([[2.]])
+    """
+    squares = (x_hat.astype(np.float64) - x) ** 2
+    starts = np.cumsum([0, *(column.width for column in prepared.columns)])[:-1]
+    summed: np.ndarray = np.add.reduceat(squares, starts, axis=1)
+    return summed
+
+
+@dataclass(frozen=True)
+class _Comparison:
+    """A column of the data beside the same column of samples."""
+
+    name: str
+    distance: float
+    data: np.ndarray
+    samples: np.ndarray
+
+    @classmethod
+    def of(cls, name: str, is_numeric: bool, data: pa.Table, made: pa.Table) -> "_Comparison":
+        values = [np.array(table[name].to_pylist(), float if is_numeric else str)
+                  for table in (data, made)]  # fmt: skip
+        if is_numeric:
+            return cls(name, _largest_gap(*values), *values)
+        shares = _shares(*values)[1]
+        return cls(name, float(np.abs(shares[0] - shares[1]).sum() / 2), *values)
+
+    @property
+    def is_numeric(self) -> bool:
+        return self.data.dtype.kind == "f"
+
+    def row(self) -> list[object]:
+        if not self.is_numeric:
+            return [self.name, self.distance, "–", "–", "–", "–"]
+        means = [float(self.data.mean()), float(self.samples.mean())]
+        return [self.name, self.distance, *means, float(self.data.std()), float(self.samples.std())]
+
+    def draw(self, axes: Axes) -> None:
+        if self.is_numeric:
+            low, high = np.percentile(np.concatenate([self.data, self.samples]), [0.5, 99.5])
+            bins = np.linspace(low, high if high > low else low + 1, 31).tolist()
+            for values, colour in ((self.data, _DATA), (self.samples, _SAMPLES)):
+                weights = np.full(len(values), 1 / len(values))
+                axes.hist(values, bins, color=colour, alpha=0.6, weights=weights)
+        else:
+            categories, shares = _shares(self.data, self.samples)
+            order = np.argsort(-shares.sum(axis=0))[:8]
+            places = np.arange(len(order))
+            for i, colour in enumerate((_DATA, _SAMPLES)):
+                axes.bar(places + 0.4 * i - 0.2, shares[i, order], 0.4, color=colour)
+            labels = [printable(categories[i], 8) for i in order]
+            axes.set_xticks(places, labels, rotation=45, ha="right", fontsize=7)
+        axes.set_title(printable(self.name, 24), fontsize=9)
+        axes.set_yticks([])
+        axes.tick_params(labelsize=7)
+
+
+def _largest_gap(one: np.ndarray, two: np.ndarray) -> float:
+    """Returns the largest gap between two cumulative distributions."""
+    both = np.concatenate([one, two])
+    shares = [np.searchsorted(np.sort(v), both, side="right") / len(v) for v in (one, two)]
+    return float(np.abs(shares[0] - shares[1]).max())
+
+
+def _shares(one: np.ndarray, two: np.ndarray) -> tuple[list[str], np.ndarray]:
+    categories = sorted({*one.tolist(), *two.tolist()})
+    shares = [[float((values == c).mean()) for c in categories] for values in (one, two)]
+    return categories, np.array(shares)
+
+
+def _wrong(prepared: Preprocessing, x: np.ndarray, x_hat: np.ndarray) -> dict[str, str]:
+    """Returns the share of rows that come back with another category, of categorical columns."""
+    before, after = preprocessing.invert(prepared, x), preprocessing.invert(prepared, x_hat)
+    wrong = {}
+    for column in prepared.columns:
+        if not isinstance(column, NumericColumn):
+            one, two = (np.array(t[column.name].to_pylist(), str) for t in (before, after))
+            wrong[column.name] = f"{100 * float((one != two).mean()):.3g} %"
+    return wrong
+
+
+def _bars(worst: list[tuple[str, float]]) -> Figure:
+    made, (axes,) = blank(0.8 + 0.22 * len(worst))
+    places = np.arange(len(worst))
+    axes.barh(places, [value for _, value in worst], color=_DATA)
+    axes.set_yticks(places, [printable(name, 28) for name, _ in worst], fontsize=8)
+    axes.invert_yaxis()
+    axes.set(xlabel="mean squared error, standardised")
+    return made
+
+
+def _panels(compared: list[_Comparison]) -> Figure:
+    rows = -(-len(compared) // 2)
+    made, axes = blank(1.3 * rows + 0.2, rows, 2)
+    for one, panel in zip(compared, axes, strict=False):
+        one.draw(panel)
+    for panel in axes[len(compared) :]:
+        panel.set_axis_off()
+    return made
+
+
+def _counted(what: str, count: int) -> str:
+    return what if count <= MAX_LISTED else f"{what}, the first {MAX_LISTED} of {count}"

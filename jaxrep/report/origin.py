@@ -1,0 +1,117 @@
+"""The report's parts on where a run comes from: parity, settings, versions, the command."""
+
+import dataclasses
+import shlex
+from collections.abc import Iterator
+from importlib.util import find_spec
+from typing import Any
+
+from jaxrep.hyperparameters import BY_METHOD
+from jaxrep.report.markup import Section, code, paragraph, table
+from jaxrep.report.subject import Subject
+
+
+def agreement(subject: Subject) -> Iterator[Section]:
+    """Yields what JAX and PyTorch make of the run; nothing where PyTorch is not installed."""
+    if find_spec("torch") is None:
+        return
+    from jaxrep.parity import check_run
+
+    report = check_run(subject.run, subject.x)
+    rows = [
+        [
+            check.check,
+            check.dtype,
+            check.jax_error,
+            check.torch_error,
+            check.difference,
+            "holds" if check.passed else "FAILS",
+        ]
+        for check, _ in report.worst()
+    ]
+    head = ["what", "dtype", "JAX", "PyTorch", "between them", "bounds"]
+    told = "All of them agree." if report.passed else "They do not all agree: see the rows."
+    body = [
+        table("Errors against float64, and differences, of the largest element", head, rows),
+        paragraph(
+            f"{told} The run's own weights, on at most 1,000 of these rows, through both "
+            "frameworks; `jaxrep parity` says more. A dash is PyTorch's float64, the reference."
+        ),
+    ]
+    yield Section("parity", "JAX against PyTorch", "\n".join(body))
+
+
+def origin(subject: Subject) -> Iterator[Section]:
+    """Yields the command that repeats the run, its settings, and what it ran on."""
+    config = subject.run.config
+    body = []
+    if command := command_of(config, str(subject.run.path)):
+        body += [paragraph("The command that repeats the run:"), code(command)]
+    hyperparameters = dataclasses.asdict(subject.run.method.hyperparameters)
+    rows = [[name, _listed(value)] for name, value in hyperparameters.items()]
+    body.append(table("Hyperparameters", ["name", "value"], rows))
+    body.append(table("Data, versions and device", ["what", "value"], _surroundings(config)))
+    yield Section("origin", "How it was made", "\n".join(body))
+
+
+def command_of(config: dict[str, Any], out: str) -> str | None:
+    """Returns the command that repeats a run, quoted for a shell; None of an imported run.
+
+    The best run of a sweep is repeated in a folder of its own, as a run by itself.
+
+    Args:
+        config: the run's.
+        out: its folder.
+
+    Example:
+        >>> columns = {"categorical": ["job"], "label": None, "id_column": None}
+        >>> config = {
+        ...     "method": "vae",
+        ...     "data": {"source": "my table.csv", "columns": columns},
+        ...     "hyperparameters": {"beta": 4.0, "epochs": 80, "hidden_dims": [32, 16]},
+        ...     "versions": {},
+        ... }
+        >>> command_of(config, "run")
+        "jaxrep train vae 'my table.csv' --out run --categorical job --hidden-dims 32 16 --beta 4.0"
+    """
+    if "imported" in config:
+        return None
+    data = config["data"]
+    is_swept = "sweep" in config
+    words = ["jaxrep", "train", config["method"], data["source"]]
+    words += ["--out", f"{out}-again" if is_swept else out]
+    for name in ("categorical", "label", "id_column", "na_values", "impute"):
+        if value := data["columns"].get(name):
+            words += _flag(name, ",".join(value) if isinstance(value, list) else value)
+    for field in dataclasses.fields(BY_METHOD[config["method"]]):
+        value = config["hyperparameters"].get(field.name, field.default)
+        value = tuple(value) if isinstance(value, list) else value
+        if value != field.default:
+            words += _flag(field.name, value)
+    if data.get("streamed"):
+        words += ["--stream", "always"]
+    return shlex.join(words)
+
+
+def _flag(name: str, value: Any) -> list[str]:
+    flag = "--" + name.replace("_", "-")
+    if isinstance(value, tuple):
+        return [flag, *(str(part) for part in value)]
+    return [f"{flag}={value}"] if str(value).startswith("-") else [flag, str(value)]
+
+
+def _surroundings(config: dict[str, Any]) -> list[list[Any]]:
+    data, device = config["data"], config.get("device", {})
+    rows = [["data", data["source"]], ["SHA-256 of the data", data.get("sha256") or "–"]]
+    rows += [[f"{name} column", data["columns"].get(key) or "–"] for name, key in _ROLES]
+    rows += [[name, version] for name, version in config.get("versions", {}).items()]
+    if device:
+        rows.append(["device", f"{device.get('count')} × {device.get('kind')}"])
+    return rows
+
+
+_ROLES = (("label", "label"), ("id", "id_column"))
+
+
+def _listed(value: Any) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, tuple | list) else str(value)

@@ -1,0 +1,100 @@
+"""The rows that a report shows, and what the run makes of them."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import pyarrow as pa
+
+from jaxrep.data import preprocessing
+from jaxrep.runs.folder import Run
+from jaxrep.runs.outputs import threshold
+from jaxrep.runs.rows import DRAWN, table_of
+
+MAX_MAPPED = 20_000
+MAX_COLOURED_LABELS = 20
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A run and rows for it."""
+
+    run: Run
+    """The run."""
+
+    source: str
+    """Where the rows come from."""
+
+    table: pa.Table
+    """The rows as they were read."""
+
+    x: np.ndarray
+    """The rows as features, `[N, D]`."""
+
+    threshold: float | None
+    """Score above which a row counts as an anomaly; None of a run that does not know it."""
+
+    contamination: float
+    """Share of the training rows that lie above the threshold."""
+
+    @property
+    def is_drawn(self) -> bool:
+        """Whether the rows were drawn, since the run's own data are not to be had."""
+        return self.source == DRAWN
+
+    @property
+    def has_decoder(self) -> bool:
+        """Whether the method gives rows back."""
+        return hasattr(self.run.method, "decode")
+
+    @cached_property
+    def scores(self) -> np.ndarray:
+        """The anomaly score of each row, `[N]`."""
+        return self.run.map("score", self.x)
+
+    @cached_property
+    def x_hat(self) -> np.ndarray:
+        """The reconstruction of each row, `[N, D]`."""
+        return self.run.map("reconstruct", self.x)
+
+    @cached_property
+    def mapped(self) -> np.ndarray:
+        """The numbers of at most 20,000 rows, evenly spread."""
+        return np.unique(np.linspace(0, len(self.x) - 1, MAX_MAPPED).astype(int))
+
+    @cached_property
+    def z(self) -> np.ndarray:
+        """The representations of the rows `mapped`, `[rows, Z]`."""
+        return self.run.map("embed", self.x[self.mapped])
+
+    @cached_property
+    def labels(self) -> np.ndarray | None:
+        """The label of each row as text; None where there is none, or too many for colours."""
+        label = self.run.preprocessing.label
+        if label is None or label not in self.table.column_names:
+            return None
+        labels = np.array(self.table[label].to_pylist(), dtype=str)
+        return labels if len(np.unique(labels)) <= MAX_COLOURED_LABELS else None
+
+
+def of_run(
+    run: Run, data: str | None, contamination: float, *, note: Callable[[str], None]
+) -> Subject:
+    """Reads the rows that a report is to show.
+
+    Args:
+        run: the run.
+        data: a table to take in the place of the run's own.
+        contamination: share of the training rows that lie above the threshold.
+        note: called with a remark if rows had to be drawn.
+
+    Raises:
+        InputError: the table cannot be read, does not fit the run or has no rows; or
+            `contamination` is out of range.
+    """
+    # An imported run may have no quantiles of scores.
+    limit = threshold(run, contamination) if "score_quantiles" in run.config else None
+    table, source = table_of(run, data, note=note)
+    x = preprocessing.apply(run.preprocessing, table, source=source)
+    return Subject(run, source, table, x, limit, contamination)
