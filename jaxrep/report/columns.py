@@ -10,8 +10,9 @@ from matplotlib.figure import Figure
 
 from jaxrep.data import preprocessing
 from jaxrep.data.preprocessing import NumericColumn, Preprocessing
+from jaxrep.evaluation import column_errors
 from jaxrep.report.figures import blank, draw
-from jaxrep.report.markup import Section, figure, paragraph, printable, table
+from jaxrep.report.markup import Section, drawable, figure, paragraph, table
 from jaxrep.report.subject import Subject
 from jaxrep.runs.outputs import generate
 
@@ -24,12 +25,9 @@ def errors(subject: Subject) -> Iterator[Section]:
     """Yields the error of each column; nothing for a method without a decoder."""
     if not subject.has_decoder:
         return
-    prepared = subject.run.preprocessing
-    squares = error_by_column(prepared, subject.x, subject.x_hat).mean(axis=0)
-    wrong = _wrong(prepared, subject.x, subject.x_hat)
-    order = np.argsort(-squares, kind="stable")
-    names = [column.name for column in prepared.columns]
-    worst = [(names[i], float(squares[i])) for i in order[:MAX_BARS]]
+    found = column_errors(subject.run.preprocessing, subject.x, subject.x_hat)
+    order = np.argsort(-found.standardised, kind="stable")
+    worst = [(found.names[i], float(found.standardised[i])) for i in order[:MAX_BARS]]
     drawn = draw(
         lambda: _bars(worst),
         "errors",
@@ -38,20 +36,24 @@ def errors(subject: Subject) -> Iterator[Section]:
     )
     rows = [
         [
-            names[i],
-            float(squares[i]),
-            float(np.sqrt(squares[i]) * column.scale) if isinstance(column, NumericColumn) else "–",
-            wrong.get(names[i], "–"),
+            found.names[i],
+            float(found.standardised[i]),
+            *(
+                ("–", f"{100 * found.own[i]:.3g} %")
+                if found.kinds[i] == "categorical"
+                else (float(found.own[i]), "–")
+            ),
         ]
         for i in order[:MAX_LISTED]
-        for column in (prepared.columns[i],)
     ]
-    head = ["column", "squared error", "in its own units, ±", "wrong category"]
+    head = ["column", "standardised", "in its own units", "wrong category"]
+    if "categorical" not in found.kinds:
+        head, rows = head[:-1], [row[:-1] for row in rows]
     body = [
         figure(
             drawn,
-            "Mean squared error in standardised units: 1 is what the mean alone would reach in a "
-            "numeric column of the training rows, 0 is perfect.",
+            "Root of the mean squared error in standardised units: 1 is what the mean alone would "
+            "reach in a numeric column of the training rows, 0 is perfect.",
         ),
         table(_counted("Error of each column", len(order)), head, rows),
     ]
@@ -122,8 +124,8 @@ class _Comparison:
 
     @classmethod
     def of(cls, name: str, is_numeric: bool, data: pa.Table, made: pa.Table) -> "_Comparison":
-        values = [np.array(table[name].to_pylist(), float if is_numeric else str)
-                  for table in (data, made)]  # fmt: skip
+        kind = float if is_numeric else str
+        values = [np.array(rows[name].to_pylist(), kind) for rows in (data, made)]
         if is_numeric:
             return cls(name, _largest_gap(*values), *values)
         shares = _shares(*values)[1]
@@ -152,9 +154,9 @@ class _Comparison:
             places = np.arange(len(order))
             for i, colour in enumerate((_DATA, _SAMPLES)):
                 axes.bar(places + 0.4 * i - 0.2, shares[i, order], 0.4, color=colour)
-            labels = [printable(categories[i], 8) for i in order]
+            labels = [drawable(categories[i], 8) for i in order]
             axes.set_xticks(places, labels, rotation=45, ha="right", fontsize=7)
-        axes.set_title(printable(self.name, 24), fontsize=9)
+        axes.set_title(drawable(self.name, 24), fontsize=9)
         axes.set_yticks([])
         axes.tick_params(labelsize=7)
 
@@ -172,24 +174,13 @@ def _shares(one: np.ndarray, two: np.ndarray) -> tuple[list[str], np.ndarray]:
     return categories, np.array(shares)
 
 
-def _wrong(prepared: Preprocessing, x: np.ndarray, x_hat: np.ndarray) -> dict[str, str]:
-    """Returns the share of rows that come back with another category, of categorical columns."""
-    before, after = preprocessing.invert(prepared, x), preprocessing.invert(prepared, x_hat)
-    wrong = {}
-    for column in prepared.columns:
-        if not isinstance(column, NumericColumn):
-            one, two = (np.array(t[column.name].to_pylist(), str) for t in (before, after))
-            wrong[column.name] = f"{100 * float((one != two).mean()):.3g} %"
-    return wrong
-
-
 def _bars(worst: list[tuple[str, float]]) -> Figure:
     made, (axes,) = blank(0.8 + 0.22 * len(worst))
     places = np.arange(len(worst))
     axes.barh(places, [value for _, value in worst], color=_DATA)
-    axes.set_yticks(places, [printable(name, 28) for name, _ in worst], fontsize=8)
-    axes.invert_yaxis()
-    axes.set(xlabel="mean squared error, standardised")
+    axes.set_yticks(places, [drawable(name, 28) for name, _ in worst], fontsize=8)
+    axes.set_ylim(len(worst) - 0.4, -0.6)
+    axes.set(xlabel="root mean squared error, standardised")
     return made
 
 

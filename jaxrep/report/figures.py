@@ -19,7 +19,6 @@ _MANY_POINTS = 300  # from which on a cloud is an image inside the drawing
 _DOTS = 140  # per inch of such an image
 _STYLE: Any = {
     "text.color": _INK,
-    "text.parse_math": False,  # a dollar in a column's name is a dollar
     "axes.labelcolor": _INK,
     "axes.edgecolor": _INK,
     "axes.facecolor": "none",

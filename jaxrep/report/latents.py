@@ -13,7 +13,7 @@ from jaxrep.data.preprocessing import NumericColumn
 from jaxrep.methods import abstract_model
 from jaxrep.models import with_weights
 from jaxrep.report.figures import blank, draw
-from jaxrep.report.markup import Section, figure, paragraph, printable, table
+from jaxrep.report.markup import Section, drawable, figure, paragraph, table
 from jaxrep.report.subject import Subject
 from jaxrep.runs.folder import Run
 
@@ -177,7 +177,7 @@ def _images(paths: Sequence[np.ndarray], names: Sequence[str]) -> Figure:
         panel.imshow(
             path, aspect="auto", cmap="RdBu_r", vmin=-2.5, vmax=2.5, interpolation="nearest"
         )
-        panel.set_title(printable(name, 60), fontsize=9)
+        panel.set_title(drawable(name, 60), fontsize=9)
         panel.set_yticks([0, STEPS - 1], ["0", "1"])
     axes[-1].set(xlabel="feature")
     return made

@@ -46,10 +46,7 @@ def maps(subject: Subject) -> Iterator[Section]:
 def _colours(subject: Subject) -> tuple[np.ndarray, str]:
     if subject.labels is None:
         return subject.scores[subject.mapped], "anomaly score"
-    # An underscore first would take a label out of matplotlib's legend.
-    shown = [printable(label, 24) for label in subject.labels[subject.mapped]]
-    marked = [f" {label}" if label.startswith("_") else label for label in shown]
-    return np.array(marked, dtype=str), printable(subject.run.preprocessing.label, 24)
+    return subject.labels[subject.mapped], printable(subject.run.preprocessing.label)
 
 
 def _draw(

@@ -42,6 +42,17 @@ def printable(value: object, longest: int = _LONGEST) -> str:
     return "".join("\ufffd" if unicodedata.category(c) in bad else c for c in text)
 
 
+def drawable(value: object, longest: int = 40) -> str:
+    r"""Returns a value as text for matplotlib, in which a dollar is a dollar and no formula begins.
+
+    Example:
+        >>> drawable("$x_1$"), drawable("_hidden")
+        ('\\$x_1\\$', ' _hidden')
+    """
+    shown = printable(value, longest).replace("$", r"\$")
+    return f" {shown}" if shown.startswith("_") else shown  # which a legend would leave out
+
+
 def text(value: object) -> str:
     """Returns a value escaped, numbers short.
 
@@ -98,8 +109,8 @@ def figure(svg: str, caption: str) -> str:
 
 
 def code(command: str) -> str:
-    """Returns a command as it is typed."""
-    return f'<pre tabindex="0"><code>{html.escape(printable(command, 10_000))}</code></pre>'
+    """Returns a command as it is typed; it must be printable."""
+    return f'<pre tabindex="0"><code>{html.escape(command)}</code></pre>'
 
 
 def _row(values: Sequence[Any]) -> str:

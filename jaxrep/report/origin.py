@@ -1,6 +1,7 @@
 """The report's parts on where a run comes from: parity, settings, versions, the command."""
 
 import dataclasses
+import os
 import shlex
 from collections.abc import Iterator
 from importlib.util import find_spec
@@ -90,7 +91,20 @@ def command_of(config: dict[str, Any], out: str) -> str | None:
             words += _flag(field.name, value)
     if data.get("streamed"):
         words += ["--stream", "always"]
-    return shlex.join(words)
+    return " ".join(map(_quoted, words))
+
+
+def _quoted(word: str) -> str:
+    """Quotes a word for a shell; bytes that do not print are spelled as bash spells them."""
+    if word.isprintable():
+        return shlex.quote(word)
+    spelled = {"\\": r"\\", "'": r"\'"}
+    letters = []
+    for letter in word:
+        codes = os.fsencode(letter) if not letter.isprintable() else b""
+        plain = spelled.get(letter, letter)
+        letters.append("".join(f"\\x{code:02x}" for code in codes) or plain)
+    return "$'" + "".join(letters) + "'"
 
 
 def _flag(name: str, value: Any) -> list[str]:

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from jaxrep import files
+from jaxrep.report.markup import drawable
 from jaxrep.runs.folder import EMBEDDING_PLOT, LOSS_PLOT, PLOTS, Run
 from jaxrep.runs.outputs import read_rows
 from jaxrep.training import EpochMetrics
@@ -88,12 +89,12 @@ def draw_embedding(z: np.ndarray, colours: np.ndarray, legend: str) -> Figure:
         palette = colormaps["tab10" if len(labels) <= 10 else "tab20"]
         axes.scatter(x, y, s=size, c=palette(codes[order]), linewidths=0)
         handles = [
-            Line2D([], [], color=palette(i), marker="o", linestyle="", label=label)
+            Line2D([], [], color=palette(i), marker="o", linestyle="", label=drawable(label, 24))
             for i, label in enumerate(labels)
         ]
         axes.legend(
             handles=handles,
-            title=legend,
+            title=drawable(legend, 24),
             frameon=False,
             loc="center left",
             bbox_to_anchor=(1, 0.5),

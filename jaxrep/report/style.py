@@ -31,11 +31,12 @@ th, td { padding: 0.2rem 0.75rem 0.2rem 0; text-align: left; border-bottom: 1px 
   max-width: 24rem; overflow-wrap: break-word; }
 thead th { vertical-align: bottom; }
 tbody th { font-weight: 500; }
-.number { text-align: right; }
+.number { text-align: right; white-space: nowrap; }
 pre { background: var(--shade); padding: 0.75rem; white-space: pre-wrap; overflow-wrap: anywhere; }
 @media (min-width: 60rem) {
-  #embedding { display: grid; grid-template-columns: 1fr 1fr; gap: 0 2rem; }
-  #embedding h2 { grid-column: 1 / -1; }
+  section:has(figure) { display: grid; gap: 0 2rem; align-items: start;
+    grid-template-columns: minmax(0, 1fr) minmax(0, 1fr); }
+  section > h2, section > p, #interpolations > .scroll { grid-column: 1 / -1; }
 }
 @media print {
   :root { color-scheme: light; --ink: #000; --page: #fff; --faint: #333; --line: #999;
