@@ -5,6 +5,8 @@ from jaxrep.training.checkpoint import EVERY_MINUTE as EVERY_MINUTE
 from jaxrep.training.checkpoint import Checkpoints as Checkpoints
 from jaxrep.training.checkpoint import Every as Every
 from jaxrep.training.checkpoint import Snapshot as Snapshot
+from jaxrep.training.devices import Devices as Devices
+from jaxrep.training.devices import mesh_of as mesh_of
 from jaxrep.training.fit import Fit as Fit
 from jaxrep.training.fit import fit as fit
 from jaxrep.training.history import EpochMetrics as EpochMetrics

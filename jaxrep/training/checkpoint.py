@@ -30,6 +30,7 @@ from jax import Array
 
 from jaxrep import files
 from jaxrep.errors import InputError
+from jaxrep.training.devices import Devices
 from jaxrep.training.history import EpochMetrics
 from jaxrep.training.program import Best, abstract_state
 from jaxrep.training.step import AnyMethod, TrainState
@@ -162,12 +163,15 @@ class Checkpoints:
         self._remove_all_but_newest()
         self._saved = time.monotonic()
 
-    def newest(self, method: AnyMethod, input_dim: int) -> Snapshot | None:
+    def newest(
+        self, method: AnyMethod, input_dim: int, devices: Devices | None = None
+    ) -> Snapshot | None:
         """Reads the newest checkpoint that is intact; those passed over are remarked on.
 
         Args:
             method: that is trained.
             input_dim: D, features of a row.
+            devices: that go on, whichever and in however many processes they were that saved it.
 
         Returns:
             The snapshot, or None if there is none.

@@ -10,10 +10,15 @@ import itertools
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from jaxrep import errors
 from jaxrep.errors import InputError
+
+if TYPE_CHECKING:
+    from jax import Array
+
+    from jaxrep.training.devices import Devices
 
 Launcher = Literal["slurm", "open mpi", "flags", "none"]
 
@@ -209,6 +214,37 @@ def is_leader() -> bool:
     import jax
 
     return jax.process_index() == 0
+
+
+class Agreement:
+    """Flags on which all processes of a job agree: up if one of them raises it.
+
+    In a job of several processes the answer is that to the question before, so that no process
+    waits for its devices to get it.
+
+    Args:
+        devices: that train together; None is the one there is.
+
+    Example:
+        >>> Agreement(None)(True, False)
+        (True, False)
+    """
+
+    def __init__(self, devices: "Devices | None"):
+        self._devices = devices
+        self._asked: Array | None = None
+
+    def __call__(self, *flags: bool) -> tuple[bool, ...]:
+        """Asks the other processes, and returns what all know."""
+        import jax
+        import numpy as np
+
+        if self._devices is None or jax.process_count() == 1:
+            return flags
+        before, self._asked = self._asked, self._devices.any(*flags)
+        if before is None:
+            return (False,) * len(flags)
+        return tuple(bool(flag) for flag in np.asarray(before))
 
 
 _turns = itertools.count()

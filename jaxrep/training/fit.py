@@ -5,10 +5,12 @@ from dataclasses import dataclass
 
 import numpy as np
 from jax import Array
+from jax.sharding import Mesh
 
 from jaxrep.errors import DivergedError
 from jaxrep.hyperparameters import check
 from jaxrep.training.checkpoint import Checkpoints, Snapshot
+from jaxrep.training.devices import Devices
 from jaxrep.training.history import EpochMetrics
 from jaxrep.training.loop import Loop, Progress
 from jaxrep.training.rows import RowStore, check_data
@@ -50,6 +52,8 @@ def fit(
     start: Snapshot | None = None,
     weights: Mapping[str, np.ndarray] | None = None,
     checkpoints: Checkpoints | None = None,
+    mesh: Mesh | None = None,
+    shard_parameters: bool = False,
     interrupted: Callable[[], bool] = lambda: False,
     on_epoch: Callable[[EpochMetrics], None] = lambda metrics: None,
     on_progress: Callable[[Progress], None] = lambda progress: None,
@@ -65,6 +69,10 @@ def fit(
             with the bits of a run that never stopped.
         weights: initial weights by name, in the place of those drawn by the seed.
         checkpoints: where to save the run's state, now and then and at its end.
+        mesh: devices that train together, along the one axis `data`, as `mesh_of` makes it. In a
+            job of several processes all of them call `fit` with the same arguments. Losses and
+            weights are those of one device but for their last bits.
+        shard_parameters: whether the devices of the mesh part weights and optimiser state, too.
         interrupted: asked between chunks of steps; once it says yes, the state is saved and an
             error raised.
         on_epoch: called with the metrics of each finished epoch, in order.
@@ -74,7 +82,8 @@ def fit(
         The trained weights, the history, and how long it took.
 
     Raises:
-        ValueError: a hyperparameter out of its range, or rows that are no matrix of finite floats.
+        ValueError: a hyperparameter out of its range, rows that are no matrix of finite floats, or
+            batches that the devices cannot part evenly.
         DivergedError: the loss became infinite or NaN; names the epoch, the step and the rows. With
             `checkpoints` the last good state is kept.
         InterruptedRunError: `interrupted()`.
@@ -90,7 +99,8 @@ def fit(
     """
     check(method.hyperparameters)
     check_data(x, validation)
-    loop = Loop(method, x, validation, start, weights, checkpoints)
+    devices = None if mesh is None else Devices(mesh, shard_parameters)
+    loop = Loop(method, x, validation, start, weights, checkpoints, devices)
     compile_seconds = loop.compile()
     try:
         seconds = loop.train(on_epoch, on_progress, interrupted)

@@ -4,6 +4,7 @@ While the device runs a chunk, the host takes in the metrics of the one before. 
 it can log, show progress, save, and look at signals.
 """
 
+import contextlib
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -18,8 +19,11 @@ from jaxrep.errors import DivergedError, InterruptedRunError
 from jaxrep.inference import map_rows
 from jaxrep.methods import Metrics
 from jaxrep.training.checkpoint import Checkpoints, Snapshot
+from jaxrep.training.devices import Devices
+from jaxrep.training.distributed import Agreement, is_leader
 from jaxrep.training.history import EpochMeans, EpochMetrics, collect
 from jaxrep.training.program import (
+    Best,
     abstract_state,
     chunk_length,
     empty_state,
@@ -61,6 +65,7 @@ class Loop:
         start: where to go on from.
         weights: initial weights by name, in the place of drawn ones.
         checkpoints: where to save.
+        devices: that train together; None is the one there is.
     """
 
     def __init__(
@@ -71,16 +76,22 @@ class Loop:
         start: Snapshot | None,
         weights: Mapping[str, np.ndarray] | None,
         checkpoints: Checkpoints | None,
+        devices: Devices | None = None,
     ):
-        self.method, self.checkpoints = method, checkpoints
+        self.method, self.checkpoints, self.devices = method, checkpoints, devices
         hp = method.hyperparameters
-        self.rows = place(x, hp.batch_size)
-        self.batch_size: int = min(hp.batch_size, self.rows.rows)
+        rows = x.shape[0] if isinstance(x, np.ndarray | Array) else x.rows
+        self.batch_size: int = min(hp.batch_size, rows)
+        if devices is not None:
+            devices.check_batch(self.batch_size, rows)
+        self.rows = place(x, hp.batch_size, devices)
         self.schedule = Schedule(
             self.rows.rows, self.batch_size, hp.epochs, hp.seed, self.rows.block_rows
         )
-        self.seed = jnp.uint32(hp.seed)
-        self.validation: Array | None = None if validation is None else jax.device_put(validation)
+        self.seed = jnp.uint32(hp.seed) if devices is None else np.uint32(hp.seed)
+        put: Callable[[Any], Array] = jax.device_put if devices is None else devices.put
+        self.validation: Array | None = None if validation is None else put(validation)
+        self.agree = Agreement(devices)
         self.chunk = chunk_length(abstract_state(method, self.rows.width), self.batch_size)
         self.initial = weights
         self.restore(start or self._fresh())
@@ -89,10 +100,11 @@ class Loop:
         """Puts the run where a snapshot was taken."""
         self.step = self.first = start.step
         # Copies, since the programs take over what they are given.
-        self.state: TrainState = jax.tree.map(jnp.array, start.state)
-        self.best = no_best(self.state)
+        self.state: TrainState = self._copy(start.state)
+        self.best = self._no_best()
         if start.best is not None:
-            self.best = jax.tree.map(jnp.array, start.best)
+            loss, epoch = jnp.float32(start.best.loss), jnp.int32(start.best.epoch)
+            self.best = self._scalars_everywhere(Best(self._copy(start.best.state), loss, epoch))
         self.means = EpochMeans(self.schedule, start.step, start.sums)
         self.history = list(start.history)
         self.seconds_before = start.seconds
@@ -102,9 +114,9 @@ class Loop:
         """Compiles the programs by calling them with nothing to do; returns the seconds."""
         started = time.perf_counter()
         for block in {0, self.schedule.blocks - 1}:
-            self._run(self.rows.like(block, self.schedule), 1, 1)
+            self._run(block, self.rows.like(block, self.schedule), 1, 1)
         if self.validation is not None:
-            self._validate(0, no_best(self.state))
+            self._validate(0, self._no_best())
         wait(self.state)
         return time.perf_counter() - started
 
@@ -123,11 +135,12 @@ class Loop:
         self.on_epoch, self.on_progress = on_epoch, on_progress
         self.started = time.perf_counter()
         for chunk in self.schedule.chunks(self.step, self.chunk, stop_every=self._stop_every()):
-            if interrupted():
+            stop, due = self.agree(interrupted(), self._is_due())
+            if stop:
                 self._stop()
-            self._dispatch(chunk)
-            if self._is_due():
+            if due or self._is_due_by_epochs():
                 self._save()
+            self._dispatch(chunk)
         wait(self.state)
         self._collect()
         seconds = self.seconds()
@@ -161,7 +174,8 @@ class Loop:
         return None if self.validation is None else self._complete(self.best.state)
 
     def _complete(self, state: TrainState) -> dict[str, np.ndarray]:
-        params = {name: np.asarray(array) for name, array in state.params.items()}
+        whole = state.params if self.devices is None else self.devices.whole(state.params)
+        params = {name: np.asarray(array) for name, array in whole.items()}
         return complete_weights(self.method, params, np.asarray(self.rows.reference))
 
     def _stop_every(self) -> int | None:
@@ -175,7 +189,7 @@ class Loop:
     def _dispatch(self, chunk: Chunk) -> None:
         """Starts a chunk of steps on the device, and takes in the one before."""
         x = self.rows.at(chunk, self.schedule)
-        metrics = self._run(x, chunk.number, chunk.number + chunk.stop - chunk.first)
+        metrics = self._run(chunk.block, x, chunk.number, chunk.number + chunk.stop - chunk.first)
         self.step = chunk.stop
         epoch, steps = divmod(chunk.stop, self.schedule.steps_per_epoch)
         held_out = None
@@ -184,28 +198,56 @@ class Loop:
         self._collect()
         self.pending = chunk.stop - chunk.first, metrics, held_out
 
-    def _run(self, x: Array, first: int, stop: int) -> Metrics:
+    def _run(self, block: int, x: Array, first: int, stop: int) -> Metrics:
         metrics: Metrics
-        self.state, metrics = run_steps(
-            self.method,
-            self.seed,
-            self.state,
-            x,
-            first,
-            stop,
-            self.rows.borrowed,
-            self.initial is None,
-            batch_size=self.batch_size,
-            chunk=self.chunk,
-            steps_per_pass=self.schedule.steps_per_block,
-        )
+        with self._programs():
+            self.state, metrics = run_steps(
+                self.method,
+                self.seed,
+                self.state,
+                x,
+                first,
+                stop,
+                self.rows.borrowed,
+                self.initial is None,
+                batch_size=self.batch_size,
+                chunk=self.chunk,
+                steps_per_pass=self.schedule.steps_per_block,
+                rows=None if self.devices is None else self.schedule.rows_of(block),
+                devices=self.devices,
+            )
         return metrics
 
     def _validate(self, epoch: int, best: Any) -> Any:
-        size = self.batch_size
-        return validate(
-            self.method, self.seed, self.state, best, self.validation, epoch, batch_size=size
-        )
+        with self._programs():
+            return validate(
+                self.method,
+                self.seed,
+                self.state,
+                best,
+                self.validation,
+                epoch,
+                batch_size=self.batch_size,
+                devices=self.devices,
+            )
+
+    def _programs(self) -> contextlib.AbstractContextManager[None]:
+        return contextlib.nullcontext() if self.devices is None else self.devices.programs()
+
+    def _copy(self, state: TrainState) -> TrainState:
+        if self.devices is not None:
+            return self.devices.put_state(state)
+        copied: TrainState = jax.tree.map(jnp.array, state)
+        return copied
+
+    def _no_best(self) -> Best:
+        return self._scalars_everywhere(no_best(self.state))
+
+    def _scalars_everywhere(self, best: Best) -> Best:
+        if self.devices is None:
+            return best
+        loss, epoch = self.devices.put((best.loss, best.epoch))
+        return best._replace(loss=loss, epoch=epoch)
 
     def _collect(self) -> None:
         """Takes in the metrics of the chunk dispatched last, once the device is through with it."""
@@ -221,13 +263,16 @@ class Loop:
         self.on_progress(Progress(step, self.schedule.steps, last_loss, rate))
 
     def _is_due(self) -> bool:
-        """Says whether to save after the chunk dispatched last, which is not the run's last."""
-        if self.checkpoints is None or self.step == self.schedule.steps:
+        """Says whether it is time to save after the chunk dispatched last: by one clock."""
+        if self.checkpoints is None or self.step == self.first or not is_leader():
             return False
-        epochs = self.checkpoints.every.epochs
-        if epochs is not None:
-            return self.step % (epochs * self.schedule.steps_per_epoch) == 0
         return self.checkpoints.is_due()
+
+    def _is_due_by_epochs(self) -> bool:
+        epochs = None if self.checkpoints is None else self.checkpoints.every.epochs
+        if epochs is None or self.step == self.first:
+            return False
+        return self.step % (epochs * self.schedule.steps_per_epoch) == 0
 
     def _stop(self) -> None:
         """Saves and raises the error that says so."""
@@ -257,7 +302,7 @@ class Loop:
         assert self.checkpoints is not None
         self.on_epoch, self.on_progress = _ignore, _ignore
         for stop in (step, step - 1):  # an update that is not finite shows a step later
-            start = self.checkpoints.newest(self.method, self.rows.width)
+            start = self.checkpoints.newest(self.method, self.rows.width, self.devices)
             self.restore(start or self._fresh())
             if self.step >= stop:
                 break
@@ -280,7 +325,7 @@ class Loop:
         each = Pass(
             self.schedule.rows_of(chunk.block), self.batch_size, self.schedule.steps_per_block
         )
-        rows, inside = batch_rows(self.seed, chunk.number, each)
+        rows, inside = batch_rows(self.method.hyperparameters.seed, chunk.number, each)
         found = np.asarray(rows)[np.asarray(inside)]
         return np.sort(found.astype(np.int64)) + chunk.block * self.schedule.rows_per_block
 

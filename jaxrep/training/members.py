@@ -4,10 +4,9 @@ Methods of one structure are stacked: one method whose numbers are arrays over t
 programs of `fit` are mapped over it.
 """
 
-import contextlib
 import dataclasses
 import functools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -17,6 +16,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from jaxrep.hyperparameters import SCHEDULE
 from jaxrep.methods import Metrics
+from jaxrep.training.devices import partitioner as partitioner
 from jaxrep.training.program import run_steps, validation_loss
 from jaxrep.training.step import AnyMethod, TrainState
 
@@ -201,22 +201,3 @@ def put_everywhere(array: np.ndarray | Array, mesh: Mesh) -> Array:
     """Puts an array on every device."""
     placed: Array = jax.device_put(array, NamedSharding(mesh, _spec()))
     return placed
-
-
-@contextlib.contextmanager
-def partitioner(devices: Sequence[jax.Device]) -> Iterator[None]:
-    """Lets programs over several devices be compiled as long as it is open.
-
-    jax 0.10's Shardy cannot lower the high half of a product, of which Philox's random numbers are
-    made ("Unable to convert MHLO to StableHLO"); GSPMD, its predecessor, can.
-    """
-    option = "jax_use_shardy_partitioner"
-    before = getattr(jax.config, option, None)
-    if len(devices) == 1 or before is None:
-        yield
-        return
-    jax.config.update(option, False)  # type: ignore[no-untyped-call]
-    try:
-        yield
-    finally:
-        jax.config.update(option, before)  # type: ignore[no-untyped-call]

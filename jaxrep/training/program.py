@@ -7,7 +7,7 @@ of any length use one program.
 
 import dataclasses
 import functools
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -16,6 +16,7 @@ from jax import Array
 
 from jaxrep.methods import Metrics, Noise, training_model
 from jaxrep.models import with_weights
+from jaxrep.training.devices import Devices
 from jaxrep.training.step import (
     VALIDATION_STREAM,
     AnyMethod,
@@ -27,10 +28,13 @@ from jaxrep.training.step import (
     steps_per_epoch,
     stream,
     take_batch,
+    take_parted_batch,
     train_step,
 )
 
 MAX_REFERENCE_ROWS = 65_536
+
+Rows = TypeVar("Rows", Array, np.ndarray)
 
 
 class Best(NamedTuple):
@@ -59,7 +63,9 @@ _CACHE_BYTES = 8 << 20
 
 
 @functools.partial(
-    jax.jit, static_argnames=("batch_size", "chunk", "steps_per_pass"), donate_argnames="state"
+    jax.jit,
+    static_argnames=("batch_size", "chunk", "steps_per_pass", "rows", "devices"),
+    donate_argnames="state",
 )
 def run_steps(
     method: AnyMethod,
@@ -74,6 +80,8 @@ def run_steps(
     batch_size: int,
     chunk: int,
     steps_per_pass: int | None = None,
+    rows: int | None = None,
+    devices: Devices | None = None,
 ) -> tuple[TrainState, Metrics]:
     """Takes the steps from `first` up to, not including, `stop`.
 
@@ -89,22 +97,35 @@ def run_steps(
         batch_size: B, at most the number of rows.
         chunk: size of the arrays that the metrics come back in.
         steps_per_pass: by which `first` counts passes over x; by default those that x takes.
+        rows: of x that are no padding; by default all.
+        devices: that train together, x parted among them; `reference` must be given then.
 
     Returns:
         The state after the last step, and every step's metrics by name, `[chunk]`, of which the
         first `stop` − `first` are filled.
     """
-    each = Pass.of(len(x), batch_size)
+    each = Pass.of(rows or len(x), batch_size)
     if steps_per_pass is not None:
         each = dataclasses.replace(each, steps=steps_per_pass)
     borrowed = reference_rows(x) if reference is None else reference
     rows_ahead = x.size * x.dtype.itemsize > _CACHE_BYTES
 
     def draw(step: Array) -> Noise:
-        return draw_noise(method, seed, x, borrowed, step, each)
+        noise = draw_noise(method, seed, x, borrowed, step, each)
+        return noise if devices is None else part_noise(method, noise, x, batch_size, devices)
 
     def take(noise: Noise, step: Array) -> Batch:
+        if devices is not None:
+            return take_parted_batch(seed, x, noise, step, each, devices)
         return take_batch(seed, x, noise, step, each)
+
+    def one_step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
+        if devices is None:
+            return train_step(method, state, batch)
+        # The network takes the weights whole, wherever they are between two steps.
+        state = state._replace(params=devices.fix_whole(state.params))
+        state, metrics = train_step(method, state, batch)
+        return devices.fix_state(state), devices.fix_whole(metrics)
 
     def draw_ahead(step: Array) -> Noise | Batch:
         return take(draw(step), step) if rows_ahead else draw(step)
@@ -119,7 +140,7 @@ def run_steps(
             state, filled = carry
             of_step = jax.tree.map(lambda steps: steps[j], drawn)
             batch = of_step if rows_ahead else take(of_step, start + j)
-            state, metrics = train_step(method, state, batch)
+            state, metrics = one_step(state, batch)
             at = start + j - first
             return state, {name: filled[name].at[at].set(metrics[name]) for name in filled}
 
@@ -128,18 +149,26 @@ def run_steps(
         return taken
 
     zero = jnp.int32(0)
-    _, shapes = jax.eval_shape(lambda: train_step(method, state, take(draw(zero), zero)))
+    _, shapes = jax.eval_shape(lambda: one_step(state, take(draw(zero), zero)))
     filled = {name: jnp.zeros(chunk, metric.dtype) for name, metric in shapes.items()}
     init = functools.partial(init_state, method, x.shape[-1], seed)
     state = jax.lax.cond((first == 0) & begin, init, lambda: state)
+    if devices is not None:
+        state = devices.fix_state(state)
     blocks = (stop - first + ahead - 1) // ahead
     made: tuple[TrainState, Metrics] = jax.lax.fori_loop(0, blocks, block, (state, filled))
     return made
 
 
-@functools.partial(jax.jit, static_argnames="batch_size")
+@functools.partial(jax.jit, static_argnames=("batch_size", "devices"))
 def validation_loss(
-    method: AnyMethod, seed: int | Array, params: dict[str, Array], x: Array, *, batch_size: int
+    method: AnyMethod,
+    seed: int | Array,
+    params: dict[str, Array],
+    x: Array,
+    *,
+    batch_size: int,
+    devices: Devices | None = None,
 ) -> Array:
     """Computes the loss of rows held out, with the same noise whenever it is called.
 
@@ -149,10 +178,13 @@ def validation_loss(
         params: trained weights by name.
         x: rows held out, `[rows, D]`.
         batch_size: rows at a time; NT-Xent's negatives come from such a batch.
+        devices: that compute together; each has all of x.
 
     Returns:
         The mean over rows, a scalar.
     """
+    if devices is not None:
+        params = devices.fix_whole(params)
     model = with_weights(training_model(method, x.shape[-1]), params)
     size, batch_size = len(x), min(batch_size, len(x))
     batches = steps_per_epoch(size, batch_size)
@@ -163,6 +195,9 @@ def validation_loss(
         inside = positions < size
         batch = x[jnp.where(inside, positions, 0)]
         noise = method.draw_noise(jax.random.fold_in(key, i), batch, batch)
+        if devices is not None:
+            batch = devices.part_batch(batch)
+            noise = part_noise(method, noise, x, batch_size, devices)
         with method.matmul_precision():
             loss, _ = method.loss(model, batch, noise, inside.astype(x.dtype))
         return total + loss * jnp.sum(inside)
@@ -171,7 +206,7 @@ def validation_loss(
     return total / size
 
 
-@functools.partial(jax.jit, static_argnames="batch_size", donate_argnames="best")
+@functools.partial(jax.jit, static_argnames=("batch_size", "devices"), donate_argnames="best")
 def validate(
     method: AnyMethod,
     seed: int | Array,
@@ -181,6 +216,7 @@ def validate(
     epoch: int | Array,
     *,
     batch_size: int,
+    devices: Devices | None = None,
 ) -> tuple[Array, Best]:
     """Computes the loss of rows held out after an epoch, and keeps the state if it is the best.
 
@@ -192,14 +228,48 @@ def validate(
         x: rows held out, `[rows, D]`.
         epoch: its number, from 1.
         batch_size: as of `validation_loss`.
+        devices: as of `validation_loss`.
 
     Returns:
         The loss, a scalar, and the best state so far; of equal ones the earlier.
     """
-    loss = validation_loss(method, seed, state.params, x, batch_size=batch_size)
+    loss = validation_loss(method, seed, state.params, x, batch_size=batch_size, devices=devices)
     new = Best(state, loss, jnp.asarray(epoch, jnp.int32))
     kept: Best = jax.tree.map(lambda a, b: jnp.where(loss < best.loss, a, b), new, best)
+    if devices is not None:
+        kept = kept._replace(state=devices.fix_state(kept.state))
+        loss = devices.fix_whole(loss)
     return loss, kept
+
+
+def part_noise(
+    method: AnyMethod, noise: Noise, x: Array, batch_size: int, devices: Devices
+) -> Noise:
+    """Says in a program that each device draws the noise of its part of a batch.
+
+    Args:
+        method: that draws it.
+        noise: as drawn for the whole batch.
+        x: rows; their width and dtype count.
+        batch_size: B.
+        devices: that train together.
+    """
+
+    def shapes(rows: int) -> dict[str, jax.ShapeDtypeStruct]:
+        batch = jax.eval_shape(lambda: jnp.zeros((rows, x.shape[-1]), x.dtype))
+        drawn: dict[str, jax.ShapeDtypeStruct] = jax.eval_shape(
+            lambda batch: method.draw_noise(stream(0, VALIDATION_STREAM), batch, batch), batch
+        )
+        return drawn
+
+    # The dimension that grows with the batch is that of its rows.
+    doubled = shapes(2 * batch_size)
+    parted = {}
+    for name, array in noise.items():
+        sizes = enumerate(zip(array.shape, doubled[name].shape, strict=True))
+        axes = [axis for axis, (size, other) in sizes if size != other]
+        parted[name] = devices.part_batch(array, axes[0]) if axes else array
+    return parted
 
 
 def no_best(state: TrainState) -> Best:
@@ -239,6 +309,6 @@ def _steps_drawn_ahead(drawn: Noise | Batch) -> int:
     return min(max(_BYTES_DRAWN_AHEAD // max(size, 1), 1), _MAX_STEPS_DRAWN_AHEAD)
 
 
-def reference_rows(x: Array) -> Array:
+def reference_rows(x: Rows) -> Rows:
     """Returns the rows that views may borrow values from: all, or evenly spaced ones of many."""
     return x[:: -(-len(x) // MAX_REFERENCE_ROWS)]

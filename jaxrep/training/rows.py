@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from jaxrep.training.devices import Devices
 from jaxrep.training.program import MAX_REFERENCE_ROWS, reference_rows
 from jaxrep.training.schedule import Chunk, Schedule
 
@@ -63,19 +64,53 @@ class Resident:
         return reference_rows(self._x)
 
 
+class Parted:
+    """Rows that are all in memory, a part on each of several devices.
+
+    Args:
+        x: the rows, `[rows, D]`, the same in all processes.
+        devices: that train together.
+    """
+
+    block_rows: int | None = None
+
+    def __init__(self, x: np.ndarray | Array, devices: Devices):
+        self.rows: int = x.shape[0]
+        self.width: int = x.shape[1]
+        whole = np.asarray(x)
+
+        def read(start: int, buffer: np.ndarray) -> None:
+            buffer[:] = whole[start : start + len(buffer)]
+
+        self._x: Array = devices.put_rows(self.rows, self.width, read, whole.dtype)
+        self.reference: np.ndarray = reference_rows(whole)
+        # The program has no device with all the rows to take them from.
+        self.borrowed: Array | None = devices.put(self.reference)
+
+    def at(self, chunk: Chunk, schedule: Schedule) -> Array:
+        """Returns the rows that a chunk of steps sees."""
+        return self._x
+
+    def like(self, block: int, schedule: Schedule) -> Array:
+        """Returns rows to compile a program with."""
+        return self._x
+
+
 class Streamed:
     """Rows that come block by block; while the device works on one, the next is read.
 
     Args:
         store: holds the rows.
         batch_size: B, of which a block holds a multiple.
+        devices: that train together; each process reads its part of every block alone.
     """
 
-    def __init__(self, store: RowStore, batch_size: int):
+    def __init__(self, store: RowStore, batch_size: int, devices: Devices | None = None):
         self.rows, self.width, self._store = store.rows, store.width, store
         batches = BLOCK_BYTES // (4 * store.width * batch_size)
         self.block_rows: int | None = max(batches, 1) * batch_size
-        self.reference: Array = jax.device_put(store.sample(MAX_REFERENCE_ROWS))
+        self._devices, sample = devices, store.sample(MAX_REFERENCE_ROWS)
+        self.reference: Array = devices.put(sample) if devices else jax.device_put(sample)
         self.borrowed: Array | None = self.reference
         self._reader = ThreadPoolExecutor(1, "jaxrep-reader")
         self._visit = -1
@@ -95,6 +130,8 @@ class Streamed:
 
     def like(self, block: int, schedule: Schedule) -> Array:
         """Returns rows of a block's shape to compile a program with."""
+        if self._devices is not None:
+            return self._devices.put_rows(schedule.rows_of(block), self.width, _leave)
         return jnp.zeros((schedule.rows_of(block), self.width), jnp.float32)
 
     def _read_ahead(self, visit: int, schedule: Schedule) -> Future[Array]:
@@ -105,10 +142,17 @@ class Streamed:
         return self._ahead[1]
 
     def _read(self, block: int, schedule: Schedule) -> Array:
+        first = block * schedule.rows_per_block
+        if self._devices is not None:
+            return self._devices.put_rows(
+                schedule.rows_of(block),
+                self.width,
+                lambda start, part: self._store.read_into(first + start, part),
+            ).block_until_ready()
         # New memory for every block, never one used again: on the CPU, JAX takes aligned arrays as
         # they are, even where it is asked not to, and would see the next block's rows in them.
         rows = _aligned(schedule.rows_of(block), self.width)
-        self._store.read_into(block * schedule.rows_per_block, rows)
+        self._store.read_into(first, rows)
         on_device: Array = jax.device_put(rows)
         return on_device.block_until_ready()
 
@@ -120,11 +164,17 @@ def _aligned(rows: int, width: int) -> np.ndarray:
     return memory[start : start + 4 * rows * width].view(np.float32).reshape(rows, width)
 
 
-def place(x: np.ndarray | Array | RowStore, batch_size: int) -> Resident | Streamed:
+def _leave(start: int, buffer: np.ndarray) -> None:
+    """Leaves a buffer of zeros as it is."""
+
+
+def place(
+    x: np.ndarray | Array | RowStore, batch_size: int, devices: Devices | None = None
+) -> Resident | Parted | Streamed:
     """Returns rows as a run takes them: on the device, or to be read block by block."""
     if isinstance(x, np.ndarray | Array):
-        return Resident(x)
-    return Streamed(x, min(batch_size, x.rows))
+        return Resident(x) if devices is None else Parted(x, devices)
+    return Streamed(x, min(batch_size, x.rows), devices)
 
 
 def check_data(x: np.ndarray | Array | RowStore, validation: np.ndarray | Array | None) -> None:

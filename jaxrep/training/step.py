@@ -18,6 +18,7 @@ from jax import Array
 from jaxrep.methods import Method, Metrics, Noise, training_model
 from jaxrep.models import get_weights, with_weights
 from jaxrep.shuffle import rounds, shuffled
+from jaxrep.training.devices import AXIS, Devices
 
 INIT_STREAM, ORDER_STREAM, NOISE_STREAM, VALIDATION_STREAM = _STREAMS = range(4)
 
@@ -169,6 +170,39 @@ def take_batch(seed: int | Array, x: Array, noise: Noise, step: int | Array, eac
     """Returns the batch of a step whose noise is drawn; arguments as of `draw_noise`."""
     rows, inside = batch_rows(seed, step, each)
     return Batch(x[rows], noise, inside.astype(x.dtype))
+
+
+@jax.named_scope("rows")
+def take_parted_batch(
+    seed: int | Array, x: Array, noise: Noise, step: int | Array, each: Pass, devices: Devices
+) -> Batch:
+    """Returns the batch of `take_batch`, a part on every device, where each has a part of x.
+
+    A device gathers the rows of the batch that it holds, and zeros for the others: their sum is the
+    batch, of which each gets its part.
+    """
+
+    def on_a_device(seed: Array, x: Array, step: Array) -> tuple[Array, Array]:
+        rows, inside = batch_rows(seed, step, each)
+        device = jax.lax.axis_index(AXIS)
+        own = rows.astype(jnp.int32) - device * len(x)
+        held = (own >= 0) & (own < len(x))
+        found = jnp.where(held[:, None], x[jnp.where(held, own, 0)], 0)
+        part = each.batch_size // devices.count
+        weights = jax.lax.dynamic_slice_in_dim(inside.astype(x.dtype), device * part, part)
+        return jax.lax.psum_scatter(found, AXIS, tiled=True), weights  # type: ignore[no-untyped-call]
+
+    whole, parted = (devices.sharding(*axes).spec for axes in ((), (AXIS,)))
+    # check_vma: the shuffle's loop starts from constants, which no device has to itself.
+    gather = jax.shard_map(
+        on_a_device,
+        mesh=devices.mesh,
+        in_specs=(whole, parted, whole),
+        out_specs=(parted, parted),
+        check_vma=False,
+    )
+    rows, weights = gather(jnp.asarray(seed, jnp.uint32), x, jnp.asarray(step, jnp.int32))
+    return Batch(rows, noise, weights)
 
 
 def train_step(method: AnyMethod, state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:

@@ -1,0 +1,204 @@
+"""Training on several devices: which holds what, and how a program is told.
+
+The devices stand along one axis, `data`. Each holds a part of the rows and computes its part of
+every batch; which rows a batch has, and what noise, does not depend on the devices. Weights are the
+same on all, or parted too (`shard_parameters`). The losses are written for one device: what has to
+be summed over all is left to XLA.
+"""
+
+import contextlib
+import functools
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+
+AXIS = "data"  # that of NT-Xent
+
+Tree = TypeVar("Tree")
+
+
+@dataclass(frozen=True)
+class Devices:
+    """Devices that train one run together.
+
+    Example:
+        >>> Devices(mesh_of(jax.devices()[:1])).count
+        1
+    """
+
+    mesh: Mesh
+    """They, along the one axis `data`."""
+
+    shard_parameters: bool = False
+    """Whether weights and the optimiser's state are parted too, where a dimension allows it."""
+
+    def __post_init__(self) -> None:
+        """Refuses other axes, which nothing here would use."""
+        if self.mesh.axis_names != (AXIS,) or self.mesh.axis_types != (AxisType.Auto,):
+            raise ValueError(
+                f"the mesh has the axes {self.mesh.axis_names} of types {self.mesh.axis_types}; "
+                f"training needs the one axis {AXIS!r} of type Auto, as `mesh_of` makes it"
+            )
+
+    @property
+    def count(self) -> int:
+        """Number of devices."""
+        return int(self.mesh.size)
+
+    @contextlib.contextmanager
+    def programs(self) -> Iterator[None]:
+        """Lets programs over the devices be compiled and called as long as it is open."""
+        with partitioner(list(self.mesh.devices.flat)), jax.set_mesh(self.mesh):
+            yield
+
+    def check_batch(self, batch_size: int, rows: int) -> None:
+        """Raises a ValueError where a batch cannot be parted evenly.
+
+        Args:
+            batch_size: B, at most `rows`.
+            rows: training rows.
+        """
+        if batch_size % self.count == 0:
+            return
+        below = batch_size // self.count * self.count
+        fitting = [str(size) for size in (below, below + self.count) if 0 < size <= rows]
+        advice = f"give batch_size {' or '.join(fitting)}" if fitting else "use fewer devices"
+        raise ValueError(
+            f"batches of {batch_size} rows cannot be parted evenly among {self.count} devices; "
+            f"{advice}"
+        )
+
+    def sharding(self, *axes: str | None) -> NamedSharding:
+        """Returns where an array is whose dimensions are parted along these axes."""
+        return NamedSharding(self.mesh, PartitionSpec(*axes))  # type: ignore[no-untyped-call]
+
+    def of_state(self, leaf: Any) -> NamedSharding:
+        """Returns where an array of the training state is, from its shape alone."""
+        if not self.shard_parameters:
+            return self.sharding()
+        fitting = [axis for axis, size in enumerate(leaf.shape) if size % self.count == 0]
+        if not fitting:
+            return self.sharding()
+        parted = max(fitting, key=lambda axis: leaf.shape[axis])
+        return self.sharding(*(AXIS if axis == parted else None for axis in range(leaf.ndim)))
+
+    def put(self, tree: Any, sharding: Callable[[Any], NamedSharding] | None = None) -> Any:
+        """Copies arrays, the same in all processes, to the devices: by default whole to each."""
+
+        def put(leaf: Any) -> Array:
+            where = sharding(leaf) if sharding else self.sharding()
+            if isinstance(leaf, Array) and leaf.sharding == where:
+                return jnp.copy(leaf)
+            whole = np.asarray(leaf)
+            return jax.make_array_from_callback(whole.shape, where, lambda part: whole[part].copy())
+
+        return jax.tree.map(put, tree)
+
+    def put_state(self, state: Tree) -> Tree:
+        """Copies a training state to where `of_state` says."""
+        placed: Tree = self.put(state, self.of_state)
+        return placed
+
+    def whole(self, tree: Tree) -> Tree:
+        """Returns arrays on the devices as arrays that every device has whole."""
+        gathered: Tree = jax.jit(lambda tree: tree, out_shardings=self.sharding())(tree)
+        return gathered
+
+    def put_rows(
+        self,
+        rows: int,
+        width: int,
+        read: Callable[[int, np.ndarray], None],
+        dtype: np.typing.DTypeLike = np.float32,
+    ) -> Array:
+        """Puts rows on the devices, each process its own ones alone; padded to equal parts.
+
+        Args:
+            rows: to be parted, counted from 0.
+            width: features of a row.
+            read: fills a buffer `[n, width]` with the rows from a number on.
+            dtype: of the rows.
+
+        Returns:
+            `[rows + padding, width]`, parted along the rows.
+        """
+        each = -(-rows // self.count)
+        parts = []
+        for i, device in enumerate(self.mesh.devices.flat):
+            if device.process_index != jax.process_index():
+                continue
+            part = np.zeros((each, width), dtype)
+            present = max(min(each, rows - i * each), 0)
+            if present:
+                read(i * each, part[:present])
+            parts.append(jax.device_put(part, device))
+        shape = each * self.count, width
+        return jax.make_array_from_single_device_arrays(shape, self.sharding(AXIS), parts)
+
+    def part_batch(self, array: Array, axis: int = 0) -> Array:
+        """Says in a program that each device computes its part of a batch's array."""
+        if array.shape[axis] % self.count:
+            return array
+        axes = [AXIS if i == axis else None for i in range(axis + 1)]
+        return _constrain(array, self.sharding(*axes))
+
+    def fix_state(self, state: Tree) -> Tree:
+        """Says in a program where the training state is."""
+        fixed: Tree = jax.tree.map(lambda leaf: _constrain(leaf, self.of_state(leaf)), state)
+        return fixed
+
+    def fix_whole(self, tree: Tree) -> Tree:
+        """Says in a program that every device has these arrays whole."""
+        return _constrain(tree, self.sharding())
+
+    def any(self, *flags: bool) -> Array:
+        """Starts to ask all processes for flags; the answer is 1 where one of them says yes."""
+        own = np.array([flags], np.int32)
+        count = sum(d.process_index == jax.process_index() for d in self.mesh.devices.flat)
+        shape = self.count, len(flags)
+        told = jax.make_array_from_process_local_data(  # type: ignore[no-untyped-call]
+            self.sharding(AXIS), np.repeat(own, count, axis=0), shape
+        )
+        with self.programs():
+            answer: Array = _any(told, whole=self.sharding())
+        return answer
+
+
+@functools.partial(jax.jit, static_argnames="whole")
+def _any(flags: Array, *, whole: NamedSharding) -> Array:
+    return _constrain(jnp.max(flags, axis=0), whole)
+
+
+def _constrain(tree: Tree, sharding: NamedSharding) -> Tree:
+    made: Tree = jax.lax.with_sharding_constraint(tree, sharding)  # type: ignore[no-untyped-call]
+    return made
+
+
+def mesh_of(devices: Sequence[jax.Device]) -> Mesh:
+    """Returns devices along the axis of a batch's rows."""
+    return Mesh(np.array(devices), (AXIS,), axis_types=(AxisType.Auto,))
+
+
+@contextlib.contextmanager
+def partitioner(devices: Sequence[jax.Device]) -> Iterator[None]:
+    """Lets programs over several devices be compiled as long as it is open.
+
+    jax 0.10's Shardy cannot lower the high half of a product, of which Philox's random numbers are
+    made ("Unable to convert MHLO to StableHLO"); GSPMD, its predecessor, can.
+    """
+    option = "jax_use_shardy_partitioner"
+    before = getattr(jax.config, option, None)
+    if len(devices) == 1 or before is None:
+        yield
+        return
+    jax.config.update(option, False)  # type: ignore[no-untyped-call]
+    try:
+        yield
+    finally:
+        jax.config.update(option, before)  # type: ignore[no-untyped-call]

@@ -1,0 +1,114 @@
+"""Trainings on meshes; run as a program, it prints what it found as JSON.
+
+python training_on_a_mesh.py 1,2,4,8    on forced devices of this process
+"""
+
+import hashlib
+import json
+import re
+import sys
+
+import jax
+import numpy as np
+
+from jaxrep.hyperparameters import BY_METHOD
+from jaxrep.methods import METHODS
+from jaxrep.training import Devices, fit, mesh_of
+from jaxrep.training.loop import Loop
+
+ROWS, WIDTH, BATCH = 90, 6, 32  # the last batch of an epoch has 26 rows, and padding
+COLLECTIVES = ("all-gather", "all-reduce", "reduce-scatter", "all-to-all", "collective-permute")
+
+
+class Store:
+    """Rows that are read when they are needed."""
+
+    rows, width = ROWS, WIDTH
+
+    def __init__(self, x):
+        self.x = x
+
+    def read_into(self, start, buffer):
+        buffer[:] = self.x[start : start + len(buffer)]
+
+    def sample(self, count):
+        return self.x[:: -(-len(self.x) // count)]
+
+
+def data(rows=ROWS):
+    return np.random.default_rng(0).normal(size=(rows, WIDTH)).astype(np.float32)
+
+
+def method_of(name, **settings):
+    return METHODS[name](BY_METHOD[name](**{"epochs": 2, "batch_size": BATCH} | settings))
+
+
+def difference(found, expected):
+    return max(float(np.abs(found[name] - expected[name]).max()) for name in expected)
+
+
+def compare(found, expected):
+    """Relative difference of the losses, and the greatest one of the weights."""
+    losses = zip(found.history, expected.history, strict=True)
+    return {
+        "loss": max(abs(a[key] / b[key] - 1) for a, b in losses for key in b),
+        "weights": difference(found.weights, expected.weights),
+    }
+
+
+def first_moments(method, x, mesh=None, shard_parameters=False):
+    """Adam's first moment after one step, a tenth of the gradient."""
+    devices = None if mesh is None else Devices(mesh, shard_parameters)
+    loop = Loop(method, x, None, None, None, None, devices)
+    loop._run(0, loop.rows.at(next(loop.schedule.chunks(0, 1)), loop.schedule), 0, 1)
+    leaves, _ = jax.tree_util.tree_flatten_with_path(loop.state.opt_state)
+    named = {jax.tree_util.keystr(path): np.asarray(leaf) for path, leaf in leaves}
+    return {name: array for name, array in named.items() if "mu" in name}
+
+
+def collectives(method, x, mesh, shard_parameters=False):
+    """How many of each collective the compiled program has, whatever they are in."""
+    from jaxrep.training.program import run_steps
+
+    loop = Loop(method, x, None, None, None, None, Devices(mesh, shard_parameters))
+    with loop.devices.programs():
+        text = run_steps.lower(
+            method, loop.seed, loop.state, loop.rows.like(0, loop.schedule), 1, 2,
+            loop.rows.borrowed, True, batch_size=BATCH, chunk=loop.chunk, steps_per_pass=None,
+            rows=ROWS, devices=loop.devices,
+        ).compile().as_text()  # fmt: skip
+    return text, {name: len(re.findall(rf" {name}(?:-start)?\(", text)) for name in COLLECTIVES}
+
+
+def digest(weights):
+    parts = hashlib.sha256()
+    for name in sorted(weights):
+        parts.update(np.ascontiguousarray(weights[name]).tobytes())
+    return parts.hexdigest()
+
+
+def main():
+    sizes = [int(size) for size in sys.argv[1].split(",")]
+    jax.config.update("jax_num_cpu_devices", max(sizes))
+    x, held_out = data(), data(40)
+    found = {}
+    for name in METHODS:
+        method = method_of(name)
+        whole = fit(method, x, validation=held_out)
+        gradient = first_moments(method, x)
+        streamed = fit(method, Store(x))
+        for size in sizes:
+            mesh = mesh_of(jax.devices()[:size])
+            report = compare(fit(method, x, validation=held_out, mesh=mesh), whole)
+            report["gradient"] = difference(first_moments(method, x, mesh), gradient)
+            report["streamed"] = compare(fit(method, Store(x), mesh=mesh), streamed)
+            sharded = fit(method, x, validation=held_out, mesh=mesh, shard_parameters=True)
+            report["sharded"] = compare(sharded, whole)
+            report["collectives"] = collectives(method, x, mesh)[1]
+            report["sharded collectives"] = collectives(method, x, mesh, True)[1]
+            found[f"{name} {size}"] = report
+    print(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main()
