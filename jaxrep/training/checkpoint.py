@@ -4,6 +4,9 @@ Orbax writes the arrays. It does not notice a flipped bit when it reads them, an
 with a number for a checkpoint; so every checkpoint has a manifest of ours, written last, with the
 digests of all its files. Reading goes from the newest to the oldest that is intact.
 
+In a job of several processes all write and read the arrays, by one path that they share; process 0
+alone does the rest, and which devices or how many processes go on with a checkpoint is open.
+
     checkpoints/00000120/last/…          the state after step 120
     checkpoints/00000120/best/…          the state at the epoch of the least validation loss
     checkpoints/00000120/progress.json   where the run stands
@@ -31,6 +34,7 @@ from jax import Array
 from jaxrep import files
 from jaxrep.errors import InputError
 from jaxrep.training.devices import Devices
+from jaxrep.training.distributed import is_leader, lead
 from jaxrep.training.history import EpochMetrics
 from jaxrep.training.program import Best, abstract_state
 from jaxrep.training.step import AnyMethod, TrainState
@@ -150,17 +154,16 @@ class Checkpoints:
         """
         folder = self.path / f"{snapshot.step:08d}"
         try:
-            shutil.rmtree(folder, ignore_errors=True)  # one that was found damaged
-            self.path.mkdir(parents=True, exist_ok=True)
+            lead(lambda: self._make_way_for(folder))
             self._write(folder, snapshot)
         except (OSError, ValueError, RuntimeError) as error:  # orbax raises what tensorstore does
-            with contextlib.suppress(OSError):
+            if is_leader():
                 shutil.rmtree(folder, ignore_errors=True)
             raise OSError(
                 f"{folder}: the checkpoint cannot be written ({_first_line(error)}); "
                 f"{self._standing()}. Make room and run the same command again"
             ) from error
-        self._remove_all_but_newest()
+        lead(self._remove_all_but_newest)
         self._saved = time.monotonic()
 
     def newest(
@@ -179,14 +182,33 @@ class Checkpoints:
         Raises:
             InputError: a checkpoint is of another version of the format.
         """
-        template = abstract_state(method, input_dim)
-        for folder in self._folders():
+        template = _placed(abstract_state(method, input_dim), devices)
+        passed_over: list[str] = []
+        while name := lead(lambda: self._newest_intact(passed_over)):
             try:
-                _check(folder)
-                return self._read(folder, template)
+                return self._read(self.path / name, template)
             except _DamagedError as error:
-                self._note(f"warning: {folder}: {error}; this checkpoint is passed over")
+                self._pass_over(name, error, passed_over)
         return None
+
+    def _newest_intact(self, passed_over: list[str]) -> str | None:
+        """Returns the name of the newest checkpoint that is whole and not passed over already."""
+        for folder in self._folders():
+            if folder.name not in passed_over:
+                try:
+                    _check(folder)
+                    return folder.name
+                except _DamagedError as error:
+                    self._pass_over(folder.name, error, passed_over)
+        return None
+
+    def _pass_over(self, name: str, error: "_DamagedError", passed_over: list[str]) -> None:
+        self._note(f"warning: {self.path / name}: {error}; this checkpoint is passed over")
+        passed_over.append(name)
+
+    def _make_way_for(self, folder: Path) -> None:
+        shutil.rmtree(folder, ignore_errors=True)  # one that was found damaged
+        self.path.mkdir(parents=True, exist_ok=True)
 
     def _write(self, folder: Path, snapshot: Snapshot) -> None:
         ocp = self._ready_orbax()
@@ -197,6 +219,9 @@ class Checkpoints:
             composite = {name: ocp.args.StandardSave(item) for name, item in items.items()}
             manager.save(snapshot.step, args=ocp.args.Composite(**composite), force=True)
             manager.wait_until_finished()
+        lead(lambda: self._write_progress(folder, snapshot))
+
+    def _write_progress(self, folder: Path, snapshot: Snapshot) -> None:
         progress = {
             "format_version": FORMAT_VERSION,
             "step": snapshot.step,
@@ -224,7 +249,7 @@ class Checkpoints:
         progress = _read_progress(folder)
         history = [json.loads(line) for line in (folder / HISTORY).read_text().splitlines()]
         ocp = self._ready_orbax()
-        abstract = dict(_named(template))
+        abstract = _flat(template)
         names = ("last",) if progress["best"] is None else ("last", "best")
         restore = {name: ocp.args.StandardRestore(abstract) for name in names}
         with self._manager() as manager:
@@ -284,6 +309,19 @@ def check_keep(keep: int) -> None:
 
 class _DamagedError(Exception):
     """A checkpoint is not what it was when it was written."""
+
+
+def _placed(template: TrainState, devices: Devices | None) -> TrainState:
+    """Returns a state's shapes with the devices that its arrays are to be read to."""
+    chosen = jax.config.jax_default_device or jax.local_devices()[0]  # type: ignore[attr-defined]
+    alone = jax.sharding.SingleDeviceSharding(chosen)
+
+    def place(leaf: Any) -> Any:
+        sharding = alone if devices is None else devices.of_state(leaf)
+        return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)  # type: ignore[no-untyped-call]
+
+    placed: TrainState = jax.tree.map(place, template)
+    return placed
 
 
 def remove(path: Path) -> None:
