@@ -18,6 +18,8 @@ from tyro.conf import FlagCreatePairsOff, OmitSubcommandPrefixes, arg, subcomman
 from jaxrep import commands
 from jaxrep.errors import DivergedError, InputError, InterruptedRunError, VerificationError
 
+_INTERRUPTED = 75
+
 _Commands = Annotated[
     Annotated[commands.TrainMethod, subcommand("train")]
     | Annotated[commands.SweepMethod, subcommand("sweep")]
@@ -57,6 +59,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     if isinstance(sys.stdout, io.TextIOWrapper):  # whatever a path or a terminal's encoding is
         sys.stdout.reconfigure(errors="backslashreplace")
+    code = _code(arguments)
+    if code not in (0, _INTERRUPTED) and "jaxrep.training.distributed" in sys.modules:
+        sys.modules["jaxrep.training.distributed"].leave(code)
+    return code
+
+
+def _code(arguments: Sequence[str] | None) -> int:
+    """Runs the command line and turns its errors into exit codes."""
     try:
         return _run(arguments)
     except InputError as error:
@@ -64,7 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (DivergedError, VerificationError) as error:
         return _fail(error, 1)
     except InterruptedRunError as error:
-        return _fail(error, 75)  # EX_TEMPFAIL: the same command again goes on
+        return _fail(error, _INTERRUPTED)  # EX_TEMPFAIL: the same command again goes on
     except KeyboardInterrupt:
         return _fail("interrupted", 130)
     except BrokenPipeError:  # whoever read our output has left
@@ -91,6 +101,7 @@ def _run(arguments: Sequence[str] | None) -> int:
         config=(FlagCreatePairsOff, OmitSubcommandPrefixes),
     )
     command: Any = parsed.command if hasattr(parsed, "command") else parsed
+    command.join()
     _select_device(command.device)
     if command.compile_cache:
         _switch_on_cache()

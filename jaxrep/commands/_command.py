@@ -30,6 +30,9 @@ class Command:
     """Keep compiled programs for later commands, in a folder of yours (or $JAXREP_CACHE_DIR);
     with --no-compile-cache all are compiled anew."""
 
+    def join(self) -> None:
+        """Joins the other processes of a job, before JAX starts; most commands know none."""
+
 
 def note(message: str) -> None:
     """Prints a remark for the user, beside the result."""

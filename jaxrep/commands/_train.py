@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from tyro.conf import arg, subcommand
 
 from jaxrep.commands._command import Command, Data, Result, RunFolder, note
+from jaxrep.commands._scale import Scaling
 from jaxrep.hyperparameters import (
     AutoencoderHyperparameters,
     SimCLRHyperparameters,
@@ -88,7 +89,7 @@ class Saving:
 
 
 @dataclass(kw_only=True)
-class Train(Saving, Training):
+class Train(Saving, Scaling, Training):
     """Train on a table and save the run; the same command again goes on after an interruption."""
 
     stream: Literal["auto", "always", "never"] = "auto"
@@ -100,6 +101,7 @@ class Train(Saving, Training):
         from jaxrep.progress import Reporter
         from jaxrep.runs.train import train
         from jaxrep.training import Every
+        from jaxrep.training.distributed import is_leader
 
         with Reporter() as reporter:
             result = train(
@@ -112,10 +114,12 @@ class Train(Saving, Training):
                 stream=self.stream,
                 every=Every.parse(self.checkpoint_every),
                 keep=self.keep,
+                **self.scale(),
                 note=note,
                 on_progress=reporter,
             )
-        self.draw()
+        if is_leader():
+            self.draw()
         return _summary(result, self.data), dataclasses.asdict(result)
 
 
@@ -165,7 +169,7 @@ class TrainMethod:
 
 
 @dataclass(kw_only=True)
-class Resume(Saving, Command):
+class Resume(Saving, Scaling):
     """Go on with a run that was interrupted, or train a finished one for more epochs."""
 
     run: RunFolder
@@ -190,6 +194,7 @@ class Resume(Saving, Command):
                 data=self.data,
                 every=Every.parse(self.checkpoint_every),
                 keep=self.keep,
+                **self.scale(),
                 note=note,
                 on_progress=reporter,
             )

@@ -37,8 +37,18 @@ def describe(
     columns: Columns,
     *,
     streamed: bool = False,
+    devices: int | None = None,
 ) -> dict[str, Any]:
-    """Returns all of `config.json` but the results."""
+    """Returns all of `config.json` but the results.
+
+    Args:
+        method: the method's name.
+        source: the table's path or name.
+        hyperparameters: of the method.
+        columns: what the table's columns are.
+        streamed: whether rows are read block by block while training.
+        devices: how many train together, where it is not left to JAX.
+    """
     path = None if source in datasets.NAMES else Path(source)
     device = jax.devices()[0]
     packages = ("jaxrep", "jax", "flax", "optax", "numpy")
@@ -56,7 +66,7 @@ def describe(
         "device": {
             "platform": device.platform,
             "kind": device.device_kind,
-            "count": jax.device_count(),
+            "count": devices or jax.device_count(),
         },
     }
 

@@ -2,12 +2,16 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
+
+from jax.sharding import Mesh
 
 from jaxrep.errors import InputError, ModelFormatError
 from jaxrep.runs import folder
 from jaxrep.runs.preparation import Columns
 from jaxrep.runs.train import TrainResult, train
 from jaxrep.training import EVERY_MINUTE, EpochMetrics, Every, Progress
+from jaxrep.training.distributed import lead
 
 
 def resume(
@@ -17,6 +21,8 @@ def resume(
     data: str | None = None,
     every: Every = EVERY_MINUTE,
     keep: int = 2,
+    mesh: Mesh | None = None,
+    shard_parameters: bool = False,
     note: Callable[[str], None] = lambda message: None,
     on_epoch: Callable[[EpochMetrics], None] = lambda metrics: None,
     on_progress: Callable[[Progress], None] = lambda progress: None,
@@ -29,6 +35,8 @@ def resume(
         data: the run's table, where it is not any more at the path that the run recorded.
         every: how often to save a checkpoint.
         keep: how many checkpoints to keep.
+        mesh: devices that train together, as of `train`.
+        shard_parameters: as of `train`.
         note: called with warnings and remarks for the user.
         on_epoch: called with the metrics of each finished epoch.
         on_progress: called as training goes on.
@@ -42,6 +50,28 @@ def resume(
         DivergedError: the loss became infinite or NaN.
         InterruptedRunError: SIGTERM or SIGINT came; the state is saved.
     """
+    config = lead(lambda: _config(out, epochs))
+    hyperparameters = folder.read_hyperparameters(config, out)
+    recorded = config["data"]
+    return train(
+        config["method"],
+        data or recorded["source"],
+        out,
+        hyperparameters,
+        _columns(recorded["columns"], out),
+        stream="always" if recorded.get("streamed") else "never",
+        every=every,
+        keep=keep,
+        mesh=mesh,
+        shard_parameters=shard_parameters,
+        note=note,
+        on_epoch=on_epoch,
+        on_progress=on_progress,
+    )
+
+
+def _config(out: Path, epochs: int | None) -> dict[str, Any]:
+    """Returns the configuration to go on with, and makes a run with more epochs unfinished."""
     state = folder.state(out)
     if state in ("absent", "foreign"):
         raise ModelFormatError(f"{out}: not a run folder; `jaxrep train … --out RUN` makes one")
@@ -58,21 +88,8 @@ def resume(
     if epochs is not None and epochs > hyperparameters.epochs:
         with folder.held(out):
             folder.ask_for_more(out, epochs)
-        hyperparameters.epochs = epochs
-    recorded = config["data"]
-    return train(
-        config["method"],
-        data or recorded["source"],
-        out,
-        hyperparameters,
-        _columns(recorded["columns"], out),
-        stream="always" if recorded.get("streamed") else "never",
-        every=every,
-        keep=keep,
-        note=note,
-        on_epoch=on_epoch,
-        on_progress=on_progress,
-    )
+        config["hyperparameters"]["epochs"] = epochs
+    return config
 
 
 def _columns(recorded: dict[str, object], out: Path) -> Columns:

@@ -21,6 +21,7 @@ from jaxrep.data.prepared import PreparedRows, is_prepared, open_prepared
 from jaxrep.errors import InputError
 from jaxrep.hyperparameters import TrainingHyperparameters
 from jaxrep.runs.preparation import Columns, Prepared, held_out_rows, prepare, read
+from jaxrep.training.distributed import lead
 
 Stream = Literal["auto", "always", "never"]
 SPOOL = "rows"  # the folder below a run's in which a large table's rows stand while it trains
@@ -66,9 +67,13 @@ class Source:
             )
         if stored is None:
             note(f"{self.name} is large: its rows are written to {out / SPOOL} while it trains")
-            columns = dataclasses.asdict(self.columns)
-            stored = preparing.prepare(self.name, out / SPOOL, **columns, note=note)
+            lead(lambda: self._spool(out, note))
+            stored = open_prepared(out / SPOOL)
         return _hold_out(stored, hyperparameters, note, streamed=self.streamed)
+
+    def _spool(self, out: Path, note: Callable[[str], None]) -> None:
+        columns = dataclasses.asdict(self.columns)
+        preparing.prepare(self.name, out / SPOOL, **columns, note=note)
 
 
 def find(source: str, columns: Columns, stream: Stream = "auto") -> Source:

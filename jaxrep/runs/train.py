@@ -1,19 +1,22 @@
 """From a table to a run folder: read, preprocess, fit, save."""
 
+import contextlib
 import dataclasses
 import functools
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jax.sharding import Mesh
 
 from jaxrep.errors import InputError
 from jaxrep.hyperparameters import TrainingHyperparameters, check
 from jaxrep.methods import METHODS, Method
 from jaxrep.runs import folder, sources
-from jaxrep.runs.identity import describe, find_earlier, warn_of_other_versions
+from jaxrep.runs.identity import Earlier, describe, find_earlier, warn_of_other_versions
 from jaxrep.runs.interruption import listening
 from jaxrep.runs.preparation import Columns as Columns
 from jaxrep.runs.preparation import Prepared, with_known_label
@@ -22,6 +25,7 @@ from jaxrep.runs.sources import Stream
 from jaxrep.training import (
     EVERY_MINUTE,
     Checkpoints,
+    Devices,
     EpochMetrics,
     Every,
     Fit,
@@ -30,6 +34,9 @@ from jaxrep.training import (
     fit,
 )
 from jaxrep.training.checkpoint import check_keep
+from jaxrep.training.distributed import is_leader, lead
+
+_SECONDS_TO_APPEAR = 60  # a network file system shows what another machine wrote after a while
 
 
 @dataclass(frozen=True)
@@ -75,6 +82,8 @@ def train(
     stream: Stream = "auto",
     every: Every = EVERY_MINUTE,
     keep: int = 2,
+    mesh: Mesh | None = None,
+    shard_parameters: bool = False,
     note: Callable[[str], None] = lambda message: None,
     on_epoch: Callable[[EpochMetrics], None] = lambda metrics: None,
     on_progress: Callable[[Progress], None] = lambda progress: None,
@@ -94,6 +103,9 @@ def train(
         stream: whether to read the rows block by block while training.
         every: how often to save a checkpoint.
         keep: how many checkpoints to keep.
+        mesh: devices that train together; in a job of several processes all of them call this
+            function, and process 0 alone writes and reports.
+        shard_parameters: whether these devices part weights and optimiser state, too.
         note: called with warnings and remarks for the user.
         on_epoch: called with the metrics of each finished epoch.
         on_progress: called as training goes on.
@@ -112,24 +124,64 @@ def train(
     except ValueError as error:
         raise InputError(str(error)) from error
     check_keep(keep)
+    if not is_leader():
+        note = on_epoch = on_progress = _ignore
     columns = with_known_label(source, columns)
     found = sources.find(source, columns, stream)
-    config = describe(method, source, hyperparameters, columns, streamed=found.streamed)
+    devices = None if mesh is None else Devices(mesh, shard_parameters)
+    count = None if devices is None else devices.count
+    config = describe(
+        method, source, hyperparameters, columns, streamed=found.streamed, devices=count
+    )
     find = functools.partial(find_earlier, out, config, overwrite=overwrite, note=note)
-    earlier = find()
+    earlier = Earlier(**lead(lambda: dataclasses.asdict(find())))
     if earlier.state == "finished":
         return TrainResult(**earlier.config["result"] | {"run": str(out)})
     prepared = found.prepare(hyperparameters, out, note)
-    with folder.held(out):
+    _check_batch(devices, hyperparameters.batch_size, row_count(prepared.x))
+
+    def begin() -> None:
         if find().state == "unfinished":
             warn_of_other_versions(earlier.config, config, note)
         else:
             folder.begin(out, config, prepared.preprocessing)
-        run = _Run(METHODS[method](hyperparameters), prepared, config, out, note)
+
+    with contextlib.ExitStack() as stack:
+        lead(lambda: stack.enter_context(folder.held(out)))
+        lead(begin)
+        _check_shared(out)
+        run = _Run(METHODS[method](hyperparameters), prepared, config, out, devices, note)
         checkpoints = Checkpoints(out / folder.CHECKPOINTS, every, keep=keep, note=note)
         result = run.train(checkpoints, on_epoch, on_progress)
-    sources.remove_spool(out)
+    if is_leader():
+        sources.remove_spool(out)
     return result
+
+
+def _check_batch(devices: Devices | None, batch_size: int, rows: int) -> None:
+    if devices is None:
+        return
+    try:
+        devices.check_batch(min(batch_size, rows), rows)
+    except ValueError as error:
+        raise InputError(str(error)) from error
+
+
+def _check_shared(out: Path) -> None:
+    """Refuses a folder that process 0 has just begun, and that is not there for this one."""
+    patience = time.monotonic() + _SECONDS_TO_APPEAR
+    while folder.state(out) != "unfinished":
+        time.sleep(0.1)
+        if time.monotonic() < patience:
+            continue
+        raise InputError(
+            f"--out {out}: the run that process 0 began is not there for this process; give a path "
+            "on a file system that all processes of the job share"
+        )
+
+
+def _ignore(event: object) -> None:
+    """Takes what process 0 reports for all."""
 
 
 @dataclass(frozen=True)
@@ -140,6 +192,7 @@ class _Run:
     prepared: Prepared
     config: dict[str, Any]
     out: Path
+    devices: Devices | None
     note: Callable[[str], None]
 
     def train(
@@ -149,14 +202,16 @@ class _Run:
         on_progress: Callable[[Progress], None],
     ) -> TrainResult:
         """Trains from the newest checkpoint, or from the start, to the end, and saves."""
-        start = checkpoints.newest(self.method, self.prepared.preprocessing.width)
+        width = self.prepared.preprocessing.width
+        start = checkpoints.newest(self.method, width, self.devices)
         if start is not None:
             self.note(f"{self.out} holds this run, unfinished: going on after step {start.step}")
         # What was logged after the checkpoint will be logged again.
-        folder.write_metrics(self.out, start.history if start else [])
+        lead(lambda: folder.write_metrics(self.out, start.history if start else []))
 
         def log(metrics: EpochMetrics) -> None:
-            folder.append_metrics(self.out, metrics)
+            if is_leader():
+                folder.append_metrics(self.out, metrics)
             on_epoch(metrics)
 
         with listening() as interrupted:
@@ -166,19 +221,22 @@ class _Run:
                 validation=self.prepared.validation,
                 start=start,
                 checkpoints=checkpoints,
+                mesh=None if self.devices is None else self.devices.mesh,
+                shard_parameters=self.devices is not None and self.devices.shard_parameters,
                 interrupted=interrupted,
                 on_epoch=log,
                 on_progress=on_progress,
             )
         result = self.result(fitted)
-        save(
-            result,
-            self.config,
-            self.method.hyperparameters,
-            fitted.weights,
-            self.prepared.x,
-            self.note,
-        )
+        if is_leader():
+            save(
+                result,
+                self.config,
+                self.method.hyperparameters,
+                fitted.weights,
+                self.prepared.x,
+                self.note,
+            )
         return result
 
     def result(self, fitted: Fit) -> TrainResult:

@@ -8,6 +8,9 @@ Where no one does, the process is alone. `detect` only reads, `join` connects th
 import dataclasses
 import itertools
 import json
+import os
+import sys
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
@@ -214,6 +217,21 @@ def is_leader() -> bool:
     import jax
 
     return jax.process_index() == 0
+
+
+def leave(code: int) -> None:
+    """Ends a process of a job that failed, at once; alone, it returns.
+
+    An orderly end would wait for the other processes, which may wait for this one.
+    """
+    import jax
+
+    if jax.distributed.is_initialized() and jax.process_count() > 1:
+        if is_leader():
+            time.sleep(1)  # they, too, may be about to say why
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
 
 
 class Agreement:
