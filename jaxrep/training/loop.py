@@ -36,6 +36,7 @@ from jaxrep.training.schedule import Chunk, Schedule
 from jaxrep.training.step import AnyMethod, Pass, TrainState, batch_rows
 
 _ROWS_NAMED = 8
+_STEPS_TOGETHER = 64  # most of a chunk in a job of several processes
 
 
 @dataclass(frozen=True)
@@ -93,6 +94,8 @@ class Loop:
         self.validation: Array | None = None if validation is None else put(validation)
         self.agree = Agreement(devices)
         self.chunk = chunk_length(abstract_state(method, self.rows.width), self.batch_size)
+        if jax.process_count() > 1:  # whose steps wait for the network
+            self.chunk = min(self.chunk, _STEPS_TOGETHER)
         self.initial = weights
         self.restore(start or self._fresh())
 
