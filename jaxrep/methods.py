@@ -21,7 +21,7 @@ import optax
 from flax import nnx
 from jax import Array
 
-from jaxrep import losses, models, optim, views
+from jaxrep import losses, models, nt_xent, optim, views
 from jaxrep.hyperparameters import (
     SCHEDULE,
     AutoencoderHyperparameters,
@@ -292,6 +292,10 @@ class SimCLR(Method[SimCLRHyperparameters, models.SimCLREncoder]):
         """Maps rows `[B, D]` to the projections of both their views, `[2, B, P]`."""
         both = jnp.broadcast_to(x[None], (2, *x.shape))
         corrupted = views.corrupt(self.hyperparameters, both, noise)  # (2, B, D)
+        if nt_xent.devices():
+            # Both views of a row stay together, on the device that has the row.
+            _, z = model(jnp.moveaxis(corrupted, 0, 1).reshape(-1, x.shape[-1]))  # (2B, P)
+            return jnp.moveaxis(z.reshape(len(x), 2, -1), 1, 0)
         _, z = model(corrupted.reshape(-1, x.shape[-1]))  # (2B, P)
         return z.reshape(2, len(x), -1)
 

@@ -16,7 +16,7 @@ MIRRORED = (*PURE, "views", "hyperparameters", "models", "methods", "training")
 RENAMED = {"rngs": "generator", "key": "generator"}
 # What only one twin can have.
 ONLY_JAX = {
-    "nt_xent": {"Schedule", "schedule"},  # torch's loops need no plan
+    "nt_xent": {"Schedule", "schedule", "devices"},  # torch's loops need no plan, and have no mesh
     "optim": {"scale_by_adam"},  # torch's own Adam is exact
     # Buffers and torch_ref.weights; torch.autocast casts from outside.
     "models": {"FittedStatistic", "get_weights", "with_weights", "compute_in"},
@@ -25,11 +25,18 @@ ONLY_JAX = {
     "training": {
         *("Progress", "DivergedError", "TrainState", "draw_batch", "init_state"),
         *("sweep", "Sweep", "Member"),  # torch compiles no program that it could map
+        *("Checkpoints", "Every", "Snapshot", "RowStore", "Devices", "mesh_of"),
     },
 }
 ONLY_TORCH = {"training": {"replay"}}
-# torch keeps state in its objects, and its plain training neither validates nor reports.
-ONLY_JAX_PARAMETERS = {"train_step": {"state"}, "fit": {"validation", "on_epoch", "on_progress"}}
+# torch keeps state in its objects, and its plain training neither validates, nor reports, nor saves.
+ONLY_JAX_PARAMETERS = {
+    "train_step": {"state"},
+    "fit": {
+        *("validation", "on_epoch", "on_progress", "start", "weights", "checkpoints"),
+        *("interrupted", "mesh", "shard_parameters"),
+    },
+}
 ONLY_TORCH_PARAMETERS = {"train_step": {"model", "optimizer"}}
 
 

@@ -9,3 +9,4 @@ are. A kernel for one kind of accelerator would be a further form, behind the sa
 from jaxrep.nt_xent._loss import nt_xent as nt_xent
 from jaxrep.nt_xent._schedule import Schedule as Schedule
 from jaxrep.nt_xent._schedule import schedule as schedule
+from jaxrep.nt_xent._sharded import devices as devices
