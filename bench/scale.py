@@ -33,6 +33,16 @@ WIDTH = 32
 ROWS_A_DEVICE = 128
 BATCHES = 1  # in the table: a large one's are gathered for several steps at once, byte for byte
 
+# As published: peak in bfloat16, dense, and bytes a second that a device sends one way. v5e: Google
+# Cloud's page on TPU v5e, 1,600 Gbit/s over all four links of a chip. H100 SXM5: NVIDIA's data
+# sheet, NVLink 900 GB/s both ways; InfiniBand NDR, 400 Gbit/s to each GPU.
+PUBLISHED = {
+    "TPU v5e, ICI": (197e12, 200e9),
+    "H100, NVLink": (989e12, 450e9),
+    "H100, InfiniBand NDR": (989e12, 50e9),
+}
+WIDE, OF_WIDE = 128, 2 * 128 * 2048 + 2 * 2048 * 2048 + 2 * 2048 * 128  # features, weights
+
 _COLLECTIVE = re.compile(
     r"= (?P<shape>\(.*?\)|\S+) (?P<name>all-gather|all-reduce|reduce-scatter|all-to-all"
     r"|collective-permute)(?:-start)?\("
@@ -149,6 +159,17 @@ def table(results: dict[str, Any]) -> Iterator[str]:
         yield f"| {name} | {numbers} | {told} | {sent / 1e3:,.1f} kB |"
 
 
+def break_even() -> Iterator[str]:
+    """Yields the lines of the page's table of break-even points, from published figures alone."""
+    yield "| device and network | peak, bf16 | sends | rows a device, b | devices, n |"
+    yield "|---|---:|---:|---:|---:|"
+    for name, (rate, sends) in PUBLISHED.items():
+        rows = 4 * rate / (3 * sends)
+        devices = 6 * OF_WIDE * sends / (4 * WIDE * rate)
+        numbers = f"{rate / 1e12:,.0f} TFLOP/s | {sends / 1e9:,.0f} GB/s | {rows:,.0f}"
+        yield f"| {name} | {numbers} | {devices:,.0f} |"
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Counts, and writes the results and the page's table."""
     parser = argparse.ArgumentParser(prog="python -m bench.scale")
@@ -173,7 +194,17 @@ def write_table(results: dict[str, Any]) -> None:
     text = PAGE.read_text(encoding="utf-8")
     before, rest = text.split(BEGIN)
     _, after = rest.split(END)
-    made = "\n".join([BEGIN, "", *table(results), "", END])
+    told = (
+        "Break-even points of the model above, from figures that the makers publish (peak rates "
+        "that no training reaches; nothing of this is measured):"
+    )
+    counted = (
+        "Counted in the compiled program of a step, 128 rows on each device and 32 features, for "
+        "devices that XLA pretends to have (`python -m bench.scale`; nothing ran on such devices, "
+        "and another backend may merge collectives otherwise):"
+    )
+    parts = [BEGIN, told, "\n".join(break_even()), counted, "\n".join(table(results)), END]
+    made = "\n\n".join(parts)
     PAGE.write_text(before + made + after, encoding="utf-8")
 
 

@@ -64,6 +64,17 @@ def test_any_number_of_devices_trains_as_one(method):
     assert found[f"{method} 8"]["collectives"] == expected
 
 
+def test_the_bytes_counted_in_compiled_steps_are_those_of_the_cost_model():
+    for case, found in json.loads((ROOT / "bench/results/scale.json").read_text()).items():
+        method, devices = case.split()
+        batch, share = found["batch"], 1 - 1 / int(devices)
+        expected = share * (4 * batch * 32 + 8 * found["parameters"])
+        if method == "simclr":
+            expected += share * 4 * 2 * batch * (2 * 32 + 5)
+        counted = sum(part["bytes"] for part in found["in_a_step"].values())
+        assert counted == pytest.approx(expected, rel=1e-3)
+
+
 def test_a_batch_that_devices_cannot_part_is_refused_with_sizes_that_fit():
     mesh = mesh_of(jax.devices()[:1])
     from jaxrep.training import Devices

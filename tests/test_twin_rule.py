@@ -29,7 +29,7 @@ ONLY_JAX = {
     },
 }
 ONLY_TORCH = {"training": {"replay"}}
-# torch keeps state in its objects, and its plain training neither validates, nor reports, nor saves.
+# torch keeps state in its objects; its plain training neither validates, nor reports, nor saves.
 ONLY_JAX_PARAMETERS = {
     "train_step": {"state"},
     "fit": {
