@@ -163,8 +163,8 @@ class Job:
             assert all(process.poll() is None for process in self.processes), self.end()
 
 
-def train(out, *more, method="vae", epochs=EPOCHS):
-    settings = ["--epochs", str(epochs), "--checkpoint-every", "1", *more]
+def train(out, *more, method="vae", epochs=EPOCHS, every="1"):
+    settings = ["--epochs", str(epochs), "--checkpoint-every", every, *more]
     return ["train", method, "iris", "--batch-size", "32", "--out", str(out), *settings]
 
 
@@ -201,7 +201,7 @@ def test_a_launchers_processes_find_each_other(launched, tmp_path, of_one_proces
 @pytest.mark.slow
 @pytest.mark.parametrize("killed", [0, 1])
 def test_a_job_that_loses_a_process_ends_and_started_again_makes_the_same_bits(killed, tmp_path):
-    long = {"epochs": 400}
+    long = {"epochs": 400, "every": "0.5s"}
     whole, out = tmp_path / "whole", tmp_path / "run"
     Job(whole, *train(whole, **long), processes=1, devices=2).end()
     job = Job(out, *train(out, "--heartbeat-timeout", "10", **long))
@@ -219,7 +219,7 @@ def test_a_job_that_loses_a_process_ends_and_started_again_makes_the_same_bits(k
 @pytest.mark.slow
 def test_a_signal_to_one_process_stops_all_and_any_number_of_processes_goes_on(tmp_path):
     out = tmp_path / "run"
-    job = Job(out, *train(out, epochs=3000))
+    job = Job(out, *train(out, epochs=3000, every="0.5s"))
     job.wait_for_checkpoint()
     job.processes[1].send_signal(signal.SIGTERM)
     for _, told in job.end(75, 75):
