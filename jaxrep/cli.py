@@ -87,7 +87,13 @@ def _code(arguments: Sequence[str] | None) -> int:
     except RuntimeError as error:
         if type(error).__name__ != "JaxRuntimeError":  # not imported here, nor perhaps at all
             raise
-        return _fail(f"the device gave up: {str(error).splitlines()[0]}", 1)
+        reason = f"the device gave up: {str(error).splitlines()[0]}"
+        if sys.modules["jax"].process_count() > 1:
+            reason += (
+                "; another process of the job may have ended. The same command, started again in "
+                "all of them, goes on after the newest checkpoint"
+            )
+        return _fail(reason, 1)
     except SystemExit as stop:  # tyro, after its help or its message about a wrong flag
         return stop.code if isinstance(stop.code, int) else 1
 

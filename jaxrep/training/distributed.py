@@ -229,11 +229,6 @@ def leave(code: int) -> None:
     if jax.distributed.is_initialized() and jax.process_count() > 1:
         if is_leader():
             time.sleep(1)  # they, too, may be about to say why
-        print(
-            f"jaxrep: process {jax.process_index()} leaves the job of {jax.process_count()}; "
-            "started again in all of them, the same command goes on after the newest checkpoint",
-            file=sys.stderr,
-        )
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)
