@@ -20,6 +20,7 @@ import pytest
 
 HERE = Path(__file__).parent
 SECONDS = 60  # for a case, on a busy machine
+ONCE_A_TRACEBACK = (325, 330, 711, 828, 943)  # bundles
 
 
 class Worker:
@@ -99,7 +100,7 @@ def test_sixty_damaged_tables_are_refused_or_read_right(tmp_path):
 
 
 def test_sixty_damaged_bundles_are_refused_or_read_right(tmp_path):
-    found = run_all("bundle", range(60), tmp_path, ["safetensors"])
+    found = run_all("bundle", [*range(55), *ONCE_A_TRACEBACK], tmp_path, ["safetensors"])
     assert found["refused"] >= 15 and found["correct"] >= 5, found
 
 
