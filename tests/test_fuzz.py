@@ -20,7 +20,7 @@ import pytest
 
 HERE = Path(__file__).parent
 SECONDS = 60  # for a case, on a busy machine
-ONCE_A_TRACEBACK = (325, 330, 711, 828, 943)  # bundles
+ONCE_WRONG = {"table": (571, 578, 947), "bundle": (325, 330, 711, 828, 943)}
 
 
 class Worker:
@@ -95,12 +95,12 @@ def run_all(kind, numbers, path, formats=()):
 
 
 def test_sixty_damaged_tables_are_refused_or_read_right(tmp_path):
-    found = run_all("table", range(60), tmp_path)
+    found = run_all("table", [*range(57), *ONCE_WRONG["table"]], tmp_path)
     assert found["refused"] >= 15 and found["correct"] >= 8, found
 
 
 def test_sixty_damaged_bundles_are_refused_or_read_right(tmp_path):
-    found = run_all("bundle", [*range(55), *ONCE_A_TRACEBACK], tmp_path, ["safetensors"])
+    found = run_all("bundle", [*range(55), *ONCE_WRONG["bundle"]], tmp_path, ["safetensors"])
     assert found["refused"] >= 15 and found["correct"] >= 5, found
 
 
