@@ -42,8 +42,8 @@ def draw(make: Callable[[], Figure], name: str, description: str) -> str:
 
     Example:
         >>> svg = draw(lambda: blank()[0], "empty", "An empty figure.")
-        >>> svg[:59], "http" in svg
-        ('<svg viewBox="0 0 374.4 259.2" version="1.1" role="img" aria', False)
+        >>> svg[:57], "http" in svg
+        ('<svg viewBox="0 0 374.4 259.2" version="1.1" role="img" a', False)
     """
     file = io.BytesIO()
     no_metadata = dict.fromkeys(("Creator", "Date", "Format", "Type"))

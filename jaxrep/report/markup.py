@@ -5,7 +5,7 @@ import math
 import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 _LONGEST = 200  # characters of a value
 
@@ -67,9 +67,9 @@ def text(value: object) -> str:
     return html.escape(printable(value), quote=True)
 
 
-def paragraph(content: str) -> str:
+def paragraph(content: str, kind: Literal["plain", "warning"] = "plain") -> str:
     """Returns a paragraph of plain text."""
-    return f"<p>{html.escape(printable(content, 2000))}</p>"
+    return f'<p class="{kind}">{html.escape(printable(content, 2000))}</p>'
 
 
 def table(caption: str, head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:

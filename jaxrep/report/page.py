@@ -148,9 +148,10 @@ def _summary(subject: Subject) -> str:
     listed = "".join(f"<div><dt>{text(n)}</dt><dd>{text(v)}</dd></div>" for n, v in known)
     said = paragraph(f"Rows shown: {subject.source}")
     if subject.is_drawn:
-        said = '<p class="warning">' + text(
+        said = paragraph(
             f"{run.config['data']['source']}, which the run was trained on, is not to be had: the "
             "rows shown are drawn from the run's statistics, each column by itself. Their "
-            "embedding and scores are not those of real rows; give --data."
-        ) + "</p>"  # fmt: skip
+            "embedding and scores are not those of real rows; give --data.",
+            "warning",
+        )
     return f"<dl>{listed}</dl>\n{said}"
