@@ -5,6 +5,7 @@ that the check of collectives starts, and prints the sum that both of them made.
 """
 
 import contextlib
+import dataclasses
 import importlib.metadata
 import os
 import platform
@@ -25,6 +26,8 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from jaxrep import compile_cache
+from jaxrep.errors import InputError
+from jaxrep.training import distributed
 
 Status = Literal["ok", "warning", "failed"]
 
@@ -34,11 +37,6 @@ ACCELERATORS = {  # what a driver leaves in the file system, and the JAX for it
     "/proc/driver/nvidia/version": "an NVIDIA driver; pip install 'jax[cuda13]'",
     "/dev/kfd": "an AMD driver; pip install 'jax[rocm7-local]'",
     "/dev/accel0": "a TPU; pip install 'jax[tpu]'",
-}
-# Variables that tell a process of its launcher how many there are, and which it is.
-LAUNCHERS = {
-    "Slurm": ("SLURM_NTASKS", "SLURM_PROCID"),
-    "Open MPI": ("OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_RANK"),
 }
 _BOUND = 1e-5  # relative, of a product of 64 terms in float32
 _SUMMED = 8  # numbers that the two processes add up
@@ -188,17 +186,12 @@ def _disk() -> Finding:
 
 
 def _processes(environ: Mapping[str, str]) -> Finding:
-    for launcher, (count, number) in LAUNCHERS.items():
-        if count in environ and number in environ:
-            details = {
-                "launcher": launcher,
-                "processes": int(environ[count]),
-                "process": int(environ[number]),
-            }
-            said = f"started by {launcher} as process {environ[number]} of {environ[count]}"
-            return Finding("processes", "ok", said, details)
-    details = {"launcher": None, "processes": 1, "process": 0}
-    return Finding("processes", "ok", "no launcher detected: a single process", details)
+    try:
+        topology = distributed.detect(environ)
+    except InputError as error:
+        return Finding("processes", "warning", str(error))
+    details = dataclasses.asdict(topology)
+    return Finding("processes", "ok", topology.remark, details)
 
 
 def _collective(time_limit: float) -> Finding:

@@ -147,18 +147,30 @@ def test_a_disk_is_judged_by_its_free_space(folder, monkeypatch, free, status):
     assert ("delete something" in found.message) == (status != "ok")
 
 
+SLURM = {
+    "SLURM_JOB_ID": "7",
+    "SLURM_STEP_NODELIST": "n[1-4]",
+    "SLURM_NTASKS": "4",
+    "SLURM_PROCID": "3",
+    "SLURM_LOCALID": "0",
+}
+OPEN_MPI_5 = {
+    "OMPI_COMM_WORLD_SIZE": "2",
+    "OMPI_COMM_WORLD_RANK": "0",
+    "OMPI_COMM_WORLD_LOCAL_RANK": "0",
+}
+
+
 @pytest.mark.parametrize(
-    ("environ", "said"),
+    ("environ", "status", "said"),
     [
-        ({}, "a single process"),
-        ({"SLURM_JOB_ID": "7"}, "a single process"),
-        ({"SLURM_NTASKS": "4", "SLURM_PROCID": "3"}, "Slurm as process 3 of 4"),
-        (
-            {"OMPI_COMM_WORLD_SIZE": "2", "OMPI_COMM_WORLD_RANK": "0"},
-            "Open MPI as process 0 of 2",
-        ),
+        ({}, "ok", "one process, alone"),
+        ({"SLURM_JOB_ID": "7"}, "ok", "not started by srun"),
+        (SLURM, "ok", "process 3 of 4, started by Slurm"),
+        (SLURM | {"SLURM_NTASKS": "many"}, "warning", "SLURM_NTASKS"),
+        (OPEN_MPI_5, "warning", "give --coordinator HOST:PORT"),
     ],
 )
-def test_a_launcher_is_known_by_its_variables(environ, said):
+def test_a_launcher_is_known_by_its_variables(environ, status, said):
     found = doctor._processes(environ)
-    assert found.status == "ok" and said in found.message
+    assert found.status == status and said in found.message, found
