@@ -12,6 +12,8 @@ import subprocess
 from types import SimpleNamespace
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from jaxrep.cli import main
@@ -20,7 +22,7 @@ from jaxrep.report import maps
 from jaxrep.report.latents import posterior
 from jaxrep.report.origin import command_of
 from jaxrep.runs.folder import load
-from jaxrep.runs.rows import rows_of
+from jaxrep.runs.rows import rows_of, table_of
 
 METHODS = ("autoencoder", "vae", "simclr")
 SCRIPT = "<script>alert(1)</script>"
@@ -139,6 +141,7 @@ def test_a_report_is_well_formed_and_leads_nowhere_outside(folder, method):
                 assert "//" not in (value or "") and "@import" not in (value or "")
             for target in re.findall(r"url\(([^)]*)\)", value or ""):
                 assert target.startswith("#") and target[1:] in page.ids
+    assert len(page.of("style")) == 1  # one inside a drawing would reach the whole page
     assert "default-src 'none'" in page.of("meta")[3]["content"]
 
 
@@ -315,6 +318,21 @@ def test_the_rows_of_a_prepared_folder_are_those_that_it_holds(folder, tmp_path)
     np.testing.assert_allclose(rows_of(load(tmp_path / "run")), stored, rtol=1e-6, atol=1e-6)
     result = done("report", tmp_path / "run", "--no-parity")
     assert result["source"] == str(tmp_path / "rows") and result["rows"] == 60
+
+
+def test_the_rows_of_a_folder_of_parquet_files_are_its_own(tmp_path):
+    rng = np.random.default_rng(0)
+    (tmp_path / "rows").mkdir()
+    for i in range(2):
+        part = pa.table({name: rng.normal(size=30) for name in "abcdef"})
+        pq.write_table(part, tmp_path / "rows" / f"{i}.parquet")
+    done("train", "vae", tmp_path / "rows", "--out", tmp_path / "run", *SMALL[:6], *FAST)
+    remarks = []
+    table, source = table_of(load(tmp_path / "run"), note=remarks.append)
+    assert (table.num_rows, source, remarks) == (60, str(tmp_path / "rows"), [])
+    pq.write_table(part.slice(1), tmp_path / "rows" / "1.parquet")
+    _, source = table_of(load(tmp_path / "run"), note=remarks.append)
+    assert source == "drawn rows" and "has changed since" in remarks[0]
 
 
 # wrong input

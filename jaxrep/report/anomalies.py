@@ -21,6 +21,8 @@ def anomalies(subject: Subject) -> Iterator[Section]:
     told = _told(subject)
     drawn = draw(lambda: _histogram(subject, kind), "scores", f"Histogram of the scores. {told}")
     body = [figure(drawn, f"{kind} of {len(subject.scores):,} rows. {told}")]
+    if not subject.is_drawn:
+        body.append(_worst(subject))
     if not subject.has_decoder:
         body.append(
             paragraph(
@@ -28,8 +30,6 @@ def anomalies(subject: Subject) -> Iterator[Section]:
                 "those of the training rows, over their size; about 1 is usual."
             )
         )
-    if not subject.is_drawn:
-        body.append(_worst(subject))
     yield Section("anomalies", kind, "\n".join(body))
 
 

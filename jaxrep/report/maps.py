@@ -12,7 +12,7 @@ from jaxrep.report.figures import draw, fitted
 from jaxrep.report.markup import Section, figure, printable
 from jaxrep.report.subject import Subject
 
-MAX_NEIGHBOUR_ROWS = 2000  # of which neighbours are sought; t-SNE takes seconds for these
+MAX_NEIGHBOUR_ROWS = 1000  # of which neighbours are sought; t-SNE takes seconds for these
 _LEAST_ROWS = 20
 
 
