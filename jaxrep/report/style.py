@@ -25,7 +25,8 @@ figure svg { display: block; width: 100%; height: auto; }
 figure svg * { stroke-linejoin: round; stroke-linecap: butt; }
 figcaption { color: var(--faint); font-size: 0.9rem; overflow-wrap: anywhere; }
 .scroll { overflow-x: auto; margin: 0 0 1rem; }
-table { min-width: 18rem; border-collapse: collapse; font-size: 0.9rem; font-variant-numeric: tabular-nums; }
+table { min-width: 18rem; border-collapse: collapse; font-size: 0.9rem;
+  font-variant-numeric: tabular-nums; }
 caption { text-align: left; color: var(--faint); padding: 0.25rem 0; }
 th, td { padding: 0.2rem 0.75rem 0.2rem 0; text-align: left; border-bottom: 1px solid var(--line);
   max-width: 24rem; overflow-wrap: break-word; }
