@@ -58,7 +58,7 @@ class Scaling(Command):
         chosen = jax.config.jax_default_device  # type: ignore[attr-defined]
         there = jax.devices() if chosen is None else jax.devices(chosen.platform)
         together = jax.process_count() > 1
-        count = self.devices or ("all" if together else 1)
+        count = ("all" if together else 1) if self.devices is None else self.devices
         if count == "all":
             count = len(there)
         if not 1 <= count <= len(there):
