@@ -42,8 +42,6 @@ WIDE: dict[str, Any] = {
     "learning_rate": 1e-3,
     "weight_decay": 0.0,
     "views": ("scarf",),
-    "noise_std": 0.0,
-    "drop_rate": 0.0,
 }
 RAW, PCA = "raw columns", "PCA"
 LEARNT = ("simclr", "autoencoder")
