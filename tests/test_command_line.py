@@ -151,6 +151,7 @@ def test_train_writes_the_files_of_a_run(folder, method):
         "model.safetensors",
         "metrics.jsonl",
         "manifest.json",
+        "checkpoints",
         "plots",
     }
 

@@ -126,7 +126,9 @@ def test_fit_gives_the_weights_that_train_gives(kind, options, X, tmp_path):
         np.testing.assert_array_equal(getattr(loaded, name)(X), getattr(estimator, name)(X))
 
 
-@pytest.mark.parametrize("kind", ALL)
+@pytest.mark.parametrize(
+    "kind", [ALL[0], *(pytest.param(k, marks=pytest.mark.slow) for k in ALL[1:])]
+)
 def test_the_command_line_uses_a_saved_estimator(kind, fitted, X, tmp_path, capsys):
     estimator, run, out = fitted[kind], tmp_path / "run", str(tmp_path / "out.parquet")
     estimator.save(run)
@@ -244,7 +246,7 @@ def test_a_warm_start_keeps_the_standardisation_and_refuses_another_network(X, t
         estimator.set_params(latent_dim=2).fit(X[:, :3])
 
 
-@pytest.mark.parametrize("jobs", [1, 2])
+@pytest.mark.parametrize("jobs", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_a_grid_search_finds_the_larger_code(jobs, X):
     search = GridSearchCV(
         VAEEmbedding(hidden_dims=(), epochs=40, learning_rate=1e-2),

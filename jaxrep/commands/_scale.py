@@ -36,12 +36,13 @@ class Scaling(Command):
     """Seconds after which a process that is not heard of ends the job."""
 
     def join(self) -> None:
-        """Finds out which job this process belongs to, says so, and joins it."""
+        """Finds out which job this process belongs to, says so if there is one, and joins it."""
         from jaxrep.training import distributed
 
         flags = distributed.Flags(self.coordinator, self.num_processes, self.process_id)
         found = distributed.detect(os.environ, flags)
-        note(found.remark)
+        if found.launcher != "none" or "SLURM_JOB_ID" in os.environ:
+            note(found.remark)
         joined = distributed.join(found, heartbeat_seconds=self.heartbeat_timeout)
         if joined.processes > 1 and joined.process != 0:
             sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - as long as the process lives

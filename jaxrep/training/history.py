@@ -28,7 +28,7 @@ class EpochMeans:
         >>> list(means.add({"loss": np.array([1.0, 4.0, 5.0])}))
         [{'epoch': 1, 'loss': 2.0}]
         >>> means.step, means.sums
-        (2, {})
+        (3, {'loss': 10.0})
     """
 
     def __init__(self, schedule: Schedule, step: int = 0, sums: Mapping[str, float] | None = None):
