@@ -7,7 +7,6 @@ small here, so that small tables have many.
 """
 
 import os
-import pathlib
 import signal
 import sys
 
@@ -19,7 +18,7 @@ from jaxrep.training import checkpoint
 jaxrep.training.rows.BLOCK_BYTES = 2048
 POINTS = {
     "start": (checkpoint.Checkpoints, "_write"),
-    "rename": (pathlib.Path, "rename"),  # orbax moves what is whole to its place
+    "rename": (os, "rename"),  # orbax moves what is whole to its place
     "arrays": (checkpoint.json, "dumps"),  # orbax is through, nothing of ours is written
     "files": (checkpoint.Checkpoints, "_seal"),
     "flushed": (files, "sha256"),

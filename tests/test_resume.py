@@ -491,13 +491,14 @@ def test_a_signal_saves_and_ends_with_75_within_seconds(number, tmp_path):
     assert "goes on from there" in said and "Traceback" not in said
 
 
-def kill_and_resume(table, tmp_path, method, stream, kills):
+def kill_and_resume(table, tmp_path, method, stream, kills, epochs=30):
     """Kills a run again and again, and compares its end with that of a run left alone.
 
     Args:
         kills: for each, the point inside a save and which call there, or None for a random moment.
+        epochs: enough that no kill comes too late.
     """
-    command = ("train", method, table, *SETTINGS, "--epochs", "30", "--stream", stream)
+    command = ("train", method, table, *SETTINGS, "--epochs", str(epochs), "--stream", stream)
     command = (*command, "--checkpoint-every", "1")
     alone, killed = tmp_path / "alone", tmp_path / "killed"
     process = start(*command, "--out", str(alone))
@@ -547,4 +548,4 @@ INSIDE = [
 def test_fifty_kills_twenty_of_them_inside_a_save(case, table, tmp_path):
     method, stream = list(METHODS)[case % 3], ("never", "always")[case // 3]
     assert sum(len(inside) for inside in INSIDE) == 20
-    kill_and_resume(table, tmp_path, method, stream, (INSIDE[case] + [None] * 5)[:9])
+    kill_and_resume(table, tmp_path, method, stream, (INSIDE[case] + [None] * 5)[:9], 150)
