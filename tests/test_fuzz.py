@@ -115,6 +115,7 @@ def test_a_thousand_damaged_bundles_are_refused_or_read_right(tmp_path):
     run_all("bundle", range(1000), tmp_path, list(mutated_bundles.EXPORTED))
 
 
+@pytest.mark.slow
 def test_crashes_hangs_and_hunger_are_noticed_and_the_next_case_is_judged(tmp_path, monkeypatch):
     worker = Worker("table", tmp_path, ())
     try:

@@ -41,6 +41,7 @@ def collectives(**counts):
     return {name: counts.get(name.replace("-", "_"), 0) for name in names}
 
 
+@pytest.mark.slow
 def test_two_devices_train_as_one_by_one_reduce_scatter_and_three_all_reduces_a_step():
     (report,) = on_a_mesh("2", "vae").values()
     assert_as_on_one_device(report)
