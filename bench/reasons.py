@@ -25,6 +25,11 @@ REASONS: dict[str, str] = {
         "drawn, made the whole step no shorter."
     ),
     "autoencoder, 1,000,000 rows: shuffling, noise and logging": _ROWS,
+    "jaxrep, warm cache: wall time over PyTorch's": (
+        "Two costs are new: the checkpoint at the end of a run, with the import of orbax, and, in "
+        "this environment, pandas, which pyarrow imports wherever it is installed. Neither has "
+        "been measured apart or worked on yet."
+    ),
     "jaxrep, cold cache: wall time over PyTorch's": (
         "Half of a cold process is XLA compiling one program; drawing the initial weights is a "
         "good part of that. Lower optimisation levels, fewer parts to compile in parallel and "
