@@ -1,16 +1,13 @@
 """Every wrong input gives one message that names the facts, exit code 2, and no new file."""
 
-import contextlib
 import csv
-import io
 import shutil
 import subprocess
 import sys
 
 import numpy as np
 import pytest
-
-from jaxrep.cli import main
+from commands import call
 
 ROLES = ("--categorical", "job", "--label", "y", "--id-column", "id")
 SMALL = ("--hidden-dims", "8", "--latent-dim", "2", "--epochs", "3", *ROLES)
@@ -34,15 +31,6 @@ def write_csv(path, rows, header=("id", "a", "b", "c", "job", "y")):
     with path.open("w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows([header, *rows])
     return str(path)
-
-
-def call(*argv):
-    """Runs the command line in this process; returns exit code, stdout and stderr."""
-    out, err = io.StringIO(), io.StringIO()
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        code = main([str(argument) for argument in argv])
-    assert "Traceback" not in err.getvalue()
-    return code, out.getvalue(), err.getvalue()
 
 
 def contents(path):

@@ -13,6 +13,7 @@ import time
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from commands import call, done
 from matplotlib.image import imread
 
 from jaxrep.cli import main
@@ -51,22 +52,6 @@ def write_csv(path, rows=None, header=HEADER):
     with path.open("w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows([header, *rows])
     return path
-
-
-def call(*argv):
-    """Runs the command line in this process; returns exit code, stdout and stderr."""
-    out, err = io.StringIO(), io.StringIO()
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        code = main([str(argument) for argument in argv])
-    assert "Traceback" not in err.getvalue()
-    return code, out.getvalue(), err.getvalue()
-
-
-def done(*argv):
-    """Runs a command that has to succeed, with --json; returns the object on its last line."""
-    code, out, err = call(*argv, "--json")
-    assert code == 0, err
-    return json.loads(out.splitlines()[-1])
 
 
 def train_argv(method, data, out, *flags):

@@ -1,14 +1,11 @@
 """`jaxrep evaluate` on real files: what it prints, and one message for every wrong input."""
 
-import contextlib
 import csv
-import io
 import json
 
 import numpy as np
 import pytest
-
-from jaxrep.cli import main
+from commands import call
 
 HEADER = ("a", "b", "c", "k", "job", "y")
 SMALL = ("--hidden-dims", "8", "--latent-dim", "2", "--epochs", "20", "--batch-size", "16")
@@ -30,15 +27,6 @@ def write_csv(path, rows, header=HEADER):
     with path.open("w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows([header, *rows])
     return path
-
-
-def call(*argv):
-    """Runs the command line in this process; returns exit code, stdout and stderr."""
-    out, err = io.StringIO(), io.StringIO()
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        code = main([str(argument) for argument in argv])
-    assert "Traceback" not in err.getvalue()
-    return code, out.getvalue(), err.getvalue()
 
 
 def evaluated(*argv):

@@ -1,10 +1,7 @@
 """`jaxrep report`: one file that holds up in a browser, whatever the table's cells hold."""
 
-import contextlib
 import csv
 import html.parser
-import io
-import json
 import re
 import shlex
 import shutil
@@ -15,8 +12,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from commands import call, done
 
-from jaxrep.cli import main
 from jaxrep.data import prepared
 from jaxrep.report import maps
 from jaxrep.report.latents import posterior
@@ -60,20 +57,6 @@ def write_csv(path, rows, header=HEADER):
     with path.open("w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows([header, *rows])
     return path
-
-
-def call(*argv):
-    out, err = io.StringIO(), io.StringIO()
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        code = main([str(argument) for argument in argv])
-    assert "Traceback" not in err.getvalue()
-    return code, out.getvalue(), err.getvalue()
-
-
-def done(*argv):
-    code, out, err = call(*argv, "--json")
-    assert code == 0, err
-    return json.loads(out.splitlines()[-1])
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,5 @@
 """`jaxrep sweep`: its table, the run it chooses, what it writes, and what it refuses."""
 
-import contextlib
-import io
 import itertools
 import json
 import shutil
@@ -9,9 +7,9 @@ import shutil
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from commands import call, done
 from safetensors.numpy import load_file
 
-from jaxrep.cli import main
 from jaxrep.hyperparameters import BY_METHOD
 from jaxrep.runs import folder, grid, selection, sweep
 
@@ -19,21 +17,6 @@ SMALL = ("--hidden-dims", 6, "--latent-dim", 2, "--epochs", 3, "--batch-size", 1
 GRID = ("--grid", "beta=1,4", "--grid", "learning-rate=1e-2,1e38", "--seeds", 2, "--seed", 3)
 SETTINGS = list(itertools.product([1.0, 4.0], [1e-2, 1e38], [3, 4]))
 FINISHED = [i for i, (_, rate, _) in enumerate(SETTINGS) if rate < 1]
-
-
-def call(*argv):
-    """Runs the command line in this process; returns exit code, stdout and stderr."""
-    out, err = io.StringIO(), io.StringIO()
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        code = main([str(argument) for argument in argv])
-    assert "Traceback" not in err.getvalue()
-    return code, out.getvalue(), err.getvalue()
-
-
-def done(*argv):
-    code, out, err = call(*argv, "--json")
-    assert code == 0, err
-    return json.loads(out.splitlines()[-1])
 
 
 def refused(*argv):
