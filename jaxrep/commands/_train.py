@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from tyro.conf import arg, subcommand
 
-from jaxrep.commands._command import Command, Data, Result, RunFolder, note
+from jaxrep.commands._columns import TableColumns
+from jaxrep.commands._command import Data, Result, RunFolder, note
 from jaxrep.commands._scale import Scaling
 from jaxrep.hyperparameters import (
     AutoencoderHyperparameters,
@@ -17,17 +18,16 @@ from jaxrep.hyperparameters import (
 )
 
 if TYPE_CHECKING:
-    from jaxrep.runs.preparation import Columns
     from jaxrep.runs.train import TrainResult
 
 
 @dataclass(kw_only=True)
-class Training(Command):
+class Training(TableColumns):
     """What `train` and `sweep` are told of a table and a folder."""
 
     data: Data
-    """A .csv, .parquet, .npy or .npz file, or a bundled set: blobs, digits, breast_cancer, iris,
-    wine, diabetes."""
+    """A .csv, .parquet, .npy or .npz file, a folder of .parquet files, for train also one that
+    prepare made, or a bundled set: blobs, digits, breast_cancer, iris, wine, diabetes."""
 
     out: Path
     """The run's folder. A finished run of the same configuration and data is left as it is."""
@@ -37,34 +37,6 @@ class Training(Command):
 
     plots: bool = False
     """Draw the loss curves and a map of the embedding into RUN/plots."""
-
-    categorical: str = ""
-    """Columns of categories, separated by commas; each is one-hot encoded, with a bucket for
-    unknown values."""
-
-    label: str = ""
-    """Column to keep out of training."""
-
-    id_column: str = ""
-    """Column to pass through to outputs, never trained on."""
-
-    na_values: str = ""
-    """Cells that mean "missing" besides empty ones and NA, separated by commas."""
-
-    impute: Literal["median"] | None = None
-    """How to fill missing numbers; by default they are refused."""
-
-    def columns(self) -> "Columns":
-        """Returns what the flags say of the table's columns."""
-        from jaxrep.runs.preparation import Columns
-
-        return Columns(
-            _names(self.categorical),
-            self.label or None,
-            self.id_column or None,
-            _names(self.na_values),
-            self.impute,
-        )
 
     def draw(self) -> None:
         """Draws the run's pictures where they are asked for."""
@@ -213,7 +185,3 @@ def _summary(result: "TrainResult", source: str) -> str:
         f"{result.seconds:.2f} s training ({result.rows_per_second:,.0f} rows/s)\n"
         f"saved in {result.run}"
     )
-
-
-def _names(text: str) -> tuple[str, ...]:
-    return tuple(name.strip() for name in text.split(",") if name.strip())
