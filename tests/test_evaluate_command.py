@@ -139,7 +139,7 @@ def test_every_column_has_its_error_beside_pca_and_the_mean(folder):
     assert 0 <= columns["job"]["own_error"] <= 1
     assert "wrong" in printed
     scale = np.std([row[0] for row in make_rows()])
-    assert columns["a"]["own_error"] == pytest.approx(scale * columns["a"]["error"], rel=0.05)
+    assert columns["a"]["own_error"] == pytest.approx(scale * columns["a"]["error"], rel=1e-6)
 
 
 def test_without_a_decoder_the_error_is_left_out_and_that_is_said(folder):

@@ -20,7 +20,7 @@ from jaxrep.hyperparameters import BY_METHOD
 from jaxrep.methods import METHODS
 from jaxrep.runs import folder
 from jaxrep.training import Checkpoints, Every, draw_batch, fit, program, rows
-from jaxrep.training.checkpoint import MANIFEST, PROGRESS
+from jaxrep.training.checkpoint import HISTORY, MANIFEST, PROGRESS
 
 X = np.random.default_rng(0).normal(size=(100, 5)).astype(np.float32)
 SMALL = {"hidden_dims": (8,), "latent_dim": 3, "batch_size": 16, "epochs": 6}
@@ -265,6 +265,38 @@ def test_another_version_of_the_format_is_refused_and_named(two_checkpoints, tmp
         Checkpoints(path).newest(make(epochs=2), 5)
 
 
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        (PROGRESS, "[]"),
+        (PROGRESS, '{"format_version": 1}'),
+        (PROGRESS, '{"format_version": 1, "step": 14, "seconds": 1, "sums": 3, "best": null}'),
+        (PROGRESS, '{"format_version": 1, "step": 14, "seconds": 1, "sums": {}, "best": [1]}'),
+        (PROGRESS, "[" * 100_000),
+        (HISTORY, '{"epoch": 1}\n'),
+        (HISTORY, "NaN\n"),
+    ],
+)
+def test_a_strangers_checkpoint_with_fitting_digests_is_read_as_data(
+    name, text, two_checkpoints, tmp_path
+):
+    path = tmp_path / "copy"
+    shutil.copytree(two_checkpoints, path)
+    (path / "00000014" / name).write_text(text)
+    (path / "00000014" / MANIFEST).unlink()
+    Checkpoints(path)._seal(path / "00000014")
+    notes = []
+    assert Checkpoints(path, note=notes.append).newest(make(epochs=2), 5).step == 7
+    assert len(notes) == 1 and "passed over" in notes[0]
+
+
+def test_a_snapshot_of_another_run_is_refused(tmp_path):
+    checkpoints = Checkpoints(tmp_path)
+    fit(make(epochs=3), X, checkpoints=checkpoints)
+    with pytest.raises(InputError, match="after 21 steps, with 3 epochs of metrics, is not of"):
+        fit(make(epochs=2), X, start=checkpoints.newest(make(), 5))
+
+
 # Orbax's threads raise as well, where no one hears them.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
@@ -317,6 +349,14 @@ def test_a_diverged_run_names_its_rows_and_keeps_its_last_good_state(tmp_path, s
     with pytest.raises(DivergedError) as again:
         fit(method, X, start=kept, checkpoints=checkpoints)
     assert again.value.step == step
+
+
+def test_a_run_that_was_never_good_claims_to_keep_nothing(tmp_path):
+    x = X.copy()
+    x[:, 0] = 1e30  # its square is beyond float32
+    with pytest.raises(DivergedError) as caught:
+        fit(make(), x, checkpoints=Checkpoints(tmp_path))
+    assert caught.value.step == 0 and "kept" not in str(caught.value)
 
 
 # The command line.

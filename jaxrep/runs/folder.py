@@ -28,6 +28,7 @@ from jaxrep.inference import Function, map_rows
 from jaxrep.methods import METHODS, Method, abstract_model
 from jaxrep.models import get_weights
 from jaxrep.training import EpochMetrics, checkpoint
+from jaxrep.training.history import is_metrics
 
 SCHEMA_VERSION = 1
 CONFIG, PREPROCESS, MODEL, METRICS = CONTENT = (
@@ -350,18 +351,12 @@ def _read_history(path: Path, *, may_be_empty: bool) -> list[EpochMetrics]:
             metrics = strict_json.loads(line)
         except ValueError:
             metrics = None
-        if not _is_metrics(metrics):
+        if not is_metrics(metrics):
             raise ModelFormatError(f"{path}: line {number} is not the metrics of an epoch")
         history.append(metrics)
     if not history and not may_be_empty:
         raise ModelFormatError(f"{path}: there are no metrics in it")
     return history
-
-
-def _is_metrics(data: object) -> bool:
-    if not isinstance(data, dict) or not {"epoch", "loss"} <= data.keys():
-        return False
-    return all(type(value) in (int, float) for value in data.values())
 
 
 def _is_ours(path: Path, key: str) -> bool:

@@ -31,11 +31,11 @@ import jax
 import numpy as np
 from jax import Array
 
-from jaxrep import files
+from jaxrep import files, strict_json
 from jaxrep.errors import InputError
 from jaxrep.training.devices import Devices
 from jaxrep.training.distributed import is_leader, lead
-from jaxrep.training.history import EpochMetrics
+from jaxrep.training.history import EpochMetrics, is_metrics
 from jaxrep.training.program import Best, abstract_state
 from jaxrep.training.step import AnyMethod, TrainState
 
@@ -246,8 +246,7 @@ class Checkpoints:
         files.flush_to_disk(self.path)
 
     def _read(self, folder: Path, template: TrainState) -> Snapshot:
-        progress = _read_progress(folder)
-        history = [json.loads(line) for line in (folder / HISTORY).read_text().splitlines()]
+        progress, history = _read_progress(folder), _read_history(folder)
         ocp = self._ready_orbax()
         abstract = _flat(template)
         names = ("last",) if progress["best"] is None else ("last", "best")
@@ -290,7 +289,7 @@ class Checkpoints:
 
     def _remove_all_but_newest(self) -> None:
         whole = [folder for folder in self._folders() if (folder / MANIFEST).is_file()]
-        for folder in self.path.iterdir():
+        for folder in self.path.iterdir():  # among them what orbax names while it writes
             if folder not in whole[: self.keep] and (_NAME.match(folder.name)):
                 with contextlib.suppress(FileNotFoundError):
                     (folder / MANIFEST).unlink(missing_ok=True)
@@ -375,16 +374,43 @@ def _check(folder: Path) -> None:
 
 
 def _read_progress(folder: Path) -> dict[str, Any]:
-    progress: dict[str, Any] = json.loads((folder / PROGRESS).read_text(encoding="utf-8"))
+    try:
+        progress = strict_json.read(folder / PROGRESS)
+    except (OSError, ValueError) as error:
+        raise _DamagedError(f"{PROGRESS} cannot be read ({_first_line(error)})") from error
+    if not isinstance(progress, dict):
+        raise _DamagedError(f"{PROGRESS} is no JSON object")
     version = progress.get("format_version")
     if version != FORMAT_VERSION:
         raise InputError(
-            f"{folder / PROGRESS}: format_version is {version!r}; this jaxrep reads "
+            f"{folder / PROGRESS}: format_version is {version!r:.80}; this jaxrep reads "
             f"{FORMAT_VERSION}. Go on with the jaxrep that wrote it, or train anew elsewhere"
         )
-    if progress["step"] != int(folder.name):
-        raise _DamagedError(f"{PROGRESS} is of step {progress['step']}")
+    if not _is_progress(progress, int(folder.name)):
+        raise _DamagedError(f"{PROGRESS} does not say where a run stands after this step")
     return progress
+
+
+def _is_progress(progress: dict[str, Any], step: int) -> bool:
+    """Says whether JSON is what `save` writes; a stranger's may have fitting digests, too."""
+    best, sums = progress.get("best"), progress.get("sums")
+    is_best = best is None or (
+        isinstance(best, dict) and best.keys() == {"loss", "epoch"} and is_metrics(best)
+    )
+    is_sums = isinstance(sums, dict) and all(type(value) in (int, float) for value in sums.values())
+    is_time = type(progress.get("seconds")) in (int, float)
+    return is_best and is_sums and is_time and progress.get("step") == step
+
+
+def _read_history(folder: Path) -> list[EpochMetrics]:
+    try:
+        text = strict_json.read_bytes(folder / HISTORY, strict_json.MAX_BYTES)
+        history = [strict_json.loads(line) for line in text.splitlines()]
+    except (OSError, ValueError) as error:
+        raise _DamagedError(f"{HISTORY} cannot be read ({_first_line(error)})") from error
+    if not all(map(is_metrics, history)):
+        raise _DamagedError(f"{HISTORY} has a line that is not the metrics of an epoch")
+    return history
 
 
 def _contents(folder: Path) -> list[str]:

@@ -12,6 +12,18 @@ from jaxrep.training.schedule import Schedule
 EpochMetrics = dict[str, float]
 
 
+def is_metrics(data: object) -> bool:
+    """Says whether what was read from JSON is the metrics of an epoch.
+
+    Example:
+        >>> is_metrics({"epoch": 1, "loss": 0.5}), is_metrics({"epoch": 1, "loss": None})
+        (True, False)
+    """
+    if not isinstance(data, dict) or not {"epoch", "loss"} <= data.keys():
+        return False
+    return all(type(value) in (int, float) for value in data.values())
+
+
 class EpochMeans:
     """Collects the metrics of steps and gives back the means of the epochs they finish.
 

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from jaxrep.errors import DivergedError, InterruptedRunError
+from jaxrep.errors import DivergedError, InputError, InterruptedRunError
 from jaxrep.inference import map_rows
 from jaxrep.methods import Metrics
 from jaxrep.training.checkpoint import Checkpoints, Snapshot
@@ -101,6 +101,12 @@ class Loop:
 
     def restore(self, start: Snapshot) -> None:
         """Puts the run where a snapshot was taken."""
+        epochs = start.step // self.schedule.steps_per_epoch
+        if start.step > self.schedule.steps or len(start.history) != epochs:
+            raise InputError(
+                f"the snapshot after {start.step} steps, with {len(start.history)} epochs of "
+                f"metrics, is not of this run of {self.schedule.steps} steps"
+            )
         self.step = self.first = start.step
         # Copies, since the programs take over what they are given.
         self.state: TrainState = self._copy(start.state)
@@ -165,7 +171,8 @@ class Loop:
         text = f"{error}. The batch holds the training rows {named}{more}, counted from 0"
         if self.checkpoints is not None:
             kept = self._keep_state_before(error.step)
-            text += f"; the state after {kept} steps, the last good one, is kept"
+            if kept:  # else the run was never good
+                text += f"; the state after {kept} steps, the last good one, is kept"
         return DivergedError(text, step=error.step, rows=rows.tolist())
 
     def weights(self) -> dict[str, np.ndarray]:
