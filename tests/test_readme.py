@@ -9,10 +9,27 @@ import pytest
 import torch
 
 from jaxrep.cli import main
+from jaxrep.demo import TITLES, train_on_blobs
 from torch_ref import verify
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def numbers_of(line, text):
+    """The numbers of the lines that fit a pattern, without the deviations behind ±."""
+    found = re.findall(line, re.sub(r"± \S+", "", text), flags=re.MULTILINE)
+    return [[float(number) for number in re.findall(r"\d+\.?\d*", row)] for row in found]
+
+
+@pytest.mark.parametrize("method", ["autoencoder", "vae", "simclr"])
+def test_the_demonstration_prints_the_losses_that_stand_there(method, tmp_path, capsys):
+    train_on_blobs(method, tmp_path / "run")
+    printed = capsys.readouterr().out
+    [shown] = numbers_of(rf"^{TITLES[method][0]} Epoch .+$", README)
+    assert shown in [
+        pytest.approx(line, rel=1e-3) for line in numbers_of(r"^\w+ Epoch .+$", printed)
+    ]
 
 
 def test_the_commands_run_as_they_stand(tmp_path, monkeypatch, capsys):
@@ -33,6 +50,11 @@ def test_the_commands_run_as_they_stand(tmp_path, monkeypatch, capsys):
     written = {"people.csv", "new_people.csv", "runs", "z.csv", "scores.csv", "made_up.csv"}
     assert {path.name for path in tmp_path.iterdir()} == {*written, "people.pt", "people.rows"}
     assert "wrote people.pt (torchscript, " in printed
+    shown = numbers_of(r"^ +[14] +0\.01?.+ 4/4$", README)
+    assert len(shown) == 4
+    np.testing.assert_allclose(
+        numbers_of(r"^ +[14] +0\.01?.+ 4/4$", printed), shown, rtol=0.01
+    )  # machines part in late digits
     assert verify.main(["people.pt"]) == 0
     assert "all digests hold and all functions give what" in capsys.readouterr().out
     names = {"rows": torch.tensor([[30.0, 38.0, 0.0, 1.0], [99.0, 20.0, 1.0, -1.0]])}
