@@ -15,7 +15,6 @@ from jaxrep import files
 from jaxrep.cli import main
 from jaxrep.training import checkpoint
 
-jaxrep.training.rows.BLOCK_BYTES = 2048
 POINTS = {
     "start": (checkpoint.Checkpoints, "_write"),
     "rename": (os, "rename"),  # orbax moves what is whole to its place
@@ -51,7 +50,8 @@ def die_at(point, count):
     setattr(place, name, dying)
 
 
-if __name__ == "__main__":
+if __name__ == "__main__":  # and nowhere else: pytest imports this file to look for doctests
+    jaxrep.training.rows.BLOCK_BYTES = 2048
     if sys.argv[1] != "never":
         die_at(sys.argv[1], int(sys.argv[2]))
     sys.exit(main(sys.argv[3:]))
