@@ -1,5 +1,7 @@
 """`jaxrep doctor`: what works is said to work, and each fault is found and told."""
 
+import contextlib
+import io
 import json
 import os
 import subprocess
@@ -10,9 +12,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from commands import call
 
 from jaxrep import doctor
+from jaxrep.cli import main
 
 CHECKS = ("versions", "devices", "computation", "cache", "disk", "processes", "collective")
 
@@ -26,6 +28,13 @@ def folder(tmp_path, monkeypatch):
     jax.config.update("jax_compilation_cache_dir", None)
     yield tmp_path
     jax.config.update("jax_compilation_cache_dir", before)
+
+
+def call(*argv):
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        code = main(["doctor", *argv])
+    return code, out.getvalue().splitlines()
 
 
 def test_a_machine_that_works_passes_every_check_two_processes_included():

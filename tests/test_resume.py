@@ -69,7 +69,7 @@ def short_chunks(monkeypatch):
     [
         ("autoencoder", True),
         ("vae", False),
-        ("simclr", True),
+        pytest.param("simclr", True, marks=pytest.mark.slow),
         pytest.param("autoencoder", False, marks=pytest.mark.slow),
         pytest.param("vae", True, marks=pytest.mark.slow),
         pytest.param("simclr", False, marks=pytest.mark.slow),
@@ -517,7 +517,9 @@ def wait_until(condition, process, seconds=120):
         time.sleep(0.005)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize(
+    "number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)]
+)
 def test_a_signal_saves_and_ends_with_75_within_seconds(number, tmp_path):
     np.save(tmp_path / "x.npy", np.random.default_rng(0).normal(size=(200_000, 16)))
     command = ("train", "autoencoder", str(tmp_path / "x.npy"), "--out", str(tmp_path / "run"))

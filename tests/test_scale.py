@@ -73,6 +73,7 @@ def test_the_bytes_counted_in_compiled_steps_are_those_of_the_cost_model():
         if method == "simclr":
             expected += share * 4 * 2 * batch * (2 * 32 + 5)
         counted = sum(part["bytes"] for part in found["in_a_step"].values())
+        # Beside them a step sums a few scalars: the loss and its metrics.
         assert counted == pytest.approx(expected, rel=1e-3)
 
 

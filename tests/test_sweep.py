@@ -103,7 +103,7 @@ def test_every_shape_takes_a_program_and_members_keep_their_places():
         assert_equal(member, fit(method, X))
 
 
-@pytest.mark.parametrize("at_once", [1, 3])
+@pytest.mark.parametrize("at_once", [pytest.param(1, marks=pytest.mark.slow), 3])
 def test_how_members_are_cut_into_parts_changes_nothing(monkeypatch, at_once):
     monkeypatch.setattr(members, "_bytes_of_a_member", lambda *shapes: 1)
     monkeypatch.setattr(members, "_CPU_BYTES", at_once)
