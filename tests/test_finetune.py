@@ -58,8 +58,8 @@ def embedded(backbone, x):
 CONVERGED = {"epochs": 3000, "batch_size": 512, "learning_rate": 0.03, "l2": 0.02}
 
 
-# Adam on batches comes as near as this to the optimum that scikit-learn's solvers find; a row or two
-# between two classes may fall to the other.
+# Adam on batches comes as near as this to the optimum that scikit-learn's solvers find; a row or
+# two between two classes may fall to the other.
 def test_a_linear_head_on_a_frozen_backbone_is_logistic_regression_of_its_embedding(digits):
     x, y, backbone = digits
     x, y = x[:300], y[:300]
