@@ -1,38 +1,35 @@
-"""The pages in docs/ and the README: their Python runs, and prints what they say it prints."""
+"""The pages in docs/: their code runs, prints what they say it prints, and draws their pictures."""
 
-import contextlib
-import io
 import re
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
-PAGES = sorted((ROOT / "docs").glob("*.md"))
+from tests.pages import DOCS, PAGES, ROOT, pictures, run
+
+RUN = [page for page in PAGES if "```python" in page.read_text("utf-8")]
 
 
-@pytest.mark.parametrize(
-    "page", [p for p in PAGES if "```python" in p.read_text("utf-8")], ids=lambda p: p.name
-)
-def test_the_python_of_a_page_prints_what_stands_below_it(page):
-    blocks = re.findall(r"```(python|output)\n(.*?)```", page.read_text("utf-8"), flags=re.DOTALL)
-    names, printed = {}, ""
-    for language, text in blocks:
-        if language == "python":
-            with contextlib.redirect_stdout(io.StringIO()) as out:
-                exec(text, names)
-            printed = out.getvalue()
-        else:
-            assert printed == text
+def by_name(page):
+    return page.relative_to(DOCS).as_posix()
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", RUN, ids=by_name)
+def test_the_code_of_a_page_prints_and_draws_what_it_shows(page, tmp_path):
+    for said, printed in run(page, tmp_path):
+        assert printed == said
+    if page.parent.name == "howto":
+        assert pictures(page)
+        for name in pictures(page):
+            assert (tmp_path / name).stat().st_size > 10_000, f"{name} is not drawn"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=by_name)
 def test_every_link_of_a_page_leads_somewhere(page):
     for link in re.findall(r"\]\(([^)#]+)\)", page.read_text("utf-8")):
         assert link.startswith("https://") or (page.parent / link).exists(), link
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=by_name)
 def test_every_test_that_a_page_names_is_there(page):
     tests = "\n".join(path.read_text("utf-8") for path in (ROOT / "tests").glob("*.py"))
     for name in re.findall(r"`(test_[a-z0-9_]+)`", page.read_text("utf-8")):
