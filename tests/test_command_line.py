@@ -555,6 +555,17 @@ def test_importing_and_help_load_nothing_heavy(code):
     assert (process.returncode, process.stderr.strip()) == (0, "")
 
 
+def test_a_command_spares_itself_the_import_of_pandas(tmp_path):
+    table, out = tmp_path / "t.csv", tmp_path / "run"
+    table.write_text("a,b\n" + "".join(f"{i},{'xy'[i % 2]}\n" for i in range(20)))
+    script = "import sys; from jaxrep.cli import main; code = main(); "
+    script += "print('pandas' in sys.modules); import pandas; sys.exit(code)"
+    arguments = ["train", "vae", table, "--categorical", "b", "--epochs", "1", "--out", out]
+    command = [sys.executable, "-c", script, *map(str, arguments)]
+    process = subprocess.run(command, capture_output=True)
+    assert (process.returncode, process.stdout.splitlines()[-1]) == (0, b"False"), process.stderr
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_the_help_of_train_lists_the_hyperparameters(method):
     code, out, _ = call("train", method, "--help")
