@@ -182,10 +182,10 @@ class Checkpoints:
         Raises:
             InputError: a checkpoint is of another version of the format.
         """
-        template = _placed(abstract_state(method, input_dim), devices)
         passed_over: list[str] = []
         while name := lead(lambda: self._newest_intact(passed_over)):
             try:
+                template = _placed(abstract_state(method, input_dim), devices)
                 return self._read(self.path / name, template)
             except _DamagedError as error:
                 self._pass_over(name, error, passed_over)

@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
@@ -26,10 +25,10 @@ from jaxrep.training.program import (
     Best,
     abstract_state,
     chunk_length,
-    empty_state,
     no_best,
     run_steps,
     validate,
+    zeros,
 )
 from jaxrep.training.rows import RowStore, place
 from jaxrep.training.schedule import Chunk, Schedule
@@ -89,18 +88,19 @@ class Loop:
         self.schedule = Schedule(
             self.rows.rows, self.batch_size, hp.epochs, hp.seed, self.rows.block_rows
         )
-        self.seed = jnp.uint32(hp.seed) if devices is None else np.uint32(hp.seed)
+        self.seed = np.uint32(hp.seed)
         put: Callable[[Any], Array] = jax.device_put if devices is None else devices.put
         self.validation: Array | None = None if validation is None else put(validation)
         self.agree = Agreement(devices)
-        self.chunk = chunk_length(abstract_state(method, self.rows.width), self.batch_size)
+        self.shapes = abstract_state(method, self.rows.width)
+        self.chunk = chunk_length(self.shapes, self.batch_size)
         if jax.process_count() > 1:  # whose steps wait for the network
             self.chunk = min(self.chunk, _STEPS_TOGETHER)
         self.initial = weights
-        self.restore(start or self._fresh())
+        self.restore(self._fresh() if start is None else self._copy(start))
 
     def restore(self, start: Snapshot) -> None:
-        """Puts the run where a snapshot was taken."""
+        """Puts the run where a snapshot was taken, and takes over its arrays."""
         epochs = start.step // self.schedule.steps_per_epoch
         if start.step > self.schedule.steps or len(start.history) != epochs:
             raise InputError(
@@ -108,12 +108,10 @@ class Loop:
                 f"metrics, is not of this run of {self.schedule.steps} steps"
             )
         self.step = self.first = start.step
-        # Copies, since the programs take over what they are given.
-        self.state: TrainState = self._copy(start.state)
-        self.best = self._no_best()
-        if start.best is not None:
-            loss, epoch = jnp.float32(start.best.loss), jnp.int32(start.best.epoch)
-            self.best = self._scalars_everywhere(Best(self._copy(start.best.state), loss, epoch))
+        self.state = start.state
+        self.best: Best | None = None
+        if self.validation is not None:
+            self.best = self._no_best() if start.best is None else self._with_scalars(start.best)
         self.means = EpochMeans(self.schedule, start.step, start.sums)
         self.history = list(start.history)
         self.seconds_before = start.seconds
@@ -181,7 +179,7 @@ class Loop:
 
     def best_weights(self) -> dict[str, np.ndarray] | None:
         """Returns the weights of the epoch with the least validation loss."""
-        return None if self.validation is None else self._complete(self.best.state)
+        return None if self.best is None else self._complete(self.best.state)
 
     def _complete(self, state: TrainState) -> dict[str, np.ndarray]:
         whole = state.params if self.devices is None else self.devices.whole(state.params)
@@ -203,7 +201,7 @@ class Loop:
         self.step = chunk.stop
         epoch, steps = divmod(chunk.stop, self.schedule.steps_per_epoch)
         held_out = None
-        if self.validation is not None and steps == 0:
+        if self.best is not None and steps == 0:
             held_out, self.best = self._validate(epoch, self.best)
         self._collect()
         self.pending = chunk.stop - chunk.first, metrics, held_out
@@ -228,9 +226,9 @@ class Loop:
             )
         return metrics
 
-    def _validate(self, epoch: int, best: Any) -> Any:
+    def _validate(self, epoch: int, best: Best) -> tuple[Array, Best]:
         with self._programs():
-            return validate(
+            validated: tuple[Array, Best] = validate(
                 self.method,
                 self.seed,
                 self.state,
@@ -240,23 +238,29 @@ class Loop:
                 batch_size=self.batch_size,
                 devices=self.devices,
             )
+        return validated
 
     def _programs(self) -> contextlib.AbstractContextManager[None]:
         return contextlib.nullcontext() if self.devices is None else self.devices.programs()
 
-    def _copy(self, state: TrainState) -> TrainState:
+    def _copy(self, snapshot: Snapshot) -> Snapshot:
+        """Returns a snapshot whose arrays are its own: programs take over what they are given."""
+        best = snapshot.best and snapshot.best._replace(state=self._place(snapshot.best.state))
+        return replace(snapshot, state=self._place(snapshot.state), best=best)
+
+    def _place(self, state: TrainState) -> TrainState:
+        """Copies a state to the devices; through the host, since a copy there is a program more."""
         if self.devices is not None:
             return self.devices.put_state(state)
-        copied: TrainState = jax.tree.map(jnp.array, state)
-        return copied
+        placed: TrainState = jax.device_put(jax.tree.map(np.array, state))
+        return placed
 
     def _no_best(self) -> Best:
-        return self._scalars_everywhere(no_best(self.state))
+        return self._with_scalars(no_best(self._place(zeros(self.shapes))))
 
-    def _scalars_everywhere(self, best: Best) -> Best:
-        if self.devices is None:
-            return best
-        loss, epoch = self.devices.put((best.loss, best.epoch))
+    def _with_scalars(self, best: Best) -> Best:
+        scalars = np.float32(best.loss), np.int32(best.epoch)
+        loss, epoch = scalars if self.devices is None else self.devices.put(scalars)
         return best._replace(loss=loss, epoch=epoch)
 
     def _collect(self) -> None:
@@ -299,12 +303,12 @@ class Loop:
     def _save(self) -> None:
         """Saves the state after the last step, once its metrics have been found good."""
         self._collect()
-        if self.checkpoints is not None and _all_finite(self.state):  # else the next loss is NaN
+        if self.checkpoints is not None and self._is_finite():  # else the next loss is NaN
             self.checkpoints.save(self.snapshot())
 
     def snapshot(self) -> Snapshot:
         """Returns all that it takes to go on from here."""
-        best = self.best if self.validation is not None and self.best.epoch > 0 else None
+        best = self.best if self.best is not None and self.best.epoch > 0 else None
         return Snapshot(self.step, self.state, best, self.means.sums, self.history, self.seconds())
 
     def _keep_state_before(self, step: int) -> int:
@@ -320,14 +324,22 @@ class Loop:
                 self._dispatch(replace(chunk, stop=min(chunk.stop, stop)))
                 if self.step == stop:
                     break
-            if _all_finite(self.state):
+            if self._is_finite():
                 self._save()
                 break
         return self.step
 
+    def _is_finite(self) -> bool:
+        """Says whether the state is finite, by the host: it is about to be written anyway."""
+        shards = (s for array in jax.tree.leaves(self.state) for s in array.addressable_shards)
+        finite = all(np.isfinite(shard.data).all() for shard in shards if shard.replica_id == 0)
+        if self.devices is None or jax.process_count() == 1:
+            return finite
+        return not np.asarray(self.devices.any(not finite))[0]
+
     def _fresh(self) -> Snapshot:
-        empty = empty_state(self.method, self.rows.width)
-        return Snapshot(0, _with(empty, self.initial), None, {}, [], 0.0)
+        state = self._place(_with(zeros(self.shapes), self.initial))
+        return Snapshot(0, state, None, {}, [], 0.0)
 
     def _rows_of(self, step: int) -> np.ndarray:
         """Returns the numbers of the training rows in a step's batch."""
@@ -348,18 +360,12 @@ def _with(state: TrainState, weights: Mapping[str, np.ndarray] | None) -> TrainS
     """Returns a state with other weights, given by name; there may be more of them."""
     if weights is None:
         return state
-    params = {}
+    params: dict[str, Any] = {}
     for name, empty in state.params.items():
         if name not in weights or weights[name].shape != empty.shape:
             raise ValueError(f"weights have no {name} of shape {empty.shape}, as the model has")
-        params[name] = jnp.asarray(weights[name], empty.dtype)
+        params[name] = np.asarray(weights[name], empty.dtype)
     return state._replace(params=params)
-
-
-@jax.jit
-def _all_finite(tree: Any) -> Array:
-    finite = [jnp.all(jnp.isfinite(array)) for array in jax.tree.leaves(tree)]
-    return jnp.all(jnp.stack(finite))
 
 
 def complete_weights(

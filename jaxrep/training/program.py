@@ -43,10 +43,10 @@ class Best(NamedTuple):
     state: TrainState
     """After the last step of its epoch, the optimiser's state of that moment in it."""
 
-    loss: float | Array
+    loss: float | np.float32 | Array
     """Validation loss; infinite before the first epoch."""
 
-    epoch: int | Array
+    epoch: int | np.int32 | Array
     """Its epoch, from 1; 0 before the first."""
 
 
@@ -274,7 +274,7 @@ def part_noise(
 
 def no_best(state: TrainState) -> Best:
     """Returns what `validate` takes before the first epoch; the state's values do not matter."""
-    return Best(jax.tree.map(jnp.copy, state), jnp.float32(jnp.inf), jnp.int32(0))
+    return Best(state, np.float32(np.inf), np.int32(0))
 
 
 def abstract_state(method: AnyMethod, input_dim: int) -> TrainState:
@@ -285,9 +285,13 @@ def abstract_state(method: AnyMethod, input_dim: int) -> TrainState:
 
 def empty_state(method: AnyMethod, input_dim: int) -> TrainState:
     """Returns a state of zeros, of the shapes that `run_steps` takes and gives."""
-    shapes = abstract_state(method, input_dim)
-    zeros: TrainState = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)
-    state: TrainState = jax.device_put(zeros)
+    state: TrainState = jax.device_put(zeros(abstract_state(method, input_dim)))
+    return state
+
+
+def zeros(shapes: TrainState) -> TrainState:
+    """Returns a state of zeros on the host, of the shapes and dtypes given."""
+    state: TrainState = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)
     return state
 
 
