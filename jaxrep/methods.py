@@ -32,6 +32,7 @@ from jaxrep.hyperparameters import (
 )
 
 Noise = dict[str, Array]
+Words = dict[str, Array]
 Metrics = dict[str, Array]
 Hyperparameters = TypeVar("Hyperparameters", bound=TrainingHyperparameters)
 Model = TypeVar("Model", bound=nnx.Module)
@@ -109,6 +110,17 @@ class Method(ABC, Generic[Hyperparameters, Model]):
             Arrays by name.
         """
 
+    def draw_words(self, key: Array, x: Array, reference: Array) -> Words:
+        """Draws what `noise_of` makes the noise of, where that saves work; arguments as there.
+
+        Training draws for several steps at once and keeps what this returns: by default the noise.
+        """
+        return self.draw_noise(key, x, reference)
+
+    def noise_of(self, words: Words, x: Array) -> Noise:
+        """Returns the noise of a batch x `[B, D]`, of which dtype counts, from `draw_words`."""
+        return words
+
     @abstractmethod
     def loss(self, model: Model, x: Array, noise: Noise, weights: Array) -> tuple[Array, Metrics]:
         """Computes the loss of a batch: a pure function of its arguments.
@@ -166,6 +178,14 @@ class Autoencoder(Method[AutoencoderHyperparameters, models.Autoencoder]):
     def draw_noise(self, key: Array, x: Array, reference: Array) -> Noise:
         """Draws what the input's views need for rows x `[B, D]`, as `draw_views` says."""
         return views.draw_views(self.hyperparameters, key, x, reference)
+
+    def draw_words(self, key: Array, x: Array, reference: Array) -> Words:
+        """Draws the random words behind that."""
+        return views.draw_words(self.hyperparameters, key, x, reference)
+
+    def noise_of(self, words: Words, x: Array) -> Noise:
+        """Returns the views' noise from `draw_words`."""
+        return views.noise_of(self.hyperparameters, words, x.dtype)
 
     def loss(
         self, model: models.Autoencoder, x: Array, noise: Noise, weights: Array
@@ -275,8 +295,16 @@ class SimCLR(Method[SimCLRHyperparameters, models.SimCLREncoder]):
 
     def draw_noise(self, key: Array, x: Array, reference: Array) -> Noise:
         """Draws what both views of rows x `[B, D]` need, as `draw_views` says, `[2, B, D]`."""
+        return self.noise_of(self.draw_words(key, x, reference), x)
+
+    def draw_words(self, key: Array, x: Array, reference: Array) -> Words:
+        """Draws the random words behind that, `[2, B, D]`."""
         both = jnp.broadcast_to(x[None], (2, *x.shape))
-        return views.draw_views(self.hyperparameters, key, both, reference)
+        return views.draw_words(self.hyperparameters, key, both, reference)
+
+    def noise_of(self, words: Words, x: Array) -> Noise:
+        """Returns the noise of both views from `draw_words`."""
+        return views.noise_of(self.hyperparameters, words, x.dtype)
 
     def loss(
         self, model: models.SimCLREncoder, x: Array, noise: Noise, weights: Array

@@ -22,6 +22,8 @@ def draw_views(
 ) -> dict[str, Array]:
     """Draws what the chosen views of rows need, and nothing for others or for rates of 0.
 
+    It is `noise_of` what `draw_words` draws.
+
     Args:
         hyperparameters: the views and their rates.
         key: a key of `jax.random`, used for these rows alone.
@@ -38,18 +40,43 @@ def draw_views(
         >>> sorted(draw_views(hyperparameters, jax.random.key(0), x, x))
         ['scarf', 'scarf_values']
     """
-    unused = unused_rates(hyperparameters)
-    rates = {
-        name: 0.0 if name in unused else getattr(hyperparameters, name)
-        for name in ("noise_std", "drop_rate", "corruption_rate", "swap_rate")
-    }
+    return noise_of(hyperparameters, draw_words(hyperparameters, key, x, reference), x.dtype)
+
+
+def draw_words(
+    hyperparameters: ViewHyperparameters, key: Array, x: Array, reference: Array
+) -> dict[str, Array]:
+    """Draws what `noise_of` makes the noise of; arguments as of `draw_views`.
+
+    A program that keeps these, and not the noise, draws no word twice: XLA draws it again for each
+    array that is computed from it.
+
+    Returns:
+        By name: `word`, a random number below 2²³ for each element of noise and dropout; and those
+        of `draw_views` for the other views.
+    """
+    rates = _rates(hyperparameters)
     reference = reference[:: -(-len(reference) // _MOST_REFERENCE_ROWS)]
-    noise = _noise_and_dropout(rates["noise_std"], rates["drop_rate"], key, x.shape, x.dtype)
+    words = {}
+    if not (is_off(rates["noise_std"]) and is_off(rates["drop_rate"])):
+        words["word"] = (jax.random.bits(key, x.shape, jnp.uint32) >> 9).astype(jnp.int32)
     # Keys of their own, derived and not split off: what the others draw stays as it was.
     if not is_off(rates["corruption_rate"]):
-        noise |= _scarf(rates["corruption_rate"], jax.random.fold_in(key, 1), x.shape, reference)
+        words |= _scarf(rates["corruption_rate"], jax.random.fold_in(key, 1), x.shape, reference)
     if not is_off(rates["swap_rate"]):
-        noise |= _swap(rates["swap_rate"], jax.random.fold_in(key, 2), x.shape, reference)
+        words |= _swap(rates["swap_rate"], jax.random.fold_in(key, 2), x.shape, reference)
+    return words
+
+
+@jax.named_scope("noise")
+def noise_of(
+    hyperparameters: ViewHyperparameters, words: dict[str, Array], dtype: Any
+) -> dict[str, Array]:
+    """Returns the noise of words from `draw_words`, in the rows' dtype; nothing is random in it."""
+    rates = _rates(hyperparameters)
+    noise = dict(words)
+    if (word := noise.pop("word", None)) is not None:
+        noise |= _noise_and_dropout(rates["noise_std"], rates["drop_rate"], word, dtype)
     return noise
 
 
@@ -91,24 +118,25 @@ def is_off(rate: float | Array) -> bool:
     return isinstance(rate, float | int) and rate == 0
 
 
+def _rates(hyperparameters: ViewHyperparameters) -> dict[str, float | Array]:
+    unused = unused_rates(hyperparameters)
+    return {
+        name: 0.0 if name in unused else getattr(hyperparameters, name)
+        for name in ("noise_std", "drop_rate", "corruption_rate", "swap_rate")
+    }
+
+
 def _noise_and_dropout(
-    noise_std: float | Array,
-    drop_rate: float | Array,
-    key: Array,
-    shape: tuple[int, ...],
-    dtype: Any,
+    noise_std: float | Array, drop_rate: float | Array, word: Array, dtype: Any
 ) -> dict[str, Array]:
-    """Draws which elements are kept, and Gaussian noise, from one random word an element.
+    """Returns which elements are kept, and Gaussian noise, from one random word an element.
 
     With p the drop rate, the uniform u keeps its element if u ≥ p. Then (u − p) / (1 − p) is
     uniform again and independent of that choice, as u / p is otherwise: it becomes the noise, by
     the quantile of the normal distribution. Words are what costs time.
     """
-    if is_off(noise_std) and is_off(drop_rate):
-        return {}
     wide = jnp.promote_types(dtype, jnp.float32)
     words = 1 << 23  # so that every one of them, and its middle, is a number of float32
-    word = (jax.random.bits(key, shape, jnp.uint32) >> 9).astype(jnp.int32)
     dropped = jnp.minimum(jnp.round(jnp.asarray(drop_rate, wide) * words), words - 1)
     dropped = dropped.astype(jnp.int32)
     keep = word >= dropped

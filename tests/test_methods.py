@@ -176,6 +176,18 @@ def test_a_denoising_autoencoder_corrupts_its_input_and_not_its_target():
     assert float(loss) == pytest.approx(float(jnp.mean((x - model(corrupted)[0]) ** 2)), rel=1e-6)
 
 
+@pytest.mark.parametrize("views", [("noise", "dropout"), ("scarf", "noise"), ("swap",)], ids=str)
+@pytest.mark.parametrize("name", METHODS)
+def test_the_noise_of_the_words_that_training_keeps_is_the_noise_that_is_drawn(name, views):
+    rates = {} if name == "vae" else {"views": views, "noise_std": 0.3 if "noise" in views else 0.0}
+    method, key, x = make(name, **rates), jax.random.key(0), jnp.asarray(X)
+    words = method.draw_words(key, x, x)
+    drawn, made = method.draw_noise(key, x, x), method.noise_of(words, x)
+    assert drawn.keys() == made.keys()
+    assert all(np.array_equal(drawn[each], made[each]) for each in drawn)
+    assert ("word" in words) == ("normal" in drawn)
+
+
 def test_drop_rate_is_the_share_of_features_dropped():
     method = make("simclr", drop_rate=0.3)
     x = jnp.ones((1000, 50))

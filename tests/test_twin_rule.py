@@ -20,7 +20,8 @@ ONLY_JAX = {
     "optim": {"scale_by_adam"},  # torch's own Adam is exact
     # Buffers and torch_ref.weights; torch.autocast casts from outside.
     "models": {"FittedStatistic", "get_weights", "with_weights", "compute_in"},
-    "views": {"is_off"},  # torch compiles no program that a rate of 0 could shape
+    # torch compiles no program that a rate of 0 could shape, or that would draw a word twice.
+    "views": {"is_off", "draw_words", "noise_of"},
     "methods": {"abstract_model", "training_model"},
     "training": {
         *("Progress", "DivergedError", "TrainState", "draw_batch", "init_state"),
@@ -97,6 +98,7 @@ def functions(kind: type, module: str) -> dict[str, object]:
     """The functions that a class defines itself; `__call__` in flax is `forward` in torch."""
     spelled = {"__call__": "forward"}
     jax_only = {"tree_flatten_with_keys", "tree_unflatten", "__init_subclass__", "matmul_precision"}
+    jax_only |= {"draw_words", "noise_of"}
     return {
         spelled.get(name, name): value
         for name, value in vars(kind).items()

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from jaxrep.methods import Metrics, Noise, training_model
+from jaxrep.methods import Metrics, Words, training_model
 from jaxrep.models import with_weights
 from jaxrep.training.devices import Devices
 from jaxrep.training.step import (
@@ -23,13 +23,14 @@ from jaxrep.training.step import (
     Batch,
     Pass,
     TrainState,
-    draw_noise,
+    draw_words,
     init_state,
     steps_per_epoch,
     stream,
     take_batch,
     take_parted_batch,
     train_step,
+    with_noise,
 )
 
 MAX_REFERENCE_ROWS = 65_536
@@ -110,16 +111,17 @@ def run_steps(
     borrowed = reference_rows(x) if reference is None else reference
     rows_ahead = x.size * x.dtype.itemsize > _CACHE_BYTES
 
-    def draw(step: Array) -> Noise:
-        noise = draw_noise(method, seed, x, borrowed, step, each)
-        return noise if devices is None else part_noise(method, noise, x, batch_size, devices)
+    def draw(step: Array) -> Words:
+        words = draw_words(method, seed, x, borrowed, step, each)
+        return words if devices is None else part_words(method, words, x, batch_size, devices)
 
-    def take(noise: Noise, step: Array) -> Batch:
+    def take(words: Words, step: Array) -> Batch:
         if devices is not None:
-            return take_parted_batch(seed, x, noise, step, each, devices)
-        return take_batch(seed, x, noise, step, each)
+            return take_parted_batch(seed, x, words, step, each, devices)
+        return take_batch(seed, x, words, step, each)
 
     def one_step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
+        batch = with_noise(method, batch)
         if devices is None:
             return train_step(method, state, batch)
         # The network takes the weights whole, wherever they are between two steps.
@@ -127,7 +129,7 @@ def run_steps(
         state, metrics = train_step(method, state, batch)
         return devices.fix_state(state), devices.fix_whole(metrics)
 
-    def draw_ahead(step: Array) -> Noise | Batch:
+    def draw_ahead(step: Array) -> Words | Batch:
         return take(draw(step), step) if rows_ahead else draw(step)
 
     ahead = _steps_drawn_ahead(jax.eval_shape(lambda: draw_ahead(jnp.int32(0))))
@@ -194,10 +196,11 @@ def validation_loss(
         positions = i * batch_size + jnp.arange(batch_size)
         inside = positions < size
         batch = x[jnp.where(inside, positions, 0)]
-        noise = method.draw_noise(jax.random.fold_in(key, i), batch, batch)
+        words = method.draw_words(jax.random.fold_in(key, i), batch, batch)
         if devices is not None:
             batch = devices.part_batch(batch)
-            noise = part_noise(method, noise, x, batch_size, devices)
+            words = part_words(method, words, x, batch_size, devices)
+        noise = method.noise_of(words, batch)
         with method.matmul_precision():
             loss, _ = method.loss(model, batch, noise, inside.astype(x.dtype))
         return total + loss * jnp.sum(inside)
@@ -242,14 +245,14 @@ def validate(
     return loss, kept
 
 
-def part_noise(
-    method: AnyMethod, noise: Noise, x: Array, batch_size: int, devices: Devices
-) -> Noise:
-    """Says in a program that each device draws the noise of its part of a batch.
+def part_words(
+    method: AnyMethod, words: Words, x: Array, batch_size: int, devices: Devices
+) -> Words:
+    """Says in a program that each device draws the words of its part of a batch.
 
     Args:
         method: that draws it.
-        noise: as drawn for the whole batch.
+        words: as drawn for the whole batch.
         x: rows; their width and dtype count.
         batch_size: B.
         devices: that train together.
@@ -258,14 +261,14 @@ def part_noise(
     def shapes(rows: int) -> dict[str, jax.ShapeDtypeStruct]:
         batch = jax.eval_shape(lambda: jnp.zeros((rows, x.shape[-1]), x.dtype))
         drawn: dict[str, jax.ShapeDtypeStruct] = jax.eval_shape(
-            lambda batch: method.draw_noise(stream(0, VALIDATION_STREAM), batch, batch), batch
+            lambda batch: method.draw_words(stream(0, VALIDATION_STREAM), batch, batch), batch
         )
         return drawn
 
     # The dimension that grows with the batch is that of its rows.
     doubled = shapes(2 * batch_size)
     parted = {}
-    for name, array in noise.items():
+    for name, array in words.items():
         sizes = enumerate(zip(array.shape, doubled[name].shape, strict=True))
         axes = [axis for axis, (size, other) in sizes if size != other]
         parted[name] = devices.part_batch(array, axes[0]) if axes else array
@@ -304,8 +307,8 @@ def chunk_length(state: TrainState, batch_size: int) -> int:
     return min(max(steps, 1), _MAX_STEPS_PER_CHUNK)
 
 
-def _steps_drawn_ahead(drawn: Noise | Batch) -> int:
-    """Returns for how many steps to draw noise, or batches, at once: they stay in the cache.
+def _steps_drawn_ahead(drawn: Words | Batch) -> int:
+    """Returns for how many steps to draw words, or batches, at once: they stay in the cache.
 
     Drawn step by step, XLA would compute it again in every place of the step that reads it.
     """

@@ -15,7 +15,7 @@ import optax
 from flax import nnx
 from jax import Array
 
-from jaxrep.methods import Method, Metrics, Noise, training_model
+from jaxrep.methods import Method, Metrics, Noise, Words, training_model
 from jaxrep.models import get_weights, with_weights
 from jaxrep.shuffle import rounds, shuffled
 from jaxrep.training.devices import AXIS, Devices
@@ -125,14 +125,15 @@ def draw_batch(
         batch_size: B.
     """
     epoch = Pass.of(len(x), batch_size)
-    return take_batch(seed, x, draw_noise(method, seed, x, reference, step, epoch), step, epoch)
+    words = draw_words(method, seed, x, reference, step, epoch)
+    return with_noise(method, take_batch(seed, x, words, step, epoch))
 
 
 @jax.named_scope("noise")
-def draw_noise(
+def draw_words(
     method: AnyMethod, seed: int | Array, x: Array, reference: Array, step: int | Array, each: Pass
-) -> Noise:
-    """Returns the noise of a step alone.
+) -> Words:
+    """Returns all that is random in a step, of which `with_noise` makes the noise.
 
     Args:
         method: draws the noise.
@@ -144,7 +145,12 @@ def draw_noise(
     """
     number, step_in_pass = jnp.divmod(step, each.steps)
     key = jax.random.fold_in(jax.random.fold_in(stream(seed, NOISE_STREAM), number), step_in_pass)
-    return method.draw_noise(key, jnp.zeros((each.batch_size, x.shape[-1]), x.dtype), reference)
+    return method.draw_words(key, jnp.zeros((each.batch_size, x.shape[-1]), x.dtype), reference)
+
+
+def with_noise(method: AnyMethod, batch: Batch) -> Batch:
+    """Returns a batch that has words in its noise's place with the noise that they stand for."""
+    return batch._replace(noise=method.noise_of(batch.noise, batch.x))
 
 
 def batch_rows(seed: int | Array, step: int | Array, each: Pass) -> tuple[Array, Array]:
@@ -167,7 +173,7 @@ def batch_rows(seed: int | Array, step: int | Array, each: Pass) -> tuple[Array,
 
 @jax.named_scope("rows")
 def take_batch(seed: int | Array, x: Array, noise: Noise, step: int | Array, each: Pass) -> Batch:
-    """Returns the batch of a step whose noise is drawn; arguments as of `draw_noise`."""
+    """Returns the batch of a step whose noise is drawn, or words; arguments as of `draw_words`."""
     rows, inside = batch_rows(seed, step, each)
     return Batch(x[rows], noise, inside.astype(x.dtype))
 
