@@ -4,6 +4,8 @@ import csv
 import json
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from commands import call
 
@@ -194,6 +196,9 @@ def with_label(values):
         (["x", "z"] * 4, ("--seed", "-1"), ("--seed is -1",)),
         (["x", "z"] * 4, ("--reference", "gone.csv"), ("gone.csv", "no such file")),
         (["x", "z"] * 4, ("--out", "gone/a.json"), ("there is no folder gone",)),
+        (["x", "z"] * 4, ("--anomaly", "v"), ("has that value. There are",)),
+        (["x", "z"] * 4, ("--label", ""), ("no column ''",)),
+        ([f"{i}e300" for i in range(30)], (), ("label 'y'", "2.9e+301 is too large to square")),
     ],
 )
 def test_what_cannot_be_evaluated_is_one_message(folder, tmp_path, labels, flags, facts):
@@ -203,6 +208,48 @@ def test_what_cannot_be_evaluated_is_one_message(folder, tmp_path, labels, flags
     assert err.startswith("jaxrep: ") and err.count("\n") == 1, err
     for fact in facts:
         assert fact in err
+
+
+@pytest.mark.parametrize("flags", [(), ("--anomaly", "odd")])
+def test_rows_too_far_to_square_are_counted_and_refused(folder, tmp_path, flags):
+    rows = make_rows(12)
+    rows[3][0], rows[5][0] = 1e38, -1e25
+    data = write_csv(tmp_path / "far.csv", rows)
+    code, out, err = call("evaluate", folder / "simclr", data, *flags)
+    assert (code, out) == (2, "")
+    assert "far.csv: 2 of 12 rows lie too far from the rows that the run trained on" in err
+
+
+def test_a_reference_of_one_row_is_refused(folder, tmp_path):
+    one = write_csv(tmp_path / "one.csv", make_rows(1))
+    code, _, err = call("evaluate", folder / "simclr", folder / "people.csv", "--reference", one)
+    assert code == 2
+    assert "one.csv: 1 row; at least 2" in err
+
+
+def test_the_largest_seed_serves_more_than_one_split(folder):
+    argv = (folder / "simclr", folder / "people.csv", "--anomaly", "odd", "--repeats", "2")
+    assert evaluated(*argv, "--seed", 2**32 - 1)[0]["repeats"] == 2
+
+
+def test_neither_a_table_that_is_read_nor_the_run_is_written_over(folder, tmp_path):
+    run, data = folder / "simclr", folder / "people.csv"
+    (tmp_path / "parts").mkdir()
+    pq.write_table(pa.table({"a": [1.0]}), tmp_path / "parts" / "a.parquet")
+    other = write_csv(tmp_path / "other.csv", make_rows(12))
+    for argv, out, said in (
+        ((data,), folder / "." / "people.csv", "is the table to read"),
+        ((other,), data, "is the table to read"),  # which the baselines are fitted on
+        ((data, "--reference", other), other, "is the table to read"),
+        ((tmp_path / "parts",), tmp_path / "parts" / "b.parquet", "is inside the table to read"),
+        ((data,), run / "model.safetensors", "is a file of the run"),
+        ((data,), run / "checkpoints" / "a.json", "checkpoints"),
+    ):
+        before = out.read_bytes() if out.exists() else None
+        (run / "checkpoints").mkdir(exist_ok=True)
+        code, _, err = call("evaluate", run, *argv, "--out", out)
+        assert (code, said in err, err.count("\n")) == (2, True, 1), err
+        assert (out.read_bytes() if out.exists() else None) == before
 
 
 def test_a_table_without_the_columns_of_the_run_is_refused(folder, tmp_path):

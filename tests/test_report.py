@@ -356,6 +356,23 @@ def test_an_out_that_is_the_table_is_refused(folder):
     refused(folder / "vae", "--data", source, "--out", source, facts=["is the table to read"])
 
 
+def test_an_out_that_is_a_file_of_the_run_is_refused(folder):
+    config = folder / "vae" / "config.json"
+    before = config.read_bytes()
+    refused(folder / "vae", "--out", config, facts=["is a file of the run"])
+    assert config.read_bytes() == before
+
+
+def test_rows_too_far_to_square_are_refused_and_those_less_far_are_shown(folder, tmp_path):
+    rows = make_rows(20)
+    rows[3][1] = 1e6  # whose log-variance has an infinite exponential
+    source, out = write_csv(tmp_path / "far.csv", rows), tmp_path / "r.html"
+    done("report", folder / "vae", "--data", source, "--out", out, "--no-parity")
+    rows[3][1] = 1e30
+    write_csv(source, rows)
+    refused(folder / "vae", "--data", source, facts=["far.csv: 1 of 20 rows lie too far"])
+
+
 def test_a_contamination_out_of_range_is_refused(folder):
     refused(folder / "vae", "--contamination", "1.5", facts=["--contamination is 1.5"])
 

@@ -61,11 +61,14 @@ class Evaluate(Command):
         from jaxrep import files
         from jaxrep.evaluation import evaluate, render
         from jaxrep.runs.folder import load
+        from jaxrep.runs.overwriting import check_spared
 
+        run = load(self.folder)
         if self.out is not None:
             files.check_writable(self.out)
+            check_spared(self.out, self.data, self.reference, run=run)
         evaluation = evaluate(
-            load(self.folder),
+            run,
             self.data,
             label=self.label,
             anomalies=self.anomaly,

@@ -1,6 +1,5 @@
 """The commands that read a run: what it is, and tables of what it gives."""
 
-import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated
 from tyro.conf import Positional, arg
 
 from jaxrep.commands._command import Command, Data, Result, RunFolder, printable
-from jaxrep.errors import InputError
 from jaxrep.hyperparameters import CONTAMINATION
 
 if TYPE_CHECKING:
@@ -58,10 +56,10 @@ class Output(Command):
         from jaxrep.data.tables import check_output, write_blocks
         from jaxrep.progress import report_rows
         from jaxrep.runs.folder import load
+        from jaxrep.runs.overwriting import check_spared
 
         check_output(self.out)
-        if os.path.exists(source) and os.path.realpath(source) == os.path.realpath(self.out):
-            raise InputError(f"--out {self.out}: is the table to read; choose another file")
+        check_spared(self.out, source or None)
         rows, columns = write_blocks(report_rows(make(load(self.folder))), self.out)
         result = {"run": str(self.folder), "out": str(self.out), "rows": rows, "columns": columns}
         return f"wrote {rows} rows × {columns} columns to {self.out}", result

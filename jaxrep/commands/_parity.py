@@ -52,7 +52,10 @@ class Parity(Command):
     def _check_run(self, folder: Path) -> "Report":
         from jaxrep.parity import check_run
         from jaxrep.runs.folder import load
+        from jaxrep.runs.overwriting import check_spared
         from jaxrep.runs.rows import rows_of
 
         run = load(folder)
+        if self.out is not None:
+            check_spared(self.out, self.data, run=run)
         return check_run(run, rows_of(run, self.data, note=note))

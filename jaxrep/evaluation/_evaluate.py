@@ -13,6 +13,7 @@ from jaxrep import files
 from jaxrep.data import datasets
 from jaxrep.errors import InputError
 from jaxrep.runs.folder import Run
+from jaxrep.runs.rows import check_near
 
 from . import _anomalies, _probes
 from ._columns import column_errors
@@ -78,7 +79,7 @@ def evaluate(
         raise InputError(
             "--labels is for probes, and scores of anomalies use no label; leave it out"
         )
-    label = label or run.preprocessing.label
+    label = run.preprocessing.label if label is None else label
     _check_label(run, label)
     assert label is not None
     sample = draw_rows(run, source, label=label, rows=rows, seed=seed)
@@ -91,21 +92,27 @@ def evaluate(
     fixed = None
     if where is not None:
         fixed = draw_rows(run, where, label=None, rows=rows, seed=seed, ignored=label).x
+        if len(fixed) < 2:
+            raise InputError(
+                f"{where}: {len(fixed)} row; at least 2 are needed to fit baselines on"
+            )
+        check_near({"features": fixed}, where)
     z = run.map("embed", x)
+    scores = run.map("score", x) if anomalies else None
     measure: _Measure = {
-        "anomalies": partial(_measure_anomalies, run, target, x, z),
+        "anomalies": partial(_measure_anomalies, run, target, x, z, scores),
         "regression": partial(_measure_regression, target, x, z),
         "classification": partial(_measure_classes, target, x, z),
     }[target.task]
     x_hat = run.map("reconstruct", x) if hasattr(run.method, "reconstruct") else None
-    for name, array in (("embedding", z), ("reconstruction", x_hat)):
-        _check_finite(array, name, source)
+    check_near({"features": x, "embedding": z, "reconstruction": x_hat, "score": scores}, source)
+    seeds = [(seed + i) % 2**32 for i in range(repeats)]
     splits = [
-        split(target.groups, seed=seed + i, test_fraction=test_fraction, labels=labels)
-        for i in range(repeats)
+        split(target.groups, seed=s, test_fraction=test_fraction, labels=labels) for s in seeds
     ]
     found = [
-        measure(s, x[s.train] if fixed is None else fixed, seed + i) for i, s in enumerate(splits)
+        measure(s, x[s.train] if fixed is None else fixed, own)
+        for s, own in zip(splits, seeds, strict=True)
     ]
     columns = None
     notes = far_columns(run, x)
@@ -195,15 +202,21 @@ def _measure_regression(
 
 
 def _measure_anomalies(
-    run: Run, target: Target, x: Rows, z: Rows, split: Split, reference: Rows, seed: int
+    run: Run,
+    target: Target,
+    x: Rows,
+    z: Rows,
+    scores: Rows | None,
+    split: Split,
+    reference: Rows,
+    seed: int,
 ) -> dict[str, _Values]:
     test, is_anomaly = split.test, target.values[split.test]
-    scores = run.map("score", x[test])
-    _check_finite(scores, "score", "the table")
+    assert scores is not None
     distances = _anomalies.neighbour_distance(run.map("embed", reference), z[test])
     baselines = _anomalies.anomaly_baselines(reference, x[test], components=z.shape[1], seed=seed)
     named = {
-        f"score of the {run.method.name}": scores,
+        f"score of the {run.method.name}": scores[test],
         "kNN distance, embedding": distances,
         "kNN distance, raw features": baselines["knn_distance"],
         "PCA reconstruction error": baselines.get("pca_error"),
@@ -291,15 +304,4 @@ def _check_label(run: Run, label: str | None) -> None:
         raise InputError(
             f"--label {label}: the run trained on this column, so its representation holds it; "
             f"choose another, or train without it: `jaxrep train … --label {label}`"
-        )
-
-
-def _check_finite(values: Rows | None, name: str, source: str) -> None:
-    if values is None:
-        return
-    count = int(np.sum(~np.isfinite(values.reshape(len(values), -1)).all(axis=1)))
-    if count:
-        raise InputError(
-            f"{source}: the {name} of {count} rows is not finite; they lie too far from the rows "
-            "that the run trained on: remove them or correct their values"
         )

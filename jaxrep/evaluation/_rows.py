@@ -94,7 +94,7 @@ def _blocks(run: Run, source: str, label: str | None, ignored: str | None) -> It
 def _nearest(label: str, names: list[str]) -> str:
     """Ends the message about a label that is not there; the label is most often a late column."""
     near = difflib.get_close_matches(label, names, n=1)
-    hint = f"; did you mean {near[0]!r}?" if near else ""
+    hint = f"; did you mean {near[0]!r}?" if near else "."
     listed = ", ".join(repr(name) for name in names[-_LISTED:])
     which = "columns are" if len(names) <= _LISTED else f"last {_LISTED} of {len(names)} are"
     return f"(asked for by --label){hint} The {which} {listed}"

@@ -14,6 +14,7 @@ from ._rows import is_number, value_counts
 
 MOST_NUMERIC_CLASSES = 20
 _LISTED = 10
+_LARGEST = 1e100  # a number whose squares may be summed in float64
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,11 @@ def choose_target(
     if task == "regression" or (task == "auto" and numeric and len(classes) > MOST_NUMERIC_CLASSES):
         if len(texts) < 4:
             raise InputError(f"{where}: {len(texts)} rows; at least 4 are needed")
-        return Target("regression", kept, texts.astype(np.float64), np.zeros(len(texts)), None)
+        numbers = texts.astype(np.float64)
+        largest = float(numbers[np.argmax(np.abs(numbers))])
+        if abs(largest) > _LARGEST:
+            raise InputError(f"{where}: {largest:g} is too large to square; correct it or rescale")
+        return Target("regression", kept, numbers, np.zeros(len(texts)), None)
     _check_classes(classes, labelled, where)
     text = texts.astype(str)
     return Target("classification", kept, text, text, classes)
@@ -121,7 +126,7 @@ def _anomalies(
     for value in anomalies:
         if value not in classes:
             near = difflib.get_close_matches(value, list(classes), n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
+            hint = f"; did you mean {near[0]!r}?" if near else "."
             raise InputError(
                 f"--anomaly {value}: no row of {where} has that value{hint} There are "
                 f"{_listed(list(classes))}"

@@ -34,7 +34,8 @@ def units(subject: Subject) -> Iterator[Section]:
     some = subject.x[subject.mapped][:: -(-len(subject.mapped) // _POSTERIOR_ROWS)]
     mu, log_var = posterior(subject.run, some)
     activity = mu.var(axis=0)
-    kl = 0.5 * (mu**2 + np.exp(log_var) - 1 - log_var).mean(axis=0)
+    with np.errstate(over="ignore"):  # of a row far from those trained on it may be infinite
+        kl = 0.5 * (mu**2 + np.exp(log_var) - 1 - log_var).mean(axis=0)
     order = np.argsort(-kl, kind="stable")
     active = int((activity > ACTIVE).sum())
     told = f"{active} of {len(kl)} latent units are active"
@@ -157,6 +158,7 @@ def _bars(kl: np.ndarray, activity: np.ndarray, order: np.ndarray) -> Figure:
     kl, activity, order = kl[:_MAX_UNITS], activity[:_MAX_UNITS], order[:_MAX_UNITS]
     made, (axes,) = blank(2.8)
     places = np.arange(len(kl))
+    kl = np.where(np.isfinite(kl), kl, np.nan)  # which has no bar
     is_active = activity > ACTIVE
     for mask, colour, label in (
         (is_active, "#1f77b4", "active"),

@@ -6,13 +6,13 @@ from pathlib import Path
 from string import Template
 
 from jaxrep import files
-from jaxrep.errors import InputError
 from jaxrep.hyperparameters import CONTAMINATION
 from jaxrep.report import anomalies, columns, curves, latents, maps, origin
 from jaxrep.report.markup import Section, paragraph, text
 from jaxrep.report.style import CSS
 from jaxrep.report.subject import Subject, of_run
 from jaxrep.runs.folder import Run
+from jaxrep.runs.overwriting import check_spared
 
 # The policy lets nothing be fetched and nothing run, whatever a cell of the data may hold.
 _PAGE = Template("""<!doctype html>
@@ -97,9 +97,8 @@ def write_report(
         InputError: the table cannot be read or does not fit the run, or `out` cannot be written.
     """
     files.check_writable(out)
+    check_spared(out, data, run=run)
     subject = of_run(run, data, contamination, note=note)
-    if Path(subject.source).exists() and out.exists() and out.samefile(subject.source):
-        raise InputError(f"--out {out}: is the table to read; choose another file")
     sections = list(_sections(subject, parity))
     page = _laid_out(subject, sections)
     files.write_text(out, page)

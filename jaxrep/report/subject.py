@@ -10,7 +10,7 @@ import pyarrow as pa
 from jaxrep.data import preprocessing
 from jaxrep.runs.folder import Run
 from jaxrep.runs.outputs import threshold
-from jaxrep.runs.rows import DRAWN, table_of
+from jaxrep.runs.rows import DRAWN, check_near, table_of
 
 MAX_MAPPED = 20_000
 MAX_COLOURED_LABELS = 20
@@ -90,11 +90,15 @@ def of_run(
         note: called with a remark if rows had to be drawn.
 
     Raises:
-        InputError: the table cannot be read, does not fit the run or has no rows; or
-            `contamination` is out of range.
+        InputError: the table cannot be read, does not fit the run, has no rows or some that lie
+            too far; or `contamination` is out of range.
     """
     # An imported run may have no quantiles of scores.
     limit = threshold(run, contamination) if "score_quantiles" in run.config else None
     table, source = table_of(run, data, note=note)
     x = preprocessing.apply(run.preprocessing, table, source=source)
-    return Subject(run, source, table, x, limit, contamination)
+    subject = Subject(run, source, table, x, limit, contamination)
+    x_hat = subject.x_hat if subject.has_decoder else None
+    made = {"features": x, "embedding": subject.z, "reconstruction": x_hat}
+    check_near(made | {"score": subject.scores}, source)
+    return subject

@@ -1,7 +1,7 @@
 """The rows that a command works on when it is given a run and no table: the run's own."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -56,6 +56,36 @@ def rows_of(
     """Returns the rows of `table_of` as features, `[N, D]`."""
     table, source = table_of(run, data, note=note)
     return preprocessing.apply(run.preprocessing, table, source=source)
+
+
+def check_near(made: Mapping[str, np.ndarray | None], source: str) -> None:
+    """Checks that what a run made of rows can be reckoned with: that no square is infinite.
+
+    Args:
+        made: rows or scores by what they are, `[N, ...]` each; None where a method makes none.
+        source: the table that they come from.
+
+    Raises:
+        InputError: some rows lie too far from those that the run trained on.
+
+    Example:
+        >>> check_near({"score": np.float32([0, np.inf])}, "t.csv")  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+        ...
+        jaxrep.errors.InputError: t.csv: 1 of 2 rows lie too far from the rows that the ...
+    """
+    for name, array in made.items():
+        if array is None:
+            continue
+        with np.errstate(over="ignore", invalid="ignore"):
+            sizes = array if array.ndim == 1 else 8 * np.einsum("nd,nd->n", array, array)
+        far = int(np.sum(~np.isfinite(sizes)))
+        if far:
+            raise InputError(
+                f"{source}: {far} of {len(array)} rows lie too far from the rows that the run "
+                f"trained on: {name} too large to square in float32; remove them or correct their "
+                "values"
+            )
 
 
 def _sample(source: str) -> pa.Table:
