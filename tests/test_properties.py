@@ -439,6 +439,52 @@ def test_dropped_features_are_zero_whatever_they_held_and_the_others_are_as_they
     check()
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("twin", TWINS)
+def test_replaced_features_are_the_borrowed_ones_and_the_others_keep_their_bits(twin, dtype):
+    @derandomized(15)
+    @given(
+        shape=ROWS,
+        seed=st.integers(0, 2**32 - 1),
+        rate=st.sampled_from([0.0, 0.3, 1.0]),
+        hidden=st.sampled_from([1.0, -0.0, math.inf, math.nan]),
+    )
+    def check(shape, seed, rate, hidden):
+        rng = np.random.default_rng(seed)
+        replace = rng.uniform(size=shape) < rate
+        x, values, upstream = (rounded(rng.normal(size=shape), dtype) for _ in range(3))
+        expected = np.where(replace, values, x)
+        # What is not taken, of either, may be anything.
+        x, values = np.where(replace, x * hidden, x), np.where(replace, values, values * hidden)
+        found, of_x, of_values = replaced(twin, x, replace, values, upstream, dtype)
+        assert found.shape == shape
+        assert found.tobytes() == expected.tobytes()  # −0 is not 0
+        np.testing.assert_array_equal(of_x, np.where(replace, 0, upstream))
+        np.testing.assert_array_equal(of_values, np.where(replace, upstream, 0))
+
+    check()
+
+
+def replaced(twin, x, replace, values, upstream, dtype):
+    """What `replace_features` gives, and the gradients of x and of the values, as float64."""
+    if twin == "jax":
+        with jax.enable_x64(dtype == "float64"):
+            inputs = [jnp.asarray(array, dtype) for array in (x, values)]
+            found, pull = jax.vjp(
+                lambda x, values: jaxrep.augment.replace_features(x, jnp.asarray(replace), values),
+                *inputs,
+            )
+            gradients = pull(jnp.asarray(upstream, dtype))
+            assert found.dtype == dtype
+            return [np.asarray(array, np.float64) for array in (found, *gradients)]
+    kind = getattr(torch, dtype)
+    inputs = [torch.tensor(array, dtype=kind, requires_grad=True) for array in (x, values)]
+    found = torch_ref.augment.replace_features(inputs[0], torch.tensor(replace), inputs[1])
+    assert found.dtype == kind
+    found.backward(torch.tensor(upstream, dtype=kind))
+    return [array.detach().double().numpy() for array in (found, *(i.grad for i in inputs))]
+
+
 def step_jax(name: str, params, gradients, dtype: str, **settings) -> np.ndarray:
     with jax.enable_x64(dtype == "float64"):
         optimizer = getattr(jaxrep.optim, name)(**settings)
