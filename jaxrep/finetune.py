@@ -89,7 +89,7 @@ class _FineTuned(BaseEstimator):  # type: ignore[misc]  # scikit-learn is untype
         self.embedding_mean_ = z.mean(axis=0, dtype=np.float64).astype(np.float32)
         deviation = z.std(axis=0, dtype=np.float64).astype(np.float32)
         self.embedding_scale_ = np.where(deviation > 1e-6, deviation, 1).astype(np.float32)
-        self._dims = (z.shape[1], *self.head_dims, outputs)
+        self._dims = (z.shape[1], *map(int, self.head_dims), outputs)
         trained, losses = train_head(
             None if self.frozen else backbone.method,
             {} if self.frozen else {name: jnp.array(array) for name, array in weights.items()},
@@ -98,13 +98,13 @@ class _FineTuned(BaseEstimator):  # type: ignore[misc]  # scikit-learn is untype
             jnp.asarray(z if self.frozen else x),
             y,
             np.uint32(self.seed),
-            self.epochs,
+            int(self.epochs),
             self.l2,
             self.learning_rate,
             self.backbone_learning_rate,
             dims=self._dims,
-            batch_size=min(self.batch_size, len(x)),
-            slots=1 << (self.epochs - 1).bit_length(),
+            batch_size=min(int(self.batch_size), len(x)),
+            slots=1 << (int(self.epochs) - 1).bit_length(),
         )
         self.loss_curve_ = np.asarray(losses)[: self.epochs]
         if not np.isfinite(self.loss_curve_).all():
@@ -122,6 +122,8 @@ class _FineTuned(BaseEstimator):  # type: ignore[misc]  # scikit-learn is untype
         check_is_fitted(self)
         backbone: Backbone = self.backbone_
         x = _features(backbone, X)
+        if not len(x):
+            raise InputError("X has no rows (0 samples); at least 1 is needed")
         z = map_rows(
             backbone.method, "embed", self.backbone_weights_, x, input_dim=backbone.input_dim
         )
@@ -194,7 +196,10 @@ class FineTunedClassifier(ClassifierMixin, _FineTuned):  # type: ignore[misc]
         """
         y = _without_missing(y)
         self._check(_count(X), y)
-        self.classes_, codes = np.unique(y, return_inverse=True)
+        try:
+            self.classes_, codes = np.unique(y, return_inverse=True)
+        except TypeError as error:
+            raise InputError(f"y holds values that cannot be sorted: {error}") from error
         if len(self.classes_) < 2:
             raise InputError(
                 f"y has one class alone, {self.classes_.tolist()[0]!r}; at least 2 are needed"
@@ -212,7 +217,8 @@ class FineTunedClassifier(ClassifierMixin, _FineTuned):  # type: ignore[misc]
 
     def predict(self, X: Any) -> npt.NDArray[Any]:
         """Returns the most probable class of each row, `[N]`."""
-        classes: npt.NDArray[Any] = self.classes_[self._outputs(X).argmax(axis=1)]
+        chosen = self._outputs(X).argmax(axis=1)
+        classes: npt.NDArray[Any] = self.classes_[chosen]
         return classes
 
 
@@ -264,12 +270,14 @@ class FineTunedRegressor(RegressorMixin, _FineTuned):  # type: ignore[misc]
         y = _without_missing(y)
         self._check(_count(X), y)
         try:
-            numbers = y.astype(np.float64)
-        except ValueError as error:
+            numbers = y.astype(np.float64, casting="unsafe" if y.dtype.kind != "c" else "safe")
+        except (TypeError, ValueError) as error:
             raise InputError(f"y must be numbers: {error}") from error
         if not np.isfinite(numbers).all():
             raise InputError("y has infinite values; correct them or leave their rows out")
-        self.target_mean_, self.target_scale_ = float(numbers.mean()), float(numbers.std())
+        unit = float(np.abs(numbers).max()) or 1.0  # so that no square is infinite, or 0
+        self.target_mean_ = unit * float(np.mean(numbers / unit))
+        self.target_scale_ = unit * float(np.std(numbers / unit))
         if self.target_scale_ == 0:
             raise InputError(f"y is {numbers[0]:g} in all rows; there is nothing to predict")
         standardised = (numbers - self.target_mean_) / self.target_scale_
@@ -435,11 +443,15 @@ def _features(backbone: Backbone, X: Any) -> npt.NDArray[np.float32]:
     prepared = backbone.preprocessing
     if prepared is not None:
         return preprocessing.apply(prepared, _as_table(prepared, X), source="X")
-    x = np.asarray(X, np.float32)
+    with np.errstate(over="ignore"):
+        x = np.asarray(X, np.float32)
     if x.ndim != 2 or x.shape[1] != backbone.input_dim:
         raise InputError(f"X has the shape {x.shape}; it must be (rows, {backbone.input_dim})")
     if not np.isfinite(x).all():
-        raise InputError("X has missing or infinite values; fill them in or leave the rows out")
+        raise InputError(
+            "X has values that are missing, infinite or beyond float32; correct them or leave "
+            "their rows out"
+        )
     return x
 
 
@@ -463,13 +475,18 @@ def _columns(backbone: Backbone) -> int:
 
 
 def _count(X: Any) -> int:
+    if not isinstance(X, pa.Table) and not hasattr(X, "__len__"):
+        raise InputError(f"X is {type(X).__name__}; it must be a table, a DataFrame or an array")
     return X.num_rows if isinstance(X, pa.Table) else len(X)
 
 
 def _without_missing(y: Any) -> npt.NDArray[Any]:
-    """Returns y as an array; refuses None and NaN."""
+    """Returns y as an array; refuses None, NaN and pandas' NA, which cannot be compared."""
     values = np.asarray(y)
-    missing = [value is None or value != value for value in values.ravel().tolist()]
+    missing = [
+        value is None or type(value).__name__ == "NAType" or value != value
+        for value in values.ravel().tolist()
+    ]
     if any(missing):
         raise InputError(f"y is missing in {sum(missing)} of {len(missing)} rows; leave them out")
     return values
@@ -477,6 +494,8 @@ def _without_missing(y: Any) -> npt.NDArray[Any]:
 
 def _check_ranges(given: _FineTuned) -> None:
     """Raises an error for the first parameter out of its range, as `hyperparameters.check` does."""
+    if not isinstance(given.frozen, bool | np.bool_):
+        raise InputError(f"frozen is {given.frozen!r}; it must be True or False")
     shared = hyperparameters.TrainingHyperparameters(
         hidden_dims=given.head_dims,
         epochs=given.epochs,

@@ -5,10 +5,12 @@ import pickle
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pytest
 from compilations import count_compilations
 from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.preprocessing import StandardScaler
 
@@ -232,6 +234,9 @@ def test_a_run_takes_the_table_in_its_own_units_as_an_array_and_by_name(tmp_path
         ({"head_dims": (0,)}, ["a", "b"] * 10, r"head_dims is \(0,\)"),
         ({"epochs": 0}, ["a", "b"] * 10, "epochs is 0"),
         ({"backbone": 3}, ["a", "b"] * 10, "backbone is int"),
+        ({"frozen": "no"}, ["a", "b"] * 10, "frozen is 'no'"),
+        ({}, [object() for _ in range(20)], "cannot be sorted"),
+        ({}, pd.array([pd.NA, *["a", "b"] * 9, "a"], dtype="string"), "missing in 1 of 20"),
         ({"backbone": "nowhere"}, ["a", "b"] * 10, "not a run folder"),
     ],
 )
@@ -248,6 +253,7 @@ def test_a_classifier_says_what_is_wrong(digits, given, y, message):
         ([1.0] * 20, "y is 1 in all rows"),
         ([np.inf, *[1.0, 2.0] * 9, 1.0], "infinite"),
         ([np.nan, *[1.0, 2.0] * 9, 1.0], "missing in 1 of 20"),
+        (np.arange(20) * 1j, "y must be numbers"),
     ],
 )
 def test_a_regressor_says_what_is_wrong(digits, y, message):
@@ -256,12 +262,43 @@ def test_a_regressor_says_what_is_wrong(digits, y, message):
         FineTunedRegressor(backbone=backbone).fit(x[:20], y)
 
 
+@pytest.mark.parametrize("unit", [1e300, 1e-300])
+def test_a_regressor_predicts_numbers_of_any_size(digits, unit):
+    x, _, backbone = digits
+    target = x[:40, 10].astype(np.float64)
+    head = FineTunedRegressor(backbone=backbone, epochs=2)
+    ordinary = head.fit(x[:40], target).predict(x[:40])
+    found = head.fit(x[:40], target * unit).predict(x[:40]) / unit
+    np.testing.assert_allclose(found, ordinary, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("kind", [FineTunedClassifier, FineTunedRegressor])
+def test_predicting_before_fit_is_scikit_learns_error(digits, kind):
+    x, _, backbone = digits
+    with pytest.raises(NotFittedError):
+        kind(backbone=backbone).predict(x[:2])
+
+
+def test_numbers_of_numpy_are_numbers(digits):
+    x, y, backbone = digits
+    given = {"epochs": np.int64(2), "batch_size": np.int64(8), "l2": np.float32(0.5)}
+    head = FineTunedClassifier(backbone=backbone, head_dims=[np.int64(3)], **given)
+    assert head.fit(x[:20], y[:20]).loss_curve_.shape == (2,)
+
+
 def test_rows_that_do_not_fit_the_backbone_are_refused(digits):
     x, y, backbone = digits
     head = FineTunedClassifier(backbone=backbone)
+    with pytest.raises(InputError, match="X is NoneType"):
+        head.fit(None, y[:20])
+    with pytest.raises(InputError, match="beyond float32"):
+        head.fit(x[:20].astype(np.float64) + 1e300, y[:20])
+    fitted = FineTunedClassifier(backbone=backbone, epochs=1).fit(x[:20], y[:20])
+    with pytest.raises(InputError, match="0 samples"):
+        fitted.predict(x[:0])
     with pytest.raises(InputError, match=r"must be \(rows, 64\)"):
         head.fit(x[:20, :3], y[:20])
-    with pytest.raises(InputError, match="missing or infinite"):
+    with pytest.raises(InputError, match="missing, infinite"):
         head.fit(np.full((20, 64), np.nan), ["a", "b"] * 10)
     with pytest.raises(InputError, match="1 sample"):
         head.fit(x[:1], y[:1])

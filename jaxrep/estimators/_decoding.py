@@ -23,14 +23,19 @@ class Decoding(Embedding):
             `[rows, columns]`, in the dtype of Z; objects where a column is of categories.
 
         Raises:
-            ValueError: Z has other columns, or values that are missing or infinite.
+            ValueError: Z has other columns, or values that are missing, infinite or too large for
+                float32.
         """
         check_is_fitted(self)
         Z = check_array(Z, dtype=FLOATS, input_name="Z")
         size = self.run_.method.hyperparameters.latent_dim
         if Z.shape[1] != size:
             raise ValueError(f"Z has {Z.shape[1]} features; the representation has {size}")
-        return self._decode(Z.astype(np.float32), Z.dtype)
+        with np.errstate(over="ignore"):
+            codes = Z.astype(np.float32)
+        if not np.isfinite(codes).all():
+            raise ValueError("Z has values that are too large for float32")
+        return self._decode(codes, Z.dtype)
 
     def interpolate(self, a: Any, b: Any, steps: int) -> np.ndarray:
         """Returns the rows on the straight line between the representations of two rows.
@@ -69,7 +74,8 @@ class Generating(Decoding):
         """
         check_is_fitted(self)
         for name, value, low, high in (("n", n, 1, MAX_ROWS), ("seed", seed, 0, 2**32 - 1)):
-            if not isinstance(value, int | np.integer) or not low <= value <= high:
+            is_whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
+            if not is_whole or not low <= value <= high:
                 raise ValueError(
                     f"{name} is {value!r}; it must be a whole number from {low} to {high}"
                 )
