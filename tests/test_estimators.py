@@ -1,5 +1,6 @@
 """The estimators keep scikit-learn's contract, and are the runs that the command line makes."""
 
+import dataclasses
 import pickle
 import re
 from collections.abc import Iterator
@@ -322,6 +323,16 @@ def test_the_share_of_outliers_is_the_contamination(X):
         made = small(AutoencoderEmbedding, contamination=share).fit(X)
         assert (made.predict(X) == -1).sum() == ROWS * share
         np.testing.assert_array_equal(made.fit_predict(X), made.predict(X))
+
+
+@pytest.mark.parametrize("kind", [AutoencoderEmbedding, VAEEmbedding])
+def test_a_row_that_overflows_the_network_is_an_outlier(kind, fitted, X):
+    estimator = pickle.loads(pickle.dumps(fitted[kind]))
+    run = estimator.run_
+    huge = {name: np.float32(1e25) * array for name, array in run.weights.items()}
+    estimator.run_ = dataclasses.replace(run, weights=huge)
+    assert np.isneginf(estimator.score_samples(X)).all()
+    assert (estimator.predict(X) == -1).all()
 
 
 def test_progress_is_shown_on_request_alone(X, capsys):

@@ -252,6 +252,17 @@ def test_neither_a_table_that_is_read_nor_the_run_is_written_over(folder, tmp_pa
         assert (out.read_bytes() if out.exists() else None) == before
 
 
+def test_names_that_a_terminal_would_obey_are_printed_as_escapes(tmp_path):
+    rows = [[*row[:2], row[-1]] for row in make_rows(24)]
+    data = write_csv(tmp_path / "odd.csv", rows, ("a\x1b[31m", "new\nline", "y"))
+    argv = ("train", "autoencoder", data, "--out", tmp_path / "run", "--label", "y")
+    assert call(*argv, "--epochs", "1", "--hidden-dims", "8", "--latent-dim", "1")[0] == 0
+    code, out, _ = call("evaluate", tmp_path / "run", data, "--repeats", "1", "--anomaly", "odd")
+    assert code == 0
+    assert "\x1b" not in out
+    assert r"a\x1b[31m" in out and r"new\nline" in out
+
+
 def test_a_table_without_the_columns_of_the_run_is_refused(folder, tmp_path):
     rows = [[row[0], row[-1]] for row in make_rows()]
     data = write_csv(tmp_path / "narrow.csv", rows, ("a", "y"))

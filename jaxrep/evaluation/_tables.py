@@ -46,9 +46,10 @@ def _heading(evaluation: Evaluation) -> str:
     spread = f", mean ± standard deviation of {e.repeats} splits" if e.repeats > 1 else ""
     drawn = f" ({e.rows} of {e.table_rows} rows)" if e.rows < e.table_rows else ""
     return (
-        f"{e.method} {e.run} on {e.data}{drawn}, label {e.label!r} ({what})\n"
+        f"{e.method} {_on_one_line(e.run)} on {_on_one_line(e.data)}{drawn}, "
+        f"label {e.label!r} ({what})\n"
         f"{labelled}{e.test_rows} test rows{spread}; "
-        f"baselines fitted on {e.reference_rows} rows of {e.reference}"
+        f"baselines fitted on {e.reference_rows} rows of {_on_one_line(e.reference)}"
     )
 
 
@@ -89,12 +90,17 @@ def _columns(evaluation: Evaluation) -> list[str]:
     return [title, _laid_out(names, lines, left=1), *([f"… and {more} more"] if more > 0 else [])]
 
 
+def _on_one_line(text: str) -> str:
+    """Returns a name with what a terminal would obey written as escapes."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
 def _laid_out(names: Sequence[str], lines: Iterable[Sequence[str]], *, left: int) -> str:
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
     for i, name in enumerate(names):
         table.add_column(name, justify="left" if i < left else "right", no_wrap=True)
     for line in lines:
-        table.add_row(*map(Text, line))
+        table.add_row(*(Text(_on_one_line(cell)) for cell in line))
     file = io.StringIO()
     Console(file=file, width=1000, color_system=None, highlight=False).print(table)
     return "\n".join(line.rstrip() for line in file.getvalue().rstrip().splitlines())

@@ -81,11 +81,14 @@ class Run:
             rows: features, or codes for `decode`, `[N, ...]`.
 
         Returns:
-            One result a row.
+            One result a row. A score that float32 cannot hold is infinite, never NaN.
         """
-        return map_rows(
+        made = map_rows(
             self.method, function, self.weights, rows, input_dim=self.preprocessing.width
         )
+        if function == "score":  # ∞ − ∞, of a row too far away: NaN would count as normal
+            made[np.isnan(made)] = np.inf
+        return made
 
 
 def state(path: Path) -> State:
