@@ -27,6 +27,7 @@ from jaxrep.cli import main
 from jaxrep.data.tables import read_table
 from jaxrep.errors import InputError, ModelFormatError
 from jaxrep.estimators import AutoencoderEmbedding, SimCLREmbedding, VAEEmbedding
+from jaxrep.inference import map_rows
 from jaxrep.runs import folder
 
 ALL = (AutoencoderEmbedding, VAEEmbedding, SimCLREmbedding)
@@ -328,11 +329,16 @@ def test_the_share_of_outliers_is_the_contamination(X):
 @pytest.mark.parametrize("kind", [AutoencoderEmbedding, VAEEmbedding])
 def test_a_row_that_overflows_the_network_is_an_outlier(kind, fitted, X):
     estimator = pickle.loads(pickle.dumps(fitted[kind]))
-    run = estimator.run_
-    huge = {name: np.float32(1e25) * array for name, array in run.weights.items()}
-    estimator.run_ = dataclasses.replace(run, weights=huge)
-    assert np.isneginf(estimator.score_samples(X)).all()
-    assert (estimator.predict(X) == -1).all()
+    run, undefined = estimator.run_, 0
+    x = estimator._features(X)[0]
+    for size in (1e11, 1e13, 1e16, 1e19, 1e25):
+        huge = {name: np.float32(size) * array for name, array in run.weights.items()}
+        raw = map_rows(run.method, "score", huge, x, input_dim=COLUMNS)
+        estimator.run_ = dataclasses.replace(run, weights=huge)
+        undefined += np.isnan(raw).sum()
+        assert np.isneginf(estimator.score_samples(X)[~np.isfinite(raw)]).all()
+        assert (estimator.predict(X) == -1).all()
+    assert undefined  # ∞ − ∞
 
 
 def test_progress_is_shown_on_request_alone(X, capsys):

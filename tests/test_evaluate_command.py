@@ -250,6 +250,10 @@ def test_neither_a_table_that_is_read_nor_the_run_is_written_over(folder, tmp_pa
         code, _, err = call("evaluate", run, *argv, "--out", out)
         assert (code, said in err, err.count("\n")) == (2, True, 1), err
         assert (out.read_bytes() if out.exists() else None) == before
+    for out, said in ((data, "is the table to read"), (run / "config.json", "a file of the run")):
+        before = out.read_bytes()
+        code, _, err = call("parity", run, "--data", other, "--out", out)
+        assert (code, said in err, out.read_bytes()) == (2, True, before), err
 
 
 def test_names_that_a_terminal_would_obey_are_printed_as_escapes(tmp_path):
