@@ -7,6 +7,7 @@ of any length use one program.
 
 import dataclasses
 import functools
+from collections.abc import Callable
 from typing import NamedTuple, TypeVar
 
 import jax
@@ -14,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from jaxrep.methods import Metrics, Words, training_model
+from jaxrep.methods import Metrics, Noise, Words, training_model
 from jaxrep.models import with_weights
 from jaxrep.training.devices import Devices
 from jaxrep.training.step import (
@@ -36,6 +37,7 @@ from jaxrep.training.step import (
 MAX_REFERENCE_ROWS = 65_536
 
 Rows = TypeVar("Rows", Array, np.ndarray)
+Tree = TypeVar("Tree")
 
 
 class Best(NamedTuple):
@@ -121,7 +123,6 @@ def run_steps(
         return take_batch(seed, x, words, step, each)
 
     def one_step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
-        batch = with_noise(method, batch)
         if devices is None:
             return train_step(method, state, batch)
         # The network takes the weights whole, wherever they are between two steps.
@@ -132,11 +133,18 @@ def run_steps(
     def draw_ahead(step: Array) -> Words | Batch:
         return take(draw(step), step) if rows_ahead else draw(step)
 
+    def finish(drawn: Words | Batch) -> Noise | Batch:
+        if isinstance(drawn, Batch):
+            return with_noise(method, drawn)
+        return method.noise_of(drawn, jnp.zeros((batch_size, x.shape[-1]), x.dtype))
+
     ahead = _steps_drawn_ahead(jax.eval_shape(lambda: draw_ahead(jnp.int32(0))))
 
     def block(i: Array, carry: tuple[TrainState, Metrics]) -> tuple[TrainState, Metrics]:
         start = first + i * ahead
-        drawn = jax.vmap(draw_ahead)(start + jnp.arange(ahead))
+        steps = jnp.minimum(ahead, stop - start)
+        words = _once(jax.vmap(draw_ahead), start + jnp.arange(ahead), turns=jnp.minimum(steps, 1))
+        drawn = jax.vmap(finish, axis_size=ahead)(words)
 
         def step(j: Array, carry: tuple[TrainState, Metrics]) -> tuple[TrainState, Metrics]:
             state, filled = carry
@@ -146,12 +154,12 @@ def run_steps(
             at = start + j - first
             return state, {name: filled[name].at[at].set(metrics[name]) for name in filled}
 
-        steps = jnp.minimum(ahead, stop - start)
         taken: tuple[TrainState, Metrics] = jax.lax.fori_loop(0, steps, step, carry)
         return taken
 
     zero = jnp.int32(0)
-    _, shapes = jax.eval_shape(lambda: one_step(state, take(draw(zero), zero)))
+    noise = jax.eval_shape(lambda: finish(draw(zero)))
+    _, shapes = jax.eval_shape(lambda noise: one_step(state, take(noise, zero)), noise)
     filled = {name: jnp.zeros(chunk, metric.dtype) for name, metric in shapes.items()}
     init = functools.partial(init_state, method, x.shape[-1], seed)
     state = jax.lax.cond((first == 0) & begin, init, lambda: state)
@@ -305,6 +313,19 @@ def chunk_length(state: TrainState, batch_size: int) -> int:
     flop = 6 * batch_size * parameters + 24 * 32 * batch_size**2
     steps = int(_FLOP_PER_CHUNK / flop)
     return min(max(steps, 1), _MAX_STEPS_PER_CHUNK)
+
+
+def _once(draw: Callable[[Array], Tree], numbers: Array, *, turns: Array) -> Tree:
+    """Returns draw(numbers), computed once, whatever is computed from it.
+
+    What XLA can see through it computes anew in every kernel that reads it. This is a loop of one
+    turn, as only the caller knows, and its result an array. The turn depends on its number, 0, or
+    XLA would take all of it out of the loop.
+    """
+    shapes = jax.eval_shape(draw, numbers)
+    empty: Tree = jax.tree.map(lambda array: jnp.zeros(array.shape, array.dtype), shapes)
+    drawn: Tree = jax.lax.fori_loop(0, turns, lambda turn, _: draw(numbers + turn), empty)
+    return drawn
 
 
 def _steps_drawn_ahead(drawn: Words | Batch) -> int:
