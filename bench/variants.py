@@ -98,6 +98,10 @@ def _one_step_ahead() -> AbstractContextManager[Any]:
     return mock.patch.object(program, "_MAX_STEPS_DRAWN_AHEAD", 1)
 
 
+def _drawn_anywhere() -> AbstractContextManager[Any]:
+    return mock.patch.object(program, "_once", lambda draw, numbers, *, turns: draw(numbers))
+
+
 def _rows_ahead() -> AbstractContextManager[Any]:
     return mock.patch.object(program, "_CACHE_BYTES", 0)
 
@@ -139,6 +143,7 @@ _ALL = tuple(METHODS)
 VARIANTS: dict[str, tuple[Change, dict[str, Any], tuple[str, ...]]] = {
     AS_IT_IS: (_unchanged, {}, _ALL),
     "noise drawn step by step": (_one_step_ahead, {}, ("vae", "simclr")),
+    "words drawn in every kernel": (_drawn_anywhere, {}, ("vae", "simclr")),
     "rows drawn ahead": (_rows_ahead, {}, _ALL),
     "random numbers of threefry": (_threefry, {}, ("vae", "simclr")),
     "heads as one product": (_joined_heads, {}, ("vae",)),
