@@ -478,6 +478,11 @@ def test_an_output_over_its_own_input_is_refused(refused, runs):
     refused(*argv, facts=["people.csv", "is the table to read"])
 
 
+def test_an_output_over_the_table_of_the_training_is_refused(refused, runs, trained):
+    argv = ("score", runs / "vae", runs / "people.csv", "--out", trained / "people.csv")
+    refused(*argv, facts=["people.csv", "is the table to read"])
+
+
 def test_an_output_with_a_name_too_long_is_refused(refused, runs):
     out = runs / ("z" * 300 + ".csv")
     refused("embed", runs / "vae", runs / "people.csv", "--out", out, facts=["too long"])

@@ -59,8 +59,9 @@ class Output(Command):
         from jaxrep.runs.overwriting import check_spared
 
         check_output(self.out)
-        check_spared(self.out, source or None)
-        rows, columns = write_blocks(report_rows(make(load(self.folder))), self.out)
+        run = load(self.folder)
+        check_spared(self.out, source or None, run=run)
+        rows, columns = write_blocks(report_rows(make(run)), self.out)
         result = {"run": str(self.folder), "out": str(self.out), "rows": rows, "columns": columns}
         return f"wrote {rows} rows × {columns} columns to {self.out}", result
 
