@@ -172,3 +172,20 @@ def _anomalies(
 def _idx(path: Path, header: int) -> np.ndarray:
     """Reads the bytes of an IDX file behind its header."""
     return np.frombuffer(gzip.decompress(path.read_bytes()), np.uint8, offset=header)
+
+
+def plot(measured: Measured, path: Path) -> None:
+    """Draws a point a seed: accuracies of the probe, AUROCs of the two tables."""
+    from matplotlib.figure import Figure as Picture
+
+    cases = list(dict.fromkeys(series.case for series in measured.series))
+    picture = Picture(figsize=(10, 4), layout="constrained")
+    for axes, case in zip(np.atleast_1d(picture.subplots(1, len(cases))), cases, strict=True):
+        sides = [series for series in measured.series if series.case == case][::-1]
+        for height, series in enumerate(sides):
+            axes.plot(series.samples, [height] * len(series.samples), "o", alpha=0.5, color="C0")
+            axes.plot(np.mean(series.samples), height, "|", markersize=18, color="k")
+        axes.set_yticks(range(len(sides)), [series.side for series in sides])
+        axes.set(xlabel=f"{sides[0].unit}, a point a seed", title=case)
+        axes.grid(axis="x", alpha=0.3)
+    picture.savefig(path, dpi=110, metadata={"Software": None})
