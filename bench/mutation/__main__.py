@@ -42,47 +42,48 @@ TIMEOUT = 240  # seconds; all tests of a module take less than 60
 _ONLY_JAX = "-k 'not torch- and not [torch]'"
 _ONLY_TORCH = "-k 'not jax- and not [jax]'"
 _LOSSES = (
-    "tests/test_losses.py tests/test_properties.py "
-    "tests/test_padding.py::test_padding_changes_neither_loss_nor_gradient"
+    "tests/functions/test_losses.py tests/functions/test_properties.py "
+    "tests/functions/test_padding.py::test_padding_changes_neither_loss_nor_gradient"
 )
 _AUGMENT = " ".join(
-    f"tests/test_properties.py::{name}"
+    f"tests/functions/test_properties.py::{name}"
     for name in (
         "test_noise_is_added_with_its_standard_deviation",
         "test_dropped_features_are_zero_whatever_they_held_and_the_others_are_as_they_were",
     )
 )
 _OPTIM = (
-    "tests/test_properties.py::test_the_steps_of_an_optimiser_equal_its_formulas "
-    "tests/test_properties.py::test_scale_by_adam_reads_its_decay_rates_and_its_epsilon"
+    "tests/functions/test_properties.py::test_the_steps_of_an_optimiser_equal_its_formulas "
+    "tests/functions/test_properties.py::test_scale_by_adam_reads_its_decay_rates_and_its_epsilon"
 )
-_SIGNATURES = "tests/test_twin_rule.py::test_pure_functions_have_equal_signatures"
+_SIGNATURES = "tests/repository/test_twin_rule.py::test_pure_functions_have_equal_signatures"
 _METHODS = (
-    "tests/test_twin_rule.py::test_noise_has_the_same_names_shapes_and_dtypes "
-    "tests/test_methods.py::test_embeddings_and_scores_of_the_twins_agree_in_float64 "
-    "tests/test_methods.py::test_a_method_steps_with_the_optimiser_that_its_hyperparameters_name"
+    "tests/repository/test_twin_rule.py::test_noise_has_the_same_names_shapes_and_dtypes "
+    "tests/methods/test_methods.py::test_embeddings_and_scores_of_the_twins_agree_in_float64 "
+    "tests/methods/test_methods.py::test_a_method_steps_with_the_optimiser_that_its_hyperparameters_name"
 )
-_OF_MODELS = "tests/test_padding.py::test_padding_changes_no_gradient_of_a"
+_VIEWS = "tests/views/test_views.py tests/functions/test_mutants.py"
+_OF_MODELS = "tests/functions/test_padding.py::test_padding_changes_no_gradient_of_a"
 # Slowest first, so that the workers end together.
 TESTS = {
     "jaxrep/methods.py": (
-        f"tests/test_mutants.py jaxrep/methods.py {_METHODS} {_OF_MODELS}_jax_model "
-        f"tests/test_methods.py {_ONLY_JAX}"
+        f"tests/functions/test_mutants.py jaxrep/methods.py {_METHODS} {_OF_MODELS}_jax_model "
+        f"tests/methods/test_methods.py {_ONLY_JAX}"
     ),
     "torch_ref/methods.py": (
-        f"tests/test_mutants.py torch_ref/methods.py {_METHODS} {_OF_MODELS}_torch_model "
+        f"tests/functions/test_mutants.py torch_ref/methods.py {_METHODS} {_OF_MODELS}_torch_model "
         f"{_ONLY_TORCH}"
     ),
-    "jaxrep/views.py": f"jaxrep/views.py tests/test_views.py tests/test_mutants.py {_ONLY_JAX}",
-    "torch_ref/views.py": (
-        f"torch_ref/views.py tests/test_views.py tests/test_mutants.py {_ONLY_TORCH}"
-    ),
+    "jaxrep/views.py": f"jaxrep/views.py {_VIEWS} {_ONLY_JAX}",
+    "torch_ref/views.py": f"torch_ref/views.py {_VIEWS} {_ONLY_TORCH}",
     "jaxrep/losses.py": f"jaxrep/losses.py {_LOSSES} {_SIGNATURES} {_ONLY_JAX}",
     "torch_ref/losses.py": f"torch_ref/losses.py {_LOSSES} {_SIGNATURES} {_ONLY_TORCH}",
-    "jaxrep/optim.py": f"jaxrep/optim.py tests/test_optim.py {_OPTIM} {_SIGNATURES}",
+    "jaxrep/optim.py": f"jaxrep/optim.py tests/functions/test_optim.py {_OPTIM} {_SIGNATURES}",
     "jaxrep/augment.py": f"jaxrep/augment.py {_AUGMENT} {_SIGNATURES}",
     "torch_ref/augment.py": f"torch_ref/augment.py {_AUGMENT} {_SIGNATURES}",
-    "torch_ref/optim.py": f"torch_ref/optim.py tests/test_optim.py {_OPTIM} {_SIGNATURES}",
+    "torch_ref/optim.py": (
+        f"torch_ref/optim.py tests/functions/test_optim.py {_OPTIM} {_SIGNATURES}"
+    ),
 }
 
 

@@ -1,0 +1,518 @@
+"""TorchScript files: they give what JAX gives, carry their proof, and show any damage."""
+
+import contextlib
+import dataclasses
+import io
+import itertools
+import json
+import os
+import shutil
+import subprocess
+import sys
+import warnings
+import zipfile
+
+import numpy as np
+import pytest
+import torch
+
+import jaxrep.methods
+import torch_ref.serving
+from jaxrep.cli import main
+from jaxrep.data import preprocessing, tables
+from jaxrep.errors import InputError, VerificationError
+from jaxrep.export import export_run
+from jaxrep.hyperparameters import BY_METHOD
+from jaxrep.parity._models import draw_weights
+from jaxrep.runs import folder, outputs
+from jaxrep.runs.identity import describe
+from jaxrep.runs.train import Columns
+from torch_ref import verify
+from torch_ref.torchscript import FileFormatError, load, unpack
+
+METHODS = ("autoencoder", "vae", "simclr")
+ARCHITECTURES = {"plain": ((8,), 2), "deep": ((8, 5), 3), "shallow": ((), 2)}
+SECRET = 314159.2718281828
+
+
+def plain_matrix(path):
+    np.save(path / "plain.npy", np.random.default_rng(0).normal(size=(60, 4)))
+    return path / "plain.npy", Columns()
+
+
+def times_with_gaps(path):
+    rng = np.random.default_rng(1)
+    lines = ["time,load,level"]
+    for i in range(60):
+        load = "" if i % 7 == 0 else f"{rng.normal():.4f}"
+        level = SECRET if i == 30 else rng.normal(50, 3)
+        lines.append(f"{1_700_000_000 + 100 * rng.normal():.3f},{load},{level!r}")
+    (path / "times.csv").write_text("\n".join(lines) + "\n")
+    return path / "times.csv", Columns(impute="median")
+
+
+def mixed(path):
+    rng = np.random.default_rng(2)
+    lines = ["job,age,city"]
+    for i in range(60):
+        job = "" if i % 9 == 0 else rng.choice(["clerk", "smith", "baker"])
+        lines.append(f"{job},{rng.normal(40, 9):.2f},{rng.choice(['Ulm', 'Bonn'])}")
+    (path / "mixed.csv").write_text("\n".join(lines) + "\n")
+    return path / "mixed.csv", Columns(categorical=("job", "city"), impute="median")
+
+
+DATA = {"plain": plain_matrix, "times": times_with_gaps, "mixed": mixed}
+
+
+def make_run(path, method, data="plain", architecture="plain"):
+    """A run that was never trained: drawn weights, written as training would."""
+    source, columns = DATA[data](path)
+    hidden_dims, latent_dim = ARCHITECTURES[architecture]
+    settings = BY_METHOD[method](hidden_dims=hidden_dims, latent_dim=latent_dim)
+    table = tables.read_table(str(source), text_columns=columns.categorical)
+    prepared, _ = preprocessing.fit(table, source=str(source), **dataclasses.asdict(columns))
+    drawn = draw_weights(jaxrep.methods.METHODS[method](settings), prepared.width)
+    weights = {name: array.astype(np.float32) for name, array in drawn.items()}
+    config = describe(method, str(source), settings, columns)
+    config["score_quantiles"] = {"levels": [0.0, 1.0], "scores": [0.0, 1.0]}
+    folder.begin(path / "run", config, prepared)
+    folder.append_metrics(path / "run", {"epoch": 1, "loss": 1.0})
+    folder.finish(path / "run", config, weights)
+    return folder.load(path / "run")
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory):
+    """A VAE on mixed columns and its file."""
+    path = tmp_path_factory.mktemp("exported")
+    run = make_run(path, "vae", "mixed")
+    export_run(run, path / "vae.pt")
+    return run, path / "vae.pt"
+
+
+def raw_rows(run):
+    table = outputs.read_table_of(run, run.config["data"]["source"])
+    return table, preprocessing.to_raw(run.preprocessing, table, source="here")
+
+
+# These come at every run of the tests, the other combinations at `make test-slow`.
+QUICK = {
+    ("autoencoder", "times", "deep"),
+    ("vae", "mixed", "shallow"),
+    ("simclr", "plain", "plain"),
+    ("simclr", "mixed", "deep"),
+}
+CASES = [
+    pytest.param(*case, marks=[] if case in QUICK else [pytest.mark.slow])
+    for case in itertools.product(METHODS, DATA, ARCHITECTURES)
+]
+
+
+@pytest.mark.parametrize(("method", "data", "architecture"), CASES)
+def test_a_file_gives_what_the_commands_give(tmp_path, method, data, architecture):
+    run = make_run(tmp_path, method, data, architecture)
+    made = export_run(run, tmp_path / "model.pt")
+    assert made.rows_verified == 60
+    module = load(tmp_path / "model.pt")
+    table, raw = raw_rows(run)
+    x = torch.from_numpy(raw)
+    features = preprocessing.apply(run.preprocessing, table, source="here")
+    for name in ("embed", "score"):
+        expected = run.map(name, features)
+        found = getattr(module, name)(x).numpy()
+        assert np.abs(found - expected).max() <= 1e-5 * np.abs(expected).max()
+    if method != "simclr":
+        back = preprocessing.from_raw(run.preprocessing, module.reconstruct(x).numpy())
+        expected = preprocessing.invert(run.preprocessing, run.map("reconstruct", features))
+        for name in expected.column_names:
+            ours, theirs = back[name].to_pylist(), expected[name].to_pylist()
+            if isinstance(theirs[0], float):
+                spread = 1e-5 * np.nanstd(table[name])
+                np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=spread)
+            else:
+                assert [o if o != "unknown" else None for o in ours] == theirs
+
+
+def test_features_are_bit_for_bit_those_of_jaxrep(tmp_path):
+    for data in DATA:
+        run = make_run(tmp_path, "autoencoder", data)
+        columns = run.preprocessing.to_json()["columns"]
+        table, raw = raw_rows(run)
+        found = torch_ref.serving.RawRows(columns)(torch.from_numpy(raw)).numpy()
+        expected = preprocessing.apply(run.preprocessing, table, source="here")
+        assert found.tobytes() == expected.tobytes()
+        shutil.rmtree(tmp_path / "run")
+
+
+def test_drawn_rows_are_accepted_and_survive_the_way_to_a_table_and_back(exported):
+    run, _ = exported
+    raw = preprocessing.draw_raw(run.preprocessing, 500)
+    again = preprocessing.to_raw(
+        run.preprocessing, preprocessing.from_raw(run.preprocessing, raw), source="here"
+    )
+    np.testing.assert_array_equal(again, raw)
+    assert np.isnan(raw).any()
+    assert (raw[:, 0] == -1).any()
+
+
+def test_any_number_of_rows_from_none_on_and_either_float(exported):
+    run, path = exported
+    module = load(path)
+    _, raw = raw_rows(run)
+    whole = module.score(torch.from_numpy(raw))
+    for count in (0, 1, 7):
+        part = module.score(torch.from_numpy(raw[:count]))
+        assert part.shape == (count,)
+        torch.testing.assert_close(part, whole[:count])
+    assert module.embed(torch.from_numpy(raw).float()).dtype == torch.float32
+
+
+@pytest.mark.parametrize(
+    ("rows", "reason"),
+    [
+        (torch.zeros(2, 4), r"expected rows \[B, 3\], one column each; got shape \[2, 4\]"),
+        (torch.zeros(3), r"got shape \[3\]"),
+        (torch.zeros(2, 3, dtype=torch.int64), "float32 or float64"),
+        (torch.tensor([[0.0, 1.0, 0.0], [0.0, torch.inf, 0.0]]), "row 1, column 1.*inf"),
+        (torch.tensor([[0.0, torch.nan, 0.0]]), None),  # filled in
+    ],
+)
+def test_rows_that_cannot_be_used_get_one_clear_error(exported, rows, reason):
+    module = load(exported[1])
+    if reason is None:
+        assert torch.isfinite(module.score(rows)).all()
+        return
+    with pytest.raises(torch.jit.Error, match=reason):
+        module.score(rows)
+
+
+def test_samples_of_the_prior_are_decoded_draws(exported):
+    module = load(exported[1])
+    torch.manual_seed(3)
+    drawn = module.generate(6)
+    torch.manual_seed(3)
+    torch.testing.assert_close(drawn, module.decode(torch.randn(6, 2)))
+    assert drawn.dtype == torch.float64
+
+
+def test_the_same_run_gives_the_same_bytes_from_anywhere(exported, tmp_path, monkeypatch):
+    run, path = exported
+    shutil.copytree(run.path, tmp_path / "elsewhere" / "copy")
+    monkeypatch.chdir(tmp_path)
+    export_run(folder.load(tmp_path / "elsewhere" / "copy"), tmp_path / "other_name.pt")
+    assert (tmp_path / "other_name.pt").read_bytes() == path.read_bytes()
+
+
+def test_the_same_run_gives_the_same_bytes_in_any_process(exported, tmp_path):
+    run, path = exported
+    for seed in ("1", "2"):
+        done = subprocess.run(
+            [sys.executable, "-m", "jaxrep.cli", "export", str(run.path), "--out", "model.pt"],
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONHASHSEED": seed},
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done.stderr
+        assert (tmp_path / "model.pt").read_bytes() == path.read_bytes()
+
+
+@pytest.mark.parametrize("format", ["torchscript", "safetensors"])
+def test_a_file_holds_no_path_and_no_row_of_the_data(tmp_path, format):
+    run = make_run(tmp_path, "autoencoder", "times")
+    export_run(run, tmp_path / "model.pt", format=format)
+    content = (tmp_path / "model.pt").read_bytes()
+    for secret in (str(tmp_path), str(SECRET)):
+        assert secret.encode() not in content
+    assert np.float64(SECRET).tobytes() not in content
+    assert np.float32(SECRET).tobytes() not in content
+
+
+# Verification
+
+
+def run_verify(*arguments):
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        code = verify.main([str(argument) for argument in arguments])
+    return code, out.getvalue(), err.getvalue()
+
+
+def test_verify_needs_no_jax_and_prints_a_table(exported):
+    code = (
+        "import sys; sys.modules['jax'] = sys.modules['jaxrep'] = None; "
+        "from torch_ref.verify import main; sys.exit(main())"
+    )
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code, str(exported[1])],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    lines = done.stdout.splitlines()
+    assert [line.split()[0] for line in lines[1:-1]] == [
+        "forward.0",
+        "embed.0",
+        "reconstruct.0",
+        "score.0",
+        "encode.0",
+        "encode.1",
+        "decode.0",
+    ]
+    assert lines[-1].endswith("all digests hold and all functions give what JAX gave")
+
+
+def members_of(data):
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        return {info.filename: archive.read(info) for info in archive.infolist()}
+
+
+def rezipped(members):
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    return buffer.getvalue()
+
+
+def test_a_bit_flipped_in_any_member_is_noticed(exported, tmp_path):
+    members = members_of(exported[1].read_bytes())
+    rng = np.random.default_rng(0)
+    for name, content in members.items():
+        if not content:
+            continue
+        damaged = bytearray(content)
+        damaged[rng.integers(len(content))] ^= 1 << int(rng.integers(8))
+        (tmp_path / "damaged.pt").write_bytes(rezipped(members | {name: bytes(damaged)}))
+        code, _, err = run_verify(tmp_path / "damaged.pt")
+        assert code == 1, name
+        assert "damaged" in err or "extra/meta" in err
+
+
+def test_a_bit_flipped_in_the_weights_of_the_file_as_it_lies_is_noticed(exported, tmp_path):
+    data = exported[1].read_bytes()
+    module = unpack(data).module
+    for tensor in module.state_dict().values():
+        needle = tensor.contiguous().numpy().tobytes()
+        place = data.find(needle)
+        assert place > 0
+        damaged = bytearray(data)
+        damaged[place + len(needle) // 2] ^= 1
+        (tmp_path / "damaged.pt").write_bytes(bytes(damaged))
+        assert run_verify(tmp_path / "damaged.pt")[0] == 1
+
+
+def test_a_bit_flipped_anywhere_in_the_file_is_no_traceback(exported):
+    data = exported[1].read_bytes()
+    places = np.random.default_rng(1).integers(len(data), size=40).tolist()
+    for place in [*places, *range(len(data) - 400, len(data), 3)]:  # the archive's directory
+        damaged = bytearray(data)
+        damaged[place] ^= 1 << (place % 8)
+        with contextlib.suppress(FileFormatError):  # padding and times of members may change
+            unpack(bytes(damaged))
+
+
+@pytest.mark.parametrize("how", ["twice", "compressed", "elsewhere"])
+def test_archives_that_could_hide_something_are_refused(exported, how):
+    members, buffer = members_of(exported[1].read_bytes()), io.BytesIO()
+    kind = zipfile.ZIP_DEFLATED if how == "compressed" else zipfile.ZIP_STORED
+    with zipfile.ZipFile(buffer, "w", kind) as archive, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for name, content in members.items():
+            archive.writestr(
+                name.replace("archive", "other") if how == "elsewhere" else name, content
+            )
+        if how == "twice":
+            archive.writestr("archive/extra/golden.pt", members["archive/extra/golden.pt"])
+    with pytest.raises(FileFormatError, match="not such an archive"):
+        unpack(buffer.getvalue())
+
+
+def test_a_column_that_is_constant_at_a_large_value_is_no_obstacle(tmp_path):
+    x = np.random.default_rng(0).normal(size=(60, 3))
+    x[:, 1] = 20240101123000.0
+    run = make_run(tmp_path, "vae", "plain")
+    columns = list(run.preprocessing.columns)
+    columns[1] = dataclasses.replace(columns[1], mean=20240101123000.0, scale=1.0)
+    prepared = dataclasses.replace(run.preprocessing, columns=tuple(columns))
+    folder.begin(run.path, run.config, prepared)
+    folder.append_metrics(run.path, {"epoch": 1, "loss": 1.0})
+    folder.finish(run.path, run.config, run.weights)
+    table = np.column_stack([x, x[:, :1]])
+    np.save(tmp_path / "plain.npy", table)
+    made = export_run(folder.load(run.path), tmp_path / "m.pt", data=str(tmp_path / "plain.npy"))
+    assert made.rows_verified == 60
+
+
+def test_weights_changed_with_fresh_digests_are_noticed_by_the_golden_rows(exported, monkeypatch):
+    contents = unpack(exported[1].read_bytes())
+    with torch.no_grad():
+        contents.module.model.mu.bias[0] += 1e-4
+    results = {result.name: result for result in verify.verify(contents)}
+    assert not results["embed.0"].passed
+    assert results["encode.1"].passed
+
+
+@pytest.mark.parametrize("part", ["extra/golden.pt", "extra/meta.json", "extra/meta.sha256"])
+@pytest.mark.parametrize("how", ["gone", "empty"])
+def test_a_file_without_its_proof_is_refused(exported, tmp_path, part, how):
+    members = members_of(exported[1].read_bytes())
+    members.pop(f"archive/{part}")
+    if how == "empty":
+        members[f"archive/{part}"] = b""
+    (tmp_path / "stripped.pt").write_bytes(rezipped(members))
+    code, _, err = run_verify(tmp_path / "stripped.pt")
+    assert code == 1
+    assert f"{part} is missing: the file is not one of jaxrep's, or stripped" in err
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [(b"", "not a TorchScript or pt2 file"), (b"PK nonsense", "not a TorchScript")],
+)
+def test_a_file_that_is_none_of_ours_is_refused(tmp_path, content, reason):
+    (tmp_path / "other.pt").write_bytes(content)
+    code, _, err = run_verify(tmp_path / "other.pt")
+    assert code == 1
+    assert reason in err
+    with pytest.raises(FileFormatError):
+        unpack(content)
+
+
+def test_a_torchscript_file_of_someone_else_is_refused_before_it_runs(tmp_path):
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.writestr("archive/data.pkl", b"cos\nsystem\n(S'exit 9'\ntR.")
+    (tmp_path / "other.pt").write_bytes(buffer.getvalue())
+    code, _, err = run_verify(tmp_path / "other.pt")
+    assert code == 1
+    assert "extra/meta.json is missing" in err
+
+
+def test_a_missing_file_exits_with_2(tmp_path):
+    code, _, err = run_verify(tmp_path / "nowhere.pt")
+    assert code == 2
+    assert "No such file" in err
+
+
+# Exporting
+
+
+def test_a_file_that_does_not_give_what_jax_gives_is_not_written(exported, tmp_path, monkeypatch):
+    run, _ = exported
+    wrong = {name: array.copy() for name, array in run.weights.items()}
+    wrong["decoder.0.kernel"][0, 0] += 0.01
+    from jaxrep.export import _torchscript
+
+    right = _torchscript.write
+    monkeypatch.setattr(
+        _torchscript, "write", lambda run, p: right(dataclasses.replace(run, weights=wrong), p)
+    )
+    with pytest.raises(VerificationError, match=r"was not written: .*FAILED: .* off at row \d+"):
+        export_run(run, tmp_path / "model.pt")
+    assert list(tmp_path.iterdir()) == []
+
+
+def command(capsys, *arguments):
+    code = main(["export", *map(str, arguments), "--json"])
+    captured = capsys.readouterr()
+    return code, captured
+
+
+def test_the_command_prints_the_digest_and_warns_of_nothing(exported, tmp_path, capsys):
+    run, path = exported
+    code, captured = command(capsys, run.path, "--out", tmp_path / "model.pt")
+    assert code == 0
+    assert captured.err == "PyTorch has deprecated TorchScript; its successor is --format pt2\n"
+    result = json.loads(captured.out.splitlines()[-1])
+    assert result["rows_verified"] == 60
+    assert result["bytes"] == path.stat().st_size
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (("RUN", "--out", "nowhere/model.pt"), "there is no folder nowhere"),
+        (
+            ("RUN", "--out", "model.pt", "--format", "pickle"),
+            "--format pickle: there are torchscript",
+        ),
+        (("UNFINISHED", "--out", "model.pt"), "has not finished"),
+        (("nowhere", "--out", "model.pt"), "nowhere"),
+        (("RUN", "--out", "model.pt", "--data", "nowhere.csv"), "nowhere.csv"),
+        (("RUN", "--out", "model.pt", "--data", "model.pt"), "is the table to read"),
+        (("RUN", "--out", "INSIDE"), "is inside the run's folder"),
+    ],
+)
+def test_wrong_arguments_exit_with_2(exported, tmp_path, capsys, monkeypatch, arguments, reason):
+    run, _ = exported
+    monkeypatch.chdir(tmp_path)
+    unfinished = tmp_path / "unfinished"
+    shutil.copytree(run.path, unfinished)
+    (unfinished / folder.MANIFEST).unlink()
+    paths = {"RUN": run.path, "UNFINISHED": unfinished, "INSIDE": run.path / "model.safetensors"}
+    code, captured = command(capsys, *(paths.get(a, a) for a in arguments))
+    assert code == 2
+    assert reason in captured.err
+    assert not (tmp_path / "model.pt").exists()
+
+
+@pytest.mark.parametrize(
+    ("out", "reason"),
+    [
+        ("a" * 256, "File name too long"),
+        ("dangling", "a link that leads nowhere"),
+        ("/dev/null/x", "/dev/null is no folder"),
+        ("pipe", "exists and is no file"),
+        ("/proc/x", "the folder /proc cannot be written"),
+    ],
+)
+def test_a_path_that_can_hold_no_file_exits_with_2(exported, tmp_path, capsys, out, reason):
+    (tmp_path / "dangling").symlink_to(tmp_path / "nowhere" / "at all")
+    os.mkfifo(tmp_path / "pipe")
+    code, captured = command(
+        capsys, exported[0].path, "--format", "safetensors", "--out", tmp_path / out
+    )
+    assert code == 2
+    assert reason in captured.err
+    assert {path.name for path in tmp_path.iterdir()} == {"dangling", "pipe"}
+    assert (tmp_path / "dangling").is_symlink()
+    assert (tmp_path / "pipe").is_fifo()
+
+
+def test_a_name_of_253_characters_is_no_obstacle(exported, tmp_path, capsys):
+    for name in ("a" * 253, "a." + "b" * 251):
+        code, captured = command(
+            capsys, exported[0].path, "--format", "safetensors", "--out", tmp_path / name
+        )
+        assert code == 0, captured.err
+        assert [path.name for path in tmp_path.iterdir()] == [name]
+        (tmp_path / name).unlink()
+
+
+def test_missing_torch_names_the_extra(exported, tmp_path, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch", None)
+    code, captured = command(capsys, exported[0].path, "--out", tmp_path / "model.pt")
+    assert code == 2
+    assert "pip install 'jaxrep[torch]'" in captured.err
+
+
+def test_only_one_module_calls_torch_jit():
+    from pathlib import Path
+
+    root = Path(__file__).parents[2]
+    users = {
+        path.name
+        for package in ("jaxrep", "torch_ref")
+        for path in (root / package).rglob("*.py")
+        if "torch.jit." in path.read_text("utf-8").replace("`torch.jit`", "")
+    }
+    assert users == {"torchscript.py"}
+
+
+def test_tables_are_read_for_export_as_for_embedding(exported, tmp_path):
+    run, _ = exported
+    (tmp_path / "wrong.csv").write_text("job,age\nclerk,3\n")
+    with pytest.raises(InputError, match="missing columns"):
+        export_run(run, tmp_path / "model.pt", data=str(tmp_path / "wrong.csv"))

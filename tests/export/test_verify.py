@@ -1,0 +1,358 @@
+"""`python -m torch_ref.verify` on files of every format, on damaged ones and on ones that lie."""
+
+import importlib.util
+import io
+import json
+import pickle
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import safetensors.numpy
+import torch
+
+from jaxrep.export import _onnx, export_run
+from tests.export.test_export import make_run, members_of, rezipped, run_verify
+from tests.export.test_import import rewritten
+from torch_ref.description import FileFormatError
+from torch_ref.files import read_safetensors, sha256
+from torch_ref.serving import serve
+from torch_ref.torchscript import unpack
+
+WITHOUT_ONNX = any(importlib.util.find_spec(name) is None for name in _onnx._PACKAGES)
+onnx_only = pytest.mark.skipif(WITHOUT_ONNX, reason="the packages of the extra `onnx` are missing")
+FORMATS = ["torchscript", "safetensors", "pt2", pytest.param("onnx", marks=onnx_only)]
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    """What gives the file of one VAE in a format."""
+    path, found = tmp_path_factory.mktemp("files"), {}
+    run = make_run(path, "vae", "mixed")
+
+    def make(format):
+        if format not in found:
+            found[format] = path / f"vae.{format}"
+            export_run(run, found[format], format=format)
+        return found[format]
+
+    return make
+
+
+def column(description, i):
+    return description["preprocessing"]["columns"][i]
+
+
+# The run has the columns job, age and city, 4 + 1 + 3 features, and layers 8–8–2–8–8.
+LIES = {
+    "a text for widths": (
+        lambda d: d["hyperparameters"].update(hidden_dims="ab"),
+        "hidden_dims is 'ab'",
+    ),
+    "a width of 10⁹": (
+        lambda d: d["hyperparameters"].update(hidden_dims=[10**9]),
+        "hidden_dims is (1000000000,)",
+    ),
+    "widths of 4 TiB": (
+        lambda d: d["hyperparameters"].update(hidden_dims=[1 << 20, 1 << 20]),
+        "described",
+    ),
+    "no latents": (lambda d: d["hyperparameters"].update(latent_dim=0), "latent_dim is 0"),
+    "a β beyond float64": (lambda d: d["hyperparameters"].update(beta=10**400), "beyond float64"),
+    "other latents": (lambda d: d["hyperparameters"].update(latent_dim=3), "described"),
+    "what is no hyperparameter": (
+        lambda d: d["hyperparameters"].update(unheard_of=3),
+        "hyperparameters.unheard_of is not known",
+    ),
+    "no hyperparameters": (lambda d: d.pop("hyperparameters"), "hyperparameters are missing"),
+    "null for them": (lambda d: d.update(hyperparameters=None), "hyperparameters are missing"),
+    "no method": (lambda d: d.pop("method"), "method is None"),
+    "no preprocessing": (lambda d: d.pop("preprocessing"), "preprocessing.columns is no list"),
+    "an object for columns": (
+        lambda d: d["preprocessing"].update(columns={}),
+        "preprocessing.columns is no list",
+    ),
+    "no columns": (
+        lambda d: d["preprocessing"].update(columns=[]),
+        "preprocessing.columns is no list",
+    ),
+    "a number for a column": (
+        lambda d: d["preprocessing"]["columns"].insert(0, 3),
+        "columns[0].kind is None",
+    ),
+    "a text for a mean": (lambda d: column(d, 1).update(mean="x"), "columns[1].mean is 'x'"),
+    "a mean beyond float64": (lambda d: column(d, 1).update(mean=10**400), "beyond float64"),
+    "a scale of 0": (lambda d: column(d, 1).update(scale=0), "columns[1].scale is 0"),
+    "no fill": (lambda d: column(d, 1).pop("fill"), "columns[1].fill is missing"),
+    "no categories": (lambda d: column(d, 0).update(categories=[]), "columns[0].categories is []"),
+    "a text for a flag": (lambda d: column(d, 0).update(impute="no"), "columns[0].impute is 'no'"),
+    "a column too many": (
+        lambda d: d["preprocessing"]["columns"].append(column(d, 1)),
+        "described",
+    ),
+    "a version of tomorrow": (lambda d: d.update(schema_version=2), "schema_version 2"),
+}
+
+
+def lying(files, format, path, lie):
+    """Writes a file whose digests hold and whose description has been changed by `lie`."""
+    source = files(format)
+    if format == "safetensors":
+        rewritten(source, path, lambda description, weights: lie(description))
+        return
+    members = members_of(source.read_bytes())
+    described = json.loads(members["archive/extra/meta.json"])
+    lie(described)
+    text = json.dumps(described).encode()
+    seal = {"archive/extra/meta.json": text, "archive/extra/meta.sha256": sha256(text).encode()}
+    path.write_bytes(rezipped(members | seal))
+
+
+def refused(path, *arguments):
+    """The one line on which `verify` says why it refuses a file."""
+    code, out, err = run_verify(path, *arguments)
+    assert (code, out, err.count("\n")) == (1, "", 1), (code, out, err)
+    return err
+
+
+@pytest.mark.parametrize("lie", LIES)
+@pytest.mark.parametrize("format", ["torchscript", "safetensors"])
+def test_a_description_that_lies_is_refused_in_one_line(files, tmp_path, format, lie):
+    if (format, lie) == ("safetensors", "a version of tomorrow"):
+        pytest.skip("what writes safetensors files writes the version")
+    change, reason = LIES[lie]
+    lying(files, format, tmp_path / "lying", change)
+    err = refused(tmp_path / "lying")
+    assert err.startswith(f"{tmp_path / 'lying'}: ")
+    assert reason in err
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda w: w.pop("mu.bias"), "the weight mu.bias is missing"),
+        (lambda w: w.update(extra=np.zeros(3, np.float32)), "extra is no weight"),
+        (lambda w: w.update({"mu.bias": np.zeros(2, np.int64)}), "mu.bias is int64"),
+        (lambda w: w.update({"mu.bias": np.zeros(3, np.float32)}), r"mu.bias is .* \(3,\)"),
+    ],
+)
+def test_only_the_weights_that_are_described_are_served(files, change, reason):
+    description, weights = read_safetensors(files("safetensors"))
+    change(weights)
+    with pytest.raises(FileFormatError, match=reason):
+        serve(description, weights)
+
+
+def test_a_safetensors_file_without_the_digests_of_its_weights_is_refused(files, tmp_path):
+    description, weights = read_safetensors(files("safetensors"))
+    del description["tensors"]
+    text = json.dumps(description)
+    metadata = {"jaxrep": text, "jaxrep.sha256": sha256(text.encode())}
+    (tmp_path / "lying").write_bytes(safetensors.numpy.save(weights, metadata=metadata))
+    assert "decoder.0.bias is damaged, missing" in refused(tmp_path / "lying")
+
+
+def test_a_network_beyond_all_memory_is_refused_before_it_is_made(files, tmp_path):
+    lying(files, "safetensors", tmp_path / "lying", LIES["widths of 4 TiB"][0])
+    code = (
+        "import resource, sys; from torch_ref.verify import main;"
+        "resource.setrlimit(resource.RLIMIT_DATA, (2 << 30, 2 << 30)); sys.exit(main())"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "lying")], capture_output=True, text=True
+    )
+    assert done.returncode == 1
+    assert "the model that is described has float32 of shape (1048576,)" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("golden", "reason"),
+    [
+        ({}, "golden rows are missing: the file has been stripped"),
+        ({"rows": "ab"}, "golden 'rows' is no array of numbers"),
+        ({"rows": [[1, 2], [3]]}, "golden 'rows' is no array of numbers"),
+        ({"rows": 10**400}, "the description is not one of jaxrep's: it holds a number beyond"),
+        ([], "the golden rows are no object"),
+        ({"codes": [[1.0]]}, "rows is missing"),
+        ({"rows": []}, "rows holds no rows"),
+        ({"rows": [[1.0]]}, "forward cannot be computed"),
+        ({"rows": [[0.0, 40.0, 1.0]]}, "jax.forward.0 is missing"),
+    ],
+)
+def test_golden_rows_that_are_none_are_refused_in_one_line(files, tmp_path, golden, reason):
+    lying(files, "safetensors", tmp_path / "lying", lambda d: d.update(golden=golden))
+    assert f"lying: {reason}" in refused(tmp_path / "lying")
+
+
+def resealed(path, name, content):
+    """The members of an archive, one of them another, with fresh digests."""
+    members = members_of(path.read_bytes()) | {f"archive/{name}": content}
+    described = json.loads(members["archive/extra/meta.json"])
+    described["sha256"][name] = sha256(content)
+    text = json.dumps(described).encode()
+    seal = {"archive/extra/meta.json": text, "archive/extra/meta.sha256": sha256(text).encode()}
+    return rezipped(members | seal)
+
+
+@pytest.mark.parametrize("content", [b"{}", b'{"codes": [[1.0]]}'])
+def test_a_pt2_file_without_golden_rows_is_refused_though_its_digests_hold(
+    files, tmp_path, content
+):
+    data = resealed(files("pt2"), "extra/golden.json", content)
+    (tmp_path / "stripped").write_bytes(data)
+    assert "golden.json holds no rows" in refused(tmp_path / "stripped")
+
+
+@onnx_only
+def test_an_onnx_file_without_golden_rows_is_refused_though_its_digests_hold(files, tmp_path):
+    import onnx
+
+    from torch_ref.graph_files import pack_onnx
+
+    model = onnx.load(files("onnx"))
+    [meta] = (json.loads(e.value) for e in model.metadata_props if e.key == "meta.json")
+    del model.metadata_props[:]
+    (tmp_path / "stripped").write_bytes(pack_onnx(model, meta, {}))
+    assert "golden.json holds no rows" in refused(tmp_path / "stripped")
+
+
+def test_golden_outputs_are_numbers_but_for_open_categories(files, tmp_path):
+    golden = unpack(files("torchscript").read_bytes()).golden
+    for name, column in (("score.0", None), ("encode.1", 0), ("decode.0", 1)):  # 1 is the age
+        exact = golden[f"exact.{name}"].clone()
+        exact[:, ...] = np.nan if column is None else exact
+        if column is not None:
+            exact[3, column] = np.nan
+        buffer = io.BytesIO()
+        torch.save(golden | {f"exact.{name}": exact}, buffer)
+        data = resealed(files("torchscript"), "extra/golden.pt", buffer.getvalue())
+        (tmp_path / "open").write_bytes(data)
+        assert f"exact.{name} is NaN where" in refused(tmp_path / "open")
+
+
+@pytest.mark.parametrize("golden", [b"junk", pickle.dumps({}), pickle.dumps(torch.nn.Linear(1, 1))])
+def test_a_golden_part_that_holds_no_tensors_is_refused_in_one_line(files, tmp_path, golden):
+    data = resealed(files("torchscript"), "extra/golden.pt", golden)
+    (tmp_path / "junk").write_bytes(data)
+    assert "extra/golden.pt: not tensors as torch.save writes them" in refused(tmp_path / "junk")
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_files_of_every_format_carry_golden_rows_that_hold(files, format):
+    code, out, err = run_verify(files(format))
+    assert (code, err) == (0, "")
+    *lines, last = out.splitlines()
+    assert {"embed.0", "score.0", "reconstruct.0"} <= {line.split()[0] for line in lines}
+    assert last.endswith("vae, all digests hold and all functions give what JAX gave")
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_a_file_of_any_format_is_the_same_wherever_it_is_made(files, tmp_path, format):
+    from jaxrep.runs import folder
+
+    again = tmp_path / "again"
+    export_run(folder.load(files(format).parent / "run"), again, format=format)
+    assert again.read_bytes() == files(format).read_bytes()
+
+
+@pytest.mark.parametrize("format", ["safetensors", "pt2", pytest.param("onnx", marks=onnx_only)])
+def test_a_bit_flipped_in_the_weights_is_noticed(files, tmp_path, format):
+    data = files(format).read_bytes()
+    _, weights = read_safetensors(files("safetensors"))
+    for name in ("encoder.0.bias", "mu.bias", "decoder.1.bias"):
+        needle = weights[name].tobytes()
+        place = data.index(needle) + len(needle) // 2
+        damaged = bytearray(data)
+        damaged[place] ^= 1  # the last bit of a mantissa: no golden row would tell
+        (tmp_path / "damaged").write_bytes(bytes(damaged))
+        assert "damaged" in refused(tmp_path / "damaged")
+
+
+@pytest.mark.parametrize("part", ["golden.json", "meta.json", "meta.sha256"])
+def test_a_pt2_file_without_its_proof_is_refused(files, tmp_path, part):
+    members = members_of(files("pt2").read_bytes())
+    del members[f"archive/extra/{part}"]
+    (tmp_path / "stripped").write_bytes(rezipped(members))
+    assert f"extra/{part} is missing" in refused(tmp_path / "stripped")
+
+
+def test_a_bit_flipped_in_any_member_of_a_pt2_file_is_noticed(files, tmp_path):
+    members = members_of(files("pt2").read_bytes())
+    rng = np.random.default_rng(0)
+    for name, content in members.items():
+        damaged = bytearray(content)
+        damaged[rng.integers(len(content))] ^= 1 << int(rng.integers(8))
+        (tmp_path / "damaged").write_bytes(rezipped(members | {name: bytes(damaged)}))
+        err = refused(tmp_path / "damaged")
+        assert "damaged" in err or "extra/meta" in err, name
+
+
+@onnx_only
+def test_a_bit_flipped_anywhere_in_an_onnx_file_is_noticed(files, tmp_path):
+    data = files("onnx").read_bytes()
+    for place in np.random.default_rng(0).integers(len(data), size=200).tolist():
+        damaged = bytearray(data)
+        damaged[place] ^= 1 << (place % 8)
+        (tmp_path / "damaged").write_bytes(bytes(damaged))
+        err = refused(tmp_path / "damaged")
+        assert "damaged" in err or "stripped" in err
+
+
+@onnx_only
+@pytest.mark.parametrize("part", ["golden.json", "meta.json", "jaxrep.sha256"])
+def test_an_onnx_file_without_its_proof_is_refused(files, tmp_path, part):
+    import onnx
+
+    model = onnx.load(files("onnx"))
+    kept = [entry for entry in model.metadata_props if entry.key != part]
+    del model.metadata_props[:]
+    model.metadata_props.extend(kept)
+    onnx.save(model, tmp_path / "stripped")
+    err = refused(tmp_path / "stripped")
+    assert "stripped" in err or "damaged" in err
+
+
+@onnx_only
+def test_the_digests_of_an_onnx_file_are_those_of_its_initializers(files):
+    import onnx
+
+    model = onnx.load(files("onnx"))
+    [meta] = (json.loads(e.value) for e in model.metadata_props if e.key == "meta.json")
+    assert meta["tensors"].keys() == {tensor.name for tensor in model.graph.initializer}
+
+
+@onnx_only
+def test_verifying_onnx_without_its_packages_says_which_is_missing(files, monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    code, _, err = run_verify(files("onnx"))
+    assert code == 2
+    assert "needs onnxruntime, which is not installed" in err
+
+
+def test_a_missing_file_of_other_rows_is_named(files, tmp_path):
+    code, _, err = run_verify(files("torchscript"), "--against", tmp_path / "nowhere.pt")
+    assert (code, err) == (2, f"{tmp_path / 'nowhere.pt'}: No such file or directory\n")
+    code, _, err = run_verify(files("torchscript"), "--against", tmp_path)
+    assert (code, err) == (2, f"{tmp_path}: Is a directory\n")
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"", "not tensors"),
+        (b"PK junk", "not tensors"),
+        ([torch.zeros(3)], "no dictionary"),
+        ({}, "rows is missing"),
+        ({"rows": "ab"}, "rows is missing, or no tensor"),
+        ({"rows": torch.zeros(2, 9)}, "forward cannot be computed"),
+    ],
+)
+def test_a_file_of_other_rows_that_is_none_is_named(files, tmp_path, content, reason):
+    if isinstance(content, bytes):
+        (tmp_path / "other.pt").write_bytes(content)
+    else:
+        torch.save(content, tmp_path / "other.pt")
+    err = refused(files("torchscript"), "--against", tmp_path / "other.pt")
+    assert err.startswith(f"{tmp_path / 'other.pt'}: ")
+    assert reason in err

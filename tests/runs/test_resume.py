@@ -1,0 +1,593 @@
+"""A run that is interrupted ends as if it had not been: to the bit, whatever stopped it."""
+
+import functools
+import hashlib
+import json
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from jaxrep.cli import main
+from jaxrep.errors import DivergedError, InputError, InterruptedRunError
+from jaxrep.hyperparameters import BY_METHOD
+from jaxrep.methods import METHODS
+from jaxrep.runs import folder
+from jaxrep.training import Checkpoints, Every, draw_batch, fit, program, rows
+from jaxrep.training.checkpoint import HISTORY, MANIFEST, PROGRESS
+
+X = np.random.default_rng(0).normal(size=(100, 5)).astype(np.float32)
+SMALL = {"hidden_dims": (8,), "latent_dim": 3, "batch_size": 16, "epochs": 6}
+EVERY_EPOCH = Every(epochs=1)
+DYING = Path(__file__).parents[1] / "helpers" / "dying.py"
+
+
+class Store:
+    """Rows that are streamed from memory."""
+
+    def __init__(self, x):
+        self.x, (self.rows, self.width) = x, x.shape
+
+    def read_into(self, start, buffer):
+        buffer[:] = self.x[start : start + len(buffer)]
+
+    def sample(self, count):
+        return self.x[:: -(-len(self.x) // count)]
+
+
+def make(name="autoencoder", **settings):
+    return METHODS[name](BY_METHOD[name](**SMALL | settings))
+
+
+def digest_of(weights):
+    return {name: hashlib.sha256(array.tobytes()).hexdigest() for name, array in weights.items()}
+
+
+def after(chunks):
+    """Says that a run is interrupted from the n-th time it is asked."""
+    asked = iter(range(chunks))
+    return lambda: next(asked, None) is None
+
+
+@pytest.fixture
+def short_chunks(monkeypatch):
+    """Makes chunks 3 steps long, so that some end within an epoch."""
+    monkeypatch.setattr(program, "_MAX_STEPS_PER_CHUNK", 3)
+
+
+# What a run is made of, and what a run in pieces is made of.
+
+
+@pytest.mark.parametrize(
+    ("name", "streamed"),
+    [
+        ("autoencoder", True),
+        ("vae", False),
+        pytest.param("simclr", True, marks=pytest.mark.slow),
+        pytest.param("autoencoder", False, marks=pytest.mark.slow),
+        pytest.param("vae", True, marks=pytest.mark.slow),
+        pytest.param("simclr", False, marks=pytest.mark.slow),
+    ],
+)
+def test_a_run_in_pieces_ends_with_the_bits_of_one(
+    name, streamed, short_chunks, monkeypatch, tmp_path
+):
+    monkeypatch.setattr(rows, "BLOCK_BYTES", 700)  # 32 rows of 5 features
+    method, x = make(name), Store(X) if streamed else X
+    whole = fit(method, x, validation=X[:20])
+    checkpoints = Checkpoints(tmp_path, Every(seconds=1e9))
+    resumed_from = []
+    for chunks in (1, 2, 5, 4, 1, 3, 100):
+        try:
+            start = checkpoints.newest(method, 5)
+            resumed_from.append(start.step if start else 0)
+            pieces = fit(
+                method,
+                x,
+                validation=X[:20],
+                start=start,
+                checkpoints=checkpoints,
+                interrupted=after(chunks),
+            )
+        except InterruptedRunError as error:
+            assert "goes on from there" in str(error)
+    assert resumed_from == sorted(set(resumed_from)) and len(resumed_from) == 7
+    assert pieces.resumed_from_step == resumed_from[-1]
+    assert pieces.history == whole.history
+    assert digest_of(pieces.weights) == digest_of(whole.weights)
+    assert digest_of(pieces.best_weights) == digest_of(whole.best_weights)
+
+
+def test_more_epochs_continue_a_finished_run_as_if_asked_for_at_once(tmp_path):
+    checkpoints = Checkpoints(tmp_path)
+    fit(make("vae", epochs=4), X, checkpoints=checkpoints)
+    method = make("vae", epochs=9)
+    more = fit(method, X, start=checkpoints.newest(method, 5), checkpoints=checkpoints)
+    at_once = fit(method, X)
+    assert more.resumed_from_step == 4 * 7
+    assert more.history == at_once.history and digest_of(more.weights) == digest_of(at_once.weights)
+
+
+def test_the_best_state_is_that_of_the_least_validation_loss(tmp_path):
+    checkpoints = Checkpoints(tmp_path)
+    method = make(learning_rate=0.3, epochs=12)  # its validation loss goes up and down
+    run = fit(method, X, validation=X[:20], checkpoints=checkpoints)
+    losses = [epoch["validation_loss"] for epoch in run.history]
+    best = int(np.argmin(losses)) + 1
+    assert best < 12
+    kept = checkpoints.newest(method, 5).best
+    assert (kept.epoch, kept.loss) == (best, min(losses))
+    stopped_there = fit(make(learning_rate=0.3, epochs=best), X)
+    assert digest_of(stopped_there.weights) == digest_of(run.best_weights)
+    moments = [np.asarray(leaf).any() for leaf in kept.state.opt_state[1].mu.values()]
+    assert all(moments), "the best state has an optimiser state of its own"
+
+
+def test_a_run_started_from_weights_keeps_them_as_its_beginning():
+    trained = fit(make(), X)
+    on = fit(make(epochs=1, learning_rate=1e-30), X, weights=trained.weights)
+    for name, array in trained.weights.items():
+        np.testing.assert_allclose(on.weights[name], array, atol=1e-7)
+    with pytest.raises(ValueError, match=r"weights have no decoder\.0\.bias of shape"):
+        fit(make(), X, weights={})
+
+
+# Streaming.
+
+
+def test_every_epoch_sees_every_row_once_whatever_the_blocks(monkeypatch):
+    monkeypatch.setattr(rows, "BLOCK_BYTES", 300)
+    seen = []
+
+    class Recording(METHODS["autoencoder"]):
+        name = "autoencoder"
+
+        def loss(self, model, x, noise, weights):
+            import jax
+
+            jax.debug.callback(
+                lambda x, w: seen.append(np.asarray(x)[np.asarray(w) > 0, 0]), x, weights
+            )
+            return super().loss(model, x, noise, weights)
+
+    x = X.copy()
+    x[:, 0] = np.arange(100)
+    settings = BY_METHOD["autoencoder"](**SMALL | {"epochs": 2, "learning_rate": 1e-9})
+    run = fit(Recording(settings), Store(x))
+    epochs = np.split(np.concatenate(seen).astype(int), 2)
+    assert len(run.history) == 2
+    assert all(sorted(epoch) == list(range(100)) for epoch in epochs)
+    assert list(epochs[0]) != list(epochs[1])
+    first_blocks = [epoch[:16] // 16 for epoch in epochs]
+    assert all(len(set(block)) == 1 for block in first_blocks), "a block is read as a whole"
+
+
+def test_a_store_of_one_block_trains_as_rows_in_memory_do():
+    ours, theirs = fit(make("simclr"), Store(X)), fit(make("simclr"), X)
+    # Another program, which takes the rows to borrow from as an argument: the last bits may differ.
+    losses = [[epoch["loss"] for epoch in run.history] for run in (ours, theirs)]
+    np.testing.assert_allclose(*losses, rtol=1e-6)
+    for name, array in theirs.weights.items():
+        np.testing.assert_allclose(ours.weights[name], array, rtol=1e-5, atol=1e-6)
+
+
+def test_an_error_of_the_reading_thread_reaches_the_caller(monkeypatch):
+    class Broken(Store):
+        def read_into(self, start, buffer):
+            raise OSError("the disk is gone")
+
+    with pytest.raises(OSError, match="the disk is gone"):
+        fit(make(), Broken(X))
+
+
+# Checkpoints that are not what they were.
+
+
+@pytest.fixture(scope="module")
+def two_checkpoints(tmp_path_factory):
+    path = tmp_path_factory.mktemp("checkpoints")
+    fit(make(epochs=2), X, validation=X[:20], checkpoints=Checkpoints(path, EVERY_EPOCH))
+    return path
+
+
+def flip(path):
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+
+
+def truncate(path):
+    path.write_bytes(path.read_bytes()[:-1])
+
+
+@pytest.mark.parametrize("damage", [flip, truncate, Path.unlink])
+def test_damage_to_any_file_is_noticed_and_the_checkpoint_before_taken(
+    damage, two_checkpoints, tmp_path
+):
+    files = [p for p in (two_checkpoints / "00000014").rglob("*") if p.is_file()]
+    assert len(files) > 15
+    for file in files:
+        path = tmp_path / "copy"
+        shutil.copytree(two_checkpoints, path)
+        damaged = path / file.relative_to(two_checkpoints)
+        if damaged.stat().st_size == 0 and damage is not Path.unlink:
+            damaged.write_bytes(b"x")
+        else:
+            damage(damaged)
+        notes = []
+        found = Checkpoints(path, note=notes.append).newest(make(epochs=2), 5)
+        assert found.step == 7, file
+        assert len(notes) == 1 and "00000014" in notes[0] and "passed over" in notes[0]
+        shutil.rmtree(path)
+
+
+def test_every_bit_of_a_manifest_counts(two_checkpoints, tmp_path):
+    shutil.copytree(two_checkpoints, tmp_path / "copy")
+    manifest = tmp_path / "copy" / "00000014" / MANIFEST
+    data = manifest.read_bytes()
+    step = max(len(data) * 8 // 60, 1)
+    for bit in range(0, len(data) * 8, step):
+        changed = bytearray(data)
+        changed[bit // 8] ^= 1 << bit % 8
+        manifest.write_bytes(changed)
+        assert Checkpoints(tmp_path / "copy").newest(make(epochs=2), 5).step == 7, bit
+
+
+def test_a_saving_that_was_cut_off_is_no_checkpoint(two_checkpoints, tmp_path):
+    path = tmp_path / "copy"
+    shutil.copytree(two_checkpoints, path)
+    (path / "00000099").mkdir()
+    (path / "00000100.orbax-checkpoint-tmp-1").mkdir()
+    notes = []
+    checkpoints = Checkpoints(path, EVERY_EPOCH, note=notes.append)
+    start = checkpoints.newest(make(epochs=3), 5)
+    assert start.step == 14 and len(notes) == 1 and "interrupted" in notes[0]
+    fit(make(epochs=3), X, validation=X[:20], start=start, checkpoints=checkpoints)
+    assert sorted(p.name for p in path.iterdir()) == ["00000014", "00000021"]
+
+
+def test_another_version_of_the_format_is_refused_and_named(two_checkpoints, tmp_path):
+    path = tmp_path / "copy"
+    shutil.copytree(two_checkpoints, path)
+    for name in ("00000007", "00000014"):
+        progress = json.loads((path / name / PROGRESS).read_text())
+        (path / name / PROGRESS).write_text(json.dumps(progress | {"format_version": 2}) + "\n")
+        (path / name / MANIFEST).unlink()
+        Checkpoints(path)._seal(path / name)
+    with pytest.raises(InputError, match=r"progress\.json: format_version is 2; this jaxrep reads"):
+        Checkpoints(path).newest(make(epochs=2), 5)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        (PROGRESS, "[]"),
+        (PROGRESS, '{"format_version": 1}'),
+        (PROGRESS, '{"format_version": 1, "step": 14, "seconds": 1, "sums": 3, "best": null}'),
+        (PROGRESS, '{"format_version": 1, "step": 14, "seconds": 1, "sums": {}, "best": [1]}'),
+        (PROGRESS, "[" * 100_000),
+        (HISTORY, '{"epoch": 1}\n'),
+        (HISTORY, "NaN\n"),
+    ],
+)
+def test_a_strangers_checkpoint_with_fitting_digests_is_read_as_data(
+    name, text, two_checkpoints, tmp_path
+):
+    path = tmp_path / "copy"
+    shutil.copytree(two_checkpoints, path)
+    (path / "00000014" / name).write_text(text)
+    (path / "00000014" / MANIFEST).unlink()
+    Checkpoints(path)._seal(path / "00000014")
+    notes = []
+    assert Checkpoints(path, note=notes.append).newest(make(epochs=2), 5).step == 7
+    assert len(notes) == 1 and "passed over" in notes[0]
+
+
+def test_a_snapshot_of_another_run_is_refused(tmp_path):
+    checkpoints = Checkpoints(tmp_path)
+    fit(make(epochs=3), X, checkpoints=checkpoints)
+    with pytest.raises(InputError, match="after 21 steps, with 3 epochs of metrics, is not of"):
+        fit(make(epochs=2), X, start=checkpoints.newest(make(), 5))
+
+
+# Orbax's threads raise as well, where no one hears them.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_full_disk_is_said_and_the_checkpoint_before_stays(two_checkpoints, tmp_path):
+    path = tmp_path / "small"
+    path.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=400k", "tmpfs", str(path)]
+    if subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("a small file system cannot be mounted here")
+    try:
+        checkpoints = Checkpoints(path, EVERY_EPOCH, keep=1000)
+        with pytest.raises(OSError, match=r"cannot be written .* is intact\. Make room and run"):
+            fit(make(epochs=1000), X, checkpoints=checkpoints)
+        step = checkpoints.newest(make(), 5).step
+        assert step > 0 and step % 7 == 0
+    finally:
+        subprocess.run(["umount", str(path)], check=True)
+
+
+def test_a_checkpoint_that_cannot_be_written_leaves_nothing_behind(tmp_path, monkeypatch):
+    checkpoints = Checkpoints(tmp_path, EVERY_EPOCH)
+    fit(make(epochs=1), X, checkpoints=checkpoints)
+
+    def full(folder):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(checkpoints, "_seal", full)
+    with pytest.raises(OSError, match=r"No space left on device.*the one of step 7 is intact"):
+        fit(make(epochs=2), X, start=checkpoints.newest(make(), 5), checkpoints=checkpoints)
+    assert [p.name for p in tmp_path.iterdir()] == ["00000007"]
+
+
+# Runs that diverge.
+
+
+def test_a_diverged_run_names_its_rows_and_keeps_its_last_good_state(tmp_path, short_chunks):
+    method = make(learning_rate=1e30, epochs=3)
+    checkpoints = Checkpoints(tmp_path)
+    logged = []
+    with pytest.raises(DivergedError) as caught:
+        fit(method, X, checkpoints=checkpoints, on_epoch=logged.append)
+    step = caught.value.step
+    batch = draw_batch(method, 0, X, X, step, batch_size=16)
+    seen = sorted(int(np.flatnonzero((row == X).all(1))[0]) for row in np.asarray(batch.x))
+    assert list(caught.value.rows) == seen
+    assert str(seen[0]) in str(caught.value) and "epoch 1" in str(caught.value)
+    kept = checkpoints.newest(method, 5)
+    assert 0 < kept.step <= step and logged == []
+    assert all(np.isfinite(leaf).all() for leaf in kept.state.params.values())
+    with pytest.raises(DivergedError) as again:
+        fit(method, X, start=kept, checkpoints=checkpoints)
+    assert again.value.step == step
+
+
+def test_a_run_that_was_never_good_claims_to_keep_nothing(tmp_path):
+    x = X.copy()
+    x[:, 0] = 1e30  # its square is beyond float32
+    with pytest.raises(DivergedError) as caught:
+        fit(make(), x, checkpoints=Checkpoints(tmp_path))
+    assert caught.value.step == 0 and "kept" not in str(caught.value)
+
+
+# The command line.
+
+
+@pytest.fixture
+def table(tmp_path):
+    x = np.random.default_rng(1).normal(size=(300, 4))
+    np.savetxt(tmp_path / "t.csv", x, delimiter=",", header="a,b,c,d", comments="", fmt="%.6f")
+    return str(tmp_path / "t.csv")
+
+
+SETTINGS = ("--hidden-dims", "8", "--latent-dim", "3", "--batch-size", "32", "--device", "cpu")
+
+
+def result_of(capsys, *command):
+    code = main([*command, "--json"])
+    captured = capsys.readouterr()
+    assert code == 0, captured.err
+    return json.loads(captured.out.splitlines()[-1]), captured.err
+
+
+def bits_of(run):
+    return [folder.files.sha256(run / name) for name in ("model.safetensors", "metrics.jsonl")]
+
+
+def interrupt_after(monkeypatch, chunks):
+    """Has SIGTERM come to the run that is trained next, between two chunks of steps."""
+    from jaxrep.runs import train
+
+    asked = after(chunks)
+
+    class Listening:
+        def __enter__(self):
+            return asked
+
+        def __exit__(self, *error):
+            pass
+
+    monkeypatch.setattr(train, "listening", Listening)
+
+
+@pytest.mark.parametrize("command", ["train", "resume"])
+def test_the_same_command_or_resume_goes_on(command, table, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(program, "_MAX_STEPS_PER_CHUNK", 4)
+    train = ("train", "vae", table, *SETTINGS, "--epochs", "5", "--validation-fraction", "0.1")
+    reference, cut = tmp_path / "reference", tmp_path / "cut"
+    result_of(capsys, *train, "--out", str(reference))
+    with monkeypatch.context() as patch:
+        interrupt_after(patch, 7)
+        assert main([*train, "--out", str(cut)]) == 75
+    assert "goes on from there" in capsys.readouterr().err
+    assert folder.state(cut) == "unfinished"
+    again = (*train, "--out", str(cut)) if command == "train" else ("resume", str(cut))
+    result, said = result_of(capsys, *again)
+    assert result["resumed_from_step"] == 22 and "going on after step 22" in said
+    assert bits_of(cut) == bits_of(reference)
+    more, _ = result_of(capsys, "resume", str(cut), "--epochs", "8")
+    assert more["resumed_from_step"] == 45 and more["epochs"] == 8
+    result_of(capsys, *train, "--epochs", "8", "--out", str(tmp_path / "eight"))
+    assert bits_of(cut) == bits_of(tmp_path / "eight")
+    _, said = result_of(capsys, "resume", str(cut))
+    assert "nothing to do" in said
+
+
+def test_a_run_that_differs_is_refused_by_the_key(table, tmp_path, capsys, monkeypatch):
+    train = ["train", "vae", table, *SETTINGS, "--epochs", "3", "--out", str(tmp_path / "run")]
+    interrupt_after(monkeypatch, 0)
+    assert main(train) == 75
+    capsys.readouterr()
+    for flags, key in ([["--beta", "4"], "beta"], [["--stream", "always"], "streamed"]):
+        assert main([*train, *flags]) == 2
+        assert f"differs in {key}" in capsys.readouterr().err
+    Path(table).write_text(Path(table).read_text() + "1,2,3,4\n")
+    for command in (train, ["resume", str(tmp_path / "run")]):
+        assert main(command) == 2
+        assert "the data, whose content is another" in capsys.readouterr().err
+
+
+def test_what_cannot_be_resumed_is_refused(table, tmp_path, capsys):
+    run = str(tmp_path / "run")
+    assert main(["train", "autoencoder", table, *SETTINGS, "--epochs", "3", "--out", run]) == 0
+    wrong = {
+        ("resume", str(tmp_path)): "not a run folder",
+        ("resume", run, "--epochs", "2"): "was to train for 3 epochs already",
+        ("resume", run, "--checkpoint-every", "often"): "neither epochs, such as 100",
+        ("resume", run, "--checkpoint-every", "0"): "neither epochs",
+        ("resume", run, "--keep", "0"): "at least 1",
+    }
+    for command, message in wrong.items():
+        capsys.readouterr()
+        assert main(list(command)) == 2
+        assert message in capsys.readouterr().err
+
+
+def test_two_processes_do_not_train_into_one_folder(table, tmp_path, capsys):
+    run = tmp_path / "run"
+    with folder.held(run):
+        assert main(["train", "autoencoder", table, *SETTINGS, "--out", str(run)]) == 2
+    assert "another process is training into this folder" in capsys.readouterr().err
+    assert not run.exists(), "a folder that was made to be held is not left behind"
+
+
+def test_overwrite_replaces_a_finished_run_but_goes_on_with_itself(
+    table, tmp_path, capsys, monkeypatch
+):
+    train = ("train", "autoencoder", table, *SETTINGS, "--epochs", "4", "--overwrite")
+    train = (*train, "--out", str(tmp_path / "run"))
+    with monkeypatch.context() as patch:
+        patch.setattr(program, "_MAX_STEPS_PER_CHUNK", 4)
+        interrupt_after(patch, 3)
+        assert main(list(train)) == 75
+    capsys.readouterr()
+    assert result_of(capsys, *train)[0]["resumed_from_step"] > 0
+    assert result_of(capsys, *train)[0]["resumed_from_step"] == 0
+
+
+def test_a_config_that_is_older_than_a_hyperparameter_takes_its_default(table, tmp_path, capsys):
+    run = tmp_path / "run"
+    assert main(["train", "simclr", table, *SETTINGS, "--epochs", "2", "--out", str(run)]) == 0
+    config = json.loads((run / "config.json").read_text())
+    for name in ("precision", "microbatch", "views", "corruption_rate", "swap_rate"):
+        del config["hyperparameters"][name]
+    (run / "config.json").write_text(json.dumps(config))
+    manifest = json.loads((run / "manifest.json").read_text())
+    manifest["sha256"]["config.json"] = folder.files.sha256(run / "config.json")
+    (run / "manifest.json").write_text(json.dumps(manifest))
+    loaded = folder.load(run)
+    assert loaded.method.hyperparameters.views == ("noise", "dropout")
+    result, _ = result_of(capsys, "resume", str(run), "--epochs", "3")
+    assert result["resumed_from_step"] == 20
+
+
+# Real processes and real signals.
+
+
+def start(*command, point="never", count=0):
+    return subprocess.Popen(
+        [sys.executable, str(DYING), point, str(count), *command, "--json"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def lines_in(path):
+    return path.read_bytes().count(b"\n") if path.exists() else 0
+
+
+def has_lines(path, count):
+    return lines_in(path) >= count
+
+
+def wait_until(condition, process, seconds=120):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert process.poll() is None, process.communicate()[1]
+        assert time.monotonic() < deadline, "nothing happens"
+        time.sleep(0.005)
+
+
+@pytest.mark.parametrize(
+    "number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)]
+)
+def test_a_signal_saves_and_ends_with_75_within_seconds(number, tmp_path):
+    np.save(tmp_path / "x.npy", np.random.default_rng(0).normal(size=(200_000, 16)))
+    command = ("train", "autoencoder", str(tmp_path / "x.npy"), "--out", str(tmp_path / "run"))
+    process = start(*command, "--epochs", "1000", "--checkpoint-every", "0.2s")
+    wait_until(lambda: list(tmp_path.glob("run/checkpoints/*/manifest.json")), process)
+    process.send_signal(number)
+    sent = time.monotonic()
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 75, said
+    assert time.monotonic() - sent < 10
+    assert "goes on from there" in said and "Traceback" not in said
+
+
+def kill_and_resume(table, tmp_path, method, stream, kills, epochs=30):
+    """Kills a run again and again, and compares its end with that of a run left alone.
+
+    Args:
+        kills: for each, the point inside a save and which call there, or None for a random moment.
+        epochs: enough that no kill comes too late.
+    """
+    command = ("train", method, table, *SETTINGS, "--epochs", str(epochs), "--stream", stream)
+    command = (*command, "--checkpoint-every", "1")
+    alone, killed = tmp_path / "alone", tmp_path / "killed"
+    process = start(*command, "--out", str(alone))
+    _, said = process.communicate()
+    assert process.returncode == 0, said
+    rng = random.Random(f"{method} {stream}")
+    for kill in [*kills, "end"]:
+        intact = [p for p in killed.glob("checkpoints/*/manifest.json")]
+        at_random = kill is None
+        point, count = ("never", 0) if at_random or kill == "end" else kill
+        process = start(*command, "--out", str(killed), point=point, count=count)
+        if at_random:
+            log = killed / "metrics.jsonl"
+            enough = lines_in(log) + rng.randint(1, 3)
+            wait_until(functools.partial(has_lines, log, enough), process)
+            time.sleep(rng.random() * 0.1)
+            process.kill()
+        out, said = process.communicate()
+        if kill == "end":
+            assert process.returncode == 0, said
+            result = json.loads(out.splitlines()[-1])
+            assert result["resumed_from_step"] > 0 or not intact
+        else:
+            assert process.returncode == -signal.SIGKILL, (kill, said)
+        assert not intact or "going on after step" in said
+    assert bits_of(killed) == bits_of(alone)
+    folder.load(killed)
+
+
+def test_a_run_that_is_killed_ends_with_the_bits_of_one_left_alone(table, tmp_path):
+    kills = [("manifest", 1), None, ("files", 2)]
+    kill_and_resume(table, tmp_path, "vae", "always", kills)
+
+
+INSIDE = [
+    [("start", 1), ("arrays", 2), ("manifest", 3), ("remove", 2)],
+    [("files", 1), ("rename", 2), ("removing", 3)],
+    [("rename", 1), ("flushed", 3), ("manifest", 2), ("removing", 4)],
+    [("arrays", 1), ("remove", 1), ("start", 3)],
+    [("flushed", 9), ("files", 3), ("rename", 4)],
+    [("removing", 2), ("manifest", 1), ("arrays", 3)],
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", range(6))
+def test_fifty_kills_twenty_of_them_inside_a_save(case, table, tmp_path):
+    method, stream = list(METHODS)[case % 3], ("never", "always")[case // 3]
+    assert sum(len(inside) for inside in INSIDE) == 20
+    kill_and_resume(table, tmp_path, method, stream, (INSIDE[case] + [None] * 5)[:9], 150)
