@@ -1,20 +1,20 @@
-"""Every hyperparameter: its name, its default, what it means, and which values it may take.
+"""How hyperparameters are declared, and those that methods share.
 
-Plain data. A number is spelled here as it is on the command line, in an estimator and in the loss
-that reads it, and its default stands nowhere else. `check` is the only place that knows the ranges.
+A method declares its hyperparameters as a class of fields (`jaxrep.methods`), each with its
+default, its range, its kind, and its help. Flags, estimators, sweeps, run folders and the report
+read them from there. Only the standard library is imported, so that help on a flag needs no JAX.
 """
 
 import dataclasses
+import inspect
 import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from numbers import Integral, Real
-from typing import Literal, TypeGuard
+from typing import Any, ClassVar, Literal, Protocol, TypeVar, dataclass_transform
 
 MAX_WIDTH = 1 << 20
 MAX_LAYERS = 64
-
-# Read by the loop on the host; no compiled program depends on them beyond its shapes.
-SCHEDULE = ("epochs", "batch_size", "validation_fraction", "seed", "split_seed")
 
 # Share of the training rows whose anomaly score lies above the threshold, unless asked otherwise.
 CONTAMINATION = 0.05
@@ -27,212 +27,440 @@ VIEWS = {
     "swap": "swap_rate",
 }
 
-_CHOICES = {"optimizer": ("adam", "adamw"), "precision": ("highest", "default", "bfloat16")}
-_WHOLE = {
-    "latent_dim": (1, MAX_WIDTH),
-    "proj_dim": (1, MAX_WIDTH),
-    "epochs": (1, 2**31 - 1),
-    "batch_size": (1, 2**31 - 1),
-    "microbatch": (0, 2**31 - 1),
-    "seed": (0, 2**32 - 1),
-    "split_seed": (0, 2**32 - 1),
-}
-_POSITIVE = ("learning_rate", "temperature")
-_NOT_NEGATIVE = ("weight_decay", "noise_std", "beta")
-_SHARE = ("drop_rate", "corruption_rate", "swap_rate", "validation_fraction")
+Kind = Literal["traced", "shaping", "host"]
+Declared = TypeVar("Declared", bound="type[Hyperparameters]")
 
 
-@dataclass
-class TrainingHyperparameters:
+class Range(Protocol):
+    """Which values a hyperparameter may take."""
+
+    def problem(self, value: object) -> str | None:
+        """Says what the value must be, as in "it must be …"; None if it is in the range."""
+
+
+@dataclass(frozen=True)
+class Whole:
+    """Whole numbers from `low` to `high`.
+
+    Example:
+        >>> Whole(1, 9).problem(0.5)
+        'a whole number from 1 to 9'
+    """
+
+    low: int
+    high: int = 2**31 - 1
+
+    def problem(self, value: object) -> str | None:
+        """Says what the value must be; None if it is in the range."""
+        is_whole = isinstance(value, Integral) and not isinstance(value, bool)
+        if is_whole and self.low <= int(value) <= self.high:  # type: ignore[call-overload]
+            return None
+        return f"a whole number from {self.low} to {self.high}"
+
+
+@dataclass(frozen=True)
+class Number:
+    """Finite numbers above, or from, a lower bound, and below an upper one.
+
+    Example:
+        >>> Number(at_least=0, below=1).problem(1.0)
+        'at least 0 and below 1'
+    """
+
+    at_least: float | None = None
+    above: float | None = None
+    below: float | None = None
+
+    def problem(self, value: object) -> str | None:
+        """Says what the value must be; None if it is in the range."""
+        if isinstance(value, Real) and not isinstance(value, bool) and self._holds(value):
+            return None
+        if self.below is not None:
+            return f"at least {self.at_least:g} and below {self.below:g}"
+        if self.above is not None:
+            return f"a finite number above {self.above:g}"
+        return "a finite number" + (
+            "" if self.at_least is None else f" of at least {self.at_least:g}"
+        )
+
+    def _holds(self, value: Real) -> bool:
+        try:
+            number = float(value)
+        except OverflowError:  # 10⁴⁰⁰, for one
+            return False
+        low = -math.inf if self.at_least is None else self.at_least
+        above = -math.inf if self.above is None else self.above
+        below = math.inf if self.below is None else self.below
+        return math.isfinite(number) and low <= number and above < number < below
+
+
+@dataclass(frozen=True)
+class Flag:
+    """True or false."""
+
+    def problem(self, value: object) -> str | None:
+        """Says what the value must be; None if it is in the range."""
+        return None if isinstance(value, bool) else "True or False"
+
+
+@dataclass(frozen=True)
+class OneOf:
+    """One of several texts.
+
+    Example:
+        >>> OneOf("adam", "adamw").problem("sgd")
+        'one of adam, adamw'
+    """
+
+    options: tuple[str, ...]
+
+    def __init__(self, *options: str):
+        object.__setattr__(self, "options", options)
+
+    def problem(self, value: object) -> str | None:
+        """Says what the value must be; None if it is in the range."""
+        return None if value in self.options else "one of " + ", ".join(self.options)
+
+
+@dataclass(frozen=True)
+class Widths:
+    """Widths of layers: any number of them up to `MAX_LAYERS`, none included."""
+
+    def problem(self, value: object) -> str | None:
+        """Says what the value must be; None if it is in the range."""
+        one = Whole(1, MAX_WIDTH)
+        widths = value if isinstance(value, list | tuple) else (None,)
+        if len(widths) <= MAX_LAYERS and not any(one.problem(width) for width in widths):
+            return None
+        return f"at most {MAX_LAYERS} whole numbers from 1 to {MAX_WIDTH}"
+
+
+@dataclass(frozen=True)
+class Names:
+    """Different names out of those that are known, in any order; none is allowed.
+
+    Example:
+        >>> Names("noise", "dropout").problem(("noise", "noise"))
+        'different names out of noise, dropout'
+    """
+
+    known: tuple[str, ...]
+
+    def __init__(self, *known: str):
+        object.__setattr__(self, "known", known)
+
+    def problem(self, value: object) -> str | None:
+        """Says what the value must be; None if it is in the range."""
+        names = value if isinstance(value, list | tuple) else (None,)
+        are_known = all(isinstance(name, str) and name in self.known for name in names)
+        if are_known and len(set(names)) == len(names):
+            return None
+        return "different names out of " + ", ".join(self.known)
+
+
+@dataclass(frozen=True)
+class Declaration:
+    """What a field says of its hyperparameter, beside name, type and default."""
+
+    range: Range
+    """The values that it may take."""
+
+    kind: Kind
+    """traced: a number that the loss or the optimiser computes with, open to `vmap`; shaping: part
+    of the compiled program's structure; host: read by the loop on the host alone."""
+
+    help: str
+    """What it means, as the help of its flag says it."""
+
+    changes_loss: bool
+    """Whether losses under different values of it are different quantities, so that no sweep may
+    compare by them."""
+
+
+class Hyperparameters:
+    """What every class of hyperparameters has beside its fields."""
+
+    name: ClassVar[str] = ""
+    """The method's name, as on the command line."""
+
+    title: ClassVar[str] = ""
+    """The method's name in prose."""
+
+    recipes: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    """Sets of values by name; the first one gives the defaults."""
+
+    def unused(self) -> dict[str, str]:
+        """Returns the hyperparameters that nothing computes with, each with what would use it."""
+        return {}
+
+
+def hyperparameter(
+    default: Any, range: Range, *, kind: Kind, help: str, changes_loss: bool = False
+) -> Any:
+    """Declares a hyperparameter as a field of its class.
+
+    Args:
+        default: its value unless a recipe or the user says otherwise.
+        range: the values that it may take.
+        kind: as of `Declaration`.
+        help: what it means, in one or a few sentences.
+        changes_loss: whether losses under different values of it cannot be compared.
+
+    Returns:
+        The field, for the body of a class under `hyperparameters`.
+
+    Raises:
+        TypeError: the range, the kind or the help is none.
+    """
+    if not callable(getattr(range, "problem", None)):
+        raise TypeError(f"{range!r} is no range; it must have a method `problem`")
+    if kind not in ("traced", "shaping", "host"):
+        raise TypeError(f"kind is {kind!r}; it must be traced, shaping or host")
+    if not isinstance(help, str) or not help.strip():
+        raise TypeError("help is empty; say what the hyperparameter means")
+    declaration = Declaration(range, kind, help, changes_loss)
+    return dataclasses.field(default=default, metadata={"hyperparameter": declaration})
+
+
+def declaration(field: "dataclasses.Field[Any]") -> Declaration:
+    """Returns what a field says of its hyperparameter."""
+    found: Declaration = field.metadata["hyperparameter"]
+    return found
+
+
+def check(values: Any) -> None:
+    """Raises an error for the first hyperparameter that is of the wrong type or out of its range.
+
+    Args:
+        values: the hyperparameters of any method.
+
+    Raises:
+        ValueError: names the hyperparameter, the value, and the values it may take.
+
+    Example:
+        >>> check(TrainingHyperparameters(learning_rate=-1.0))
+        Traceback (most recent call last):
+        ...
+        ValueError: learning_rate is -1.0; it must be a finite number above 0
+    """
+    fields = dataclasses.fields(values)
+    for field in fields:
+        value = getattr(values, field.name)
+        if problem := declaration(field).range.problem(value):
+            raise ValueError(f"{field.name} is {value!r}; it must be {problem}")
+    unused = values.unused()
+    for field in fields:
+        value = getattr(values, field.name)
+        if field.name in unused and value != field.default:
+            raise ValueError(
+                f"{field.name} is {value!r}; it must be left out unless {unused[field.name]}"
+            )
+
+
+@dataclass_transform(field_specifiers=(hyperparameter,))
+def hyperparameters(
+    *,
+    name: str = "",
+    title: str = "",
+    recipes: Mapping[str, Mapping[str, Any]] = {"seed": {}},
+    changes_loss: tuple[str, ...] = (),
+) -> Callable[[Declared], Declared]:
+    """Makes a class of fields the hyperparameters of a method.
+
+    Args:
+        name: the method's name, as on the command line.
+        title: the method's name in prose, such as "Variational autoencoder".
+        recipes: sets of values by name. The first one gives the defaults, where it differs from
+            those of the fields.
+        changes_loss: inherited hyperparameters that change what this method's loss means.
+
+    Returns:
+        A decorator of the class, which becomes a dataclass.
+
+    Raises:
+        TypeError: a field was not made by `hyperparameter`, or a recipe names none or gives it a
+            value out of its range.
+
+    Example:
+        >>> @hyperparameters(name="mine", title="Mine", recipes={"seed": {"epochs": 7}})
+        ... class Mine(TrainingHyperparameters):
+        ...     margin: float = hyperparameter(
+        ...         1.0, Number(above=0), kind="traced", help="Margin of the loss."
+        ...     )
+        >>> Mine().epochs, Mine.title
+        (7, 'Mine')
+    """
+
+    def declare(cls: Any) -> Any:
+        own = inspect.get_annotations(cls)
+        for field in own:
+            made = cls.__dict__.get(field)
+            if not isinstance(made, dataclasses.Field) or "hyperparameter" not in made.metadata:
+                raise TypeError(
+                    f"{cls.__name__}.{field} has no range, kind and help; make it by "
+                    "`hyperparameter(default, range, kind=…, help=…)`"
+                )
+        inherited = {
+            field.name: field
+            for base in reversed(cls.__mro__[1:])
+            if dataclasses.is_dataclass(base)
+            for field in dataclasses.fields(base)
+        }
+        first = next(iter(recipes.values()), {})
+        for field in dict.fromkeys((*first, *changes_loss)):
+            if field in inherited:
+                _redeclare(cls, inherited[field], first, field in changes_loss)
+            elif field in own:
+                cls.__dict__[field].default = first[field]
+        cls.name, cls.title = name, title
+        cls.recipes = {key: dict(values) for key, values in recipes.items()}
+        made = dataclass(cls)
+        for recipe, values in recipes.items():
+            try:
+                check(made(**values))
+            except (TypeError, ValueError) as error:
+                raise TypeError(f"recipe {recipe} of {cls.__name__}: {error}") from error
+        return made
+
+    return declare
+
+
+def _redeclare(
+    cls: Any, field: "dataclasses.Field[Any]", values: Mapping[str, Any], changes_loss: bool
+) -> None:
+    """Gives a class a field that it inherits, with another default or another meaning."""
+    told = declaration(field)
+    setattr(
+        cls,
+        field.name,
+        hyperparameter(
+            values.get(field.name, field.default),
+            told.range,
+            kind=told.kind,
+            help=told.help,
+            changes_loss=told.changes_loss or changes_loss,
+        ),
+    )
+    cls.__annotations__ = {**inspect.get_annotations(cls), field.name: field.type}
+
+
+@hyperparameters()
+class TrainingHyperparameters(Hyperparameters):
     """What every method has: the widths of its network, its optimiser and its schedule."""
 
-    hidden_dims: tuple[int, ...] = (64,)
-    """Widths of the encoder's hidden layers, input side first; a decoder mirrors them."""
+    hidden_dims: tuple[int, ...] = hyperparameter(
+        (64,),
+        Widths(),
+        kind="shaping",
+        help="Widths of the encoder's hidden layers, input side first; a decoder mirrors them.",
+    )
+    latent_dim: int = hyperparameter(
+        8, Whole(1, MAX_WIDTH), kind="shaping", help="Size of the representation of a row."
+    )
+    epochs: int = hyperparameter(50, Whole(1), kind="host", help="Passes over the training rows.")
+    batch_size: int = hyperparameter(
+        128,
+        Whole(1),
+        kind="host",
+        help="Rows in a step; the last batch of an epoch may hold fewer.",
+    )
+    learning_rate: float = hyperparameter(
+        1e-3, Number(above=0), kind="traced", help="Step size of the optimiser."
+    )
+    optimizer: Literal["adam", "adamw"] = hyperparameter(
+        "adam",
+        OneOf("adam", "adamw"),
+        kind="shaping",
+        help="adam adds weight decay to the gradient, as torch.optim.Adam does; adamw decouples "
+        "it from the gradient.",
+    )
+    weight_decay: float = hyperparameter(
+        0.0,
+        Number(at_least=0),
+        kind="traced",
+        help="Strength of the weight decay; applies to kernels and biases alike.",
+    )
+    precision: Literal["highest", "default", "bfloat16"] = hyperparameter(
+        "highest",
+        OneOf("highest", "default", "bfloat16"),
+        kind="shaping",
+        help="How matrices are multiplied. highest: in float32 on every device; default: as the "
+        "device likes (TF32 on GPUs, bfloat16 on TPUs); bfloat16: the network in bfloat16. "
+        "Weights, optimiser and losses are float32 with all three.",
+    )
+    validation_fraction: float = hyperparameter(
+        0.0,
+        Number(at_least=0, below=1),
+        kind="host",
+        help="Share of the rows held out of training, whose loss is logged.",
+    )
+    seed: int = hyperparameter(
+        0,
+        Whole(0, 2**32 - 1),
+        kind="host",
+        help="Decides the initial weights, the order of the rows and all noise.",
+    )
+    split_seed: int = hyperparameter(
+        0,
+        Whole(0, 2**32 - 1),
+        kind="host",
+        help="Decides which rows are held out; apart from seed, so that runs of several seeds "
+        "hold out the same.",
+    )
 
-    latent_dim: int = 8
-    """Size of the representation of a row."""
 
-    epochs: int = 50
-    """Passes over the training rows."""
-
-    batch_size: int = 128
-    """Rows in a step; the last batch of an epoch may hold fewer."""
-
-    learning_rate: float = 1e-3
-    """Step size of the optimiser."""
-
-    optimizer: Literal["adam", "adamw"] = "adam"
-    """adam takes weight decay into the gradient, as torch.optim.Adam does; adamw beside it."""
-
-    weight_decay: float = 0.0
-    """Strength of the weight decay; applies to kernels and biases alike."""
-
-    precision: Literal["highest", "default", "bfloat16"] = "highest"
-    """How matrices are multiplied. highest: in float32 on every device; default: as the device
-    likes (TF32 on GPUs, bfloat16 on TPUs); bfloat16: the network in bfloat16. Weights, optimiser
-    and losses are float32 with all three."""
-
-    validation_fraction: float = 0.0
-    """Share of the rows held out of training, whose loss is logged."""
-
-    seed: int = 0
-    """Decides the initial weights, the order of the rows and all noise."""
-
-    split_seed: int = 0
-    """Decides which rows are held out; apart from `seed`, so that runs of several seeds share
-    them."""
-
-
-@dataclass
+@hyperparameters()
 class ViewHyperparameters(TrainingHyperparameters):
     """What methods have that corrupt rows: which views they take, in which order, and how much.
 
     A rate of 0 draws nothing and leaves its view out.
     """
 
-    views: tuple[Literal["noise", "dropout", "scarf", "swap"], ...] = ("noise", "dropout")
-    """Corruptions of a row, one after the other: noise adds Gaussian noise; dropout sets features
-    to 0; scarf replaces each feature by that of a row of its own; swap takes all the features that
-    it replaces from one other row."""
+    views: tuple[Literal["noise", "dropout", "scarf", "swap"], ...] = hyperparameter(
+        ("noise", "dropout"),
+        Names(*VIEWS),
+        kind="shaping",
+        changes_loss=True,
+        help="Corruptions of a row, one after the other: noise adds Gaussian noise; dropout sets "
+        "features to 0; scarf replaces each feature by that of a row of its own; swap takes all "
+        "the features that it replaces from one other row.",
+    )
+    noise_std: float = hyperparameter(
+        0.0,
+        Number(at_least=0),
+        kind="traced",
+        changes_loss=True,
+        help="Standard deviation of the Gaussian noise that is added, in standardised units.",
+    )
+    drop_rate: float = hyperparameter(
+        0.0,
+        Number(at_least=0, below=1),
+        kind="traced",
+        changes_loss=True,
+        help="Share of the features set to 0.",
+    )
+    corruption_rate: float = hyperparameter(
+        0.6,
+        Number(at_least=0, below=1),
+        kind="traced",
+        changes_loss=True,
+        help="Share of the features that scarf replaces by draws from their own columns.",
+    )
+    swap_rate: float = hyperparameter(
+        0.3,
+        Number(at_least=0, below=1),
+        kind="traced",
+        changes_loss=True,
+        help="Share of the features that swap replaces by those of one other row.",
+    )
 
-    noise_std: float = 0.0
-    """Standard deviation of the Gaussian noise that is added, in standardised units."""
+    def unused(self) -> dict[str, str]:
+        """Returns the rates of the views that are not chosen.
 
-    drop_rate: float = 0.0
-    """Share of the features set to 0."""
-
-    corruption_rate: float = 0.6
-    """Share of the features that scarf replaces by draws from their own columns."""
-
-    swap_rate: float = 0.3
-    """Share of the features that swap replaces by those of one other row."""
-
-
-@dataclass
-class AutoencoderHyperparameters(ViewHyperparameters):
-    """Autoencoder: mean squared error of the reconstruction.
-
-    With a view whose rate is above 0 it is a denoising autoencoder: the input is corrupted, the
-    target is not.
-    """
-
-
-@dataclass
-class VAEHyperparameters(TrainingHyperparameters):
-    """Variational autoencoder: squared error + β·KL, the negative evidence lower bound."""
-
-    epochs: int = 80
-
-    beta: float = 1.0
-    """Weight β of the KL divergence; above 1 it presses for disentangled latents (β-VAE)."""
-
-
-@dataclass
-class SimCLRHyperparameters(ViewHyperparameters):
-    """SimCLR: two corrupted views of a row attract, views of different rows repel (NT-Xent)."""
-
-    epochs: int = 60
-    weight_decay: float = 1e-4
-    noise_std: float = 0.1
-    drop_rate: float = 0.1
-
-    temperature: float = 0.5
-    """Temperature τ of the softmax over cosine similarities."""
-
-    proj_dim: int = 32
-    """Size of the projection that the loss compares."""
-
-    microbatch: int = 0
-    """Rows that the network takes at a time, to save memory in large batches; the loss still
-    compares all rows of a batch, and the gradients stay the same. 0 takes the batch as a whole."""
-
-
-BY_METHOD: dict[str, type[TrainingHyperparameters]] = {
-    "autoencoder": AutoencoderHyperparameters,
-    "vae": VAEHyperparameters,
-    "simclr": SimCLRHyperparameters,
-}
-
-
-def check(hyperparameters: TrainingHyperparameters) -> None:
-    """Raises an error for the first hyperparameter that is of the wrong type or out of its range.
-
-    Args:
-        hyperparameters: of any method.
-
-    Raises:
-        ValueError: names the hyperparameter, the value, and the values it may take.
-
-    Example:
-        >>> check(VAEHyperparameters(beta=-1.0))
-        Traceback (most recent call last):
-        ...
-        ValueError: beta is -1.0; it must be a finite number of at least 0
-    """
-    for field in dataclasses.fields(hyperparameters):
-        value = getattr(hyperparameters, field.name)
-        problem = _problem(field.name, value)
-        if problem:
-            raise ValueError(f"{field.name} is {value!r}; it must be {problem}")
-    for field in dataclasses.fields(hyperparameters):
-        value = getattr(hyperparameters, field.name)
-        if field.name in unused_rates(hyperparameters) and value != field.default:
-            view = next(view for view, rate in VIEWS.items() if rate == field.name)
-            raise ValueError(
-                f"{field.name} is {value!r}; it must be left out unless views names {view}"
-            )
-
-
-def unused_rates(hyperparameters: TrainingHyperparameters) -> list[str]:
-    """Returns the names of the rates whose views are not chosen; nothing computes with them.
-
-    Args:
-        hyperparameters: of any method.
-
-    Example:
-        >>> unused_rates(SimCLRHyperparameters(views=("scarf",)))
-        ['noise_std', 'drop_rate', 'swap_rate']
-    """
-    views = getattr(hyperparameters, "views", VIEWS)
-    return [rate for view, rate in VIEWS.items() if view not in views]
-
-
-def _problem(name: str, value: object) -> str | None:
-    """Says what `value` would have to be, or None where it is just that."""
-    if name in _CHOICES:
-        return None if value in _CHOICES[name] else "one of " + ", ".join(_CHOICES[name])
-    if name in _WHOLE:
-        low, high = _WHOLE[name]
-        return None if _is_whole(value, low, high) else f"a whole number from {low} to {high}"
-    if name in _POSITIVE:
-        return None if _is_real(value) and value > 0 else "a finite number above 0"
-    if name in _NOT_NEGATIVE:
-        return None if _is_real(value) and value >= 0 else "a finite number of at least 0"
-    if name in _SHARE:
-        return None if _is_real(value) and 0 <= value < 1 else "at least 0 and below 1"
-    if name == "views":
-        return None if _are_views(value) else "different names out of " + ", ".join(VIEWS)
-    widths = value if isinstance(value, list | tuple) else (None,)  # hidden_dims
-    fits = len(widths) <= MAX_LAYERS and all(_is_whole(width, 1, MAX_WIDTH) for width in widths)
-    return None if fits else f"at most {MAX_LAYERS} whole numbers from 1 to {MAX_WIDTH}"
-
-
-def _is_whole(value: object, low: int, high: int) -> bool:
-    if not isinstance(value, Integral) or isinstance(value, bool):
-        return False
-    return low <= int(value) <= high
-
-
-def _are_views(value: object) -> bool:
-    names = value if isinstance(value, list | tuple) else (None,)
-    known = all(isinstance(name, str) and name in VIEWS for name in names)
-    return known and len(set(names)) == len(names)
-
-
-def _is_real(value: object) -> TypeGuard[float]:
-    if not isinstance(value, Real) or isinstance(value, bool):
-        return False
-    try:
-        return math.isfinite(value)
-    except OverflowError:  # 10⁴⁰⁰, for one
-        return False
+        Example:
+            >>> list(ViewHyperparameters(views=("scarf",)).unused())
+            ['noise_std', 'drop_rate', 'swap_rate']
+        """
+        return {
+            rate: f"views names {view}" for view, rate in VIEWS.items() if view not in self.views
+        }

@@ -19,6 +19,23 @@ from jax import Array
 from jaxrep.nt_xent import nt_xent
 
 
+def mse_by_row(x: Array, x_hat: Array) -> Array:
+    """Mean squared error of each row: 1/D Σⱼ (xᵢⱼ − x̂ᵢⱼ)².
+
+    Args:
+        x: data, `[B, D]`.
+        x_hat: reconstruction, `[B, D]`.
+
+    Returns:
+        One error for each row, `[B]`.
+
+    Example:
+        >>> print(mse_by_row(jnp.array([[1.0, 2.0]]), jnp.array([[1.0, 4.0]])))
+        [2.]
+    """
+    return jnp.mean(_squared_error(x, x_hat), axis=-1)
+
+
 def mse_loss(x: Array, x_hat: Array, *, weights: Array | None = None) -> Array:
     """Mean squared error over all elements: 1/(B·D) Σᵢⱼ (xᵢⱼ − x̂ᵢⱼ)².
 
@@ -34,7 +51,7 @@ def mse_loss(x: Array, x_hat: Array, *, weights: Array | None = None) -> Array:
         >>> print(mse_loss(jnp.array([[1.0, 2.0]]), jnp.array([[1.0, 4.0]])))
         2.0
     """
-    return _mean_over_rows(jnp.mean(_squared_error(x, x_hat), axis=-1), weights)
+    return _mean_over_rows(mse_by_row(x, x_hat), weights)
 
 
 def gaussian_kl(mu: Array, log_var: Array, *, weights: Array | None = None) -> Array:

@@ -1,0 +1,169 @@
+"""What a method is: a network, its noise, and its loss.
+
+To JAX a method is a tree: hyperparameters of the kind `traced` are its leaves, open to `vmap`;
+those of the kind `shaping` are its structure. So methods pass through `jax.jit` as they are, and
+programs of equal shape are compiled once.
+"""
+
+import dataclasses
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from contextlib import AbstractContextManager
+from typing import Any, ClassVar, Generic, Self, TypeVar, get_args
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import nnx
+from jax import Array
+
+from jaxrep import optim
+from jaxrep.batch import Batch, RowSpec
+from jaxrep.hyperparameters import TrainingHyperparameters, declaration
+from jaxrep.networks import Network, compute_in
+from jaxrep.views import Deferred, Draws, Noise, is_off
+
+Metrics = dict[str, Array]
+Hyperparameters = TypeVar("Hyperparameters", bound=TrainingHyperparameters)
+Net = TypeVar("Net", bound=Network)
+
+
+class Method(ABC, Generic[Hyperparameters, Net]):
+    """What every method has.
+
+    A subclass names the classes of its hyperparameters and of its network, as in
+    `class VAE(Method[VAEHyperparameters, VAENetwork])`.
+
+    Args:
+        hyperparameters: of the method; `jaxrep.hyperparameters.check` checks their ranges.
+    """
+
+    hyperparameters_type: ClassVar[type[TrainingHyperparameters]]
+    network_type: ClassVar[type[Network]]
+
+    def __init__(self, hyperparameters: Hyperparameters):
+        self.hyperparameters = hyperparameters
+
+    def __init_subclass__(cls) -> None:
+        """Makes every method a tree that `jax.jit` and `jax.vmap` accept."""
+        super().__init_subclass__()
+        jax.tree_util.register_pytree_with_keys_class(cls)
+        for base in cls.__dict__.get("__orig_bases__", ()):
+            named = get_args(base)
+            if len(named) == 2 and isinstance(named[0], type):
+                cls.hyperparameters_type, cls.network_type = named
+
+    @property
+    def name(self) -> str:
+        """The method's name, as on the command line."""
+        return self.hyperparameters_type.name
+
+    def tree_flatten_with_keys(self) -> tuple[list[tuple[Any, Any]], tuple[Any, ...]]:
+        """Divides the hyperparameters into traced numbers and what shapes the program."""
+        traced: dict[str, Any] = {}
+        shaping: dict[str, Any] = {}
+        unused = self.hyperparameters.unused()
+        for field in dataclasses.fields(self.hyperparameters):
+            value, kind = getattr(self.hyperparameters, field.name), declaration(field).kind
+            if kind == "host" or field.name in unused:
+                shaping[field.name] = None  # no program may depend on it
+            elif kind == "traced" and not is_off(value):
+                traced[field.name] = float(value) if isinstance(value, int) else value
+            else:
+                shaping[field.name] = tuple(value) if isinstance(value, list) else value
+        leaves = [(jax.tree_util.GetAttrKey(name), value) for name, value in traced.items()]
+        return leaves, (type(self.hyperparameters), tuple(traced), tuple(shaping.items()))
+
+    @classmethod
+    def tree_unflatten(cls, structure: tuple[Any, ...], leaves: Iterable[Any]) -> Self:
+        """Rebuilds the method inside a program, where what the host alone reads is None."""
+        hyperparameters, traced, shaping = structure
+        return cls(hyperparameters(**dict(zip(traced, leaves, strict=True)), **dict(shaping)))
+
+    def optimizer(self) -> optax.GradientTransformation:
+        """Returns the optimiser that the hyperparameters name."""
+        make = {"adam": optim.adam, "adamw": optim.adamw}[self.hyperparameters.optimizer]
+        return make(
+            learning_rate=self.hyperparameters.learning_rate,
+            weight_decay=self.hyperparameters.weight_decay,
+        )
+
+    def matmul_precision(self) -> AbstractContextManager[None]:
+        """Returns a context in which products of float32 have the hyperparameters' precision."""
+        is_highest = self.hyperparameters.precision == "highest"
+        context: AbstractContextManager[None] = jax.default_matmul_precision(
+            "highest" if is_highest else None
+        )
+        return context
+
+    @abstractmethod
+    def init(self, rows: RowSpec, rngs: nnx.Rngs) -> Net:
+        """Returns a new network.
+
+        Args:
+            rows: what every row holds.
+            rngs: source of the initial weights.
+        """
+
+    @abstractmethod
+    def noise(self, draws: Draws, batch: Batch) -> Noise | Deferred:
+        """Draws all that is random in the loss of a batch; nothing else draws.
+
+        Args:
+            draws: a key, used for this batch alone, and background rows.
+            batch: its shapes and dtypes count; training draws before it has the rows.
+
+        Returns:
+            Arrays by name, and `Deferred` ones among them.
+        """
+
+    @abstractmethod
+    def loss(self, network: Net, batch: Batch, noise: Noise) -> tuple[Array, Metrics]:
+        """Computes the loss of a batch: a pure function of its arguments.
+
+        Args:
+            network: from `init`.
+            batch: rows and their weights.
+            noise: from `noise`, resolved by `jaxrep.views.resolve`.
+
+        Returns:
+            The scalar to minimise, and scalars worth logging by name.
+        """
+
+
+AnyMethod = Method[Any, Any]
+
+
+def abstract_network(method: AnyMethod, rows: RowSpec) -> Network:
+    """Returns a method's network with shapes in the place of arrays, for `with_weights` to fill.
+
+    Args:
+        method: whose network.
+        rows: what every row holds.
+    """
+    network: Network = nnx.eval_shape(lambda: method.init(rows, nnx.Rngs(0)))
+    return network
+
+
+def training_network(method: AnyMethod, rows: RowSpec) -> Network:
+    """Returns the `abstract_network` that computes in the precision that the method trains in.
+
+    Args:
+        method: whose network.
+        rows: what every row holds.
+
+    Example:
+        >>> from jaxrep.methods import get
+        >>> from jaxrep.networks import get_weights, with_weights
+        >>> autoencoder = get("autoencoder")
+        >>> method = autoencoder(autoencoder.hyperparameters_type(precision="bfloat16"))
+        >>> rows = RowSpec(numbers=3)
+        >>> weights = get_weights(method.init(rows, nnx.Rngs(0)))
+        >>> network = with_weights(training_network(method, rows), weights)
+        >>> network.embed(Batch(jnp.ones((1, 3)))).dtype
+        dtype(bfloat16)
+    """
+    network = abstract_network(method, rows)
+    if method.hyperparameters.precision == "bfloat16":
+        compute_in(network, jnp.bfloat16)
+    return network

@@ -1,0 +1,59 @@
+"""SimCLR's hyperparameters."""
+
+from jaxrep.hyperparameters import (
+    MAX_WIDTH,
+    Flag,
+    Number,
+    ViewHyperparameters,
+    Whole,
+    hyperparameter,
+    hyperparameters,
+)
+
+
+@hyperparameters(
+    name="simclr",
+    title="SimCLR",
+    recipes={
+        "seed": {
+            "epochs": 60,
+            "weight_decay": 1e-4,
+            "noise_std": 0.1,
+            "drop_rate": 0.1,
+            "temperature": 0.5,
+        }
+    },
+    changes_loss=("batch_size",),  # a row's negatives are those of its batch
+)
+class SimCLRHyperparameters(ViewHyperparameters):
+    """SimCLR: two corrupted views of a row attract, views of different rows repel (NT-Xent)."""
+
+    temperature: float = hyperparameter(
+        0.5,
+        Number(above=0),
+        kind="traced",
+        changes_loss=True,
+        help="Temperature τ of the softmax over cosine similarities.",
+    )
+    proj_dim: int = hyperparameter(
+        32,
+        Whole(1, MAX_WIDTH),
+        kind="shaping",
+        help="Size of the projection that the loss compares.",
+    )
+    clean_anchor: bool = hyperparameter(
+        False,
+        Flag(),
+        kind="shaping",
+        changes_loss=True,
+        help="Leave the first view of each row as it is and corrupt the second alone, as SCARF's "
+        "paper does.",
+    )
+    microbatch: int = hyperparameter(
+        0,
+        Whole(0),
+        kind="shaping",
+        help="Rows that the network takes at a time, to save memory in large batches; the loss "
+        "still compares all rows of a batch, and the gradients stay the same. 0 takes the batch "
+        "as a whole.",
+    )

@@ -1,0 +1,18 @@
+"""The VAE's hyperparameters."""
+
+from jaxrep.hyperparameters import Number, TrainingHyperparameters, hyperparameter, hyperparameters
+
+
+@hyperparameters(
+    name="vae", title="Variational autoencoder", recipes={"seed": {"epochs": 80, "beta": 1.0}}
+)
+class VAEHyperparameters(TrainingHyperparameters):
+    """Variational autoencoder: squared error + β·KL, the negative evidence lower bound."""
+
+    beta: float = hyperparameter(
+        1.0,
+        Number(at_least=0),
+        kind="traced",
+        changes_loss=True,
+        help="Weight β of the KL divergence; above 1 it presses for disentangled latents (β-VAE).",
+    )

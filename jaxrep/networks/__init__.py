@@ -1,0 +1,15 @@
+"""Blocks that networks are built of, as Flax NNX modules, and their weights as plain arrays.
+
+Linear layers start as PyTorch's do: weights and biases uniform in ±1/√fan_in. Shape letters:
+B batch, D features, Z latent, P projection.
+"""
+
+from jaxrep.networks._mahalanobis import FittedStatistic as FittedStatistic
+from jaxrep.networks._mahalanobis import Mahalanobis as Mahalanobis
+from jaxrep.networks._mlp import MLP as MLP
+from jaxrep.networks._mlp import linears as linears
+from jaxrep.networks._network import Network as Network
+from jaxrep.networks._projection import ProjectionHead as ProjectionHead
+from jaxrep.networks._weights import compute_in as compute_in
+from jaxrep.networks._weights import get_weights as get_weights
+from jaxrep.networks._weights import with_weights as with_weights

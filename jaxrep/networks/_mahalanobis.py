@@ -1,0 +1,57 @@
+"""A score of representations: how far they are from those of the training rows."""
+
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jax import Array
+
+
+class FittedStatistic(nnx.Variable[Array]):
+    """What is computed from the training rows after training: saved, but not trained."""
+
+
+class Mahalanobis(nnx.Module):
+    """Mahalanobis distance² / Z from the training rows' representations.
+
+    The statistics are part of the network, so that its score is a function of the network and the
+    row alone. The mean over the training rows is about 1. Before the statistics of `fit` are in,
+    it is the mean square of a representation.
+
+    Args:
+        latent_dim: Z, size of the representation.
+
+    References:
+        Lee et al., A Simple Unified Framework for Detecting Out-of-Distribution Samples, 2018.
+
+    Example:
+        >>> print(Mahalanobis(2)(jnp.array([[1.0, 3.0]])))
+        [5.]
+    """
+
+    def __init__(self, latent_dim: int):
+        self.mean = FittedStatistic(jnp.zeros(latent_dim))
+        self.whitening = FittedStatistic(jnp.eye(latent_dim))
+
+    def __call__(self, h: Array) -> Array:
+        """Maps representations `[B, Z]` to scores `[B]`; higher is more anomalous."""
+        whitened = (h - self.mean[...][None, :]) @ self.whitening[...]
+        return jnp.mean(whitened**2, axis=-1)
+
+    @staticmethod
+    def fit(h: np.ndarray) -> dict[str, np.ndarray]:
+        """Returns the statistics of training rows, by the names of this module's variables.
+
+        Args:
+            h: representations of training rows, `[rows, Z]`.
+
+        Returns:
+            `mean` `[Z]` and the symmetric `whitening` matrix `[Z, Z]`, the inverse root of the
+            covariance. Its eigenvalues are raised by a thousandth of their mean and by 1e-6, so
+            that a unit that ReLU has silenced does not count infinitely.
+        """
+        h = h.astype(np.float64)
+        mean = h.mean(axis=0)
+        eigenvalues, eigenvectors = np.linalg.eigh((h - mean).T @ (h - mean) / len(h))
+        raised = eigenvalues.clip(min=0) + 1e-3 * eigenvalues.mean() + 1e-6
+        whitening = eigenvectors / np.sqrt(raised) @ eigenvectors.T
+        return {"mean": mean.astype(np.float32), "whitening": whitening.astype(np.float32)}

@@ -1,0 +1,71 @@
+"""Linear layers: how they start, and several of them in a row."""
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jax import Array
+
+
+class MLP(nnx.Module):
+    """Linear layers with ReLU between them.
+
+    Args:
+        dims: sizes from input to output; n sizes make n − 1 layers, a single one the identity.
+        activate_last: whether ReLU follows the last layer too.
+        rngs: source of the initial weights.
+
+    Example:
+        >>> mlp = MLP((4, 8, 2), rngs=nnx.Rngs(0))
+        >>> mlp(jnp.ones((3, 4))).shape
+        (3, 2)
+    """
+
+    def __init__(self, dims: Sequence[int], *, activate_last: bool = False, rngs: nnx.Rngs):
+        self.layers = nnx.List(linears(list(pairwise(dims)), rngs))
+        self.activate_last = activate_last
+
+    def __call__(self, x: Array) -> Array:
+        """Maps `[B, dims[0]]` to `[B, dims[-1]]`."""
+        last = len(self.layers) - 1
+        for i, layer in enumerate(self.layers):
+            x = layer(x)
+            if i < last or self.activate_last:
+                x = nnx.relu(x)
+        return x
+
+
+def linears(sizes: Sequence[tuple[int, int]], rngs: nnx.Rngs) -> list[nnx.Linear]:
+    """Returns linear layers, weights and biases from U(−1/√fan_in, 1/√fan_in), all from one draw.
+
+    Each draw is a generator of its own in the program, and XLA compiles every one of them.
+
+    Args:
+        sizes: inputs and outputs of each layer.
+        rngs: source of the initial weights.
+    """
+    if not sizes:
+        return []
+    counts = [(fan_in + 1) * out for fan_in, out in sizes]
+    drawn = jax.random.uniform(rngs.params(), (sum(counts),), jnp.float32, -1, 1)
+    pieces = jnp.split(drawn, np.cumsum(counts)[:-1])
+    return [_linear(*size, piece, rngs) for size, piece in zip(sizes, pieces, strict=True)]
+
+
+def _linear(fan_in: int, out: int, drawn: Array, rngs: nnx.Rngs) -> nnx.Linear:
+    """A linear layer from (fan_in + 1)·out draws from U(−1, 1)."""
+    rows: Array = drawn.reshape(fan_in + 1, out) * float(fan_in) ** -0.5
+
+    def kernel(key: Array, shape: Sequence[int], dtype: Any) -> Array:
+        weights: Array = rows[:-1].astype(dtype)
+        return weights
+
+    def bias(key: Array, shape: Sequence[int], dtype: Any) -> Array:
+        weights: Array = rows[-1].astype(dtype)
+        return weights
+
+    return nnx.Linear(fan_in, out, kernel_init=kernel, bias_init=bias, rngs=rngs)

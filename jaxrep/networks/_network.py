@@ -1,0 +1,54 @@
+"""What every network of a method is: a module that declares what it can be asked for."""
+
+from collections.abc import Callable
+from typing import ClassVar
+
+import numpy as np
+from flax import nnx
+
+from jaxrep.outputs import OUTPUTS
+
+
+class Network(nnx.Module):
+    """A network that a method trains.
+
+    A subclass names its outputs and has a method of each name, with the signature that
+    `jaxrep.outputs.OUTPUTS` states: rows come as a `Batch`, embeddings and draws as arrays.
+    `embed` and `score` are always among them.
+
+    Example:
+        >>> class Incomplete(Network):
+        ...     outputs = ("embed", "score")
+        Traceback (most recent call last):
+        ...
+        TypeError: Incomplete declares the output embed and has no method of that name
+    """
+
+    outputs: ClassVar[tuple[str, ...]]
+
+    def __init_subclass__(cls, **options: bool) -> None:
+        """Refuses outputs that are unknown, missing, or not defined."""
+        super().__init_subclass__(**options)
+        for name in cls.outputs:
+            if name not in OUTPUTS:
+                raise TypeError(
+                    f"{cls.__name__} declares the output {name}; there are {', '.join(OUTPUTS)}"
+                )
+            if not callable(getattr(cls, name, None)):
+                raise TypeError(
+                    f"{cls.__name__} declares the output {name} and has no method of that name"
+                )
+        if missing := {"embed", "score"} - set(cls.outputs):
+            raise TypeError(f"{cls.__name__} must declare the output {min(missing)}")
+
+    def fit_statistics(self, embed: Callable[[], np.ndarray]) -> dict[str, np.ndarray]:
+        """Returns the weights that outputs need beyond the trained ones; by default none.
+
+        Args:
+            embed: returns the representations of training rows, `[rows, Z]`; called if needed.
+
+        Returns:
+            Arrays by the names they have in the network.
+        """
+        del embed
+        return {}
