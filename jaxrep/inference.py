@@ -1,20 +1,21 @@
-"""A method's functions over any number of rows, in batches of one size.
+"""A network's outputs for any number of rows, in batches of one size.
 
-Every batch of a model has the same shape: one compiled program serves all calls, and a row gets the
-same result whatever rows come with it.
+Every batch of a network has the same shape: one compiled program serves all calls, and a row gets
+the same result whatever rows come with it.
 """
 
 import functools
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, Literal
 
 import jax
 import numpy as np
 from jax import Array
 
-from jaxrep.methods import Method, abstract_model
-from jaxrep.models import with_weights
+from jaxrep.batch import Batch, RowSpec
+from jaxrep.methods._method import AnyMethod, abstract_network
+from jaxrep.networks import Network, with_weights
+from jaxrep.outputs import OUTPUTS
 
 # The values in a batch of the widest layer: few enough to stay in cache, enough to outweigh a
 # dispatch. Beyond the most rows a batch is hardly faster, and dearer for a caller with one row.
@@ -22,51 +23,46 @@ _BATCH_VALUES = 1 << 20
 _LEAST_ROWS, _MOST_ROWS = 128, 4096
 _AHEAD = 4  # batches dispatched before the first is waited for
 
-Function = Literal["embed", "reconstruct", "decode", "score"]
-
 
 def map_rows(
-    method: Method[Any, Any],
-    function: Function,
+    method: AnyMethod,
+    output: str,
     weights: Mapping[str, np.ndarray | Array],
-    rows: np.ndarray,
-    *,
-    input_dim: int,
+    x: np.ndarray,
+    rows: RowSpec,
 ) -> np.ndarray:
-    """Applies one of a method's functions to rows.
+    """Computes one of the outputs that a method's network declares.
 
     Args:
-        method: whose function.
-        function: its name.
-        weights: all weights of the method's model, by name.
-        rows: `[rows, D]`, or codes `[rows, Z]` for `decode`.
-        input_dim: D, features of a row.
+        method: whose network.
+        output: the output's name, of `jaxrep.outputs.OUTPUTS`; the first of its arrays comes back.
+        weights: all weights of the network, by name.
+        x: what the output takes: rows `[N, D]`, or embeddings or draws `[N, Z]`.
+        rows: what every row of the network's table holds.
 
     Returns:
-        One result a row.
+        One result for each row.
 
     Example:
         >>> from flax import nnx
-        >>> from jaxrep.hyperparameters import VAEHyperparameters
-        >>> from jaxrep.methods import VAE
-        >>> from jaxrep.models import get_weights
-        >>> method = VAE(VAEHyperparameters())
-        >>> weights = get_weights(method.init_model(3, nnx.Rngs(0)))
-        >>> map_rows(method, "embed", weights, np.ones((5, 3), np.float32), input_dim=3).shape
+        >>> from jaxrep.methods import VAE, VAEHyperparameters
+        >>> from jaxrep.networks import get_weights
+        >>> method, rows = VAE(VAEHyperparameters()), RowSpec(3)
+        >>> weights = get_weights(method.init(rows, nnx.Rngs(0)))
+        >>> map_rows(method, "embed", weights, np.ones((5, 3), np.float32), rows).shape
         (5, 8)
     """
     weights = dict(weights)
     size = _batch_rows(weights)
-    if len(rows) > size:
+    if len(x) > size:
         weights = jax.device_put(weights)  # once, not with every batch
     results = (
-        _apply(method, weights, batch, function=function, input_dim=input_dim)
-        for batch in _batches(rows, size)
+        _apply(method, weights, batch, output=output, rows=rows) for batch in _batches(x, size)
     )
     made: np.ndarray | None = None
     for i, result in enumerate(_ahead(results, _AHEAD)):
         if made is None:
-            made = np.empty((len(rows), *result.shape[1:]), result.dtype)
+            made = np.empty((len(x), *result.shape[1:]), result.dtype)
         block = made[i * size : (i + 1) * size]
         block[:] = np.asarray(result)[: len(block)]
     assert made is not None
@@ -101,16 +97,24 @@ def _ahead(results: Iterable[Array], count: int) -> Iterator[Array]:
     yield from waiting
 
 
-@functools.partial(jax.jit, static_argnames=("function", "input_dim"))
+@functools.partial(jax.jit, static_argnames=("output", "rows"))
 def _apply(
-    method: Method[Any, Any],
-    weights: dict[str, Array],
-    rows: Array,
-    *,
-    function: Function,
-    input_dim: int,
+    method: AnyMethod, weights: dict[str, Array], x: Array, *, output: str, rows: RowSpec
 ) -> Array:
-    model = with_weights(abstract_model(method, input_dim), weights)
+    network = with_weights(abstract_network(method, rows), weights)
     with method.matmul_precision():
-        result: Array = getattr(method, function)(model, rows)
-    return result
+        found = apply_output(network, output, x)
+    return found[0] if isinstance(found, tuple) else found
+
+
+def apply_output(network: Network, output: str, x: Array) -> Array | tuple[Array, ...]:
+    """Returns an output of a network, for rows, embeddings or draws as it takes them.
+
+    Args:
+        network: with its weights.
+        output: of those that it declares.
+        x: rows `[B, D]`, or embeddings or draws `[B, Z]`.
+    """
+    given = Batch(x) if OUTPUTS[output].takes == "rows" else x
+    found: Array | tuple[Array, ...] = getattr(network, output)(given)
+    return found

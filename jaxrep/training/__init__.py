@@ -12,7 +12,6 @@ from jaxrep.training.fit import fit as fit
 from jaxrep.training.history import EpochMetrics as EpochMetrics
 from jaxrep.training.loop import Progress as Progress
 from jaxrep.training.rows import RowStore as RowStore
-from jaxrep.training.step import Batch as Batch
 from jaxrep.training.step import TrainState as TrainState
 from jaxrep.training.step import draw_batch as draw_batch
 from jaxrep.training.step import init_state as init_state

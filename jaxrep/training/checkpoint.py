@@ -33,11 +33,12 @@ from jax import Array
 
 from jaxrep import files, strict_json
 from jaxrep.errors import InputError
+from jaxrep.methods._method import AnyMethod
 from jaxrep.training.devices import Devices
 from jaxrep.training.distributed import is_leader, lead
 from jaxrep.training.history import EpochMetrics, is_metrics
 from jaxrep.training.program import Best, abstract_state
-from jaxrep.training.step import AnyMethod, TrainState
+from jaxrep.training.step import TrainState
 
 FORMAT_VERSION = 1
 MANIFEST, PROGRESS, HISTORY = "manifest.json", "progress.json", "history.jsonl"
@@ -113,8 +114,7 @@ class Checkpoints:
 
     Example:
         >>> import tempfile
-        >>> from jaxrep.hyperparameters import VAEHyperparameters
-        >>> from jaxrep.methods import VAE
+        >>> from jaxrep.methods import VAE, VAEHyperparameters
         >>> from jaxrep.training import fit
         >>> x = np.random.default_rng(0).normal(size=(100, 4)).astype(np.float32)
         >>> checkpoints = Checkpoints(Path(tempfile.mkdtemp()), Every(epochs=2))

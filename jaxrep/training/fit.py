@@ -9,12 +9,12 @@ from jax.sharding import Mesh
 
 from jaxrep.errors import DivergedError
 from jaxrep.hyperparameters import check
+from jaxrep.methods._method import AnyMethod
 from jaxrep.training.checkpoint import Checkpoints, Snapshot
 from jaxrep.training.devices import Devices
 from jaxrep.training.history import EpochMetrics
 from jaxrep.training.loop import Loop, Progress
 from jaxrep.training.rows import RowStore, check_data
-from jaxrep.training.step import AnyMethod
 
 
 @dataclass(frozen=True)
@@ -90,8 +90,7 @@ def fit(
         OSError: a checkpoint cannot be written; the earlier ones are intact.
 
     Example:
-        >>> from jaxrep.hyperparameters import AutoencoderHyperparameters
-        >>> from jaxrep.methods import Autoencoder
+        >>> from jaxrep.methods import Autoencoder, AutoencoderHyperparameters
         >>> method = Autoencoder(AutoencoderHyperparameters(epochs=3))
         >>> run = fit(method, np.random.default_rng(0).normal(size=(100, 4)).astype(np.float32))
         >>> [epoch["epoch"] for epoch in run.history], run.weights["encoder.0.kernel"].shape

@@ -14,9 +14,10 @@ import jax
 import numpy as np
 from jax import Array
 
+from jaxrep.batch import RowSpec
 from jaxrep.errors import DivergedError, InputError, InterruptedRunError
 from jaxrep.inference import map_rows
-from jaxrep.methods import Metrics
+from jaxrep.methods._method import AnyMethod, Metrics, abstract_network
 from jaxrep.training.checkpoint import Checkpoints, Snapshot
 from jaxrep.training.devices import Devices
 from jaxrep.training.distributed import Agreement, is_leader
@@ -32,7 +33,7 @@ from jaxrep.training.program import (
 )
 from jaxrep.training.rows import RowStore, place
 from jaxrep.training.schedule import Chunk, Schedule
-from jaxrep.training.step import AnyMethod, Pass, TrainState, batch_rows
+from jaxrep.training.step import Pass, TrainState, batch_rows
 
 _ROWS_NAMED = 8
 _STEPS_TOGETHER = 64  # most of a chunk in a job of several processes
@@ -184,7 +185,7 @@ class Loop:
     def _complete(self, state: TrainState) -> dict[str, np.ndarray]:
         whole = state.params if self.devices is None else self.devices.whole(state.params)
         params = {name: np.asarray(array) for name, array in whole.items()}
-        return complete_weights(self.method, params, np.asarray(self.rows.reference))
+        return complete_weights(self.method, params, np.asarray(self.rows.background))
 
     def _stop_every(self) -> int | None:
         """Returns after how many steps a chunk has to end, for validation or a checkpoint."""
@@ -216,7 +217,7 @@ class Loop:
                 x,
                 first,
                 stop,
-                self.rows.borrowed,
+                self.rows.given_background,
                 self.initial is None,
                 batch_size=self.batch_size,
                 chunk=self.chunk,
@@ -369,17 +370,18 @@ def _with(state: TrainState, weights: Mapping[str, np.ndarray] | None) -> TrainS
 
 
 def complete_weights(
-    method: AnyMethod, params: dict[str, np.ndarray], reference: np.ndarray
+    method: AnyMethod, params: dict[str, np.ndarray], background: np.ndarray
 ) -> dict[str, np.ndarray]:
-    """Returns trained weights together with those that the method's score needs.
+    """Returns trained weights together with those that the network's outputs need besides.
 
     Args:
-        method: that was trained.
+        method: the trained method.
         params: trained weights by name.
-        reference: training rows, all or evenly spaced ones, `[R, D]`.
+        background: training rows, all or evenly spaced ones, `[R, D]`.
     """
-    statistics = method.score_statistics(
-        lambda: map_rows(method, "embed", params, reference, input_dim=reference.shape[1])
+    rows = RowSpec(background.shape[1])
+    statistics = abstract_network(method, rows).fit_statistics(
+        lambda: map_rows(method, "embed", params, background, rows)
     )
     return params | statistics
 

@@ -14,11 +14,11 @@ import numpy as np
 from jax import Array
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
-from jaxrep.hyperparameters import SCHEDULE
-from jaxrep.methods import Metrics
+from jaxrep.hyperparameters import declaration
+from jaxrep.methods._method import AnyMethod, Metrics
 from jaxrep.training.devices import partitioner as partitioner
 from jaxrep.training.program import run_steps, validation_loss
-from jaxrep.training.step import AnyMethod, TrainState
+from jaxrep.training.step import TrainState
 
 AXIS = "member"
 
@@ -129,8 +129,7 @@ def stack(methods: Sequence[AnyMethod]) -> AnyMethod:
         methods: alike.
 
     Example:
-        >>> from jaxrep.hyperparameters import VAEHyperparameters
-        >>> from jaxrep.methods import VAE
+        >>> from jaxrep.methods import VAE, VAEHyperparameters
         >>> stacked = stack([VAE(VAEHyperparameters(beta=beta)) for beta in (0.0, 4.0)])
         >>> stacked.hyperparameters.beta, stacked.hyperparameters.weight_decay
         (array([0., 4.], dtype=float32), 0.0)
@@ -147,7 +146,7 @@ def stack(methods: Sequence[AnyMethod]) -> AnyMethod:
 def _numbers(method: AnyMethod) -> list[str]:
     """Returns the names of the hyperparameters that a program computes with."""
     fields = dataclasses.fields(method.hyperparameters)
-    return [f.name for f in fields if f.type in (float, "float") and f.name not in SCHEDULE]
+    return [field.name for field in fields if declaration(field).kind == "traced"]
 
 
 def members_at_once(

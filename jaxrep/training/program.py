@@ -8,33 +8,32 @@ of any length use one program.
 import dataclasses
 import functools
 from collections.abc import Callable
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from jaxrep.methods import Metrics, Noise, Words, training_model
-from jaxrep.models import with_weights
+from jaxrep.batch import Batch, RowSpec
+from jaxrep.methods._method import AnyMethod, Metrics, training_network
+from jaxrep.networks import with_weights
 from jaxrep.training.devices import Devices
 from jaxrep.training.step import (
     VALIDATION_STREAM,
-    AnyMethod,
-    Batch,
     Pass,
     TrainState,
-    draw_words,
+    draw_noise,
     init_state,
     steps_per_epoch,
     stream,
     take_batch,
     take_parted_batch,
     train_step,
-    with_noise,
 )
+from jaxrep.views import Deferred, Draws, Noise, resolve
 
-MAX_REFERENCE_ROWS = 65_536
+MAX_BACKGROUND_ROWS = 65_536
 
 Rows = TypeVar("Rows", Array, np.ndarray)
 Tree = TypeVar("Tree")
@@ -77,7 +76,7 @@ def run_steps(
     x: Array,
     first: int | Array,
     stop: int | Array,
-    reference: Array | None = None,
+    background: Array | None = None,
     begin: bool | Array = True,
     *,
     batch_size: int,
@@ -95,13 +94,13 @@ def run_steps(
         x: all training rows, or a block of them, `[rows, D]`.
         first: number of the first step; counted as `Chunk.number` where x is a block.
         stop: `first` + at most `chunk`.
-        reference: rows that views may borrow values from, `[R, D]`; by default from x.
+        background: rows that views may take values from, `[R, D]`; by default from x.
         begin: whether step 0 starts from weights drawn by the seed.
         batch_size: B, at most the number of rows.
         chunk: size of the arrays that the metrics come back in.
         steps_per_pass: by which `first` counts passes over x; by default those that x takes.
         rows: of x that are no padding; by default all.
-        devices: that train together, x parted among them; `reference` must be given then.
+        devices: that train together, x parted among them; `background` must be given then.
 
     Returns:
         The state after the last step, and every step's metrics by name, `[chunk]`, of which the
@@ -110,47 +109,45 @@ def run_steps(
     each = Pass.of(rows or len(x), batch_size)
     if steps_per_pass is not None:
         each = dataclasses.replace(each, steps=steps_per_pass)
-    borrowed = reference_rows(x) if reference is None else reference
-    rows_ahead = x.size * x.dtype.itemsize > _CACHE_BYTES
+    if background is None:
+        background = background_rows(x)
+    takes_rows_ahead = x.size * x.dtype.itemsize > _CACHE_BYTES
 
-    def draw(step: Array) -> Words:
-        words = draw_words(method, seed, x, borrowed, step, each)
-        return words if devices is None else part_words(method, words, x, batch_size, devices)
+    def draw(step: Array) -> Noise | Deferred:
+        noise = draw_noise(method, seed, x, background, step, each)
+        return noise if devices is None else part_noise(method, noise, x, batch_size, devices)
 
-    def take(words: Words, step: Array) -> Batch:
+    def take(step: Array) -> Batch:
         if devices is not None:
-            return take_parted_batch(seed, x, words, step, each, devices)
-        return take_batch(seed, x, words, step, each)
+            return take_parted_batch(seed, x, step, each, devices)
+        return take_batch(seed, x, step, each)
 
-    def one_step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
+    def one_step(state: TrainState, batch: Batch, noise: Noise) -> tuple[TrainState, Metrics]:
         if devices is None:
-            return train_step(method, state, batch)
+            return train_step(method, state, batch, noise)
         # The network takes the weights whole, wherever they are between two steps.
         state = state._replace(params=devices.fix_whole(state.params))
-        state, metrics = train_step(method, state, batch)
+        state, metrics = train_step(method, state, batch, noise)
         return devices.fix_state(state), devices.fix_whole(metrics)
 
-    def draw_ahead(step: Array) -> Words | Batch:
-        return take(draw(step), step) if rows_ahead else draw(step)
-
-    def finish(drawn: Words | Batch) -> Noise | Batch:
-        if isinstance(drawn, Batch):
-            return with_noise(method, drawn)
-        return method.noise_of(drawn, jnp.zeros((batch_size, x.shape[-1]), x.dtype))
+    def draw_ahead(step: Array) -> tuple[Noise | Deferred, Batch | None]:
+        return draw(step), take(step) if takes_rows_ahead else None
 
     ahead = _steps_drawn_ahead(jax.eval_shape(lambda: draw_ahead(jnp.int32(0))))
 
     def block(i: Array, carry: tuple[TrainState, Metrics]) -> tuple[TrainState, Metrics]:
         start = first + i * ahead
         steps = jnp.minimum(ahead, stop - start)
-        words = _once(jax.vmap(draw_ahead), start + jnp.arange(ahead), turns=jnp.minimum(steps, 1))
-        drawn = jax.vmap(finish, axis_size=ahead)(words)
+        bits, batches = _once(
+            jax.vmap(draw_ahead), start + jnp.arange(ahead), turns=jnp.minimum(steps, 1)
+        )
+        noises = jax.vmap(resolve, axis_size=ahead)(bits)
 
         def step(j: Array, carry: tuple[TrainState, Metrics]) -> tuple[TrainState, Metrics]:
             state, filled = carry
-            of_step = jax.tree.map(lambda steps: steps[j], drawn)
-            batch = of_step if rows_ahead else take(of_step, start + j)
-            state, metrics = one_step(state, batch)
+            noise, batch = jax.tree.map(lambda steps: steps[j], (noises, batches))
+            batch = take(start + j) if batch is None else batch
+            state, metrics = one_step(state, batch, noise)
             at = start + j - first
             return state, {name: filled[name].at[at].set(metrics[name]) for name in filled}
 
@@ -158,8 +155,7 @@ def run_steps(
         return taken
 
     zero = jnp.int32(0)
-    noise = jax.eval_shape(lambda: finish(draw(zero)))
-    _, shapes = jax.eval_shape(lambda noise: one_step(state, take(noise, zero)), noise)
+    _, shapes = jax.eval_shape(lambda: one_step(state, take(zero), resolve(draw(zero))))
     filled = {name: jnp.zeros(chunk, metric.dtype) for name, metric in shapes.items()}
     init = functools.partial(init_state, method, x.shape[-1], seed)
     state = jax.lax.cond((first == 0) & begin, init, lambda: state)
@@ -195,7 +191,7 @@ def validation_loss(
     """
     if devices is not None:
         params = devices.fix_whole(params)
-    model = with_weights(training_model(method, x.shape[-1]), params)
+    network = with_weights(training_network(method, RowSpec(x.shape[-1])), params)
     size, batch_size = len(x), min(batch_size, len(x))
     batches = steps_per_epoch(size, batch_size)
     key = stream(seed, VALIDATION_STREAM)
@@ -203,14 +199,14 @@ def validation_loss(
     def add_batch(i: Array, total: Array) -> Array:
         positions = i * batch_size + jnp.arange(batch_size)
         inside = positions < size
-        batch = x[jnp.where(inside, positions, 0)]
-        words = method.draw_words(jax.random.fold_in(key, i), batch, batch)
+        rows = x[jnp.where(inside, positions, 0)]
+        noise = method.noise(Draws(jax.random.fold_in(key, i), rows), Batch(rows))
         if devices is not None:
-            batch = devices.part_batch(batch)
-            words = part_words(method, words, x, batch_size, devices)
-        noise = method.noise_of(words, batch)
+            rows = devices.part_batch(rows)
+            noise = part_noise(method, noise, x, batch_size, devices)
+        batch = Batch(rows, weights=inside.astype(x.dtype))
         with method.matmul_precision():
-            loss, _ = method.loss(model, batch, noise, inside.astype(x.dtype))
+            loss, _ = method.loss(network, batch, resolve(noise))
         return total + loss * jnp.sum(inside)
 
     total: Array = jax.lax.fori_loop(0, batches, add_batch, jnp.zeros((), x.dtype))
@@ -253,34 +249,31 @@ def validate(
     return loss, kept
 
 
-def part_words(
-    method: AnyMethod, words: Words, x: Array, batch_size: int, devices: Devices
-) -> Words:
-    """Says in a program that each device draws the words of its part of a batch.
+def part_noise(
+    method: AnyMethod, noise: Noise | Deferred, x: Array, batch_size: int, devices: Devices
+) -> Noise | Deferred:
+    """Says in a program that each device draws the noise of its part of a batch.
 
     Args:
         method: that draws it.
-        words: as drawn for the whole batch.
+        noise: as drawn for the whole batch.
         x: rows; their width and dtype count.
         batch_size: B.
         devices: that train together.
     """
 
-    def shapes(rows: int) -> dict[str, jax.ShapeDtypeStruct]:
-        batch = jax.eval_shape(lambda: jnp.zeros((rows, x.shape[-1]), x.dtype))
-        drawn: dict[str, jax.ShapeDtypeStruct] = jax.eval_shape(
-            lambda batch: method.draw_words(stream(0, VALIDATION_STREAM), batch, batch), batch
-        )
-        return drawn
+    def draw(rows: int) -> Noise | Deferred:
+        background = jnp.zeros((batch_size, x.shape[-1]), x.dtype)
+        batch = Batch(jnp.zeros((rows, x.shape[-1]), x.dtype))
+        return method.noise(Draws(stream(0, VALIDATION_STREAM), background), batch)
+
+    def part(array: Array, doubled: jax.ShapeDtypeStruct) -> Array:
+        sizes = enumerate(zip(jnp.shape(array), doubled.shape, strict=True))
+        axes = [axis for axis, (size, other) in sizes if size != other]
+        return devices.part_batch(array, axes[0]) if axes else array
 
     # The dimension that grows with the batch is that of its rows.
-    doubled = shapes(2 * batch_size)
-    parted = {}
-    for name, array in words.items():
-        sizes = enumerate(zip(array.shape, doubled[name].shape, strict=True))
-        axes = [axis for axis, (size, other) in sizes if size != other]
-        parted[name] = devices.part_batch(array, axes[0]) if axes else array
-    return parted
+    return jax.tree.map(part, noise, jax.eval_shape(lambda: draw(2 * batch_size)))
 
 
 def no_best(state: TrainState) -> Best:
@@ -328,8 +321,8 @@ def _once(draw: Callable[[Array], Tree], numbers: Array, *, turns: Array) -> Tre
     return drawn
 
 
-def _steps_drawn_ahead(drawn: Words | Batch) -> int:
-    """Returns for how many steps to draw words, or batches, at once: they stay in the cache.
+def _steps_drawn_ahead(drawn: Any) -> int:
+    """Returns for how many steps to draw noise, or batches, at once: they stay in the cache.
 
     Drawn step by step, XLA would compute it again in every place of the step that reads it.
     """
@@ -337,6 +330,6 @@ def _steps_drawn_ahead(drawn: Words | Batch) -> int:
     return min(max(_BYTES_DRAWN_AHEAD // max(size, 1), 1), _MAX_STEPS_DRAWN_AHEAD)
 
 
-def reference_rows(x: Rows) -> Rows:
-    """Returns the rows that views may borrow values from: all, or evenly spaced ones of many."""
-    return x[:: -(-len(x) // MAX_REFERENCE_ROWS)]
+def background_rows(x: Rows) -> Rows:
+    """Returns the rows that views may take values from: all, or evenly spaced ones of many."""
+    return x[:: -(-len(x) // MAX_BACKGROUND_ROWS)]

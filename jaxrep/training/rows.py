@@ -9,7 +9,7 @@ import numpy as np
 from jax import Array
 
 from jaxrep.training.devices import Devices
-from jaxrep.training.program import MAX_REFERENCE_ROWS, reference_rows
+from jaxrep.training.program import MAX_BACKGROUND_ROWS, background_rows
 from jaxrep.training.schedule import Chunk, Schedule
 
 BLOCK_BYTES = 64 << 20
@@ -43,7 +43,7 @@ class Resident:
     """
 
     block_rows: int | None = None
-    borrowed: Array | None = None  # the program takes them from the rows it has
+    given_background: Array | None = None  # the program takes them from the rows it has
 
     def __init__(self, x: np.ndarray | Array):
         self.rows: int = x.shape[0]
@@ -59,9 +59,9 @@ class Resident:
         return self._x
 
     @property
-    def reference(self) -> Array:
-        """Rows that views may borrow values from, `[R, D]`."""
-        return reference_rows(self._x)
+    def background(self) -> Array:
+        """Rows that views may take values from, `[R, D]`."""
+        return background_rows(self._x)
 
 
 class Parted:
@@ -83,9 +83,9 @@ class Parted:
             buffer[:] = whole[start : start + len(buffer)]
 
         self._x: Array = devices.put_rows(self.rows, self.width, read, whole.dtype)
-        self.reference: np.ndarray = reference_rows(whole)
+        self.background: np.ndarray = background_rows(whole)
         # The program has no device with all the rows to take them from.
-        self.borrowed: Array | None = devices.put(self.reference)
+        self.given_background: Array | None = devices.put(self.background)
 
     def at(self, chunk: Chunk, schedule: Schedule) -> Array:
         """Returns the rows that a chunk of steps sees."""
@@ -109,9 +109,9 @@ class Streamed:
         self.rows, self.width, self._store = store.rows, store.width, store
         batches = BLOCK_BYTES // (4 * store.width * batch_size)
         self.block_rows: int | None = max(batches, 1) * batch_size
-        self._devices, sample = devices, store.sample(MAX_REFERENCE_ROWS)
-        self.reference: Array = devices.put(sample) if devices else jax.device_put(sample)
-        self.borrowed: Array | None = self.reference
+        self._devices, sample = devices, store.sample(MAX_BACKGROUND_ROWS)
+        self.background: Array = devices.put(sample) if devices else jax.device_put(sample)
+        self.given_background: Array | None = self.background
         self._reader = ThreadPoolExecutor(1, "jaxrep-reader")
         self._visit = -1
         self._block: Array | None = None

@@ -3,11 +3,11 @@
 Which rows and which noise a step sees is a function of the seed, the epoch and the step in it, and
 of nothing else: a run resumed at any step sees what it would have seen.
 
-The named scopes here and in `jaxrep.methods` are what a profile of a step is told apart by.
+The named scopes here, in the methods and in the views tell the kernels of a profile apart.
 """
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -15,10 +15,12 @@ import optax
 from flax import nnx
 from jax import Array
 
-from jaxrep.methods import Method, Metrics, Noise, Words, training_model
-from jaxrep.models import get_weights, with_weights
+from jaxrep.batch import Batch, RowSpec
+from jaxrep.methods._method import AnyMethod, Metrics, training_network
+from jaxrep.networks import get_weights, with_weights
 from jaxrep.shuffle import rounds, shuffled
 from jaxrep.training.devices import AXIS, Devices
+from jaxrep.views import Deferred, Draws, Noise, resolve
 
 INIT_STREAM, ORDER_STREAM, NOISE_STREAM, VALIDATION_STREAM = _STREAMS = range(4)
 
@@ -26,8 +28,6 @@ INIT_STREAM, ORDER_STREAM, NOISE_STREAM, VALIDATION_STREAM = _STREAMS = range(4)
 # sharding; on the CPU its programs run faster. philox2x32 is faster still, but has keys of 32 bits:
 # steps of one long run would share their noise.
 RANDOM = "philox4x32"
-
-AnyMethod = Method[Any, Any]
 
 
 class TrainState(NamedTuple):
@@ -38,19 +38,6 @@ class TrainState(NamedTuple):
 
     opt_state: optax.OptState
     """State of the optimiser."""
-
-
-class Batch(NamedTuple):
-    """What a loss takes besides the model."""
-
-    x: Array
-    """Rows, `[B, D]`."""
-
-    noise: Noise
-    """Drawn noise by name."""
-
-    weights: Array
-    """Row weights `[B]`: 1 for rows, 0 for the padding of an epoch's last batch."""
 
 
 def stream(seed: int | Array, name: int) -> Array:
@@ -72,12 +59,12 @@ def init_state(method: AnyMethod, input_dim: int, seed: int | Array) -> TrainSta
     """Returns the state before the first step.
 
     Args:
-        method: whose model and optimiser to start.
+        method: whose network and optimiser to start.
         input_dim: D, features of a row.
         seed: the run's seed.
     """
-    model = method.init_model(input_dim, nnx.Rngs(stream(seed, INIT_STREAM)))
-    params = get_weights(model, nnx.Param)
+    network = method.init(RowSpec(input_dim), nnx.Rngs(stream(seed, INIT_STREAM)))
+    params = get_weights(network, nnx.Param)
     return TrainState(params, method.optimizer().init(params))
 
 
@@ -109,48 +96,44 @@ def draw_batch(
     method: AnyMethod,
     seed: int | Array,
     x: Array,
-    reference: Array,
+    background: Array,
     step: int | Array,
     *,
     batch_size: int,
-) -> Batch:
-    """Returns the batch of a step: its rows in the epoch's order, its noise, its weights.
+) -> tuple[Batch, Noise]:
+    """Returns the batch of a step, its rows in the epoch's order, and its noise.
 
     Args:
         method: draws the noise.
         seed: the run's seed.
         x: all training rows, `[rows, D]`.
-        reference: training rows for views that borrow values, `[R, D]`.
+        background: training rows that views may take values from, `[R, D]`.
         step: number of the step in the run, from 0.
         batch_size: B.
     """
     epoch = Pass.of(len(x), batch_size)
-    words = draw_words(method, seed, x, reference, step, epoch)
-    return with_noise(method, take_batch(seed, x, words, step, epoch))
+    noise = draw_noise(method, seed, x, background, step, epoch)
+    return take_batch(seed, x, step, epoch), resolve(noise)
 
 
 @jax.named_scope("noise")
-def draw_words(
-    method: AnyMethod, seed: int | Array, x: Array, reference: Array, step: int | Array, each: Pass
-) -> Words:
-    """Returns all that is random in a step, of which `with_noise` makes the noise.
+def draw_noise(
+    method: AnyMethod, seed: int | Array, x: Array, background: Array, step: int | Array, each: Pass
+) -> Noise | Deferred:
+    """Returns all that is random in a step, of which `resolve` makes the noise.
 
     Args:
         method: draws the noise.
         seed: the run's seed.
-        x: the rows on the device, `[rows, D]`; their shape and dtype count.
-        reference: training rows for views that borrow values, `[R, D]`.
+        x: the rows on the device, `[rows, D]`; their width and dtype count.
+        background: training rows that views may take values from, `[R, D]`.
         step: number of the step, counted over all passes.
         each: what every pass is.
     """
     number, step_in_pass = jnp.divmod(step, each.steps)
     key = jax.random.fold_in(jax.random.fold_in(stream(seed, NOISE_STREAM), number), step_in_pass)
-    return method.draw_words(key, jnp.zeros((each.batch_size, x.shape[-1]), x.dtype), reference)
-
-
-def with_noise(method: AnyMethod, batch: Batch) -> Batch:
-    """Returns a batch that has words in its noise's place with the noise that they stand for."""
-    return batch._replace(noise=method.noise_of(batch.noise, batch.x))
+    batch = Batch(jnp.zeros((each.batch_size, x.shape[-1]), x.dtype))
+    return method.noise(Draws(key, background), batch)
 
 
 def batch_rows(seed: int | Array, step: int | Array, each: Pass) -> tuple[Array, Array]:
@@ -172,15 +155,15 @@ def batch_rows(seed: int | Array, step: int | Array, each: Pass) -> tuple[Array,
 
 
 @jax.named_scope("rows")
-def take_batch(seed: int | Array, x: Array, noise: Noise, step: int | Array, each: Pass) -> Batch:
-    """Returns the batch of a step whose noise is drawn, or words; arguments as of `draw_words`."""
+def take_batch(seed: int | Array, x: Array, step: int | Array, each: Pass) -> Batch:
+    """Returns the batch of a step; arguments as of `draw_noise`."""
     rows, inside = batch_rows(seed, step, each)
-    return Batch(x[rows], noise, inside.astype(x.dtype))
+    return Batch(x[rows], weights=inside.astype(x.dtype))
 
 
 @jax.named_scope("rows")
 def take_parted_batch(
-    seed: int | Array, x: Array, noise: Noise, step: int | Array, each: Pass, devices: Devices
+    seed: int | Array, x: Array, step: int | Array, each: Pass, devices: Devices
 ) -> Batch:
     """Returns the batch of `take_batch`, a part on every device, where each has a part of x.
 
@@ -208,33 +191,35 @@ def take_parted_batch(
         check_vma=False,
     )
     rows, weights = gather(jnp.asarray(seed, jnp.uint32), x, jnp.asarray(step, jnp.int32))
-    return Batch(rows, noise, weights)
+    return Batch(rows, weights=weights)
 
 
-def train_step(method: AnyMethod, state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
+def train_step(
+    method: AnyMethod, state: TrainState, batch: Batch, noise: Noise
+) -> tuple[TrainState, Metrics]:
     """Takes one step of the optimiser.
 
     Args:
         method: its loss and optimiser.
         state: before the step.
-        batch: rows, noise and weights.
+        batch: rows and their weights.
+        noise: drawn for the batch.
 
     Returns:
         The state after the step, and the loss and the method's metrics before it.
 
     Example:
-        >>> from jaxrep.hyperparameters import VAEHyperparameters
-        >>> from jaxrep.methods import VAE
+        >>> from jaxrep.methods import VAE, VAEHyperparameters
         >>> method, x = VAE(VAEHyperparameters()), jnp.ones((4, 3))
-        >>> batch = draw_batch(method, 0, x, x, 0, batch_size=4)
-        >>> state, metrics = train_step(method, init_state(method, 3, 0), batch)
+        >>> batch, noise = draw_batch(method, 0, x, x, 0, batch_size=4)
+        >>> state, metrics = train_step(method, init_state(method, 3, 0), batch, noise)
         >>> sorted(metrics)
         ['kl', 'loss', 'reconstruction']
     """
-    model = training_model(method, batch.x.shape[-1])
+    network = training_network(method, RowSpec(batch.numbers.shape[-1]))
 
     def loss(params: dict[str, Array]) -> tuple[Array, Metrics]:
-        return method.loss(with_weights(model, params), batch.x, batch.noise, batch.weights)
+        return method.loss(with_weights(network, params), batch, noise)
 
     with method.matmul_precision():
         (value, metrics), gradients = jax.value_and_grad(loss, has_aux=True)(state.params)

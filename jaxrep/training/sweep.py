@@ -19,14 +19,14 @@ from jax.sharding import Mesh
 
 from jaxrep.errors import DivergedError
 from jaxrep.hyperparameters import check
-from jaxrep.methods import Metrics
+from jaxrep.methods._method import AnyMethod, Metrics
 from jaxrep.training import members
 from jaxrep.training.history import EpochMeans, EpochMetrics, collect
 from jaxrep.training.loop import Progress, complete_weights, wait
-from jaxrep.training.program import chunk_length, empty_state, reference_rows
+from jaxrep.training.program import background_rows, chunk_length, empty_state
 from jaxrep.training.rows import check_data
 from jaxrep.training.schedule import Schedule
-from jaxrep.training.step import AnyMethod, TrainState
+from jaxrep.training.step import TrainState
 
 
 @dataclass(frozen=True)
@@ -91,8 +91,7 @@ def sweep(
             finite floats.
 
     Example:
-        >>> from jaxrep.hyperparameters import VAEHyperparameters
-        >>> from jaxrep.methods import VAE
+        >>> from jaxrep.methods import VAE, VAEHyperparameters
         >>> x = np.random.default_rng(0).normal(size=(100, 4)).astype(np.float32)
         >>> methods = [VAE(VAEHyperparameters(beta=beta, epochs=3)) for beta in (0.0, 1.0, 4.0)]
         >>> result = sweep(methods, x)
@@ -275,7 +274,7 @@ class _Part:
             weights = {name: array[i].copy() for name, array in params.items()}
             if not history.diverged:
                 weights = complete_weights(
-                    method, weights, np.asarray(reference_rows(self.group.x))
+                    method, weights, np.asarray(background_rows(self.group.x))
                 )
             yield Member(weights, history.epochs, history.diverged)
 

@@ -62,7 +62,7 @@ def draw_noise_and_dropout(draws: Draws, x: Array, rates: Mapping[str, Rate]) ->
     bits = (jax.random.bits(draws.key, x.shape, jnp.uint32) >> 9).astype(jnp.int32)
     noise_std, drop_rate = rates["noise_std"], rates["drop_rate"]
     split = _Split(not is_off(noise_std), not is_off(drop_rate), jnp.dtype(x.dtype))
-    return Deferred(split, bits, drop_rate)
+    return Deferred(split, bits, *([] if is_off(drop_rate) else [drop_rate]))
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ class _Split:
     dtype: Any
 
     @jax.named_scope("noise")
-    def __call__(self, bits: Array, drop_rate: Rate) -> Noise:
+    def __call__(self, bits: Array, drop_rate: Rate = 0.0) -> Noise:
         wide = jnp.promote_types(self.dtype, jnp.float32)
         count = 1 << 23  # so that every number below, and its middle, is a number of float32
         dropped = jnp.minimum(jnp.round(jnp.asarray(drop_rate, wide) * count), count - 1)
