@@ -22,9 +22,9 @@ from jaxrep.data import _csv, _request, _signed, tables
 from jaxrep.errors import InputError, ModelFormatError
 from jaxrep.export import export_run
 from jaxrep.runs import folder, outputs, rows
-from tests.export.test_export import make_run
+from tests.helpers.exports import make_run
 from tests.helpers.mutations import dumps, raw
-from tests.runs.test_run_folder import configuration, save, seal, untrained_weights
+from tests.helpers.saved_runs import configuration, save, seal, untrained_weights
 from torch_ref import archives, verify
 from torch_ref.files import read_safetensors, sha256
 from torch_ref.serving import RawRows

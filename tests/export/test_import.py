@@ -16,7 +16,7 @@ from jaxrep.cli import main
 from jaxrep.data import preprocessing
 from jaxrep.export import export_run
 from jaxrep.runs import folder, outputs
-from tests.export.test_export import make_run, raw_rows
+from tests.helpers.exports import make_run, raw_rows, rewritten
 from torch_ref.files import read_safetensors, write_safetensors
 
 
@@ -109,16 +109,6 @@ def test_the_header_of_a_safetensors_file_is_in_order(exported):
     assert length % 8 == 0
     assert list(header) == sorted(header)
     assert list(header["__metadata__"]) == ["jaxrep", "jaxrep.sha256"]
-
-
-def rewritten(source, target, change):
-    """Writes a safetensors file again after `change` has had its description and weights."""
-    weights = safetensors.numpy.load(source.read_bytes())
-    length = int.from_bytes(source.read_bytes()[:8], "little")
-    text = json.loads(source.read_bytes()[8 : 8 + length])["__metadata__"]["jaxrep"]
-    described = json.loads(text)
-    change(described, weights)
-    write_safetensors(target, described, weights)
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,7 @@ import safetensors.numpy
 import torch
 
 from jaxrep.export import _onnx, export_run
-from tests.export.test_export import make_run, members_of, rezipped, run_verify
-from tests.export.test_import import rewritten
+from tests.helpers.exports import make_run, members_of, rewritten, rezipped, run_verify
 from torch_ref.description import FileFormatError
 from torch_ref.files import read_safetensors, sha256
 from torch_ref.serving import serve
