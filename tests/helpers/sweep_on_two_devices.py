@@ -4,7 +4,8 @@ import jax
 import numpy as np
 
 from jaxrep.training import fit, members, program, sweep
-from tests.helpers.sweeps import HELD_OUT, X, assert_equal, largest, make_all
+from tests.helpers.small import X
+from tests.helpers.sweeps import HELD_OUT, assert_equal, largest, make_all
 
 
 def main():

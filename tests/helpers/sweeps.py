@@ -2,13 +2,9 @@
 
 import numpy as np
 
-from jaxrep.hyperparameters import BY_METHOD
-from jaxrep.methods import METHODS
+from tests.helpers.small import FEATURES, make
 
-ROWS, FEATURES = 50, 5
-X = np.random.default_rng(0).normal(size=(ROWS, FEATURES)).astype(np.float32)
 HELD_OUT = np.random.default_rng(1).normal(size=(11, FEATURES)).astype(np.float32)
-SMALL = {"hidden_dims": (6,), "latent_dim": 3, "batch_size": 16, "epochs": 4}
 # Numbers that are 0 in some members only, and seeds that differ.
 GRIDS = {
     "autoencoder": [
@@ -23,10 +19,6 @@ GRIDS = {
         {"drop_rate": 0.0, "noise_std": 0.0, "weight_decay": 0.0},
     ],
 }
-
-
-def make(name, **hyperparameters):
-    return METHODS[name](BY_METHOD[name](**SMALL | hyperparameters))
 
 
 def make_all(name):

@@ -12,16 +12,8 @@ import pytest
 from jaxrep.methods import METHODS
 from jaxrep.training import fit, members, program, sweep
 from tests.helpers.compilations import count_compilations
-from tests.helpers.sweeps import (
-    FEATURES,
-    HELD_OUT,
-    ROWS,
-    X,
-    assert_equal,
-    largest,
-    make,
-    make_all,
-)
+from tests.helpers.small import FEATURES, ROWS, X, make
+from tests.helpers.sweeps import HELD_OUT, assert_equal, largest, make_all
 
 
 @pytest.mark.parametrize("name", list(METHODS))
