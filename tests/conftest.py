@@ -4,10 +4,17 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
+from pathlib import Path
+
+# Two workers on two cores: a second thread of either's BLAS waits for the other worker, spinning.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import jax
 import pytest
 import torch
+
+from jaxrep import compile_cache
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 torch.set_num_threads(1)  # the models are too small for more
@@ -21,7 +28,8 @@ def x64() -> Iterator[None]:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Gives the commands that tests run a compilation cache of this run of the tests."""
+    """Gives this run of the tests one compilation cache: for itself, its workers and commands."""
     if "JAXREP_CACHE_DIR" not in os.environ:  # the workers of pytest-xdist inherit it
         os.environ["JAXREP_CACHE_DIR"] = tempfile.mkdtemp()
         config.add_cleanup(lambda: shutil.rmtree(os.environ["JAXREP_CACHE_DIR"]))
+    compile_cache.switch_on(Path(os.environ["JAXREP_CACHE_DIR"]))

@@ -12,8 +12,9 @@ from safetensors.numpy import load_file
 from jaxrep.hyperparameters import BY_METHOD
 from jaxrep.runs import folder, grid, selection, sweep
 from tests.helpers.commands import call, done
+from tests.helpers.small import FEATURES, FLAGS, ROWS
 
-SMALL = ("--hidden-dims", 6, "--latent-dim", 2, "--epochs", 3, "--batch-size", 16)
+SMALL = (*FLAGS, "--epochs", 3)
 GRID = ("--grid", "beta=1,4", "--grid", "learning-rate=1e-2,1e38", "--seeds", 2, "--seed", 3)
 SETTINGS = list(itertools.product([1.0, 4.0], [1e-2, 1e38], [3, 4]))
 FINISHED = [i for i, (_, rate, _) in enumerate(SETTINGS) if rate < 1]
@@ -37,7 +38,7 @@ def contents(path):
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
     path = tmp_path_factory.mktemp("data") / "rows.npy"
-    np.save(path, np.random.default_rng(0).normal(size=(50, 4)) @ np.diag([1.0, 2.0, 3.0, 4.0]))
+    np.save(path, np.random.default_rng(0).normal(size=(ROWS, FEATURES)) * np.arange(1, 6))
     return path
 
 
@@ -175,7 +176,7 @@ def test_a_finished_sweep_is_not_trained_again(swept, argv):
         (("--beta", 2), "beta: 1.0 there, 2.0 asked for"),
         (("--seeds", 3), "grid: {'beta': [1.0, 4.0], 'learning_rate': [0.01, 1e+38], 'seed'"),
         (("--select", "kl"), "select: 'validation_error' there, 'kl' asked for"),
-        (("--latent-dim", 3), "latent_dim: 2 there, 3 asked for"),
+        (("--latent-dim", 2), "latent_dim: 3 there, 2 asked for"),
     ],
 )
 def test_another_sweep_is_refused_with_the_key_that_differs(swept, argv, flags, said):
@@ -239,15 +240,14 @@ def test_a_sweep_whose_runs_all_diverge_fails_and_leaves_an_unfinished_folder(da
 
 
 def test_simclr_is_compared_under_one_temperature(data, tmp_path):
-    argv = ("simclr", data, "--epochs", 1, "--grid", "temperature=0.05,0.5")
+    argv = ("simclr", data, *SMALL, "--epochs", 1, "--grid", "temperature=0.05,0.5")
     result = done("sweep", *argv, "--out", tmp_path / "run")
     assert result["select"] == "common_loss"
     cold, warm = rows_of(tmp_path / "run")
     assert warm["common_loss"] == pytest.approx(warm["validation_loss"], rel=1e-6)
     assert abs(cold["common_loss"] - cold["validation_loss"]) > 0.1
-    assert (
-        abs(cold["common_loss"] - warm["common_loss"]) < 0.1
-    )  # two steps a epoch part them little
+    # The three steps of an epoch part them little.
+    assert abs(cold["common_loss"] - warm["common_loss"]) < 0.1
 
 
 def test_widths_and_batch_sizes_vary_too_and_seeds_may_be_listed(data, tmp_path):
@@ -261,7 +261,7 @@ def test_widths_and_batch_sizes_vary_too_and_seeds_may_be_listed(data, tmp_path)
     assert list(rows[0]) == ["member", "hidden_dims", "seed", "loss", "diverged"]
     assert result["best"]["loss"] == min(row["loss"] for row in rows)
     weights = load_file(tmp_path / "run" / "model.safetensors")
-    kernel = (4, 2) if result["best"]["hidden_dims"] == "none" else (4, 3)
+    kernel = (5, 2) if result["best"]["hidden_dims"] == "none" else (5, 3)
     assert weights["encoder.0.kernel"].shape == kernel
 
 

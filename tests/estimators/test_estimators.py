@@ -20,7 +20,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder
-from sklearn.utils.estimator_checks import parametrize_with_checks
+from sklearn.utils.estimator_checks import estimator_checks_generator
 
 import jaxrep
 from jaxrep.cli import main
@@ -68,10 +68,41 @@ def compiled_fast() -> Iterator[None]:
     jax.config.update("jax_disable_most_optimizations", False)
 
 
-# The checks fit tables of thirteen shapes, and compile for each: no layer is hidden. A row's result
-# in any batch is compared once more below, with the programs that users run.
+# The checks fit tables of thirteen shapes, and compile for each: no layer is hidden. What they ask
+# of an estimator that trains is the code that all share, and asked of the first; of the others at
+# `make test-slow`. A row's result in any batch is compared once more below, with the programs that
+# users run.
+BEFORE_TRAINING = {
+    "check_complex_data",
+    "check_do_not_raise_errors_in_init_or_set_params",
+    "check_estimator_cloneable",
+    "check_estimator_repr",
+    "check_estimator_tags_renamed",
+    "check_estimators_empty_data_messages",
+    "check_estimators_unfitted",
+    "check_fit1d",
+    "check_fit2d_1sample",
+    "check_get_params_invariance",
+    "check_mixin_order",
+    "check_no_attributes_set_in_init",
+    "check_parameters_default_constructible",
+    "check_set_params",
+    "check_transformers_unfitted",
+    "check_valid_tag_types",
+}
+
+
+def checks() -> Iterator[object]:
+    for kind in ALL:
+        for estimator, check in estimator_checks_generator(kind(hidden_dims=(), epochs=3)):
+            name = check.func.__name__
+            soon = kind is ALL[0] or name in BEFORE_TRAINING
+            marks = () if soon else pytest.mark.slow
+            yield pytest.param(estimator, check, marks=marks, id=f"{kind.__name__}-{name}")
+
+
 @pytest.mark.usefixtures("compiled_fast")
-@parametrize_with_checks([kind(hidden_dims=(), epochs=3) for kind in ALL])
+@pytest.mark.parametrize(("estimator", "check"), list(checks()))
 def test_scikit_learns_own_checks_pass(estimator, check):
     check(estimator)
 

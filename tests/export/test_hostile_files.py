@@ -20,11 +20,9 @@ from jaxrep import hyperparameters, strict_json
 from jaxrep.cli import main
 from jaxrep.data import _csv, _request, _signed, tables
 from jaxrep.errors import InputError, ModelFormatError
-from jaxrep.export import export_run
 from jaxrep.runs import folder, outputs, rows
-from tests.export.test_export import make_run
 from tests.helpers.mutations import dumps, raw
-from tests.runs.test_run_folder import configuration, save, seal, untrained_weights
+from tests.helpers.saved_runs import configuration, save, seal, untrained_weights
 from torch_ref import archives, verify
 from torch_ref.files import read_safetensors, sha256
 from torch_ref.serving import RawRows
@@ -192,13 +190,11 @@ def test_levels_beyond_float64_are_refused(run):
 # Exported files
 
 
-@pytest.fixture(scope="module")
-def exported(tmp_path_factory):
-    path = tmp_path_factory.mktemp("exported")
-    made = make_run(path, "vae", "mixed")
-    export_run(made, path / "vae.safetensors", format="safetensors")
-    export_run(made, path / "vae.pt")
-    return path
+@pytest.fixture
+def exported(vae_file):
+    """The folder of the files `vae.safetensors` and `vae.pt`."""
+    vae_file("safetensors")
+    return vae_file("torchscript").parent
 
 
 HOSTILE_DESCRIPTIONS = {

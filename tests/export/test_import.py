@@ -14,19 +14,17 @@ import torch_ref.training
 import torch_ref.weights
 from jaxrep.cli import main
 from jaxrep.data import preprocessing
-from jaxrep.export import export_run
 from jaxrep.runs import folder, outputs
-from tests.export.test_export import make_run, raw_rows
+from tests.helpers.exports import raw_rows, rewritten
 from torch_ref.files import read_safetensors, write_safetensors
 
 
-@pytest.fixture(scope="module")
-def exported(tmp_path_factory):
-    path = tmp_path_factory.mktemp("files")
-    run = make_run(path, "vae", "mixed")
-    export_run(run, path / "vae.safetensors", format="safetensors")
-    export_run(run, path / "vae.pt")
-    return run, path
+@pytest.fixture
+def exported(vae_run, vae_file):
+    """A run, and the folder of its files `vae.safetensors` and `vae.pt`."""
+    for format in ("safetensors", "torchscript"):
+        vae_file(format)
+    return vae_run, vae_run.path.parent
 
 
 def imported(capsys, *arguments):
@@ -84,7 +82,8 @@ def test_a_model_trained_in_torch_becomes_a_run(exported, tmp_path, capsys):
     np.testing.assert_allclose(made.map("embed", x.numpy()), expected, rtol=1e-5, atol=1e-6)
     assert main(["info", str(made.path)]) == 0
     capsys.readouterr()
-    assert main(["export", str(made.path), "--out", str(tmp_path / "again.pt")]) == 0
+    again = ["--format", "safetensors", "--out", str(tmp_path / "again.safetensors")]
+    assert main(["export", str(made.path), *again]) == 0
     capsys.readouterr()
     assert main(["score", str(made.path), "x.csv", "--out", str(tmp_path / "s.csv")]) == 2
     assert "quantiles are missing" in capsys.readouterr().err
@@ -109,16 +108,6 @@ def test_the_header_of_a_safetensors_file_is_in_order(exported):
     assert length % 8 == 0
     assert list(header) == sorted(header)
     assert list(header["__metadata__"]) == ["jaxrep", "jaxrep.sha256"]
-
-
-def rewritten(source, target, change):
-    """Writes a safetensors file again after `change` has had its description and weights."""
-    weights = safetensors.numpy.load(source.read_bytes())
-    length = int.from_bytes(source.read_bytes()[:8], "little")
-    text = json.loads(source.read_bytes()[8 : 8 + length])["__metadata__"]["jaxrep"]
-    described = json.loads(text)
-    change(described, weights)
-    write_safetensors(target, described, weights)
 
 
 @pytest.mark.parametrize(

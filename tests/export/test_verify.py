@@ -12,9 +12,10 @@ import pytest
 import safetensors.numpy
 import torch
 
-from jaxrep.export import _onnx, export_run
-from tests.export.test_export import make_run, members_of, rezipped, run_verify
-from tests.export.test_import import rewritten
+from jaxrep.export import FORMATS as WRITERS
+from jaxrep.export import _onnx
+from jaxrep.runs import folder
+from tests.helpers.exports import members_of, rewritten, rezipped, run_verify
 from torch_ref.description import FileFormatError
 from torch_ref.files import read_safetensors, sha256
 from torch_ref.serving import serve
@@ -23,21 +24,6 @@ from torch_ref.torchscript import unpack
 WITHOUT_ONNX = any(importlib.util.find_spec(name) is None for name in _onnx._PACKAGES)
 onnx_only = pytest.mark.skipif(WITHOUT_ONNX, reason="the packages of the extra `onnx` are missing")
 FORMATS = ["torchscript", "safetensors", "pt2", pytest.param("onnx", marks=onnx_only)]
-
-
-@pytest.fixture(scope="module")
-def files(tmp_path_factory):
-    """What gives the file of one VAE in a format."""
-    path, found = tmp_path_factory.mktemp("files"), {}
-    run = make_run(path, "vae", "mixed")
-
-    def make(format):
-        if format not in found:
-            found[format] = path / f"vae.{format}"
-            export_run(run, found[format], format=format)
-        return found[format]
-
-    return make
 
 
 def column(description, i):
@@ -95,9 +81,9 @@ LIES = {
 }
 
 
-def lying(files, format, path, lie):
+def lying(vae_file, format, path, lie):
     """Writes a file whose digests hold and whose description has been changed by `lie`."""
-    source = files(format)
+    source = vae_file(format)
     if format == "safetensors":
         rewritten(source, path, lambda description, weights: lie(description))
         return
@@ -118,11 +104,11 @@ def refused(path, *arguments):
 
 @pytest.mark.parametrize("lie", LIES)
 @pytest.mark.parametrize("format", ["torchscript", "safetensors"])
-def test_a_description_that_lies_is_refused_in_one_line(files, tmp_path, format, lie):
+def test_a_description_that_lies_is_refused_in_one_line(vae_file, tmp_path, format, lie):
     if (format, lie) == ("safetensors", "a version of tomorrow"):
         pytest.skip("what writes safetensors files writes the version")
     change, reason = LIES[lie]
-    lying(files, format, tmp_path / "lying", change)
+    lying(vae_file, format, tmp_path / "lying", change)
     err = refused(tmp_path / "lying")
     assert err.startswith(f"{tmp_path / 'lying'}: ")
     assert reason in err
@@ -137,15 +123,15 @@ def test_a_description_that_lies_is_refused_in_one_line(files, tmp_path, format,
         (lambda w: w.update({"mu.bias": np.zeros(3, np.float32)}), r"mu.bias is .* \(3,\)"),
     ],
 )
-def test_only_the_weights_that_are_described_are_served(files, change, reason):
-    description, weights = read_safetensors(files("safetensors"))
+def test_only_the_weights_that_are_described_are_served(vae_file, change, reason):
+    description, weights = read_safetensors(vae_file("safetensors"))
     change(weights)
     with pytest.raises(FileFormatError, match=reason):
         serve(description, weights)
 
 
-def test_a_safetensors_file_without_the_digests_of_its_weights_is_refused(files, tmp_path):
-    description, weights = read_safetensors(files("safetensors"))
+def test_a_safetensors_file_without_the_digests_of_its_weights_is_refused(vae_file, tmp_path):
+    description, weights = read_safetensors(vae_file("safetensors"))
     del description["tensors"]
     text = json.dumps(description)
     metadata = {"jaxrep": text, "jaxrep.sha256": sha256(text.encode())}
@@ -153,8 +139,8 @@ def test_a_safetensors_file_without_the_digests_of_its_weights_is_refused(files,
     assert "decoder.0.bias is damaged, missing" in refused(tmp_path / "lying")
 
 
-def test_a_network_beyond_all_memory_is_refused_before_it_is_made(files, tmp_path):
-    lying(files, "safetensors", tmp_path / "lying", LIES["widths of 4 TiB"][0])
+def test_a_network_beyond_all_memory_is_refused_before_it_is_made(vae_file, tmp_path):
+    lying(vae_file, "safetensors", tmp_path / "lying", LIES["widths of 4 TiB"][0])
     code = (
         "import resource, sys; from torch_ref.verify import main;"
         "resource.setrlimit(resource.RLIMIT_DATA, (2 << 30, 2 << 30)); sys.exit(main())"
@@ -180,8 +166,8 @@ def test_a_network_beyond_all_memory_is_refused_before_it_is_made(files, tmp_pat
         ({"rows": [[0.0, 40.0, 1.0]]}, "jax.forward.0 is missing"),
     ],
 )
-def test_golden_rows_that_are_none_are_refused_in_one_line(files, tmp_path, golden, reason):
-    lying(files, "safetensors", tmp_path / "lying", lambda d: d.update(golden=golden))
+def test_golden_rows_that_are_none_are_refused_in_one_line(vae_file, tmp_path, golden, reason):
+    lying(vae_file, "safetensors", tmp_path / "lying", lambda d: d.update(golden=golden))
     assert f"lying: {reason}" in refused(tmp_path / "lying")
 
 
@@ -197,28 +183,28 @@ def resealed(path, name, content):
 
 @pytest.mark.parametrize("content", [b"{}", b'{"codes": [[1.0]]}'])
 def test_a_pt2_file_without_golden_rows_is_refused_though_its_digests_hold(
-    files, tmp_path, content
+    vae_file, tmp_path, content
 ):
-    data = resealed(files("pt2"), "extra/golden.json", content)
+    data = resealed(vae_file("pt2"), "extra/golden.json", content)
     (tmp_path / "stripped").write_bytes(data)
     assert "golden.json holds no rows" in refused(tmp_path / "stripped")
 
 
 @onnx_only
-def test_an_onnx_file_without_golden_rows_is_refused_though_its_digests_hold(files, tmp_path):
+def test_an_onnx_file_without_golden_rows_is_refused_though_its_digests_hold(vae_file, tmp_path):
     import onnx
 
     from torch_ref.graph_files import pack_onnx
 
-    model = onnx.load(files("onnx"))
+    model = onnx.load(vae_file("onnx"))
     [meta] = (json.loads(e.value) for e in model.metadata_props if e.key == "meta.json")
     del model.metadata_props[:]
     (tmp_path / "stripped").write_bytes(pack_onnx(model, meta, {}))
     assert "golden.json holds no rows" in refused(tmp_path / "stripped")
 
 
-def test_golden_outputs_are_numbers_but_for_open_categories(files, tmp_path):
-    golden = unpack(files("torchscript").read_bytes()).golden
+def test_golden_outputs_are_numbers_but_for_open_categories(vae_file, tmp_path):
+    golden = unpack(vae_file("torchscript").read_bytes()).golden
     for name, column in (("score.0", None), ("encode.1", 0), ("decode.0", 1)):  # 1 is the age
         exact = golden[f"exact.{name}"].clone()
         exact[:, ...] = np.nan if column is None else exact
@@ -226,40 +212,36 @@ def test_golden_outputs_are_numbers_but_for_open_categories(files, tmp_path):
             exact[3, column] = np.nan
         buffer = io.BytesIO()
         torch.save(golden | {f"exact.{name}": exact}, buffer)
-        data = resealed(files("torchscript"), "extra/golden.pt", buffer.getvalue())
+        data = resealed(vae_file("torchscript"), "extra/golden.pt", buffer.getvalue())
         (tmp_path / "open").write_bytes(data)
         assert f"exact.{name} is NaN where" in refused(tmp_path / "open")
 
 
 @pytest.mark.parametrize("golden", [b"junk", pickle.dumps({}), pickle.dumps(torch.nn.Linear(1, 1))])
-def test_a_golden_part_that_holds_no_tensors_is_refused_in_one_line(files, tmp_path, golden):
-    data = resealed(files("torchscript"), "extra/golden.pt", golden)
+def test_a_golden_part_that_holds_no_tensors_is_refused_in_one_line(vae_file, tmp_path, golden):
+    data = resealed(vae_file("torchscript"), "extra/golden.pt", golden)
     (tmp_path / "junk").write_bytes(data)
     assert "extra/golden.pt: not tensors as torch.save writes them" in refused(tmp_path / "junk")
 
 
 @pytest.mark.parametrize("format", FORMATS)
-def test_files_of_every_format_carry_golden_rows_that_hold(files, format):
-    code, out, err = run_verify(files(format))
+def test_files_of_every_format_carry_golden_rows_that_hold(vae_file, format):
+    code, out, err = run_verify(vae_file(format))
     assert (code, err) == (0, "")
     *lines, last = out.splitlines()
     assert {"embed.0", "score.0", "reconstruct.0"} <= {line.split()[0] for line in lines}
     assert last.endswith("vae, all digests hold and all functions give what JAX gave")
 
 
-@pytest.mark.parametrize("format", FORMATS)
-def test_a_file_of_any_format_is_the_same_wherever_it_is_made(files, tmp_path, format):
-    from jaxrep.runs import folder
-
-    again = tmp_path / "again"
-    export_run(folder.load(files(format).parent / "run"), again, format=format)
-    assert again.read_bytes() == files(format).read_bytes()
+def test_a_safetensors_file_is_the_same_wherever_it_is_made(vae_run, vae_file, tmp_path):
+    WRITERS["safetensors"].write(folder.load(vae_run.path), tmp_path / "again")
+    assert (tmp_path / "again").read_bytes() == vae_file("safetensors").read_bytes()
 
 
 @pytest.mark.parametrize("format", ["safetensors", "pt2", pytest.param("onnx", marks=onnx_only)])
-def test_a_bit_flipped_in_the_weights_is_noticed(files, tmp_path, format):
-    data = files(format).read_bytes()
-    _, weights = read_safetensors(files("safetensors"))
+def test_a_bit_flipped_in_the_weights_is_noticed(vae_file, tmp_path, format):
+    data = vae_file(format).read_bytes()
+    _, weights = read_safetensors(vae_file("safetensors"))
     for name in ("encoder.0.bias", "mu.bias", "decoder.1.bias"):
         needle = weights[name].tobytes()
         place = data.index(needle) + len(needle) // 2
@@ -270,15 +252,15 @@ def test_a_bit_flipped_in_the_weights_is_noticed(files, tmp_path, format):
 
 
 @pytest.mark.parametrize("part", ["golden.json", "meta.json", "meta.sha256"])
-def test_a_pt2_file_without_its_proof_is_refused(files, tmp_path, part):
-    members = members_of(files("pt2").read_bytes())
+def test_a_pt2_file_without_its_proof_is_refused(vae_file, tmp_path, part):
+    members = members_of(vae_file("pt2").read_bytes())
     del members[f"archive/extra/{part}"]
     (tmp_path / "stripped").write_bytes(rezipped(members))
     assert f"extra/{part} is missing" in refused(tmp_path / "stripped")
 
 
-def test_a_bit_flipped_in_any_member_of_a_pt2_file_is_noticed(files, tmp_path):
-    members = members_of(files("pt2").read_bytes())
+def test_a_bit_flipped_in_any_member_of_a_pt2_file_is_noticed(vae_file, tmp_path):
+    members = members_of(vae_file("pt2").read_bytes())
     rng = np.random.default_rng(0)
     for name, content in members.items():
         damaged = bytearray(content)
@@ -289,8 +271,8 @@ def test_a_bit_flipped_in_any_member_of_a_pt2_file_is_noticed(files, tmp_path):
 
 
 @onnx_only
-def test_a_bit_flipped_anywhere_in_an_onnx_file_is_noticed(files, tmp_path):
-    data = files("onnx").read_bytes()
+def test_a_bit_flipped_anywhere_in_an_onnx_file_is_noticed(vae_file, tmp_path):
+    data = vae_file("onnx").read_bytes()
     for place in np.random.default_rng(0).integers(len(data), size=200).tolist():
         damaged = bytearray(data)
         damaged[place] ^= 1 << (place % 8)
@@ -301,10 +283,10 @@ def test_a_bit_flipped_anywhere_in_an_onnx_file_is_noticed(files, tmp_path):
 
 @onnx_only
 @pytest.mark.parametrize("part", ["golden.json", "meta.json", "jaxrep.sha256"])
-def test_an_onnx_file_without_its_proof_is_refused(files, tmp_path, part):
+def test_an_onnx_file_without_its_proof_is_refused(vae_file, tmp_path, part):
     import onnx
 
-    model = onnx.load(files("onnx"))
+    model = onnx.load(vae_file("onnx"))
     kept = [entry for entry in model.metadata_props if entry.key != part]
     del model.metadata_props[:]
     model.metadata_props.extend(kept)
@@ -314,26 +296,26 @@ def test_an_onnx_file_without_its_proof_is_refused(files, tmp_path, part):
 
 
 @onnx_only
-def test_the_digests_of_an_onnx_file_are_those_of_its_initializers(files):
+def test_the_digests_of_an_onnx_file_are_those_of_its_initializers(vae_file):
     import onnx
 
-    model = onnx.load(files("onnx"))
+    model = onnx.load(vae_file("onnx"))
     [meta] = (json.loads(e.value) for e in model.metadata_props if e.key == "meta.json")
     assert meta["tensors"].keys() == {tensor.name for tensor in model.graph.initializer}
 
 
 @onnx_only
-def test_verifying_onnx_without_its_packages_says_which_is_missing(files, monkeypatch):
+def test_verifying_onnx_without_its_packages_says_which_is_missing(vae_file, monkeypatch):
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    code, _, err = run_verify(files("onnx"))
+    code, _, err = run_verify(vae_file("onnx"))
     assert code == 2
     assert "needs onnxruntime, which is not installed" in err
 
 
-def test_a_missing_file_of_other_rows_is_named(files, tmp_path):
-    code, _, err = run_verify(files("torchscript"), "--against", tmp_path / "nowhere.pt")
+def test_a_missing_file_of_other_rows_is_named(vae_file, tmp_path):
+    code, _, err = run_verify(vae_file("torchscript"), "--against", tmp_path / "nowhere.pt")
     assert (code, err) == (2, f"{tmp_path / 'nowhere.pt'}: No such file or directory\n")
-    code, _, err = run_verify(files("torchscript"), "--against", tmp_path)
+    code, _, err = run_verify(vae_file("torchscript"), "--against", tmp_path)
     assert (code, err) == (2, f"{tmp_path}: Is a directory\n")
 
 
@@ -348,11 +330,11 @@ def test_a_missing_file_of_other_rows_is_named(files, tmp_path):
         ({"rows": torch.zeros(2, 9)}, "forward cannot be computed"),
     ],
 )
-def test_a_file_of_other_rows_that_is_none_is_named(files, tmp_path, content, reason):
+def test_a_file_of_other_rows_that_is_none_is_named(vae_file, tmp_path, content, reason):
     if isinstance(content, bytes):
         (tmp_path / "other.pt").write_bytes(content)
     else:
         torch.save(content, tmp_path / "other.pt")
-    err = refused(files("torchscript"), "--against", tmp_path / "other.pt")
+    err = refused(vae_file("torchscript"), "--against", tmp_path / "other.pt")
     assert err.startswith(f"{tmp_path / 'other.pt'}: ")
     assert reason in err

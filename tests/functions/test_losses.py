@@ -6,33 +6,16 @@ import numpy as np
 import pytest
 
 from tests.helpers import oracles
+from tests.helpers.losses import CASES, draw
 from tests.helpers.twins import TOLERANCE, TWINS, evaluate, normwise_error, rounded
 
 SHAPES = ((1, 1), (3, 4), (6, 8))
-
-
-def draw(name: str, batch: int, width: int, seed: int = 0, scale: float = 1.0) -> list[np.ndarray]:
-    rng = np.random.default_rng([seed, batch, width])
-    sizes = [width, width, 3, 3] if name == "elbo_loss" else [width, width]
-    arrays = [scale * rng.normal(size=(batch, size)) for size in sizes]
-    if name == "nt_xent_loss":
-        arrays = [z / np.linalg.norm(z, axis=1, keepdims=True) for z in arrays]
-    return arrays
 
 
 def row_weights(batch: int) -> dict[str, np.ndarray | None]:
     fractions = np.random.default_rng(batch).uniform(0.1, 2.0, batch)
     some_zero = np.where(np.arange(batch) % 3 == 1, 0.0, fractions)
     return {"none": None, "fractions": fractions, "some zero": some_zero}
-
-
-LOSSES = {
-    "mse_loss": [{}],
-    "gaussian_kl": [{}],
-    "elbo_loss": [{"beta": 0.0}, {"beta": 1.0}, {"beta": 4.0}],
-    "nt_xent_loss": [{"temperature": t} for t in (1.0, 0.5, 0.1, 0.01)],
-}
-CASES = [(name, settings) for name, all_settings in LOSSES.items() for settings in all_settings]
 
 
 @pytest.mark.parametrize("weighting", ["none", "fractions", "some zero"])

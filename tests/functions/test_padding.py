@@ -11,7 +11,7 @@ import jaxrep.methods
 import torch_ref.methods
 from jaxrep.hyperparameters import BY_METHOD
 from jaxrep.models import get_weights, with_weights
-from tests.functions.test_losses import CASES, draw
+from tests.helpers.losses import CASES, draw
 from tests.helpers.twins import TWINS, evaluate, normwise_error
 from torch_ref.hyperparameters import BY_METHOD as TORCH_BY_METHOD
 

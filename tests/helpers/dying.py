@@ -15,6 +15,8 @@ from jaxrep import files
 from jaxrep.cli import main
 from jaxrep.training import checkpoint
 
+BLOCK_BYTES = 700  # 32 rows of 5 features
+
 POINTS = {
     "start": (checkpoint.Checkpoints, "_write"),
     "rename": (os, "rename"),  # orbax moves what is whole to its place
@@ -51,7 +53,7 @@ def die_at(point, count):
 
 
 if __name__ == "__main__":  # and nowhere else: pytest imports this file to look for doctests
-    jaxrep.training.rows.BLOCK_BYTES = 2048
+    jaxrep.training.rows.BLOCK_BYTES = BLOCK_BYTES
     if sys.argv[1] != "never":
         die_at(sys.argv[1], int(sys.argv[2]))
     sys.exit(main(sys.argv[3:]))

@@ -1,67 +1,29 @@
 import copy
-import dataclasses
 import json
 
 import numpy as np
 import pytest
 import safetensors.numpy
-from flax import nnx
 
 from jaxrep import files
-from jaxrep.data.preprocessing import NumericColumn, Preprocessing
 from jaxrep.errors import InputError, ModelFormatError
 from jaxrep.hyperparameters import BY_METHOD
-from jaxrep.methods import METHODS
-from jaxrep.models import get_weights
 from jaxrep.runs import folder
 from jaxrep.runs.outputs import threshold
-
-PREPROCESSING = Preprocessing(
-    tuple(NumericColumn(name, mean=1.0, scale=2.0, fill=None) for name in "abc"),
-    label="y",
-    id_column=None,
-    na_values=("?",),
+from tests.helpers.saved_runs import (
+    EPOCHS,
+    PREPROCESSING,
+    configuration,
+    save,
+    seal,
+    untrained_weights,
 )
-QUANTILES = {"levels": [0.0, 0.5, 1.0], "scores": [0.0, 1.0, 5.0]}
-EPOCHS = [{"epoch": 1, "loss": 2.5}, {"epoch": 2, "loss": 1.25}]
-
-
-def configuration(method):
-    hyperparameters = BY_METHOD[method](hidden_dims=(8,), latent_dim=2, epochs=2)
-    return {
-        "schema_version": folder.SCHEMA_VERSION,
-        "method": method,
-        "hyperparameters": dataclasses.asdict(hyperparameters),
-        "data": {"source": "/x/π.csv", "sha256": "0" * 64, "columns": {"categorical": []}},
-    }
-
-
-def untrained_weights(method):
-    hyperparameters = BY_METHOD[method](hidden_dims=(8,), latent_dim=2)
-    model = METHODS[method](hyperparameters).init_model(PREPROCESSING.width, nnx.Rngs(0))
-    return {name: np.asarray(array) for name, array in get_weights(model).items()}
-
-
-def save(path, method="vae"):
-    config, weights = configuration(method), untrained_weights(method)
-    folder.begin(path, config, PREPROCESSING)
-    for metrics in EPOCHS:
-        folder.append_metrics(path, metrics)
-    folder.finish(path, config | {"score_quantiles": QUANTILES}, weights)
-    return weights
 
 
 @pytest.fixture
 def run(tmp_path):
     save(tmp_path / "run")
     return tmp_path / "run"
-
-
-def seal(path):
-    """Makes the manifest agree with what the files now hold, as a stranger could."""
-    digests = {name: files.sha256(path / name) for name in folder.CONTENT}
-    manifest = {"schema_version": folder.SCHEMA_VERSION, "sha256": digests}
-    (path / folder.MANIFEST).write_text(json.dumps(manifest))
 
 
 def refused(path, *facts):

@@ -13,14 +13,13 @@ import torch_ref.methods
 import torch_ref.training
 import torch_ref.weights
 from jaxrep import inference
-from jaxrep.hyperparameters import BY_METHOD
 from jaxrep.inference import map_rows
 from jaxrep.methods import METHODS
 from jaxrep.training import draw_batch, fit, init_state, members, program, train_step
+from tests.helpers import small
+from tests.helpers.small import BATCH, FEATURES, X
 
-ROWS, D, BATCH, CHUNK = 50, 5, 16, 4
-X = np.random.default_rng(0).normal(size=(ROWS, D)).astype(np.float32)
-SMALL = {"hidden_dims": (6,), "latent_dim": 3, "batch_size": BATCH, "epochs": 4}
+CHUNK = 4
 PLATFORMS = ("cuda", "tpu")
 PRECISIONS = ("highest", "default", "bfloat16")
 # Noise, NT-Xent's rare case and weight decay: with everything that a program can hold.
@@ -32,33 +31,39 @@ FULL = {
 
 
 def make(name, **settings):
-    return METHODS[name](BY_METHOD[name](**SMALL | FULL[name] | settings))
+    return small.make(name, **FULL[name] | settings)
 
 
 def training_program(method):
     """The function and arguments of a chunk of steps."""
-    state = program.empty_state(method, D)
+    state = program.empty_state(method, FEATURES)
     steps = functools.partial(program.run_steps, batch_size=BATCH, chunk=CHUNK)
     return steps, (method, np.uint32(0), state, X, 0, CHUNK)
 
 
 def sweep_program(method):
-    state = jax.tree.map(lambda a: np.zeros((2, *a.shape), a.dtype), program.empty_state(method, D))
+    state = jax.tree.map(
+        lambda a: np.zeros((2, *a.shape), a.dtype), program.empty_state(method, FEATURES)
+    )
     mesh = members.mesh_of(jax.devices()[:1])
     steps = functools.partial(members.run_members, batch_size=BATCH, chunk=CHUNK, mesh=mesh)
     return steps, (members.stack([method, method]), np.zeros(2, np.uint32), state, X, 0, CHUNK)
 
 
 def validation_program(method):
-    params = program.empty_state(method, D).params
+    params = program.empty_state(method, FEATURES).params
     return functools.partial(program.validation_loss, batch_size=BATCH), (method, 0, params, X)
 
 
 def inference_program(method):
-    weights = program.empty_state(method, D).params
+    weights = program.empty_state(method, FEATURES).params
     if method.name == "simclr":
         weights |= {"h_mean": np.zeros(3, np.float32), "h_whitening": np.eye(3, dtype=np.float32)}
-    return functools.partial(inference._apply, function="score", input_dim=D), (method, weights, X)
+    return functools.partial(inference._apply, function="score", input_dim=FEATURES), (
+        method,
+        weights,
+        X,
+    )
 
 
 def lowered(make_program, method, platforms):
@@ -127,7 +132,7 @@ def test_every_product_has_the_precision_that_was_asked_for(name):
 @pytest.mark.parametrize("name", list(METHODS))
 def test_in_bfloat16_weights_optimiser_and_losses_stay_float32(name):
     method = make(name, precision="bfloat16")
-    state, batch = init_state(method, D, 0), draw_batch(method, 0, X, X, 0, batch_size=BATCH)
+    state, batch = init_state(method, FEATURES, 0), draw_batch(method, 0, X, X, 0, batch_size=BATCH)
     state, metrics = train_step(method, state, batch)
     kinds = {leaf.dtype for leaf in jax.tree.leaves((state.params, metrics))}
     assert kinds == {np.dtype("float32")}
@@ -143,19 +148,19 @@ def test_in_bfloat16_a_run_differs_by_no_more_than_its_digits(name):
     losses = [[epoch["loss"] for epoch in run.history] for run in (exact, half)]
     assert losses[0] != losses[1]
     np.testing.assert_allclose(*losses, rtol=2**-6)  # bfloat16 rounds by 2⁻⁹
-    z = map_rows(make(name, precision="bfloat16"), "embed", half.weights, X, input_dim=D)
+    z = map_rows(make(name, precision="bfloat16"), "embed", half.weights, X, input_dim=FEATURES)
     assert z.dtype == np.float32
-    exactly = map_rows(make(name), "embed", half.weights, X, input_dim=D)
+    exactly = map_rows(make(name), "embed", half.weights, X, input_dim=FEATURES)
     np.testing.assert_array_equal(z, exactly)  # what is served is computed in float32
 
 
 @pytest.mark.parametrize("name", list(METHODS))
 def test_in_bfloat16_both_twins_take_the_same_step(name):
     method = make(name, precision="bfloat16")
-    state, batch = init_state(method, D, 0), draw_batch(method, 0, X, X, 0, batch_size=BATCH)
+    state, batch = init_state(method, FEATURES, 0), draw_batch(method, 0, X, X, 0, batch_size=BATCH)
     settings = torch_ref.hyperparameters.BY_METHOD[name](**vars(method.hyperparameters))
     theirs = torch_ref.methods.METHODS[name](settings)
-    model = theirs.init_model(D, torch.Generator().manual_seed(0))
+    model = theirs.init_model(FEATURES, torch.Generator().manual_seed(0))
     initial = torch_ref.weights.get_weights(model)
     params = {name: np.asarray(array) for name, array in state.params.items()}
     model = torch_ref.weights.with_weights(model, initial | params)

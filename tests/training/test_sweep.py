@@ -3,66 +3,17 @@
 import itertools
 import subprocess
 import sys
-import textwrap
 from pathlib import Path
 
 import jax
 import numpy as np
 import pytest
 
-from jaxrep.hyperparameters import BY_METHOD
 from jaxrep.methods import METHODS
 from jaxrep.training import fit, members, program, sweep
 from tests.helpers.compilations import count_compilations
-
-ROWS, FEATURES = 50, 5
-X = np.random.default_rng(0).normal(size=(ROWS, FEATURES)).astype(np.float32)
-HELD_OUT = np.random.default_rng(1).normal(size=(11, FEATURES)).astype(np.float32)
-SMALL = {"hidden_dims": (6,), "latent_dim": 3, "batch_size": 16, "epochs": 4}
-# Numbers that are 0 in some members only, and seeds that differ.
-GRIDS = {
-    "autoencoder": [
-        {"noise_std": 0.0, "drop_rate": 0.0},
-        {"noise_std": 0.3, "drop_rate": 0.0, "seed": 5},
-        {"noise_std": 0.3, "drop_rate": 0.2, "learning_rate": 1e-2},
-    ],
-    "vae": [{"beta": 0.0}, {"beta": 4.0, "seed": 5}, {"beta": 4.0, "weight_decay": 0.1}],
-    "simclr": [
-        {"temperature": 0.5},
-        {"temperature": 0.01, "seed": 5},
-        {"drop_rate": 0.0, "noise_std": 0.0, "weight_decay": 0.0},
-    ],
-}
-
-
-def make(name, **hyperparameters):
-    return METHODS[name](BY_METHOD[name](**SMALL | hyperparameters))
-
-
-def make_all(name):
-    return [make(name, **settings) for settings in GRIDS[name]]
-
-
-def assert_equal(member, alone, largest=1.0):
-    """The same weights and history, up to the rounding of sums in another order.
-
-    `largest` is the size of what the loss is the difference of: for NT-Xent similarities over τ.
-    """
-    assert not member.diverged
-    assert member.weights.keys() == alone.weights.keys()
-    for key, array in alone.weights.items():
-        scale = np.abs(array).max()
-        # Statistics are means and inverses over weights that differ in their last bits.
-        allowed = 1e-4 if key.startswith("h_") else 1e-6
-        assert np.abs(member.weights[key] - array).max() <= allowed * max(scale, 1), key
-    assert [epoch.keys() for epoch in member.history] == [epoch.keys() for epoch in alone.history]
-    for one, other in zip(member.history, alone.history, strict=True):
-        found, expected = list(one.values()), list(other.values())
-        np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-6 * largest)
-
-
-def largest(method):
-    return 1 / getattr(method.hyperparameters, "temperature", 1.0)
+from tests.helpers.small import FEATURES, ROWS, X, make
+from tests.helpers.sweeps import HELD_OUT, assert_equal, largest, make_all
 
 
 @pytest.mark.parametrize("name", list(METHODS))
@@ -188,35 +139,6 @@ def test_what_cannot_be_trained_is_refused():
 
 
 def test_members_are_shared_out_over_the_devices():
-    script = """
-        import jax
-        jax.config.update("jax_num_cpu_devices", 2)
-        import numpy as np
-        from tests.training.test_sweep import X, HELD_OUT, assert_equal, fit, make, make_all
-        from tests.training.test_sweep import largest, members, program, sweep
-
-        placed, run = [], members.run_members
-        def watch(*arguments, **options):
-            placed.append(arguments[1].sharding)
-            return run(*arguments, **options)
-        members.run_members = watch
-        methods = make_all("simclr")
-        result = sweep(methods, X, validation=HELD_OUT)
-        assert result.compiles == 1
-        assert all(len(sharding.device_set) == 2 for sharding in placed), placed
-        text = run.lower(
-            members.stack([*methods, methods[0]]), np.zeros(4, np.uint32),
-            jax.tree.map(
-                lambda a: np.zeros((4, *a.shape), a.dtype), program.empty_state(methods[0], 5)
-            ),
-            X, 0, 4, batch_size=16, chunk=4, mesh=members.mesh_of(jax.devices()),
-        ).as_text()
-        assert "all-reduce" not in text and "all_reduce" not in text and "all_gather" not in text
-        for method, member in zip(methods, result.members, strict=True):
-            assert_equal(member, fit(method, X, validation=HELD_OUT), largest(method))
-        assert jax.config.jax_use_shardy_partitioner
-        print("passed")
-    """
-    command = [sys.executable, "-W", "error", "-c", textwrap.dedent(script)]
+    command = [sys.executable, "-W", "error", "-m", "tests.helpers.sweep_on_two_devices"]
     process = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[2])
     assert process.stdout == "passed\n", process.stderr

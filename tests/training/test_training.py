@@ -11,7 +11,7 @@ import torch_ref.hyperparameters
 import torch_ref.methods
 import torch_ref.training
 import torch_ref.weights
-from jaxrep.hyperparameters import BY_METHOD, AutoencoderHyperparameters
+from jaxrep.hyperparameters import AutoencoderHyperparameters
 from jaxrep.inference import map_rows
 from jaxrep.methods import METHODS, Autoencoder, abstract_model
 from jaxrep.models import get_weights, with_weights
@@ -19,14 +19,8 @@ from jaxrep.training import DivergedError, draw_batch, fit, init_state, program,
 from jaxrep.training.history import EpochMeans
 from jaxrep.training.schedule import Schedule
 from jaxrep.training.step import RANDOM, steps_per_epoch
-
-ROWS, FEATURES, BATCH = 50, 5, 16
-X = np.random.default_rng(0).normal(size=(ROWS, FEATURES)).astype(np.float32)
-SMALL = {"hidden_dims": (6,), "latent_dim": 3, "batch_size": BATCH, "epochs": 4}
-
-
-def make(name: str = "autoencoder", **hyperparameters):
-    return METHODS[name](BY_METHOD[name](**SMALL | hyperparameters))
+from tests.helpers.compilations import count_compilations
+from tests.helpers.small import BATCH, FEATURES, ROWS, SMALL, X, make
 
 
 def test_every_row_is_seen_exactly_once_an_epoch_in_another_order_each():
@@ -97,37 +91,16 @@ def test_a_table_beyond_the_caches_is_trained_on_in_the_same_order(monkeypatch, 
 
 def test_a_second_fit_with_the_same_shapes_compiles_nothing():
     fit(make("vae"), X, validation=X[:7])
-    with jax.log_compiles(), _count_compilations() as compiled:
+    with jax.log_compiles(), count_compilations() as compiled:
         fit(
             make("vae", beta=4.0, learning_rate=1e-2, epochs=9, seed=3),
             X[::-1].copy(),
             validation=X[7:14],
         )
     assert compiled == []
-    with jax.log_compiles(), _count_compilations() as compiled:
+    with jax.log_compiles(), count_compilations() as compiled:
         fit(make("vae", latent_dim=2), X)
     assert compiled, "the count sees no compilation at all"
-
-
-class _count_compilations:
-    """Collects the programs that XLA compiles, by jax's own log."""
-
-    def __enter__(self) -> list[str]:
-        import logging
-
-        self.found: list[str] = []
-        self.handler = logging.Handler()
-        self.handler.emit = lambda record: (
-            self.found.append(record.getMessage())
-            if "Finished XLA compilation" in record.getMessage()
-            else None
-        )
-        self.logger = logging.getLogger("jax")
-        self.logger.addHandler(self.handler)
-        return self.found
-
-    def __exit__(self, *_: object) -> None:
-        self.logger.removeHandler(self.handler)
 
 
 def test_two_runs_are_equal_bit_by_bit_and_another_seed_is_not():
@@ -284,5 +257,5 @@ def test_a_method_of_ones_own_trains_in_the_same_engine():
             rows = jnp.abs(x - model(x)[0]).mean(axis=-1)
             return jnp.sum(weights * rows) / jnp.sum(weights), {}
 
-    run = fit(Median(AutoencoderHyperparameters(**SMALL)), X)
+    run = fit(Median(AutoencoderHyperparameters(**SMALL, epochs=4)), X)
     assert run.history[-1]["loss"] < run.history[0]["loss"]

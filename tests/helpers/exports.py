@@ -1,0 +1,104 @@
+"""Untrained runs to export, and their files taken apart and put together again."""
+
+import contextlib
+import dataclasses
+import io
+import json
+import zipfile
+
+import numpy as np
+import safetensors.numpy
+
+import jaxrep.methods
+from jaxrep.data import preprocessing, tables
+from jaxrep.hyperparameters import BY_METHOD
+from jaxrep.parity._models import draw_weights
+from jaxrep.runs import folder, outputs
+from jaxrep.runs.identity import describe
+from jaxrep.runs.train import Columns
+from torch_ref import verify
+from torch_ref.files import write_safetensors
+
+ARCHITECTURES = {"plain": ((8,), 2), "deep": ((8, 5), 3), "shallow": ((), 2)}
+SECRET = 314159.2718281828
+
+
+def plain_matrix(path):
+    np.save(path / "plain.npy", np.random.default_rng(0).normal(size=(60, 4)))
+    return path / "plain.npy", Columns()
+
+
+def times_with_gaps(path):
+    rng = np.random.default_rng(1)
+    lines = ["time,load,level"]
+    for i in range(60):
+        load = "" if i % 7 == 0 else f"{rng.normal():.4f}"
+        level = SECRET if i == 30 else rng.normal(50, 3)
+        lines.append(f"{1_700_000_000 + 100 * rng.normal():.3f},{load},{level!r}")
+    (path / "times.csv").write_text("\n".join(lines) + "\n")
+    return path / "times.csv", Columns(impute="median")
+
+
+def mixed(path):
+    rng = np.random.default_rng(2)
+    lines = ["job,age,city"]
+    for i in range(60):
+        job = "" if i % 9 == 0 else rng.choice(["clerk", "smith", "baker"])
+        lines.append(f"{job},{rng.normal(40, 9):.2f},{rng.choice(['Ulm', 'Bonn'])}")
+    (path / "mixed.csv").write_text("\n".join(lines) + "\n")
+    return path / "mixed.csv", Columns(categorical=("job", "city"), impute="median")
+
+
+DATA = {"plain": plain_matrix, "times": times_with_gaps, "mixed": mixed}
+
+
+def make_run(path, method, data="plain", architecture="plain"):
+    """A run that was never trained: drawn weights, written as training would."""
+    source, columns = DATA[data](path)
+    hidden_dims, latent_dim = ARCHITECTURES[architecture]
+    settings = BY_METHOD[method](hidden_dims=hidden_dims, latent_dim=latent_dim)
+    table = tables.read_table(str(source), text_columns=columns.categorical)
+    prepared, _ = preprocessing.fit(table, source=str(source), **dataclasses.asdict(columns))
+    drawn = draw_weights(jaxrep.methods.METHODS[method](settings), prepared.width)
+    weights = {name: array.astype(np.float32) for name, array in drawn.items()}
+    config = describe(method, str(source), settings, columns)
+    config["score_quantiles"] = {"levels": [0.0, 1.0], "scores": [0.0, 1.0]}
+    folder.begin(path / "run", config, prepared)
+    folder.append_metrics(path / "run", {"epoch": 1, "loss": 1.0})
+    folder.finish(path / "run", config, weights)
+    return folder.load(path / "run")
+
+
+def raw_rows(run):
+    table = outputs.read_table_of(run, run.config["data"]["source"])
+    return table, preprocessing.to_raw(run.preprocessing, table, source="here")
+
+
+def run_verify(*arguments):
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        code = verify.main([str(argument) for argument in arguments])
+    return code, out.getvalue(), err.getvalue()
+
+
+def members_of(data):
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        return {info.filename: archive.read(info) for info in archive.infolist()}
+
+
+def rezipped(members):
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    return buffer.getvalue()
+
+
+def rewritten(source, target, change):
+    """Writes a safetensors file again after `change` has had its description and weights."""
+    weights = safetensors.numpy.load(source.read_bytes())
+    length = int.from_bytes(source.read_bytes()[:8], "little")
+    text = json.loads(source.read_bytes()[8 : 8 + length])["__metadata__"]["jaxrep"]
+    described = json.loads(text)
+    change(described, weights)
+    write_safetensors(target, described, weights)

@@ -1,0 +1,55 @@
+"""Finished run folders of models that were never trained."""
+
+import dataclasses
+import json
+
+import numpy as np
+from flax import nnx
+
+from jaxrep import files
+from jaxrep.data.preprocessing import NumericColumn, Preprocessing
+from jaxrep.hyperparameters import BY_METHOD
+from jaxrep.methods import METHODS
+from jaxrep.models import get_weights
+from jaxrep.runs import folder
+
+PREPROCESSING = Preprocessing(
+    tuple(NumericColumn(name, mean=1.0, scale=2.0, fill=None) for name in "abc"),
+    label="y",
+    id_column=None,
+    na_values=("?",),
+)
+QUANTILES = {"levels": [0.0, 0.5, 1.0], "scores": [0.0, 1.0, 5.0]}
+EPOCHS = [{"epoch": 1, "loss": 2.5}, {"epoch": 2, "loss": 1.25}]
+
+
+def configuration(method):
+    hyperparameters = BY_METHOD[method](hidden_dims=(8,), latent_dim=2, epochs=2)
+    return {
+        "schema_version": folder.SCHEMA_VERSION,
+        "method": method,
+        "hyperparameters": dataclasses.asdict(hyperparameters),
+        "data": {"source": "/x/π.csv", "sha256": "0" * 64, "columns": {"categorical": []}},
+    }
+
+
+def untrained_weights(method):
+    hyperparameters = BY_METHOD[method](hidden_dims=(8,), latent_dim=2)
+    model = METHODS[method](hyperparameters).init_model(PREPROCESSING.width, nnx.Rngs(0))
+    return {name: np.asarray(array) for name, array in get_weights(model).items()}
+
+
+def save(path, method="vae"):
+    config, weights = configuration(method), untrained_weights(method)
+    folder.begin(path, config, PREPROCESSING)
+    for metrics in EPOCHS:
+        folder.append_metrics(path, metrics)
+    folder.finish(path, config | {"score_quantiles": QUANTILES}, weights)
+    return weights
+
+
+def seal(path):
+    """Makes the manifest agree with what the files now hold, as a stranger could."""
+    digests = {name: files.sha256(path / name) for name in folder.CONTENT}
+    manifest = {"schema_version": folder.SCHEMA_VERSION, "sha256": digests}
+    (path / folder.MANIFEST).write_text(json.dumps(manifest))

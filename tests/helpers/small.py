@@ -1,0 +1,34 @@
+"""The rows and the hyperparameters that most trainings of the tests take.
+
+A training program compiles for seconds, and anew for every number of rows and columns, width and
+batch size. What may be of any shape has these, so that one program serves tests in many files.
+"""
+
+import numpy as np
+
+from jaxrep.hyperparameters import BY_METHOD
+from jaxrep.methods import METHODS
+
+ROWS, FEATURES, BATCH = 50, 5, 16  # 4 steps an epoch, the last of 2 rows and padding
+X = np.random.default_rng(0).normal(size=(ROWS, FEATURES)).astype(np.float32)
+SMALL = {"hidden_dims": (6,), "latent_dim": 3, "batch_size": BATCH}
+# The same for the command line.
+FLAGS = ("--hidden-dims", "6", "--latent-dim", "3", "--batch-size", "16")
+
+
+def make(name="autoencoder", **hyperparameters):
+    """A method with small layers, that trains for four epochs."""
+    return METHODS[name](BY_METHOD[name](**SMALL | {"epochs": 4} | hyperparameters))
+
+
+class Store:
+    """Rows that are streamed from memory."""
+
+    def __init__(self, x):
+        self.x, (self.rows, self.width) = x, x.shape
+
+    def read_into(self, start, buffer):
+        buffer[:] = self.x[start : start + len(buffer)]
+
+    def sample(self, count):
+        return self.x[:: -(-len(self.x) // count)]
