@@ -5,7 +5,7 @@ first used.
 
 Example:
     >>> import jaxrep
-    >>> jaxrep.hyperparameters.VAEHyperparameters(beta=4.0).beta
+    >>> jaxrep.methods.VAEHyperparameters(beta=4.0).beta
     4.0
 """
 
@@ -13,7 +13,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from jaxrep import augment as augment
+    from jaxrep import batch as batch
     from jaxrep import data as data
     from jaxrep import estimators as estimators
     from jaxrep import evaluation as evaluation
@@ -22,10 +22,11 @@ if TYPE_CHECKING:
     from jaxrep import inference as inference
     from jaxrep import losses as losses
     from jaxrep import methods as methods
-    from jaxrep import models as models
+    from jaxrep import networks as networks
     from jaxrep import optim as optim
     from jaxrep import parity as parity
     from jaxrep import training as training
+    from jaxrep import views as views
     from jaxrep.estimators import AutoencoderEmbedding as AutoencoderEmbedding
     from jaxrep.estimators import SimCLREmbedding as SimCLREmbedding
     from jaxrep.estimators import VAEEmbedding as VAEEmbedding
@@ -36,7 +37,7 @@ __all__ = [
     "AutoencoderEmbedding",
     "SimCLREmbedding",
     "VAEEmbedding",
-    "augment",
+    "batch",
     "data",
     "estimators",
     "evaluation",
@@ -45,10 +46,11 @@ __all__ = [
     "inference",
     "losses",
     "methods",
-    "models",
+    "networks",
     "optim",
     "parity",
     "training",
+    "views",
 ]
 
 

@@ -11,36 +11,15 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib.abc import MetaPathFinder
-from typing import Annotated, Any
+from typing import Any
 
 import tyro
-from tyro.conf import FlagCreatePairsOff, OmitSubcommandPrefixes, arg, subcommand
+from tyro.conf import FlagCreatePairsOff, OmitSubcommandPrefixes
 
 from jaxrep import commands
 from jaxrep.errors import DivergedError, InputError, InterruptedRunError, VerificationError
 
 _INTERRUPTED = 75
-
-_Commands = Annotated[
-    Annotated[commands.TrainMethod, subcommand("train")]
-    | Annotated[commands.SweepMethod, subcommand("sweep")]
-    | Annotated[commands.Prepare, subcommand("prepare")]
-    | Annotated[commands.Resume, subcommand("resume")]
-    | Annotated[commands.Info, subcommand("info")]
-    | Annotated[commands.Embed, subcommand("embed")]
-    | Annotated[commands.Reconstruct, subcommand("reconstruct")]
-    | Annotated[commands.Decode, subcommand("decode")]
-    | Annotated[commands.Score, subcommand("score")]
-    | Annotated[commands.Generate, subcommand("generate")]
-    | Annotated[commands.Interpolate, subcommand("interpolate")]
-    | Annotated[commands.Evaluate, subcommand("evaluate")]
-    | Annotated[commands.Report, subcommand("report")]
-    | Annotated[commands.Parity, subcommand("parity")]
-    | Annotated[commands.Export, subcommand("export")]
-    | Annotated[commands.Import, subcommand("import")]
-    | Annotated[commands.Doctor, subcommand("doctor")],
-    arg(help=""),  # tyro would look for it in its own source, which takes 0.05 s
-]
 
 _LONGEST_MESSAGE = 4000  # characters
 
@@ -100,11 +79,12 @@ def _code(arguments: Sequence[str] | None) -> int:
 
 
 def _run(arguments: Sequence[str] | None) -> int:
+    given = commands.take_used_files(list(sys.argv[1:] if arguments is None else arguments))
     parsed: Any = tyro.cli(
-        _Commands,
+        commands.all_commands(),
         prog="jaxrep",
-        description="Autoencoders, VAEs and SimCLR on tables, compiled whole by XLA.",
-        args=arguments,
+        description="Learn representations of tables, each training one program compiled by XLA.",
+        args=given,
         config=(FlagCreatePairsOff, OmitSubcommandPrefixes),
     )
     command: Any = parsed.command if hasattr(parsed, "command") else parsed

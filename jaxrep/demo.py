@@ -11,9 +11,9 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from jaxrep import methods
 from jaxrep.data import datasets, tables
 from jaxrep.errors import InputError
-from jaxrep.hyperparameters import BY_METHOD
 from jaxrep.report.plots import write_plots
 from jaxrep.runs import folder, outputs
 from jaxrep.runs.train import Columns, TrainResult, train
@@ -47,12 +47,12 @@ def main(arguments: Sequence[str]) -> int:
 def demonstrate(out: Path) -> None:
     """Trains all methods on both tables, into folders of `out`, and prints what became of it."""
     out.mkdir(parents=True, exist_ok=True)
-    results = [("blobs", train_on_blobs(method, out / "blobs" / method)) for method in BY_METHOD]
+    results = [("blobs", train_on_blobs(method, out / "blobs" / method)) for method in TITLES]
 
     table = out / "breast_cancer.csv"
     tables.write_table(datasets.load("breast_cancer"), table)
     print(f"\nA real table: {table}")
-    results += [(table.name, train_on_csv(method, table, out)) for method in BY_METHOD]
+    results += [(table.name, train_on_csv(method, table, out)) for method in TITLES]
     _print_summary(results)
 
 
@@ -65,10 +65,9 @@ def train_on_blobs(method: str, out: Path) -> TrainResult:
             print(f"{title} Epoch {metrics['epoch']:3d} | {loss}: {metrics['loss']:.4f}")
 
     result = train(
-        method,
         "blobs",
         out,
-        BY_METHOD[method](),
+        methods.hyperparameters_of(method)(),
         Columns(),
         overwrite=True,
         on_epoch=print_epoch,
@@ -89,7 +88,8 @@ def train_on_csv(method: str, table: Path, out: Path) -> TrainResult:
     """Trains a method on a CSV with a label column, and draws its plots."""
     path = out / table.stem / method
     columns = Columns(label=datasets.LABELS[table.stem])
-    result = train(method, str(table), path, BY_METHOD[method](), columns, overwrite=True)
+    hyperparameters = methods.hyperparameters_of(method)()
+    result = train(str(table), path, hyperparameters, columns, overwrite=True)
     plots = write_plots(folder.load(path), str(table))
     print(f"{method}: loss {result.loss:.4f}; plots {', '.join(str(plot) for plot in plots)}")
     return result

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from tyro.conf import Positional, arg
+from tyro.conf import Positional, UseAppendAction, arg
 
 Result = dict[str, Any]
 
@@ -25,6 +25,10 @@ class Command:
 
     json: bool = False
     """Print the result as one JSON object on the last line."""
+
+    use: Annotated[UseAppendAction[tuple[str, ...]], arg(metavar="FILE.py")] = ()
+    """A Python file that defines methods, or their PyTorch twins; may be given several times. The
+    file is run: use files of people you trust."""
 
     compile_cache: bool = True
     """Keep compiled programs for later commands, in a folder of yours (or $JAXREP_CACHE_DIR);

@@ -3,19 +3,12 @@
 import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
-
-from tyro.conf import arg, subcommand
+from typing import TYPE_CHECKING, Literal
 
 from jaxrep.commands._columns import TableColumns
 from jaxrep.commands._command import Data, Result, RunFolder, note
+from jaxrep.commands._methods import WithHyperparameters
 from jaxrep.commands._scale import Scaling
-from jaxrep.hyperparameters import (
-    AutoencoderHyperparameters,
-    SimCLRHyperparameters,
-    TrainingHyperparameters,
-    VAEHyperparameters,
-)
 
 if TYPE_CHECKING:
     from jaxrep.runs.train import TrainResult
@@ -61,14 +54,14 @@ class Saving:
 
 
 @dataclass(kw_only=True)
-class Train(Saving, Scaling, Training):
+class Train(Saving, Scaling, Training, WithHyperparameters):
     """Train on a table and save the run; the same command again goes on after an interruption."""
 
     stream: Literal["auto", "always", "never"] = "auto"
     """Whether to read the rows block by block while training, for tables larger than memory; auto
     does if their features exceed 512 MiB."""
 
-    def train(self, method: str, hyperparameters: TrainingHyperparameters) -> tuple[str, Result]:
+    def __call__(self) -> tuple[str, Result]:
         """Trains, with a progress bar, and returns the run's figures."""
         from jaxrep.progress import Reporter
         from jaxrep.runs.train import train
@@ -77,10 +70,9 @@ class Train(Saving, Scaling, Training):
 
         with Reporter() as reporter:
             result = train(
-                method,
                 self.data,
                 self.out,
-                hyperparameters,
+                self.asked(),
                 self.columns(),
                 overwrite=self.overwrite,
                 stream=self.stream,
@@ -93,51 +85,6 @@ class Train(Saving, Scaling, Training):
         if is_leader():
             self.draw()
         return _summary(result, self.data), dataclasses.asdict(result)
-
-
-@dataclass(kw_only=True)
-class TrainAutoencoder(Train):
-    """Train an autoencoder on a table and save the run."""
-
-    hyperparameters: Annotated[AutoencoderHyperparameters, arg(name="")]
-
-    def __call__(self) -> tuple[str, Result]:
-        """Trains and returns the run's figures."""
-        return self.train("autoencoder", self.hyperparameters)
-
-
-@dataclass(kw_only=True)
-class TrainVAE(Train):
-    """Train a VAE or β-VAE on a table and save the run."""
-
-    hyperparameters: Annotated[VAEHyperparameters, arg(name="")]
-
-    def __call__(self) -> tuple[str, Result]:
-        """Trains and returns the run's figures."""
-        return self.train("vae", self.hyperparameters)
-
-
-@dataclass(kw_only=True)
-class TrainSimCLR(Train):
-    """Train SimCLR on a table and save the run."""
-
-    hyperparameters: Annotated[SimCLRHyperparameters, arg(name="")]
-
-    def __call__(self) -> tuple[str, Result]:
-        """Trains and returns the run's figures."""
-        return self.train("simclr", self.hyperparameters)
-
-
-@dataclass
-class TrainMethod:
-    """Train a method on a table and save the run."""
-
-    command: Annotated[
-        Annotated[TrainAutoencoder, subcommand("autoencoder")]
-        | Annotated[TrainVAE, subcommand("vae")]
-        | Annotated[TrainSimCLR, subcommand("simclr")],
-        arg(help=""),  # tyro would look for it in the source, which takes 50 ms
-    ]
 
 
 @dataclass(kw_only=True)

@@ -6,6 +6,7 @@ constructor, and passes scikit-learn's own `check_estimator`. A fitted estimator
 line.
 """
 
+from jaxrep.estimators._embedding import Embedding as Embedding
 from jaxrep.estimators._estimators import AutoencoderEmbedding as AutoencoderEmbedding
 from jaxrep.estimators._estimators import SimCLREmbedding as SimCLREmbedding
 from jaxrep.estimators._estimators import VAEEmbedding as VAEEmbedding

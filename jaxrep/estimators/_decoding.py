@@ -1,18 +1,40 @@
-"""What the estimators of methods with a decoder can do besides."""
+"""What estimators can do whose networks declare `decode` or `generate`."""
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
+from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_array, check_is_fitted
 
-from jaxrep.estimators._embedding import Embedding
 from jaxrep.estimators._rows import FLOATS, to_rows
+from jaxrep.methods import get
+from jaxrep.runs.folder import Run
 from jaxrep.runs.outputs import MAX_ROWS, generate
 
+Function = TypeVar("Function", bound=Callable[..., Any])
 
-class Decoding(Embedding):
-    """An embedding with a way back."""
 
+def _if_declared(output: str) -> Callable[[Function], Function]:
+    """Returns a decorator: a method is there only if the estimator's network has the output."""
+
+    def check(estimator: Any) -> bool:
+        if output in get(estimator.name).network_type.outputs:
+            return True
+        raise AttributeError(f"{type(estimator).__name__}: {estimator.name} has no {output}")
+
+    made: Callable[[Function], Function] = available_if(check)
+    return made
+
+
+class Decoding:
+    """The way from representations back to rows; a method is there if the network declares it."""
+
+    name: ClassVar[str]
+    run_: Run
+    _features: Callable[[Any], tuple[np.ndarray, np.dtype[Any]]]
+
+    @_if_declared("decode")
     def inverse_transform(self, Z: Any) -> np.ndarray:
         """Returns the rows that representations stand for, in the table's own units.
 
@@ -37,6 +59,7 @@ class Decoding(Embedding):
             raise ValueError("Z has values that are too large for float32")
         return self._decode(codes, Z.dtype)
 
+    @_if_declared("decode")
     def interpolate(self, a: Any, b: Any, steps: int) -> np.ndarray:
         """Returns the rows on the straight line between the representations of two rows.
 
@@ -58,10 +81,7 @@ class Decoding(Embedding):
     def _decode(self, z: np.ndarray, dtype: Any) -> np.ndarray:
         return to_rows(self.run_.preprocessing, self.run_.map("decode", z), dtype)
 
-
-class Generating(Decoding):
-    """An embedding with a prior to draw from."""
-
+    @_if_declared("generate")
     def sample(self, n: int = 1, *, seed: int = 0) -> np.ndarray:
         """Returns new rows: decoded draws of the prior N(0, I), in the table's own units.
 

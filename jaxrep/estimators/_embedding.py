@@ -16,6 +16,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from jaxrep.data import preprocessing
 from jaxrep.errors import InputError
 from jaxrep.estimators import _runs
+from jaxrep.estimators._decoding import Decoding
 from jaxrep.estimators._rows import (
     FLOATS,
     SOURCE,
@@ -25,6 +26,7 @@ from jaxrep.estimators._rows import (
     to_table,
 )
 from jaxrep.hyperparameters import CONTAMINATION, check
+from jaxrep.methods import hyperparameters_of
 from jaxrep.runs.folder import Run
 from jaxrep.runs.outputs import threshold
 from jaxrep.training import EpochMetrics
@@ -32,8 +34,13 @@ from jaxrep.training import Progress as TrainingProgress
 
 
 @dataclass(eq=False, repr=False)
-class Embedding(TransformerMixin, OutlierMixin, BaseEstimator):  # type: ignore[misc]
-    """A transformer and an outlier detector on top of one of jaxrep's methods.
+class Embedding(Decoding, TransformerMixin, OutlierMixin, BaseEstimator):  # type: ignore[misc]
+    """A transformer and an outlier detector on top of a method.
+
+    A method's estimator is declared by its hyperparameters alone, which become its parameters:
+
+        @dataclass(eq=False, repr=False)
+        class VAEEmbedding(Embedding, VAEHyperparameters): …
 
     Attributes:
         run_: the trained run: its method, weights, preprocessing and configuration.
@@ -43,7 +50,7 @@ class Embedding(TransformerMixin, OutlierMixin, BaseEstimator):  # type: ignore[
         feature_names_in_: their names `[n_features_in_]`, where X was a DataFrame.
     """
 
-    method: ClassVar[str]
+    name: ClassVar[str]
 
     contamination: float = CONTAMINATION
     """Share of the training rows that `predict` calls outliers."""
@@ -75,7 +82,8 @@ class Embedding(TransformerMixin, OutlierMixin, BaseEstimator):  # type: ignore[
             DivergedError: the loss became infinite or NaN.
         """
         del y
-        hyperparameters = _runs.hyperparameters_of(self.method, self.get_params(deep=False))
+        made = hyperparameters_of(self.name)
+        hyperparameters = _runs.hyperparameters_from(made, self.get_params(deep=False))
         check(hyperparameters)
         self._check_contamination()
         earlier: Run | None = getattr(self, "run_", None) if self.warm_start else None
@@ -90,7 +98,6 @@ class Embedding(TransformerMixin, OutlierMixin, BaseEstimator):  # type: ignore[
         names = earlier.preprocessing.numeric_columns if earlier else self._column_names()
         with self._reporter() as (note, on_progress):
             run = _runs.train(
-                self.method,
                 hyperparameters,
                 to_table(X, names),
                 earlier=earlier,
@@ -206,7 +213,7 @@ class Embedding(TransformerMixin, OutlierMixin, BaseEstimator):  # type: ignore[
             InputError: the run is of another method.
             ModelFormatError: there is no finished run, or it is damaged.
         """
-        run = _runs.load(Path(path), cls.method)
+        run = _runs.load(Path(path), cls.name, _readers())
         stored = _runs.read_estimator(run, Path(path))
         made = cls(**asdict(run.method.hyperparameters), contamination=stored["contamination"])
         names = [column.name for column in run.preprocessing.columns]
@@ -236,7 +243,7 @@ class Embedding(TransformerMixin, OutlierMixin, BaseEstimator):  # type: ignore[
         with tempfile.TemporaryDirectory() as private:
             saved = Path(private) / "run"
             self.save(saved)
-            export_run(_runs.load(saved, self.method), Path(path))
+            export_run(_runs.load(saved, self.name, _readers()), Path(path))
 
     def _check_contamination(self) -> None:
         share = self.contamination
@@ -309,6 +316,11 @@ class Embedding(TransformerMixin, OutlierMixin, BaseEstimator):  # type: ignore[
         tags = super().__sklearn_tags__()
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
+
+
+def _readers() -> dict[str, str]:
+    """Returns the names of the estimators by those of their methods."""
+    return {made.name: made.__name__ for made in Embedding.__subclasses__()}
 
 
 def _default_names(count: int) -> list[str]:

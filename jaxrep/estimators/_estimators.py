@@ -1,18 +1,13 @@
-"""The estimators: a method's hyperparameters, and what it can do."""
+"""The estimators of the built-in methods."""
 
 from dataclasses import dataclass
 
-from jaxrep.estimators._decoding import Decoding, Generating
 from jaxrep.estimators._embedding import Embedding
-from jaxrep.hyperparameters import (
-    AutoencoderHyperparameters,
-    SimCLRHyperparameters,
-    VAEHyperparameters,
-)
+from jaxrep.methods import AutoencoderHyperparameters, SimCLRHyperparameters, VAEHyperparameters
 
 
 @dataclass(eq=False, repr=False)
-class AutoencoderEmbedding(Decoding, AutoencoderHyperparameters):
+class AutoencoderEmbedding(Embedding, AutoencoderHyperparameters):
     """Codes of an autoencoder; with `noise_std` or `drop_rate` above 0, of a denoising one.
 
     Takes the fields of `AutoencoderHyperparameters` as parameters, and `contamination`,
@@ -27,11 +22,9 @@ class AutoencoderEmbedding(Decoding, AutoencoderHyperparameters):
         (50, 6)
     """
 
-    method = "autoencoder"
-
 
 @dataclass(eq=False, repr=False)
-class VAEEmbedding(Generating, VAEHyperparameters):
+class VAEEmbedding(Embedding, VAEHyperparameters):
     """Posterior means μ of a variational autoencoder, or β-VAE.
 
     Takes the fields of `VAEHyperparameters` as parameters, and `contamination`, `warm_start` and
@@ -45,8 +38,6 @@ class VAEEmbedding(Generating, VAEHyperparameters):
         >>> vae.transform(X).shape, vae.sample(3).shape
         ((50, 2), (3, 6))
     """
-
-    method = "vae"
 
 
 @dataclass(eq=False, repr=False)
@@ -64,5 +55,3 @@ class SimCLREmbedding(Embedding, SimCLRHyperparameters):
         >>> simclr.get_feature_names_out()
         array(['z0', 'z1'], dtype=object)
     """
-
-    method = "simclr"

@@ -2,56 +2,52 @@
 
 import dataclasses
 from collections.abc import Callable, Mapping
-from importlib.metadata import version
 from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pyarrow as pa
 
+from jaxrep.batch import RowSpec
 from jaxrep.data import preprocessing
 from jaxrep.errors import InputError, ModelFormatError
 from jaxrep.estimators._rows import SOURCE
-from jaxrep.hyperparameters import BY_METHOD, CONTAMINATION, TrainingHyperparameters
-from jaxrep.methods import METHODS, Method
+from jaxrep.hyperparameters import CONTAMINATION, TrainingHyperparameters, declaration
+from jaxrep.methods import abstract_network, make
+from jaxrep.networks import get_weights
 from jaxrep.runs import folder
 from jaxrep.runs.folder import Run
+from jaxrep.runs.making import Trained, complete, describe, write
 from jaxrep.runs.preparation import Columns, held_out_rows
-from jaxrep.runs.scores import score_quantiles
-from jaxrep.runs.train import TrainResult
 from jaxrep.training import Fit, Progress, TrainState, fit
 from jaxrep.training.checkpoint import Snapshot
 from jaxrep.training.program import abstract_state
 from jaxrep.training.schedule import Schedule
 
-READERS = {
-    "autoencoder": "AutoencoderEmbedding",
-    "vae": "VAEEmbedding",
-    "simclr": "SimCLREmbedding",
-}
-
 Note = Callable[[str], None]
 
 
-def hyperparameters_of(method: str, values: Mapping[str, Any]) -> TrainingHyperparameters:
-    """Returns a method's hyperparameters, in Python's own types.
+def hyperparameters_from(
+    made: type[TrainingHyperparameters], values: Mapping[str, Any]
+) -> TrainingHyperparameters:
+    """Returns hyperparameters in Python's own types.
 
     A grid over `np.arange(…)` sets numbers of NumPy, which JSON does not know.
 
     Args:
-        method: name of the method.
+        made: their class.
         values: parameters by name; others may be among them.
 
     Example:
-        >>> made = hyperparameters_of("vae", vars(BY_METHOD["vae"](beta=np.int64(4))))
-        >>> made.beta
+        >>> from jaxrep.methods import VAEHyperparameters
+        >>> values = vars(VAEHyperparameters(beta=np.int64(4)))
+        >>> hyperparameters_from(VAEHyperparameters, values).beta
         4.0
     """
-    kinds = {field.name: field.type for field in dataclasses.fields(BY_METHOD[method])}
-    return BY_METHOD[method](**{name: _plain(values[name], kinds[name]) for name in kinds})
+    kinds = {field.name: field.type for field in dataclasses.fields(made)}
+    return made(**{name: _plain(values[name], kinds[name]) for name in kinds})
 
 
 def _plain(value: Any, kind: Any) -> Any:
@@ -65,7 +61,6 @@ def _plain(value: Any, kind: Any) -> Any:
 
 
 def train(
-    method: str,
     hyperparameters: TrainingHyperparameters,
     table: pa.Table,
     *,
@@ -76,8 +71,7 @@ def train(
     """Trains on a table as `jaxrep train` does, and keeps the run in memory.
 
     Args:
-        method: name of the method.
-        hyperparameters: of the method, checked.
+        hyperparameters: of the method to train, checked.
         table: columns of float64.
         earlier: a run to go on from: its weights, its standardisation of the columns and its
             history; None for a new one.
@@ -90,17 +84,23 @@ def train(
     """
     if earlier:
         _check_same_network(earlier, hyperparameters)
-    fitted, x, validation = _prepare(table, hyperparameters, earlier, note)
+    prepared, x, validation = _prepare(table, hyperparameters, earlier, note)
     if earlier:
-        trained = _train_on(earlier, hyperparameters, x, validation, on_progress)
+        fitted = _train_on(earlier, hyperparameters, x, validation, on_progress)
         epochs = _epochs_of(earlier) + hyperparameters.epochs
         hyperparameters = dataclasses.replace(hyperparameters, epochs=epochs)
     else:
-        made = METHODS[method](hyperparameters)
-        trained = fit(made, x, validation=validation, on_progress=on_progress)
-    made = METHODS[method](hyperparameters)
-    config = _describe(method, hyperparameters) | _results(made, x, trained, note)
-    return Run(Path(), made, trained.weights, fitted, config, trained.history)
+        fitted = fit(make(hyperparameters), x, validation=validation, on_progress=on_progress)
+    config = describe(None, hyperparameters, Columns())
+    trained = Trained(
+        weights=fitted.weights,
+        history=fitted.history,
+        seconds=fitted.seconds,
+        compile_seconds=fitted.compile_seconds,
+        rows_per_second=fitted.rows_per_second,
+        resumed_from_step=fitted.resumed_from_step,
+    )
+    return complete(Path(), config, hyperparameters, prepared, trained, x, note)
 
 
 def _train_on(
@@ -115,9 +115,8 @@ def _train_on(
     Epochs are counted on, so that no order of the rows and no noise comes twice.
     """
     before = _epochs_of(earlier)
-    method = METHODS[earlier.method.name](
-        dataclasses.replace(hyperparameters, epochs=before + hyperparameters.epochs)
-    )
+    epochs = before + hyperparameters.epochs
+    method = make(dataclasses.replace(hyperparameters, epochs=epochs))
     schedule = Schedule(rows=len(x), batch_size=min(hyperparameters.batch_size, len(x)))
     trained_names = abstract_state(method, x.shape[1]).params
     params = {name: jnp.asarray(earlier.weights[name]) for name in trained_names}
@@ -150,11 +149,13 @@ def _prepare(
 def _check_same_network(earlier: Run, asked: TrainingHyperparameters) -> None:
     """Refuses to go on from the weights of a network of other shapes."""
     there = earlier.method.hyperparameters
-    shaping = [name for name in ("hidden_dims", "latent_dim", "proj_dim") if hasattr(asked, name)]
+    before, now = _shapes(there, earlier.rows), _shapes(asked, earlier.rows)
     differing = [
-        f"{name} was {getattr(there, name)} and is {getattr(asked, name)}"
-        for name in shaping
-        if getattr(there, name) != getattr(asked, name)
+        f"{field.name} was {getattr(there, field.name)} and is {getattr(asked, field.name)}"
+        for field in dataclasses.fields(asked)
+        if before != now
+        and declaration(field).kind == "shaping"
+        and getattr(there, field.name) != getattr(asked, field.name)
     ]
     if differing:
         raise InputError(
@@ -163,43 +164,15 @@ def _check_same_network(earlier: Run, asked: TrainingHyperparameters) -> None:
         )
 
 
+def _shapes(hyperparameters: TrainingHyperparameters, rows: RowSpec) -> dict[str, tuple[int, ...]]:
+    """Returns the shapes of the weights of a network."""
+    weights = get_weights(abstract_network(make(hyperparameters), rows))
+    return {name: array.shape for name, array in weights.items()}
+
+
 def _epochs_of(run: Run) -> int:
     """Returns the epochs behind a run's weights; an imported run may have lost their metrics."""
     return int(run.history[-1]["epoch"] if run.history else run.method.hyperparameters.epochs)
-
-
-def _describe(method: str, hyperparameters: TrainingHyperparameters) -> dict[str, Any]:
-    """Returns a run's `config.json` without its results."""
-    device = jax.devices()[0]
-    return {
-        "schema_version": folder.SCHEMA_VERSION,
-        "method": method,
-        "hyperparameters": dataclasses.asdict(hyperparameters),
-        "data": {
-            "source": "a table in memory",
-            "sha256": None,
-            "columns": dataclasses.asdict(Columns()),
-        },
-        "versions": {name: version(name) for name in ("jaxrep", "jax", "flax", "optax", "numpy")},
-        "device": {"platform": device.platform, "kind": device.device_kind},
-    }
-
-
-def _results(method: Method[Any, Any], x: np.ndarray, trained: Fit, note: Note) -> dict[str, Any]:
-    """Returns what `config.json` says of a training: its figures, and its rows' scores."""
-    result = TrainResult(
-        run="",
-        method=method.name,
-        rows=len(x),
-        epochs=method.hyperparameters.epochs,
-        loss=trained.history[-1]["loss"],
-        seconds=trained.seconds,
-        compile_seconds=trained.compile_seconds,
-        rows_per_second=trained.rows_per_second,
-        resumed_from_step=trained.resumed_from_step,
-    )
-    quantiles = score_quantiles(method, trained.weights, x, note)
-    return {"result": dataclasses.asdict(result), "score_quantiles": quantiles}
 
 
 def save(run: Run, path: Path, estimator: Mapping[str, Any], *, overwrite: bool) -> None:
@@ -223,17 +196,16 @@ def save(run: Run, path: Path, estimator: Mapping[str, Any], *, overwrite: bool)
     if "result" in config:
         config["result"] = config["result"] | {"run": str(path)}
     with folder.held(path):
-        folder.begin(path, config, run.preprocessing)
-        folder.append_metrics(path, *run.history)
-        folder.finish(path, config, run.weights)
+        write(dataclasses.replace(run, config=config), path)
 
 
-def load(path: Path, method: str) -> Run:
+def load(path: Path, method: str, readers: Mapping[str, str]) -> Run:
     """Reads a run's folder.
 
     Args:
         path: of the folder.
-        method: that the run has to be of.
+        method: that the run must be of.
+        readers: the estimators' names by the methods'.
 
     Raises:
         ModelFormatError: there is no finished run, or it is damaged.
@@ -243,7 +215,7 @@ def load(path: Path, method: str) -> Run:
     if run.method.name != method:
         raise InputError(
             f"{path}: holds a run of the method {run.method.name}, not {method}; load it with "
-            f"{READERS[run.method.name]}"
+            f"{readers.get(run.method.name, 'an estimator of that method')}"
         )
     return run
 

@@ -20,13 +20,14 @@ import safetensors
 import safetensors.numpy
 
 from jaxrep import files, strict_json
+from jaxrep.batch import RowSpec
 from jaxrep.data.prepared import is_prepared
 from jaxrep.data.preprocessing import Preprocessing
 from jaxrep.errors import InputError, ModelFormatError
-from jaxrep.hyperparameters import BY_METHOD, TrainingHyperparameters, check
-from jaxrep.inference import Function, map_rows
-from jaxrep.methods import METHODS, Method, abstract_model
-from jaxrep.models import get_weights
+from jaxrep.hyperparameters import TrainingHyperparameters, check
+from jaxrep.inference import map_rows
+from jaxrep.methods import AnyMethod, abstract_network, hyperparameters_of, make, names
+from jaxrep.networks import get_weights
 from jaxrep.training import EpochMetrics, checkpoint
 from jaxrep.training.history import is_metrics
 
@@ -58,11 +59,11 @@ class Run:
     path: Path
     """The folder."""
 
-    method: Method[Any, Any]
+    method: AnyMethod
     """The method with its hyperparameters."""
 
     weights: dict[str, np.ndarray]
-    """All weights of the method's model, by name."""
+    """All weights of the method's network, by name."""
 
     preprocessing: Preprocessing
     """From table to features and back."""
@@ -73,20 +74,28 @@ class Run:
     history: list[EpochMetrics]
     """The metrics of every epoch."""
 
-    def map(self, function: Function, rows: np.ndarray) -> np.ndarray:
-        """Applies the trained method's `embed`, `reconstruct`, `decode` or `score` to rows.
+    @property
+    def rows(self) -> RowSpec:
+        """What every row of features holds."""
+        return RowSpec(self.preprocessing.width)
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """The names of all that the network can be asked for, of `jaxrep.outputs.OUTPUTS`."""
+        return self.method.network_type.outputs
+
+    def map(self, output: str, x: np.ndarray) -> np.ndarray:
+        """Computes an output of the trained network.
 
         Args:
-            function: name of the function.
-            rows: features, or codes for `decode`, `[N, ...]`.
+            output: its name, of `outputs`.
+            x: rows of features, or embeddings or draws, as the output takes them, `[N, ...]`.
 
         Returns:
-            One result a row. A score that float32 cannot hold is infinite, never NaN.
+            One result for each row. A score that float32 cannot hold is infinite, never NaN.
         """
-        made = map_rows(
-            self.method, function, self.weights, rows, input_dim=self.preprocessing.width
-        )
-        if function == "score":  # ∞ − ∞, of a row too far away: NaN would count as normal
+        made = map_rows(self.method, output, self.weights, x, self.rows)
+        if output == "score":  # ∞ − ∞, of a row too far away: NaN would count as normal
             made[np.isnan(made)] = np.inf
         return made
 
@@ -228,9 +237,9 @@ def load(path: Path) -> Run:
             )
     _verify(path)
     config = read_config(path)
-    method = METHODS[config["method"]](read_hyperparameters(config, path))
+    method = make(read_hyperparameters(config, path))
     preprocessing = Preprocessing.from_json(_read_json(path / PREPROCESS))
-    weights = _read_weights(path / MODEL, method, preprocessing.width)
+    weights = _read_weights(path / MODEL, method, RowSpec(preprocessing.width))
     history = _read_history(path / METRICS, may_be_empty="imported" in config)
     return Run(path, method, weights, preprocessing, config, history)
 
@@ -247,17 +256,18 @@ def read_config(path: Path) -> dict[str, Any]:
             f"{path / CONFIG}: schema_version is {config.get('schema_version')!r:.80}; this jaxrep "
             f"reads {SCHEMA_VERSION}"
         )
-    if config.get("method") not in tuple(METHODS):  # a tuple, since it may be unhashable
+    if config.get("method") not in names():  # a list, since it may be unhashable
         raise ModelFormatError(
             f"{path / CONFIG}: method is {config.get('method')!r:.80}, not one of "
-            f"{', '.join(METHODS)}"
+            f"{', '.join(names())}; a method of another package comes with that package, "
+            "installed here, or with --use FILE.py"
         )
     for key in ("hyperparameters", "data"):
         if not isinstance(config.get(key), dict):
             raise ModelFormatError(f"{path / CONFIG}: {key} is missing or no object")
     # Runs that are older than `split_seed` drew the rows held out by their seed.
     config["hyperparameters"].setdefault("split_seed", config["hyperparameters"].get("seed"))
-    for field in dataclasses.fields(BY_METHOD[config["method"]]):
+    for field in dataclasses.fields(hyperparameters_of(config["method"])):
         if field.name in _ADDED:
             config["hyperparameters"].setdefault(field.name, _as_json(field.default))
     sweep = config.get("sweep", {"hyperparameters": {}})
@@ -279,10 +289,10 @@ def read_hyperparameters(config: Mapping[str, Any], path: Path) -> TrainingHyper
         name: tuple(value) if isinstance(value, list) else value  # JSON has no tuples
         for name, value in config["hyperparameters"].items()
     }
-    hyperparameters = BY_METHOD[config["method"]]
-    names = {field.name for field in dataclasses.fields(hyperparameters)}
-    if set(values) != names:
-        odd = f"{', '.join(sorted(set(values) ^ names)):.200}"
+    hyperparameters = hyperparameters_of(config["method"])
+    known = {field.name for field in dataclasses.fields(hyperparameters)}
+    if set(values) != known:
+        odd = f"{', '.join(sorted(set(values) ^ known)):.200}"
         raise ModelFormatError(f"{path / CONFIG}: hyperparameters missing or unknown: {odd}")
     made = hyperparameters(**values)
     try:
@@ -322,9 +332,9 @@ def _verify(path: Path) -> None:
             )
 
 
-def _read_weights(path: Path, method: Method[Any, Any], input_dim: int) -> dict[str, np.ndarray]:
-    model = abstract_model(method, input_dim)
-    expected = {name: ("F32", *array.shape) for name, array in get_weights(model).items()}
+def _read_weights(path: Path, method: AnyMethod, rows: RowSpec) -> dict[str, np.ndarray]:
+    network = abstract_network(method, rows)
+    expected = {name: ("F32", *array.shape) for name, array in get_weights(network).items()}
     try:
         with safetensors.safe_open(path, framework="numpy") as file:
             slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118

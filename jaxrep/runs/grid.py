@@ -38,7 +38,7 @@ def parse(texts: Sequence[str], hyperparameters: TrainingHyperparameters) -> Gri
             is not of the hyperparameter's type.
 
     Example:
-        >>> from jaxrep.hyperparameters import VAEHyperparameters
+        >>> from jaxrep.methods import VAEHyperparameters
         >>> parse(["beta=1,4", "hidden_dims=64,128x64,none"], VAEHyperparameters())
         {'beta': [1.0, 4.0], 'hidden_dims': [(64,), (128, 64), ()]}
     """
@@ -103,7 +103,7 @@ def members(
         hyperparameters: what all runs share.
 
     Example:
-        >>> from jaxrep.hyperparameters import VAEHyperparameters
+        >>> from jaxrep.methods import VAEHyperparameters
         >>> made = members({"beta": [1.0, 4.0], "seed": [0, 1]}, VAEHyperparameters())
         >>> [(hp.beta, hp.seed) for hp in made]
         [(1.0, 0), (1.0, 1), (4.0, 0), (4.0, 1)]

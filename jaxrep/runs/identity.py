@@ -1,22 +1,13 @@
 """What makes a run the run that it is, and whether a folder holds that very run already."""
 
-import dataclasses
 import json
-import platform
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
-import jax
-
-from jaxrep.data import datasets
 from jaxrep.errors import InputError, ModelFormatError
-from jaxrep.hyperparameters import TrainingHyperparameters
 from jaxrep.runs import folder
-from jaxrep.runs.preparation import Columns
-from jaxrep.runs.sources import digest
 
 
 @dataclass(frozen=True)
@@ -28,47 +19,6 @@ class Earlier:
 
     config: dict[str, Any]
     """Its `config.json`; empty where there is none."""
-
-
-def describe(
-    method: str,
-    source: str,
-    hyperparameters: TrainingHyperparameters,
-    columns: Columns,
-    *,
-    streamed: bool = False,
-    devices: int | None = None,
-) -> dict[str, Any]:
-    """Returns all of `config.json` but the results.
-
-    Args:
-        method: the method's name.
-        source: the table's path or name.
-        hyperparameters: of the method.
-        columns: what the table's columns are.
-        streamed: whether rows are read block by block while training.
-        devices: how many train together, where it is not left to JAX.
-    """
-    path = None if source in datasets.NAMES else Path(source)
-    device = jax.devices()[0]
-    packages = ("jaxrep", "jax", "flax", "optax", "numpy")
-    return {
-        "schema_version": folder.SCHEMA_VERSION,
-        "method": method,
-        "hyperparameters": dataclasses.asdict(hyperparameters),
-        "data": {
-            "source": str(path.resolve()) if path else source,
-            "sha256": digest(source),
-            "columns": dataclasses.asdict(columns),
-            **({"streamed": True} if streamed else {}),
-        },
-        "versions": {"python": platform.python_version()} | {p: version(p) for p in packages},
-        "device": {
-            "platform": device.platform,
-            "kind": device.device_kind,
-            "count": devices or jax.device_count(),
-        },
-    }
 
 
 def find_earlier(

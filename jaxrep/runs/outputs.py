@@ -15,6 +15,8 @@ import pyarrow as pa
 from jaxrep.data import preprocessing, tables
 from jaxrep.errors import InputError, ModelFormatError
 from jaxrep.hyperparameters import CONTAMINATION
+from jaxrep.methods import get, names
+from jaxrep.outputs import OUTPUTS
 from jaxrep.runs.folder import Run
 
 MAX_ROWS = 1 << 24  # drawn or interpolated by one call; their codes are held in memory
@@ -58,14 +60,14 @@ def reconstruct(run: Run, source: str) -> pa.Table:
     """Returns the reconstructions of a table's rows, in the table's own columns and units.
 
     Raises:
-        InputError: the method has no decoder.
+        InputError: the network does not declare `reconstruct`.
     """
     return pa.concat_tables(reconstruct_blocks(run, source))
 
 
 def reconstruct_blocks(run: Run, source: str) -> Iterator[pa.Table]:
     """Yields the rows of `reconstruct`."""
-    _need_decoder(run, "reconstruct")
+    _need(run, "reconstruct")
     for table, x in _rows(run, source):
         restored = preprocessing.invert(run.preprocessing, run.map("reconstruct", x))
         yield _with_id(run, table, _columns(restored))
@@ -128,14 +130,14 @@ def decode(run: Run, source: str) -> pa.Table:
     The run's id column may stand beside them, as `embed` writes it, and is passed through.
 
     Raises:
-        InputError: the method has no decoder, or the table's columns are not the codes.
+        InputError: the network does not declare `decode`, or the table's columns are not the codes.
     """
     return pa.concat_tables(decode_blocks(run, source))
 
 
 def decode_blocks(run: Run, source: str) -> Iterator[pa.Table]:
     """Yields the rows of `decode`."""
-    _need_decoder(run, "decode")
+    _need(run, "decode")
     size = run.method.hyperparameters.latent_dim
     wanted = [f"z{i}" for i in range(size)]
     is_array = source.lower().endswith((".npy", ".npz"))
@@ -163,38 +165,37 @@ def generate(run: Run, count: int, *, seed: int = 0) -> pa.Table:
     """Returns rows decoded from draws of the prior N(0, I).
 
     Args:
-        run: of a VAE.
+        run: whose network declares `generate`.
         count: number of rows.
         seed: decides the draws.
 
     Raises:
-        InputError: the method has no prior to draw from, or `count` or `seed` is out of range.
+        InputError: the network does not declare `generate`, or `count` or `seed` is out of range.
     """
-    if run.method.name != "vae":
-        raise InputError(
-            f"{run.path}: {run.method.name} has no prior to draw from; generate needs a vae"
-        )
+    _need(run, "generate")
     if not 1 <= count <= MAX_ROWS:
         raise InputError(f"-n is {count}; it must be a whole number from 1 to {MAX_ROWS}")
     if not 0 <= seed < 2**32:
         raise InputError(f"--seed is {seed}; it must be a whole number from 0 to {2**32 - 1}")
     shape = (count, run.method.hyperparameters.latent_dim)
-    return _decode(run, np.asarray(jax.random.normal(jax.random.key(seed), shape)))
+    draws = np.asarray(jax.random.normal(jax.random.key(seed), shape))
+    return preprocessing.invert(run.preprocessing, run.map("generate", draws))
 
 
 def interpolate(run: Run, source: str, rows: tuple[int, int], steps: int) -> pa.Table:
     """Returns rows decoded along the straight line between the codes of two rows.
 
     Args:
-        run: of a method with a decoder.
+        run: whose network declares `decode`.
         source: the table that holds both rows.
         rows: their numbers, from 0.
         steps: number of rows to return, both ends included; at least 2.
 
     Raises:
-        InputError: no decoder, a row that is not there, or `steps` out of range.
+        InputError: the network does not declare `decode`, a row is not there, or `steps` is out
+            of range.
     """
-    _need_decoder(run, "interpolate")
+    _need(run, "decode")
     if not 2 <= steps <= MAX_ROWS:
         raise InputError(
             f"--steps is {steps}; it must be a whole number from 2 (both ends) to {MAX_ROWS}"
@@ -249,8 +250,12 @@ def _decode(run: Run, z: np.ndarray) -> pa.Table:
     return preprocessing.invert(run.preprocessing, run.map("decode", z))
 
 
-def _need_decoder(run: Run, command: str) -> None:
-    if not hasattr(run.method, "decode"):
-        raise InputError(
-            f"{run.path}: {run.method.name} has no decoder; {command} needs an autoencoder or a vae"
-        )
+def _need(run: Run, output: str) -> None:
+    """Refuses what the run's network does not declare."""
+    if output in run.outputs:
+        return
+    able = [name for name in names() if output in get(name).network_type.outputs]
+    raise InputError(
+        f"{run.path}: {run.method.name} has no {output} ({OUTPUTS[output].help}); of the methods "
+        f"{', '.join(able)} have it"
+    )

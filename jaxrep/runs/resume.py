@@ -54,7 +54,6 @@ def resume(
     hyperparameters = folder.read_hyperparameters(config, out)
     recorded = config["data"]
     return train(
-        config["method"],
         data or recorded["source"],
         out,
         hyperparameters,

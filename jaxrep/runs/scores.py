@@ -1,12 +1,12 @@
 """The anomaly scores of a run's training rows, at the shares that thresholds are read from."""
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
 
 import numpy as np
 
+from jaxrep.batch import RowSpec
 from jaxrep.inference import map_rows
-from jaxrep.methods import Method
+from jaxrep.methods import AnyMethod
 from jaxrep.training import RowStore
 
 # Shares of the training rows at which their scores are kept: even, and ever finer at the top.
@@ -17,7 +17,7 @@ _BITS = 20  # of a score that its bucket keeps: sign, exponent and 11 of 23 bits
 
 
 def score_quantiles(
-    method: Method[Any, Any],
+    method: AnyMethod,
     weights: Mapping[str, np.ndarray],
     x: np.ndarray | RowStore,
     note: Callable[[str], None],
@@ -28,13 +28,13 @@ def score_quantiles(
     they do not grow: their scores are off by a share of at most 2⁻¹², and the ends are exact.
 
     Args:
-        method: that was trained.
-        weights: of its model, by name.
+        method: the trained method.
+        weights: of its network, by name.
         x: the training rows as features.
         note: called with a warning if all scores are the same.
     """
     if isinstance(x, np.ndarray):
-        scores = map_rows(method, "score", weights, x, input_dim=x.shape[1])
+        scores = map_rows(method, "score", weights, x, RowSpec(x.shape[1]))
         quantiles = np.quantile(scores.astype(np.float64), SCORE_LEVELS)
     else:
         quantiles = streamed_quantiles(_scores(method, weights, x), SCORE_LEVELS)
@@ -67,12 +67,12 @@ def streamed_quantiles(blocks: Iterator[np.ndarray], levels: np.ndarray) -> np.n
 
 
 def _scores(
-    method: Method[Any, Any], weights: Mapping[str, np.ndarray], x: RowStore
+    method: AnyMethod, weights: Mapping[str, np.ndarray], x: RowStore
 ) -> Iterator[np.ndarray]:
     for start in range(0, x.rows, _ROWS_AT_ONCE):
         rows = np.empty((min(_ROWS_AT_ONCE, x.rows - start), x.width), np.float32)
         x.read_into(start, rows)
-        yield map_rows(method, "score", weights, rows, input_dim=x.width)
+        yield map_rows(method, "score", weights, rows, RowSpec(x.width))
 
 
 def _ordered(values: np.ndarray) -> np.ndarray:

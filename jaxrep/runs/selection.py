@@ -10,24 +10,17 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
+from jaxrep.batch import Batch, RowSpec
 from jaxrep.errors import DivergedError, InputError
-from jaxrep.hyperparameters import TrainingHyperparameters
+from jaxrep.hyperparameters import TrainingHyperparameters, declaration
 from jaxrep.inference import map_rows
-from jaxrep.methods import METHODS
+from jaxrep.methods import get, make
 from jaxrep.training import Member
 from jaxrep.training.program import validation_loss
+from jaxrep.views import Draws, resolve
 
 LOSSES = ("loss", "validation_loss")
 ERROR, COMMON = "validation_error", "common_loss"
-
-# What a loss measures depends on these. Losses under different values of one are different
-# quantities: the smaller one says nothing about which model is better.
-_VIEWS = ("views", "noise_std", "drop_rate", "corruption_rate", "swap_rate")
-_MEASURES = {
-    "autoencoder": _VIEWS,
-    "vae": ("beta",),
-    "simclr": ("temperature", "batch_size", *_VIEWS),
-}
 
 
 def default_metric(method: str) -> str:
@@ -37,12 +30,11 @@ def default_metric(method: str) -> str:
         >>> default_metric("vae"), default_metric("simclr")
         ('validation_error', 'common_loss')
     """
-    return ERROR if hasattr(METHODS[method], "reconstruct") else COMMON
+    return ERROR if "reconstruct" in get(method).network_type.outputs else COMMON
 
 
 def check_selection(
     select: str,
-    method: str,
     hyperparameters: TrainingHyperparameters,
     grid: Mapping[str, Sequence[Any]],
 ) -> None:
@@ -50,7 +42,6 @@ def check_selection(
 
     Args:
         select: the metric's name.
-        method: name of the method.
         hyperparameters: what all runs share.
         grid: values by name.
 
@@ -58,8 +49,9 @@ def check_selection(
         InputError: there is no such metric, it needs rows held out and there are none, or the grid
             varies what it measures.
     """
-    trained = ["loss", *_logged(method, hyperparameters)]
-    held_out = ["validation_loss", default_metric(method)]
+    default = default_metric(type(hyperparameters).name)
+    trained = ["loss", *_logged(hyperparameters)]
+    held_out = ["validation_loss", default]
     if select not in (*trained, *held_out):
         raise InputError(
             f"--select {select}: no metric of this method; there are {', '.join(trained)} and, of "
@@ -70,17 +62,16 @@ def check_selection(
             f"--select {select}: is computed from rows held out, and --validation-fraction is 0; "
             "give 0.1, for example"
         )
-    varied = [name for name in _MEASURES[method] if len(grid.get(name, ())) > 1]
+    varied = [name for name in _changes_loss(hyperparameters) if len(grid.get(name, ())) > 1]
     if select in LOSSES and varied:
         raise InputError(
             f"--select {select}: losses of runs that differ in {varied[0]} measure different "
-            f"things and cannot be compared; leave --select out to take {default_metric(method)}"
+            f"things and cannot be compared; leave --select out to take {default}"
         )
 
 
 def metrics_of(
     member: Member,
-    method: str,
     hyperparameters: TrainingHyperparameters,
     shared: TrainingHyperparameters,
     validation: np.ndarray | None,
@@ -93,7 +84,6 @@ def metrics_of(
 
     Args:
         member: trained, not diverged.
-        method: name of the method.
         hyperparameters: of the run.
         shared: what the sweep's grid varies stands here at one value for all.
         validation: rows held out, `[rows, D]`.
@@ -105,12 +95,13 @@ def metrics_of(
     del metrics["epoch"]
     if validation is None:
         return metrics
-    if default_metric(method) == ERROR:
-        made, dim = METHODS[method](hyperparameters), validation.shape[1]
-        scores = map_rows(made, "score", member.weights, validation, input_dim=dim)
-        return metrics | {ERROR: _finite(scores.mean(dtype=np.float64))}
-    measures = {name: getattr(shared, name) for name in _MEASURES[method]}
-    made = METHODS[method](dataclasses.replace(hyperparameters, **measures))
+    if default_metric(type(hyperparameters).name) == ERROR:
+        made, rows = make(hyperparameters), RowSpec(validation.shape[1])
+        restored = map_rows(made, "reconstruct", member.weights, validation, rows)
+        error = np.mean((validation - restored) ** 2, dtype=np.float64)
+        return metrics | {ERROR: _finite(error)}
+    common = {name: getattr(shared, name) for name in _changes_loss(shared)}
+    made = make(dataclasses.replace(hyperparameters, **common))
     loss = validation_loss(
         made, np.uint32(shared.seed), member.weights, validation, batch_size=shared.batch_size
     )
@@ -144,12 +135,23 @@ def _finite(value: Any) -> float | None:
     return float(value) if math.isfinite(value) else None
 
 
-def _logged(method: str, hyperparameters: TrainingHyperparameters) -> list[str]:
+def _changes_loss(hyperparameters: TrainingHyperparameters) -> list[str]:
+    """Returns the hyperparameters that change what a loss measures.
+
+    Losses under different values of one are different quantities: the smaller one says nothing
+    about which network is better.
+    """
+    fields = dataclasses.fields(hyperparameters)
+    return [field.name for field in fields if declaration(field).changes_loss]
+
+
+def _logged(hyperparameters: TrainingHyperparameters) -> list[str]:
     """Returns the names of what a method's training logs beside its loss."""
 
     def metrics() -> dict[str, jax.Array]:
-        made, x = METHODS[method](hyperparameters), jnp.zeros((2, 2))
-        noise = made.draw_noise(jax.random.key(0), x, x)
-        return made.loss(made.init_model(2, nnx.Rngs(0)), x, noise, jnp.ones(2))[1]
+        made, batch = make(hyperparameters), Batch(jnp.zeros((2, 2)), weights=jnp.ones(2))
+        noise = resolve(made.noise(Draws(jax.random.key(0), batch.numbers), batch))
+        found: dict[str, jax.Array] = made.loss(made.init(RowSpec(2), nnx.Rngs(0)), batch, noise)[1]
+        return found
 
     return list(jax.eval_shape(metrics))

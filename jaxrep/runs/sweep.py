@@ -14,11 +14,12 @@ from jaxrep import files
 from jaxrep.data import tables
 from jaxrep.errors import InputError, ModelFormatError
 from jaxrep.hyperparameters import TrainingHyperparameters, check
-from jaxrep.methods import METHODS
+from jaxrep.methods import make
 from jaxrep.runs import folder, grid, selection
-from jaxrep.runs.identity import describe, find_earlier
+from jaxrep.runs.folder import Run
+from jaxrep.runs.identity import find_earlier
+from jaxrep.runs.making import Trained, complete, describe, row_count, write
 from jaxrep.runs.preparation import Columns, Prepared, prepare, read, with_known_label
-from jaxrep.runs.train import TrainResult, row_count, save
 from jaxrep.training import Progress, Sweep
 from jaxrep.training import sweep as train_all
 
@@ -64,7 +65,6 @@ class SweepResult:
 
 
 def sweep(
-    method: str,
     source: str,
     out: Path,
     hyperparameters: TrainingHyperparameters,
@@ -84,11 +84,10 @@ def sweep(
     been found good; the folder is a finished run only once everything is in it.
 
     Args:
-        method: name of the method.
         source: a file, or the name of a bundled set.
         out: folder for the best run, `sweep.parquet`, and with `save_all` the runs `members/0000`,
             `members/0001`, ….
-        hyperparameters: of that method, shared by all runs; `seed` is the first seed.
+        hyperparameters: of the method to train, shared by all runs; `seed` is the first seed.
         columns: what the columns are.
         varied: values of hyperparameters by name.
         seeds: how many seeds to train every combination with.
@@ -106,10 +105,10 @@ def sweep(
         InputError: a hyperparameter, the table, the metric or the folder cannot be used as asked.
         DivergedError: every run has diverged.
     """
-    asked = _ask(method, hyperparameters, varied, seeds, select, save_all)
+    asked = _ask(hyperparameters, varied, seeds, select, save_all)
     columns = with_known_label(source, columns)
     table = read(source, columns)
-    config = describe(method, source, hyperparameters, columns) | {"sweep": asked}
+    config = describe(source, hyperparameters, columns) | {"sweep": asked}
     earlier = find_earlier(out, config, overwrite=overwrite, note=note)
     if earlier.state == "finished":
         read_members(out)  # refused if damaged
@@ -121,7 +120,7 @@ def sweep(
         folder.begin(out, config, prepared.preprocessing)
         settings = grid.members(asked["grid"], hyperparameters)
         trained = train_all(
-            [METHODS[method](hp) for hp in settings],
+            [make(hp) for hp in settings],
             np.asarray(prepared.x),
             validation=prepared.validation,
             on_progress=on_progress,
@@ -153,7 +152,6 @@ def read_members(out: Path) -> pa.Table:
 
 
 def _ask(
-    method: str,
     hyperparameters: TrainingHyperparameters,
     varied: Mapping[str, Sequence[Any]],
     seeds: int,
@@ -166,8 +164,8 @@ def _ask(
     except ValueError as error:
         raise InputError(str(error)) from error
     completed = grid.complete(varied, hyperparameters, seeds)
-    select = select or selection.default_metric(method)
-    selection.check_selection(select, method, hyperparameters, completed)
+    select = select or selection.default_metric(type(hyperparameters).name)
+    selection.check_selection(select, hyperparameters, completed)
     return {
         "hyperparameters": dataclasses.asdict(hyperparameters),
         "grid": completed,
@@ -197,11 +195,15 @@ class _Outcome:
             self.note(f"warning: {result.diverged} of {result.members} runs have diverged")
         if asked["save_all"]:
             for i in (i for i, row in enumerate(rows) if not row["diverged"]):
-                self.save_member(i, out)
+                path = out / folder.MEMBERS / f"{i:04d}"
+                origin = {"member_of": {"sweep": str(out.resolve()), "member": i}}
+                write(self.run(i, path, origin), path)
         tables.write_table(_table(rows), out / folder.SWEEP_TABLE)
         digest = files.sha256(out / folder.SWEEP_TABLE)
         written = {"member": best, "result": dataclasses.asdict(result), "sha256": digest}
-        self.save_run(best, out, {"sweep": {**asked, **written}})
+        made = self.run(best, out, {"sweep": {**asked, **written}})
+        folder.append_metrics(out, *made.history)
+        folder.finish(out, made.config, made.weights)
         return result
 
     def row(self, i: int) -> Row:
@@ -210,8 +212,7 @@ class _Outcome:
         varied = {name: getattr(hp, name) for name in self.config["sweep"]["grid"]}
         row = {"member": i} | {k: _cell(value) for k, value in varied.items()}
         if not member.diverged:
-            method, validation = self.config["method"], self.prepared.validation
-            row |= selection.metrics_of(member, method, hp, self.shared, validation)
+            row |= selection.metrics_of(member, hp, self.shared, self.prepared.validation)
         return row | {"diverged": member.diverged}
 
     def result(self, out: Path, rows: Sequence[Row], best: int) -> SweepResult:
@@ -230,40 +231,26 @@ class _Outcome:
             rows_per_second=self.trained.rows_per_second,
         )
 
-    def save_member(self, i: int, out: Path) -> None:
-        """Saves a run below the sweep's folder."""
-        path = out / folder.MEMBERS / f"{i:04d}"
-        origin = {"member_of": {"sweep": str(out.resolve()), "member": i}}
-        folder.begin(path, self.config_of(i, origin), self.prepared.preprocessing)
-        self.save_run(i, path, origin)
-
-    def save_run(self, i: int, path: Path, origin: Mapping[str, Any]) -> None:
-        """Saves a run into a folder that has been begun."""
+    def run(self, i: int, path: Path, origin: Mapping[str, Any]) -> Run:
+        """Returns a run as if trained alone, with its share of the sweep's time."""
         hp, member = self.settings[i], self.trained.members[i]
-        folder.append_metrics(path, *member.history)
-        result = self.result_of(i, path)
-        config = self.config_of(i, origin)
-        save(result, config, hp, member.weights, self.prepared.x, self.note)
-
-    def config_of(self, i: int, origin: Mapping[str, Any]) -> dict[str, Any]:
-        """Returns the config of a run as if trained alone, and where it comes from."""
-        alone = {key: value for key, value in self.config.items() if key != "sweep"}
-        return {**alone, "hyperparameters": dataclasses.asdict(self.settings[i]), **origin}
-
-    def result_of(self, i: int, path: Path) -> TrainResult:
-        """Returns the figures of a run, which has its share of the sweep's time."""
-        hp, rows = self.settings[i], row_count(self.prepared.x)
         rate = self.trained.rows_per_second
-        return TrainResult(
-            run=str(path),
-            method=self.config["method"],
-            rows=rows,
-            epochs=hp.epochs,
-            loss=self.trained.members[i].history[-1]["loss"],
-            seconds=rows * hp.epochs / rate,
+        alone = {key: value for key, value in self.config.items() if key != "sweep"}
+        trained = Trained(
+            weights=member.weights,
+            history=member.history,
+            seconds=row_count(self.prepared.x) * hp.epochs / rate,
             compile_seconds=self.trained.compile_seconds / len(self.settings),
             rows_per_second=rate,
-            resumed_from_step=0,
+        )
+        return complete(
+            path,
+            {**alone, **origin},
+            hp,
+            self.prepared.preprocessing,
+            trained,
+            self.prepared.x,
+            self.note,
         )
 
 

@@ -4,23 +4,23 @@ import contextlib
 import dataclasses
 import functools
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from jax.sharding import Mesh
 
 from jaxrep.errors import InputError
 from jaxrep.hyperparameters import TrainingHyperparameters, check
-from jaxrep.methods import METHODS, Method
+from jaxrep.methods import AnyMethod, make
 from jaxrep.runs import folder, sources
-from jaxrep.runs.identity import Earlier, describe, find_earlier, warn_of_other_versions
+from jaxrep.runs.identity import Earlier, find_earlier, warn_of_other_versions
 from jaxrep.runs.interruption import listening
+from jaxrep.runs.making import Trained, complete, describe, row_count
+from jaxrep.runs.making import TrainResult as TrainResult
 from jaxrep.runs.preparation import Columns as Columns
 from jaxrep.runs.preparation import Prepared, with_known_label
-from jaxrep.runs.scores import score_quantiles
 from jaxrep.runs.sources import Stream
 from jaxrep.training import (
     EVERY_MINUTE,
@@ -28,9 +28,7 @@ from jaxrep.training import (
     Devices,
     EpochMetrics,
     Every,
-    Fit,
     Progress,
-    RowStore,
     fit,
 )
 from jaxrep.training.checkpoint import check_keep
@@ -39,40 +37,7 @@ from jaxrep.training.distributed import is_leader, lead
 _SECONDS_TO_APPEAR = 60  # a network file system shows what another machine wrote after a while
 
 
-@dataclass(frozen=True)
-class TrainResult:
-    """What `jaxrep train` prints, and `config.json` keeps."""
-
-    run: str
-    """The run's folder."""
-
-    method: str
-    """The method's name."""
-
-    rows: int
-    """Rows trained on."""
-
-    epochs: int
-    """Passes over them."""
-
-    loss: float
-    """Mean loss over the rows of the last epoch."""
-
-    seconds: float
-    """From the first step's dispatch to the last weights being ready."""
-
-    compile_seconds: float
-    """Time to trace and compile."""
-
-    rows_per_second: float
-    """rows × epochs / seconds."""
-
-    resumed_from_step: int
-    """Step that training went on from; 0 where it began."""
-
-
 def train(
-    method: str,
     source: str,
     out: Path,
     hyperparameters: TrainingHyperparameters,
@@ -93,10 +58,9 @@ def train(
     Nothing is written before the table, the hyperparameters and the folder have been found good.
 
     Args:
-        method: name of the method.
         source: a file, a folder, or the name of a bundled set.
         out: the run's folder.
-        hyperparameters: of that method.
+        hyperparameters: of the method to train.
         columns: what the columns are.
         overwrite: replace a run that is in the folder, whatever it is, but for this very run
             unfinished; never other files.
@@ -130,9 +94,7 @@ def train(
     found = sources.find(source, columns, stream)
     devices = None if mesh is None else Devices(mesh, shard_parameters)
     count = None if devices is None else devices.count
-    config = describe(
-        method, source, hyperparameters, columns, streamed=found.streamed, devices=count
-    )
+    config = describe(source, hyperparameters, columns, streamed=found.streamed, devices=count)
     find = functools.partial(find_earlier, out, config, overwrite=overwrite, note=note)
     earlier = Earlier(**lead(lambda: dataclasses.asdict(find())))
     if earlier.state == "finished":
@@ -150,7 +112,7 @@ def train(
         lead(lambda: stack.enter_context(folder.held(out)))
         lead(begin)
         _check_shared(out)
-        run = _Run(METHODS[method](hyperparameters), prepared, config, out, devices, note)
+        run = _Run(make(hyperparameters), prepared, config, out, devices, note)
         checkpoints = Checkpoints(out / folder.CHECKPOINTS, every, keep=keep, note=note)
         result = run.train(checkpoints, on_epoch, on_progress)
     if is_leader():
@@ -188,7 +150,7 @@ def _ignore(event: object) -> None:
 class _Run:
     """A run whose rows are ready and whose folder is begun."""
 
-    method: Method[Any, Any]
+    method: AnyMethod
     prepared: Prepared
     config: dict[str, Any]
     out: Path
@@ -227,57 +189,22 @@ class _Run:
                 on_epoch=log,
                 on_progress=on_progress,
             )
-        result = self.result(fitted)
-        if is_leader():
-            save(
-                result,
-                self.config,
-                self.method.hyperparameters,
-                fitted.weights,
-                self.prepared.x,
-                self.note,
-            )
-        return result
-
-    def result(self, fitted: Fit) -> TrainResult:
-        """Returns the figures of the run."""
-        return TrainResult(
-            run=str(self.out),
-            method=self.method.name,
-            rows=row_count(self.prepared.x),
-            epochs=self.method.hyperparameters.epochs,
-            loss=fitted.history[-1]["loss"],
-            seconds=fitted.seconds,
-            compile_seconds=fitted.compile_seconds,
-            rows_per_second=fitted.rows_per_second,
-            resumed_from_step=fitted.resumed_from_step,
+        made = complete(
+            self.out,
+            self.config,
+            self.method.hyperparameters,
+            self.prepared.preprocessing,
+            Trained(
+                weights=fitted.weights,
+                history=fitted.history,
+                seconds=fitted.seconds,
+                compile_seconds=fitted.compile_seconds,
+                rows_per_second=fitted.rows_per_second,
+                resumed_from_step=fitted.resumed_from_step,
+            ),
+            self.prepared.x,
+            self.note,
         )
-
-
-def save(
-    result: TrainResult,
-    config: Mapping[str, Any],
-    hyperparameters: TrainingHyperparameters,
-    weights: Mapping[str, np.ndarray],
-    x: np.ndarray | RowStore,
-    note: Callable[[str], None],
-) -> None:
-    """Finishes a run's folder: its weights, its figures, its training rows' scores.
-
-    Args:
-        result: of the training; its `run` is the folder, begun and with all its metrics.
-        config: everything but the results.
-        hyperparameters: of the method.
-        weights: trained weights by name.
-        x: training rows as features, `[rows, D]`.
-        note: called with a warning if the model is of little use.
-    """
-    method = METHODS[result.method](hyperparameters)
-    quantiles = score_quantiles(method, weights, x, note)
-    results = {"result": dataclasses.asdict(result), "score_quantiles": quantiles}
-    folder.finish(Path(result.run), {**config, **results}, weights)
-
-
-def row_count(x: np.ndarray | RowStore) -> int:
-    """Returns the number of rows, wherever they are."""
-    return len(x) if isinstance(x, np.ndarray) else x.rows
+        if is_leader():
+            folder.finish(self.out, made.config, made.weights)
+        return TrainResult(**made.config["result"])

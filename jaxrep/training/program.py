@@ -273,7 +273,10 @@ def part_noise(
         return devices.part_batch(array, axes[0]) if axes else array
 
     # The dimension that grows with the batch is that of its rows.
-    return jax.tree.map(part, noise, jax.eval_shape(lambda: draw(2 * batch_size)))
+    parted: Noise | Deferred = jax.tree.map(
+        part, noise, jax.eval_shape(lambda: draw(2 * batch_size))
+    )
+    return parted
 
 
 def no_best(state: TrainState) -> Best:

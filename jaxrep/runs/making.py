@@ -1,0 +1,190 @@
+"""How a run is made of what training gave, whoever asked for it: a command, a sweep, an estimator.
+
+A run is described before it is trained (`describe`), completed by its results (`complete`), and
+written as a folder (`write`) or kept in memory.
+"""
+
+import dataclasses
+import platform
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from jaxrep.data import datasets
+from jaxrep.data.preprocessing import Preprocessing
+from jaxrep.hyperparameters import TrainingHyperparameters
+from jaxrep.methods import make
+from jaxrep.runs import folder
+from jaxrep.runs.folder import Run
+from jaxrep.runs.preparation import Columns
+from jaxrep.runs.scores import score_quantiles
+from jaxrep.runs.sources import digest
+from jaxrep.training import EpochMetrics, RowStore
+
+IN_MEMORY = "a table in memory"
+
+_PACKAGES = ("jaxrep", "jax", "flax", "optax", "numpy")
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """What `jaxrep train` prints, and `config.json` keeps."""
+
+    run: str
+    """The run's folder."""
+
+    method: str
+    """The method's name."""
+
+    rows: int
+    """Rows trained on."""
+
+    epochs: int
+    """Passes over them."""
+
+    loss: float
+    """Mean loss over the rows of the last epoch."""
+
+    seconds: float
+    """From the first step's dispatch to the last weights being ready."""
+
+    compile_seconds: float
+    """Time to trace and compile."""
+
+    rows_per_second: float
+    """rows × epochs / seconds."""
+
+    resumed_from_step: int
+    """Step that training went on from; 0 where it began."""
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What training gave, of a lone run or of a member of a sweep."""
+
+    weights: dict[str, np.ndarray]
+    """All weights of the network, by name."""
+
+    history: list[EpochMetrics]
+    """The metrics of every epoch."""
+
+    seconds: float
+    """Time spent training."""
+
+    compile_seconds: float
+    """Time to trace and compile."""
+
+    rows_per_second: float
+    """Rows × epochs per second."""
+
+    resumed_from_step: int = 0
+    """Step that training went on from."""
+
+
+def describe(
+    source: str | None,
+    hyperparameters: TrainingHyperparameters,
+    columns: Columns,
+    *,
+    streamed: bool = False,
+    devices: int | None = None,
+) -> dict[str, Any]:
+    """Returns all of `config.json` but the results.
+
+    Args:
+        source: the table's path or name; None for a table in memory.
+        hyperparameters: of the method.
+        columns: what the table's columns are.
+        streamed: whether rows are read block by block while training.
+        devices: how many train together, where it is not left to JAX.
+    """
+    device = jax.devices()[0]
+    return {
+        "schema_version": folder.SCHEMA_VERSION,
+        "method": type(hyperparameters).name,
+        "hyperparameters": dataclasses.asdict(hyperparameters),
+        "data": {
+            **_describe_source(source),
+            "columns": dataclasses.asdict(columns),
+            **({"streamed": True} if streamed else {}),
+        },
+        "versions": {"python": platform.python_version()} | {p: version(p) for p in _PACKAGES},
+        "device": {
+            "platform": device.platform,
+            "kind": device.device_kind,
+            "count": devices or jax.device_count(),
+        },
+    }
+
+
+def _describe_source(source: str | None) -> dict[str, Any]:
+    if source is None:
+        return {"source": IN_MEMORY, "sha256": None}
+    if source in datasets.NAMES:
+        return {"source": source, "sha256": digest(source)}
+    return {"source": str(Path(source).resolve()), "sha256": digest(source)}
+
+
+def complete(
+    path: Path,
+    config: Mapping[str, Any],
+    hyperparameters: TrainingHyperparameters,
+    preprocessing: Preprocessing,
+    trained: Trained,
+    x: np.ndarray | RowStore,
+    note: Callable[[str], None],
+) -> Run:
+    """Returns the run of what training gave: with its figures and its training rows' scores.
+
+    Args:
+        path: of the folder that it has or will have; `Path()` for a run in memory.
+        config: from `describe`, and whatever else it is to keep.
+        hyperparameters: of the method.
+        preprocessing: fitted on the training rows.
+        trained: what training gave.
+        x: training rows as features, `[rows, D]`.
+        note: called with a warning if the network is of little use.
+    """
+    method = make(hyperparameters)
+    result = TrainResult(
+        run="" if path == Path() else str(path),
+        method=method.name,
+        rows=row_count(x),
+        epochs=hyperparameters.epochs,
+        loss=trained.history[-1]["loss"],
+        seconds=trained.seconds,
+        compile_seconds=trained.compile_seconds,
+        rows_per_second=trained.rows_per_second,
+        resumed_from_step=trained.resumed_from_step,
+    )
+    results = {
+        "result": dataclasses.asdict(result),
+        "score_quantiles": score_quantiles(method, trained.weights, x, note),
+    }
+    config = {**config, "hyperparameters": dataclasses.asdict(hyperparameters), **results}
+    return Run(path, method, trained.weights, preprocessing, config, trained.history)
+
+
+def write(run: Run, path: Path) -> None:
+    """Writes a run's folder: one that is absent, empty, or holds another run.
+
+    Args:
+        run: to write.
+        path: of the folder.
+
+    Raises:
+        InputError: the folder cannot be made or written.
+    """
+    folder.begin(path, run.config, run.preprocessing)
+    folder.append_metrics(path, *run.history)
+    folder.finish(path, run.config, run.weights)
+
+
+def row_count(x: np.ndarray | RowStore) -> int:
+    """Returns the number of rows, wherever they are."""
+    return len(x) if isinstance(x, np.ndarray) else x.rows
