@@ -115,13 +115,13 @@ def register(method: type[AnyMethod]) -> None:
 
 
 def use(path: Path) -> None:
-    """Runs a Python file and registers the methods that it defines.
+    """Runs a Python file and registers the methods that it defines, if any.
 
     Args:
         path: of the file; its folder is searched for modules that the file imports.
 
     Raises:
-        ValueError: the file cannot be read or run, or defines no method.
+        ValueError: the file cannot be read or run.
     """
     module = _load_module(path)
     defined = [
@@ -132,8 +132,6 @@ def use(path: Path) -> None:
         and made.__module__ == module.__name__
         and made.name
     ]
-    if not defined:
-        raise ValueError(f"--use {path}: defines no method of torch_ref")
     for method in defined:
         register(method)
         _files[method.name] = path.resolve()
