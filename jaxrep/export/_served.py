@@ -38,7 +38,7 @@ def require_twin(run: Run) -> None:
 
 
 def twin_files(run: Run) -> list[str]:
-    """Returns the file that another process needs for the method's twin; none where it is installed."""
+    """Returns the file of the method's twin for another process; none where it is installed."""
     from torch_ref import methods
 
     file = methods.file_of(run.method.name)
