@@ -1,4 +1,4 @@
-"""The PyTorch twin of jaxrep: the same losses, models, methods and training steps.
+"""The PyTorch twin of jaxrep: the same losses, networks, methods and training steps.
 
 Written to be read beside `jaxrep`, file by file. Imports neither jax nor jaxrep.
 """

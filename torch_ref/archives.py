@@ -19,10 +19,11 @@ from typing import Any
 
 from torch import Tensor
 
+from torch_ref import methods
 from torch_ref.description import (
     SCHEMA_VERSION,
     FileFormatError,
-    described_model,
+    described_network,
     read_description,
 )
 from torch_ref.files import array_digest, check_digests, sha256
@@ -96,21 +97,25 @@ def check_state(meta: Mapping[str, Any], state: Mapping[str, Tensor], root: str 
     Args:
         meta: the description.
         state: by name, on the CPU.
-        root: what stands before the names of the served model.
+        root: what stands before the names of the served network.
 
     Raises:
-        FileFormatError: one does not have its digest, or is not that of the model described.
+        FileFormatError: one does not have its digest, or is not that of what is described. Weights
+            are compared in shape with the network where its method is known here.
     """
     found = digests(state)
     check_digests(found, meta.get("tensors", {}))
-    network = described_model(meta).state_dict()  # has shapes alone
+    rows, network = f"{root}rows.", f"{root}network."
     columns = digests(RawRows(meta["preprocessing"]["columns"]).state_dict())
-    described: dict[str, object] = {f"{root}rows.{name}": columns[name] for name in columns}
-    described |= {f"{root}model.{name}": tensor.shape for name, tensor in network.items()}
-    held = {n: t.shape if n.startswith(f"{root}model.") else found[n] for n, t in state.items()}
+    described: dict[str, object] = {rows + name: columns[name] for name in columns}
+    held: dict[str, object] = {n: found[n] for n in state if not n.startswith(network)}
+    if meta["method"] in methods.names():
+        weights = described_network(meta).state_dict()  # has shapes alone
+        described |= {network + name: tensor.shape for name, tensor in weights.items()}
+        held |= {name: t.shape for name, t in state.items() if name.startswith(network)}
     for name in sorted(held.keys() | described.keys()):
         if held.get(name) != described.get(name):
-            raise FileFormatError(f"{name} is not that of the model that is described")
+            raise FileFormatError(f"{name} is not that of the network that is described")
 
 
 def digests(state: Mapping[str, Tensor]) -> dict[str, str]:

@@ -1,33 +1,33 @@
 """What a file of a trained model says of it, and the checks before anything is built from that."""
 
-import io
-import json
-import math
 import sys
-import warnings
-import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Annotated, Any, Literal, TypeVar, get_type_hints
 
+import msgspec
 import numpy as np
 import torch
-from torch import Tensor, nn
+from msgspec import Meta
+from torch import Tensor
 
-from torch_ref.hyperparameters import BY_METHOD, TrainingHyperparameters, check
-from torch_ref.methods import METHODS
+from torch_ref import methods
+from torch_ref.batch import RowSpec
+from torch_ref.networks import Network
+from torch_ref.outputs import OUTPUTS
 from torch_ref.weights import shapes
 
 SCHEMA_VERSION = 1
-_MAX_DEPTH = 64
 _MAX_VALUES = 1 << 24  # golden rows of thousands of columns; together they take about 1 GB
-_KINDS: dict[str, type] = {
-    "tensors": dict,
-    "sha256": dict,
-    "history": list,
-    "versions": dict,
-    "score_quantiles": dict,
-}
+_MAX = sys.float_info.max
+_LONGEST_MESSAGE = 300
+_MAX_SIZE = 1 << 20  # of layers and the like
+_MAX_COUNT = 1 << 32  # of epochs, rows and seeds
+_MAX_ENTRIES = 64
+
+_T = TypeVar("_T")
+_Plain = str | int | float | bool | None
+_Finite = Annotated[float, Meta(ge=-_MAX, le=_MAX)]
 
 
 class FileFormatError(ValueError):
@@ -51,6 +51,56 @@ class Contents:
     """Whether the file holds one function of rows that gives all outputs."""
 
 
+class _Numeric(msgspec.Struct, tag_field="kind", tag="numeric", forbid_unknown_fields=True):
+    name: str
+    mean: _Finite
+    scale: Annotated[float, Meta(gt=0, le=_MAX)]
+    fill: _Finite | None
+
+
+class _Categorical(msgspec.Struct, tag_field="kind", tag="categorical", forbid_unknown_fields=True):
+    name: str
+    categories: Annotated[list[str], Meta(min_length=1)]
+    impute: bool
+
+    def __post_init__(self) -> None:
+        if len(set(self.categories)) < len(self.categories):
+            raise ValueError("a category stands there twice")
+
+
+class _Preprocessing(msgspec.Struct, forbid_unknown_fields=True):
+    columns: Annotated[list[_Numeric | _Categorical], Meta(min_length=1)]
+    # What follows is for `jaxrep import`, which needs all of it.
+    schema_version: Literal[1] = 1
+    label: str | None = None
+    id_column: str | None = None
+    na_values: list[str] = []
+
+
+class _Quantiles(msgspec.Struct, forbid_unknown_fields=True):
+    levels: list[float]
+    scores: list[float]
+
+
+class _Description(msgspec.Struct, forbid_unknown_fields=True):
+    """What a file may say of its model; of a model trained here, `history` and so on are absent."""
+
+    schema_version: Literal[1]
+    method: str
+    hyperparameters: dict[str, _Plain | list[_Plain | list[_Plain]]]  # a message may quote these
+    preprocessing: dict[str, Any]
+    tensors: dict[str, str] = {}
+    sha256: dict[str, str] = {}
+    history: list[dict[str, float]] = []
+    versions: dict[str, str] = {}
+    run: str = ""
+    outputs: list[str] | msgspec.UnsetType = msgspec.UNSET
+    golden: dict[str, Any] | msgspec.UnsetType = msgspec.UNSET
+    score_quantiles: _Quantiles | msgspec.UnsetType = msgspec.UNSET
+    score_threshold: float | msgspec.UnsetType = msgspec.UNSET
+    jax_errors: dict[str, float] | msgspec.UnsetType = msgspec.UNSET
+
+
 def read_description(data: bytes | str) -> dict[str, Any]:
     """Returns what a file says of its model.
 
@@ -58,241 +108,176 @@ def read_description(data: bytes | str) -> dict[str, Any]:
         data: JSON, as `meta.json` has it.
 
     Raises:
-        FileFormatError: it describes no file of ours, or one of another version, or no model.
+        FileFormatError: it describes no file of ours, or one of another version, or no model; the
+            message names the key.
     """
     try:
-        meta = read_json(data)
+        meta: dict[str, Any] = read_json(data)
+        _convert(meta, _Description)
     except ValueError as error:
-        raise FileFormatError(f"the description is not one of jaxrep's: {error}") from error
-    version = meta.get("schema_version") if isinstance(meta, dict) else None
-    if version != SCHEMA_VERSION or isinstance(version, bool):
         raise FileFormatError(
-            f"the description is of schema_version {version!r:.40}; this reads {SCHEMA_VERSION}"
-        )
-    for key, kind in _KINDS.items():
-        if not isinstance(meta.get(key, kind()), kind):
-            raise FileFormatError(f"the description's {key} is no {kind.__name__}")
+            f"the description is not one that this version of jaxrep writes: {error}; export the "
+            "model again"
+        ) from error
     check_description(meta)
-    return dict(meta)
+    return meta
 
 
 def read_json(data: bytes | str) -> Any:
-    """Returns what JSON from a stranger says.
+    """Returns what JSON from an untrusted file says.
 
     Raises:
-        ValueError: it is no JSON, holds NaN or a number beyond float64, more than 64 levels of
-            arrays and objects, or more than 2²⁴ commas and brackets.
+        ValueError: it is not JSON in UTF-8, holds NaN or a number beyond float64, is nested more
+            deeply than can be followed, or has more than 2²⁴ commas and brackets.
     """
-    text = data.decode("utf-8") if isinstance(data, bytes) else data
-    if sum(map(text.count, ",[{")) > _MAX_VALUES:
+    text = data.encode("utf-8") if isinstance(data, str) else data
+    if sum(map(text.count, b",[{")) > _MAX_VALUES:
         raise ValueError(f"it holds more than {_MAX_VALUES} values")
     try:
-        made = json.loads(
-            text, parse_constant=_refuse_constant, parse_float=_number, parse_int=_whole
-        )
+        return msgspec.json.decode(text)
     except RecursionError:
-        raise ValueError(f"it has more than {_MAX_DEPTH} levels") from None
-    level = [made]
-    for _ in range(_MAX_DEPTH + 1):
-        nested = [value for value in level if isinstance(value, dict | list)]
-        level = [v for x in nested for v in (x.values() if isinstance(x, dict) else x)]
-    if level:
-        raise ValueError(f"it has more than {_MAX_DEPTH} levels")
-    return made
+        raise ValueError("it has too many levels of arrays and objects") from None
 
 
 def check_description(description: Mapping[str, Any]) -> None:
-    """Checks that a model can be built from a description.
+    """Checks what a description says of its network, as far as its method is known here.
+
+    Args:
+        description: plain data; `method`, `hyperparameters` and `preprocessing` at least.
 
     Raises:
-        FileFormatError: names the first of method, hyperparameters and columns that cannot be.
+        FileFormatError: names the first of hyperparameters, outputs and columns that cannot be.
 
     Example:
-        >>> check_description({"method": "pca"})
+        >>> check_description({"method": "pca", "hyperparameters": {"epochs": 1 << 40}})
         Traceback (most recent call last):
         ...
-        torch_ref.description.FileFormatError: method is 'pca', not autoencoder, vae, simclr
+        torch_ref.description.FileFormatError: hyperparameters.epochs is beyond 4294967296
     """
-    read_hyperparameters(description)
-    preprocessing = description.get("preprocessing")
-    columns = preprocessing.get("columns") if isinstance(preprocessing, Mapping) else None
-    if not isinstance(columns, list) or not columns:
-        raise FileFormatError("preprocessing.columns is no list of columns")
-    for i, column in enumerate(columns):
-        _check_column(column, f"preprocessing.columns[{i}]")
+    method = description.get("method")
+    if not isinstance(method, str):
+        raise FileFormatError(f"method is {method!r:.40}; it must be a name")
+    _check_bounds(description.get("hyperparameters"))
+    if method in methods.names():
+        _check_hyperparameters(method, description["hyperparameters"])
+    if "outputs" in description:
+        check_outputs(description["outputs"])
+    try:
+        _convert(description.get("preprocessing"), _Preprocessing)
+    except ValueError as error:
+        raise FileFormatError(f"preprocessing: {error}") from error
 
 
-def read_hyperparameters(description: Mapping[str, Any]) -> TrainingHyperparameters:
-    """Returns the hyperparameters that a description holds, and the defaults of all others.
-
-    Files are older than hyperparameters that came later, so one that is absent is no error.
+def check_outputs(outputs: object) -> tuple[str, ...]:
+    """Returns the outputs that a file declares, all of which are in the vocabulary.
 
     Raises:
-        FileFormatError: one is unknown or out of its range.
+        FileFormatError: one is unknown or there twice, or `embed` or `score` is missing.
+
+    Example:
+        >>> check_outputs(["embed", "score", "project"])
+        ('embed', 'score', 'project')
     """
-    method, values = description.get("method"), description.get("hyperparameters")
-    if not isinstance(method, str) or method not in BY_METHOD:
-        raise FileFormatError(f"method is {method!r:.40}, not {', '.join(BY_METHOD)}")
-    if not isinstance(values, Mapping):
-        raise FileFormatError("hyperparameters are missing, or no object")
-    names = {field.name for field in fields(BY_METHOD[method])}
-    if unknown := [name for name in values if name not in names]:
-        raise FileFormatError(f"hyperparameters.{unknown[0]:.40} is not known")
-    given: dict[str, Any] = {
-        name: tuple(value) if isinstance(value, list) else value  # JSON has no tuples
-        for name, value in values.items()
-    }
-    made = BY_METHOD[method](**given)
-    try:
-        check(made)
-    except (ValueError, OverflowError) as error:
-        raise FileFormatError(f"hyperparameters: {error!s:.200}") from error
-    return made
+    if not isinstance(outputs, list):
+        raise FileFormatError("the description does not say which outputs there are")
+    for i, name in enumerate(outputs):
+        if name not in OUTPUTS or name in outputs[:i]:
+            raise FileFormatError(
+                f"outputs[{i}] is {name!r:.40}; it must be one of {', '.join(OUTPUTS)}, each once"
+            )
+    for name in ("embed", "score"):
+        if name not in outputs:
+            raise FileFormatError(f"outputs must have {name} among them")
+    return tuple(outputs)
 
 
-def described_model(description: Mapping[str, Any]) -> nn.Module:
+def described_network(description: Mapping[str, Any]) -> Network:
     """Returns the network that a description speaks of, on the device `meta`.
 
     It has shapes and no memory, since a description may speak of more than any memory holds.
 
     Raises:
-        FileFormatError: as `check_description`.
+        FileFormatError: as `check_description`; or the method is not known here, or its network
+            cannot be built.
     """
     check_description(description)
     columns = description["preprocessing"]["columns"]
     width = sum(1 if c["kind"] == "numeric" else len(c["categories"]) + 1 for c in columns)
-    method = METHODS[description["method"]](read_hyperparameters(description))
-    with torch.device("meta"):
-        model: nn.Module = method.init_model(width, torch.Generator())
-    return model
+    try:
+        method = methods.make(description["method"], description["hyperparameters"])
+        with torch.device("meta"):
+            network: Network = method.init(RowSpec(width), torch.Generator())
+    except Exception as error:  # also of code that is not ours
+        raise FileFormatError(f"the network that is described cannot be built: {error}") from error
+    return network
 
 
-def check_weights(model: nn.Module, weights: Mapping[str, np.ndarray]) -> None:
-    """Checks that weights by jaxrep's names are all those of a model, in float32.
+def check_weights(network: Network, weights: Mapping[str, np.ndarray]) -> None:
+    """Checks that weights by jaxrep's names are all those of a network, in float32.
 
     Args:
-        model: from `described_model`.
+        network: from `described_network`.
         weights: by jaxrep's names.
 
     Raises:
         FileFormatError: names the first that is missing, unknown, or of another shape or dtype.
     """
-    expected = shapes(model)
+    expected = shapes(network)
     for name in sorted(expected.keys() | weights.keys()):
         if name not in weights:
             raise FileFormatError(f"the weight {name} is missing")
         if name not in expected:
-            raise FileFormatError(f"{name:.80} is no weight of the model that is described")
+            raise FileFormatError(f"{name:.80} is no weight of the network that is described")
         found = weights[name]
         if found.shape != expected[name] or found.dtype != np.float32:
             raise FileFormatError(
-                f"{name} is {found.dtype} of shape {found.shape}; the model that is described has "
-                f"float32 of shape {expected[name]}"
+                f"{name} is {found.dtype} of shape {found.shape}; the network that is described "
+                f"has float32 of shape {expected[name]}"
             )
 
 
-def read_golden(golden: Any) -> dict[str, Tensor]:
-    """Returns golden rows and outputs as tensors of float64.
-
-    Args:
-        golden: nested lists of numbers by name, as JSON has them; null is NaN.
-
-    Raises:
-        FileFormatError: names what is no array of numbers.
-    """
-    if not isinstance(golden, dict):
-        raise FileFormatError("the golden rows are no object")
-    tensors = {}
-    for name, values in golden.items():
-        try:
-            tensors[name] = torch.from_numpy(np.array(values, np.float64))
-        except (ValueError, TypeError, OverflowError) as error:
-            raise FileFormatError(f"golden {name!r:.40} is no array of numbers") from error
-    return tensors
-
-
-def read_tensors(data: bytes) -> dict[str, Any]:
-    """Returns tensors by name as torch.save writes them; nothing in the data is run.
-
-    Raises:
-        FileFormatError: it is something else, or damaged.
-    """
+def _convert(data: Any, kind: type[_T]) -> _T:
+    """Returns plain data as a type of msgspec, or raises a ValueError of bounded length."""
     try:
-        with zipfile.ZipFile(io.BytesIO(data)) as archive, warnings.catch_warnings():
-            size = sum(info.file_size for info in archive.infolist())
-            warnings.simplefilter("ignore")  # what they warn of, the error says
-            # A file of torch.save compresses nothing: one that does could fill any memory.
-            tensors = torch.load(io.BytesIO(data), weights_only=True) if size <= len(data) else None
-    except Exception as error:  # pickle, zipfile and torch raise half a dozen kinds
-        raise FileFormatError("not tensors as torch.save writes them, or damaged") from error
-    if not isinstance(tensors, dict):
-        raise FileFormatError("no dictionary of tensors")
-    for name, tensor in tensors.items():
-        if isinstance(tensor, Tensor) and not _is_held(tensor):
-            raise FileFormatError(f"{name!r:.40} promises more than the file holds")
-    return tensors
+        return msgspec.convert(data, kind)
+    except ValueError as error:
+        message = str(error)
+    if len(message) > _LONGEST_MESSAGE:  # it quotes names and values, and ends with the place
+        message = f"{message[: _LONGEST_MESSAGE // 2]} … {message[-_LONGEST_MESSAGE // 2 :]}"
+    raise ValueError(message)
 
 
-def _refuse_constant(name: str) -> None:
-    raise ValueError(f"it holds {name}, which JSON has not")
+def _check_bounds(hyperparameters: object) -> None:
+    """Checks that no value, whatever its method, asks for more work than any model needs."""
+    if not isinstance(hyperparameters, Mapping):
+        raise FileFormatError("hyperparameters are missing, or not an object")
+    for name, value in hyperparameters.items():
+        entries = value if isinstance(value, list | tuple) else (value,)
+        if len(entries) > _MAX_ENTRIES:
+            raise FileFormatError(
+                f"hyperparameters.{name:.40} has {len(entries)} entries; it must have at most "
+                f"{_MAX_ENTRIES}"
+            )
+        _check_at_most(name, entries, _MAX_COUNT)
 
 
-def _number(text: str) -> float:
-    value = float(text)
-    if not math.isfinite(value):
-        raise ValueError(f"it holds a number beyond float64: {text:.40}")
-    return value
+def _check_hyperparameters(method: str, values: Mapping[str, Any]) -> None:
+    """Checks names and types against a method's own; ranges are jaxrep's to check."""
+    kind = methods.get(method).hyperparameters_type
+    names = {field.name for field in fields(kind)}
+    if unknown := [name for name in values if name not in names]:
+        raise FileFormatError(f"hyperparameters.{unknown[0]:.40} is not known")
+    try:
+        made = _convert(values, kind)
+    except ValueError as error:
+        raise FileFormatError(f"hyperparameters: {error}") from error
+    for name, declared in get_type_hints(kind, include_extras=True).items():
+        if declared is not methods.Count:
+            value = getattr(made, name)
+            _check_at_most(name, value if isinstance(value, tuple) else (value,), _MAX_SIZE)
 
 
-def _whole(text: str) -> int:
-    _number(text)  # before int(), which takes time that grows with the square of the digits
-    return int(text)
-
-
-def _is_held(tensor: Tensor) -> bool:
-    """Says whether a tensor has memory of its own for all that it promises."""
-    if tensor.layout != torch.strided or tensor.device.type != "cpu":
-        return False
-    return tensor.numel() * tensor.element_size() <= tensor.untyped_storage().nbytes()
-
-
-def _check_column(column: Any, place: str) -> None:
-    kind = column.get("kind") if isinstance(column, Mapping) else None
-    if not isinstance(kind, str) or kind not in _COLUMNS:
-        raise FileFormatError(f"{place}.kind is {kind!r:.40}, not {' or '.join(_COLUMNS)}")
-    for key, (is_right, wanted) in _COLUMNS[kind].items():
-        if key not in column:
-            raise FileFormatError(f"{place}.{key} is missing")
-        if not is_right(column[key]):
-            raise FileFormatError(f"{place}.{key} is {column[key]!r:.40}; it must be {wanted}")
-
-
-def _is_text(value: object) -> bool:
-    return isinstance(value, str)
-
-
-def _is_number(value: object) -> bool:
-    if not isinstance(value, int | float) or isinstance(value, bool):
-        return False
-    return abs(value) <= sys.float_info.max  # false for NaN, and no overflow for 10⁴⁰⁰
-
-
-def _are_categories(value: object) -> bool:
-    if not isinstance(value, list) or not value or not all(map(_is_text, value)):
-        return False
-    return len(set(value)) == len(value)
-
-
-_COLUMNS: dict[str, dict[str, tuple[Callable[[Any], bool], str]]] = {
-    "numeric": {
-        "name": (_is_text, "a text"),
-        "mean": (_is_number, "a finite number"),
-        "scale": (lambda value: _is_number(value) and value > 0, "a finite number above 0"),
-        "fill": (lambda value: value is None or _is_number(value), "a finite number or null"),
-    },
-    "categorical": {
-        "name": (_is_text, "a text"),
-        "categories": (_are_categories, "a list of different texts"),
-        "impute": (lambda value: isinstance(value, bool), "true or false"),
-    },
-}
+def _check_at_most(name: str, values: Iterable[object], most: int) -> None:
+    for value in values:
+        if isinstance(value, int) and abs(value) > most:
+            raise FileFormatError(f"hyperparameters.{name:.40} is beyond {most}")

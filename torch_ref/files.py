@@ -1,4 +1,4 @@
-"""Safetensors files of trained models, which run no code when read, and digests of arrays."""
+"""Safetensors files of trained networks, which run no code when read, and digests of arrays."""
 
 import hashlib
 import json
@@ -14,21 +14,22 @@ from torch_ref.description import SCHEMA_VERSION, FileFormatError, read_descript
 def write_safetensors(
     path: Path, description: Mapping[str, Any], weights: Mapping[str, np.ndarray]
 ) -> None:
-    """Writes a trained model as one safetensors file, which `jaxrep import` reads.
+    """Writes a trained network as one safetensors file, which `jaxrep import` reads.
 
     Args:
         path: of the file.
         description: `method`, `hyperparameters` and `preprocessing`, as JSON has them; anything
             else beside them is kept.
-        weights: all weights of the model, by the names of `torch_ref.weights.get_weights`.
+        weights: all weights of the network, by the names of `torch_ref.weights.get_weights`.
 
     Example:
         >>> import tempfile
-        >>> from torch_ref.hyperparameters import VAEHyperparameters
+        >>> from dataclasses import asdict
+        >>> from jaxrep.methods import VAEHyperparameters
         >>> column = {"kind": "numeric", "name": "a", "mean": 5.0, "scale": 2.0, "fill": None}
         >>> described = {
         ...     "method": "vae",
-        ...     "hyperparameters": vars(VAEHyperparameters()),
+        ...     "hyperparameters": asdict(VAEHyperparameters()),
         ...     "preprocessing": {"columns": [column]},
         ... }
         >>> path = Path(tempfile.mkdtemp()) / "vae.safetensors"
@@ -48,7 +49,7 @@ def write_safetensors(
 
 
 def read_safetensors(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """Returns what a safetensors file of jaxrep says of its model, and the model's weights.
+    """Returns what a safetensors file of jaxrep says of its network, and the network's weights.
 
     Raises:
         FileFormatError: it is not a file of ours, or a weight is damaged.
@@ -62,7 +63,7 @@ def read_safetensors(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]
     except (SafetensorError, AttributeError, TypeError, ValueError) as error:  # float8, for one
         raise FileFormatError(f"not a safetensors file, or damaged: {error}") from error
     if "jaxrep" not in metadata:
-        raise FileFormatError("the file says nothing of a model: its metadata has no 'jaxrep'")
+        raise FileFormatError("the file says nothing of a network: its metadata has no 'jaxrep'")
     if sha256(metadata["jaxrep"].encode()) != metadata.get("jaxrep.sha256"):
         raise FileFormatError("the description is damaged: its digest is another")
     description = read_description(metadata["jaxrep"])

@@ -21,12 +21,13 @@ from torch_ref.description import (
     SCHEMA_VERSION,
     Contents,
     FileFormatError,
+    check_outputs,
     read_description,
-    read_golden,
     read_json,
 )
 from torch_ref.files import array_digest, check_digests, sha256
-from torch_ref.graphs import OUTPUTS
+from torch_ref.golden import read_golden
+from torch_ref.graphs import graph_outputs
 
 META, GOLDEN, SEAL = "meta.json", "golden.json", "jaxrep.sha256"
 _PROGRAM = "models/model.json"  # a member that only archives of torch.export have
@@ -70,7 +71,7 @@ def unpack_pt2(data: bytes) -> Contents:
     except Exception as error:  # whatever a reader meets in a file that someone made up
         raise FileFormatError(f"cannot be loaded: {error}") from error
     archives.check_state(meta, program.state_dict, root="served.")
-    return Contents(_by_function(meta["method"], module), meta, golden, is_graph=True)
+    return Contents(_by_function(meta, module), meta, golden, is_graph=True)
 
 
 def pack_onnx(model: Any, meta: Mapping[str, Any], golden: Mapping[str, Any]) -> bytes:
@@ -123,17 +124,18 @@ def unpack_onnx(data: bytes) -> Contents:
         return {n: torch.from_numpy(array) for n, array in zip(names, outputs, strict=True)}
 
     golden = _load(carried.get(GOLDEN, ""))
-    return Contents(_by_function(meta["method"], module), meta, golden, is_graph=True)
+    return Contents(_by_function(meta, module), meta, golden, is_graph=True)
 
 
 def _by_function(
-    method: str, module: Callable[[Tensor], Mapping[str, Tensor]]
+    meta: Mapping[str, Any], module: Callable[[Tensor], Mapping[str, Tensor]]
 ) -> Callable[[Tensor], dict[str, Tensor]]:
     """A graph whose outputs have the names of the functions that give the same."""
+    names = graph_outputs(check_outputs(meta.get("outputs")))
 
     def outputs(rows: Tensor) -> dict[str, Tensor]:
         found = module(rows)
-        return {function: found[name] for name, function in OUTPUTS[method].items()}
+        return {function: found[name] for name, function in names.items()}
 
     return outputs
 

@@ -1,42 +1,56 @@
-"""All that a trained model says about raw rows, as one graph: what `torch.export` and ONNX take.
+"""All that a trained network says about raw rows, as one graph: what `torch.export` and ONNX take.
 
 A graph has one function, so it gives all outputs at once, by name. It cannot stop at a row that
 `serving.Served` would refuse, so every output of such a row is NaN; other rows are as ever.
 """
 
-from collections.abc import Callable
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.fx.passes.dialect.common.cse_pass import CSEPass
 
+from torch_ref.batch import Batch
+from torch_ref.outputs import OUTPUTS
 from torch_ref.serving import Served
 
-# For each output of a method's graph: the function of the served model that gives the same, and
-# which of its outputs. Functions of codes are not in a graph: it would ask for codes at every call.
-OUTPUTS = {
-    "autoencoder": {"embedding": "embed.0", "reconstruction": "reconstruct.0", "score": "score.0"},
-    "vae": {
-        "embedding": "embed.0",
-        "log_var": "encode.1",
-        "reconstruction": "reconstruct.0",
-        "score": "score.0",
-    },
-    "simclr": {"embedding": "embed.0", "projection": "project.0", "score": "score.0"},
-}
+
+def graph_outputs(outputs: Sequence[str]) -> dict[str, str]:
+    """Returns what a graph of a network gives, by the names of its outputs.
+
+    Outputs that take embeddings or draws are not in a graph: it would ask for them at every call.
+
+    Args:
+        outputs: what the network declares.
+
+    Returns:
+        For each output of the graph the function that gives the same, and which of its results.
+
+    Example:
+        >>> graph_outputs(("embed", "reconstruct", "score", "decode"))
+        {'embedding': 'embed.0', 'reconstruction': 'reconstruct.0', 'score': 'score.0'}
+    """
+    found: dict[str, str] = {}
+    for name, output in OUTPUTS.items():
+        if name in outputs and output.takes == "rows":
+            for i, gives in enumerate(output.gives):
+                found.setdefault("reconstruction" if gives == "rows" else gives, f"{name}.{i}")
+    return found
 
 
 class RowGraph(nn.Module):
-    """A served model's functions of rows as one function.
+    """A served network's functions of rows as one function.
 
     Args:
         served: from `torch_ref.serving`.
-        method: its method's name.
 
     Example:
-        >>> from torch_ref import models, serving
-        >>> rows = serving.RawRows([{"kind": "numeric", "mean": 5.0, "scale": 2.0, "fill": None}])
-        >>> model = models.Autoencoder(1, (4,), 2, generator=torch.Generator().manual_seed(0))
-        >>> graph = RowGraph(serving.ServedAutoencoder(rows, model), "autoencoder")
+        >>> from torch_ref.batch import RowSpec
+        >>> from torch_ref.methods import AutoencoderNetwork
+        >>> from torch_ref.serving import RawRows, serving
+        >>> rows = RawRows([{"kind": "numeric", "mean": 5.0, "scale": 2.0, "fill": None}])
+        >>> network = AutoencoderNetwork(RowSpec(1), (4,), 2, generator=torch.Generator())
+        >>> graph = RowGraph(serving(network.outputs)(rows, network, 2))
         >>> outputs = graph(torch.tensor([[5.0], [float("nan")]]))
         >>> {name: tuple(output.shape) for name, output in outputs.items()}
         {'embedding': (2, 2), 'reconstruction': (2, 1), 'score': (2,)}
@@ -44,80 +58,72 @@ class RowGraph(nn.Module):
         tensor([False,  True])
     """
 
-    def __init__(self, served: Served, method: str):
+    def __init__(self, served: Served):
         super().__init__()
-        self.served = served
-        self.outputs = _OUTPUTS[method]
+        self.rows = served.rows
+        self.network = served.network
+        self.outputs = served.outputs
 
     def forward(self, rows: Tensor) -> dict[str, Tensor]:
-        """Maps raw rows `[B, C]` to the outputs of `OUTPUTS`, in its order, `[B, …]` each."""
-        features: Tensor = self.served.rows(rows)
+        """Maps raw rows `[B, C]` to the outputs of `graph_outputs`, `[B, …]` each."""
+        features: Tensor = self.rows(rows)
         usable = torch.isfinite(features).all(dim=1)
-        return {  # masked at the end: a category from `argmax` of NaN would look like any other
-            name: torch.where(usable if output.dim() == 1 else usable[:, None], output, torch.nan)
-            for name, output in self.outputs(self.served, features).items()
-        }
+        found: dict[str, Tensor] = {}
+        for name, of in graph_outputs(self.outputs).items():
+            function, _, i = of.partition(".")
+            results = getattr(self.network, function)(Batch(features))
+            output = results[int(i)] if isinstance(results, tuple) else results
+            if OUTPUTS[function].gives[int(i)] == "rows":
+                output = self.rows.invert(output)
+            # Masked at the end: a category from `argmax` of NaN would look like any other.
+            kept = usable if output.dim() == 1 else usable[:, None]
+            found[name] = torch.where(kept, output, torch.nan)
+        return found
 
 
-def trace(served: Served, method: str) -> torch.export.ExportedProgram:
-    """Traces a served model's graph, for any number of float64 rows.
+def trace(served: Served) -> torch.export.ExportedProgram:
+    """Traces a served network's graph, for any number of float64 rows.
 
     Args:
         served: from `torch_ref.serving`.
-        method: its method's name.
 
     Returns:
-        The program. Its example input is rows of zeros, and no path of a source file is in it.
+        The program. Its example input is rows of zeros, and no path of a source file is in it. What
+        outputs share, an encoder first of all, is computed once.
 
     Example:
-        >>> from torch_ref import models, serving
-        >>> rows = serving.RawRows([{"kind": "numeric", "mean": 5.0, "scale": 2.0, "fill": None}])
-        >>> model = models.Autoencoder(1, (4,), 2, generator=torch.Generator().manual_seed(0))
-        >>> program = trace(serving.ServedAutoencoder(rows, model), "autoencoder")
+        >>> from torch_ref.batch import RowSpec
+        >>> from torch_ref.methods import AutoencoderNetwork
+        >>> from torch_ref.serving import RawRows, serving
+        >>> rows = RawRows([{"kind": "numeric", "mean": 5.0, "scale": 2.0, "fill": None}])
+        >>> network = AutoencoderNetwork(RowSpec(1), (4,), 2, generator=torch.Generator())
+        >>> program = trace(serving(network.outputs)(rows, network, 2))
         >>> tuple(program.module()(torch.ones(7, 1, dtype=torch.float64))["embedding"].shape)
         (7, 2)
     """
-    graph = RowGraph(served, method).eval().requires_grad_(False)
-    zeros = torch.zeros(2, served.rows.width, dtype=torch.float64)  # one row would fix the batch
-    batch = torch.export.Dim("batch")
-    program = torch.export.export(graph, (zeros,), dynamic_shapes={"rows": {0: batch}})
+    graph = RowGraph(served).eval().requires_grad_(False)
+    rows = torch.zeros(2, served.rows.width, dtype=torch.float64)  # one row would fix the batch
+    traced = _export(graph, rows).module(check_guards=False)
+    shared = CSEPass()(traced)
+    assert shared is not None  # what a pass may return, and this one never does
+    program = _export(_Named(shared.graph_module, graph_outputs(served.outputs)), rows)
     for node in program.graph.nodes:
         node.meta.pop("stack_trace", None)  # holds paths, and the file would keep it
     return program
 
 
-def _autoencoder(served: Served, features: Tensor) -> dict[str, Tensor]:
-    z = served.model.encode(features)
-    x_hat = served.model.decode(z)
-    return {
-        "embedding": z,
-        "reconstruction": served.rows.invert(x_hat),
-        "score": ((features - x_hat) ** 2).mean(dim=-1),
-    }
+class _Named(nn.Module):
+    """A graph of which `CSEPass` has lost the names of the outputs."""
+
+    def __init__(self, served: nn.Module, names: Iterable[str]):
+        super().__init__()
+        self.served = served
+        self.names = tuple(names)
+
+    def forward(self, rows: Tensor) -> dict[str, Tensor]:
+        return dict(zip(self.names, self.served(rows), strict=True))
 
 
-def _vae(served: Served, features: Tensor) -> dict[str, Tensor]:
-    mu, log_var = served.model.encode(features)
-    x_hat = served.model.decode(mu)
-    return {
-        "embedding": mu,
-        "log_var": log_var,
-        "reconstruction": served.rows.invert(x_hat),
-        "score": ((features - x_hat) ** 2).mean(dim=-1),
-    }
-
-
-def _simclr(served: Served, features: Tensor) -> dict[str, Tensor]:
-    h = served.model.backbone(features)
-    return {
-        "embedding": h,
-        "projection": served.model.projection(h),
-        "score": served.model.squared_distance(h),
-    }
-
-
-_OUTPUTS: dict[str, Callable[[Served, Tensor], dict[str, Tensor]]] = {
-    "autoencoder": _autoencoder,
-    "vae": _vae,
-    "simclr": _simclr,
-}
+def _export(graph: nn.Module, rows: Tensor) -> torch.export.ExportedProgram:
+    batch = torch.export.Dim("batch")
+    return torch.export.export(graph, (rows,), dynamic_shapes={"rows": {0: batch}})

@@ -21,6 +21,23 @@ from torch import Tensor
 from torch_ref.nt_xent import MAX_DENSE, nt_xent
 
 
+def mse_by_row(x: Tensor, x_hat: Tensor) -> Tensor:
+    """Mean squared error of each row: 1/D Σⱼ (xᵢⱼ − x̂ᵢⱼ)².
+
+    Args:
+        x: data, `[B, D]`.
+        x_hat: reconstruction, `[B, D]`.
+
+    Returns:
+        One error for each row, `[B]`.
+
+    Example:
+        >>> print(mse_by_row(torch.tensor([[1.0, 2.0]]), torch.tensor([[1.0, 4.0]])))
+        tensor([2.])
+    """
+    return _squared_error(x, x_hat).mean(dim=-1)
+
+
 def mse_loss(x: Tensor, x_hat: Tensor, *, weights: Tensor | None = None) -> Tensor:
     """Mean squared error over all elements: 1/(B·D) Σᵢⱼ (xᵢⱼ − x̂ᵢⱼ)².
 
@@ -36,7 +53,7 @@ def mse_loss(x: Tensor, x_hat: Tensor, *, weights: Tensor | None = None) -> Tens
         >>> print(mse_loss(torch.tensor([[1.0, 2.0]]), torch.tensor([[1.0, 4.0]])))
         tensor(2.)
     """
-    return _mean_over_rows(_squared_error(x, x_hat).mean(dim=-1), weights)
+    return _mean_over_rows(mse_by_row(x, x_hat), weights)
 
 
 def gaussian_kl(mu: Tensor, log_var: Tensor, *, weights: Tensor | None = None) -> Tensor:

@@ -1,23 +1,25 @@
-"""Trained models on raw rows: preprocessing, network and the way back in one module.
+"""Trained networks on raw rows: preprocessing, network and the way back in one module.
 
-What a served model takes are the rows of a table as one matrix `[B, C]`, float32 or float64:
+What a served network takes are the rows of a table as one matrix `[B, C]`, float32 or float64:
 numbers as they stand in the table, categories as codes, which are positions in the column's list of
 categories. Any other code, such as −1, is a value that training did not know; NaN is a missing one.
 Standardisation is computed in float64, the network in float32, and rows come back in float64.
 
-No function here has keyword-only defaults or `**`: TorchScript compiles this file. Shape letters:
-B batch, C columns of the table, D features, Z latent, P projection.
+No function of a class has keyword-only defaults or `**`: TorchScript compiles this file. Shape
+letters: B batch, C columns of the table, D features, Z latent, P projection.
 """
 
+import functools
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from torch_ref import models
-from torch_ref.description import check_weights, described_model
+from torch_ref.batch import Batch
+from torch_ref.description import FileFormatError, check_weights, described_network
+from torch_ref.networks import Network
 from torch_ref.weights import with_weights
 
 
@@ -111,23 +113,45 @@ class RawRows(nn.Module):
 
 
 class Served(nn.Module):
-    """What all served models have: the table's columns and the check of what comes in.
+    """What all served networks have: the check of what comes in, `embed` and `score`.
+
+    `serve` adds the other functions that the network declares.
 
     Args:
         rows: the preprocessing.
-        model: the trained network.
+        network: the trained network.
+        latent_dim: Z, size of an embedding.
     """
 
-    if TYPE_CHECKING:  # TorchScript takes an annotation for an attribute's type, not a module's
-        model: Any
+    outputs: ClassVar[tuple[str, ...]] = ("embed", "score")
+    """The network's outputs, each of which is a function here: of raw rows where the network's is
+    one of rows, and to raw rows where it gives rows. `generate` takes a count and draws itself."""
 
-    def __init__(self, rows: RawRows, model: nn.Module):
+    if TYPE_CHECKING:  # TorchScript takes an annotation for an attribute's type, not a module's
+        network: Any
+
+    def __init__(self, rows: RawRows, network: Network, latent_dim: int):
         super().__init__()
         self.rows = rows
-        self.model = model
+        self.network = network
+        self.latent_dim = latent_dim
 
-    def features(self, x: Tensor) -> Tensor:
-        """Maps raw rows `[B, C]` to features `[B, D]`.
+    def forward(self, x: Tensor) -> Tensor:
+        """Maps raw rows `[B, C]` to embeddings `[B, Z]`, as `embed` does."""
+        return self.embed(x)
+
+    def embed(self, x: Tensor) -> Tensor:
+        """Maps raw rows `[B, C]` to embeddings `[B, Z]`."""
+        z: Tensor = self.network.embed(self.batch(x))
+        return z
+
+    def score(self, x: Tensor) -> Tensor:
+        """Maps raw rows `[B, C]` to anomaly scores `[B]`; higher is more anomalous."""
+        scores: Tensor = self.network.score(self.batch(x))
+        return scores
+
+    def batch(self, x: Tensor) -> Batch:
+        """Maps raw rows `[B, C]` to what the network takes.
 
         Raises:
             ValueError: `x` has another shape or dtype, or a value that cannot be used.
@@ -146,173 +170,93 @@ class Served(nn.Module):
                 f"row {int(row)}, column {int(column)}, counted from 0: {float(x[row, column])} is "
                 "missing, infinite or too far from the training data"
             )
-        return features
+        return Batch(features, None, None, None)
 
 
-class ServedAutoencoder(Served):
-    """An autoencoder on raw rows.
-
-    Example:
-        >>> rows = RawRows([{"kind": "numeric", "mean": 5.0, "scale": 2.0, "fill": None}] * 3)
-        >>> served = ServedAutoencoder(
-        ...     rows, models.Autoencoder(3, (4,), 2, generator=torch.Generator())
-        ... )
-        >>> x = torch.full((7, 3), 5.0)
-        >>> tuple(served.embed(x).shape), tuple(served.reconstruct(x).shape)
-        ((7, 2), (7, 3))
-    """
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Maps raw rows `[B, C]` to codes `[B, Z]`, as `embed` does."""
-        return self.embed(x)
-
-    def embed(self, x: Tensor) -> Tensor:
-        """Maps raw rows `[B, C]` to codes `[B, Z]`."""
-        z: Tensor = self.model.encode(self.features(x))
-        return z
-
-    def reconstruct(self, x: Tensor) -> Tensor:
-        """Maps raw rows `[B, C]` to their reconstructions `[B, C]`, in raw units."""
-        return self.decode(self.embed(x))
-
-    def decode(self, z: Tensor) -> Tensor:
-        """Maps codes `[B, Z]` to raw rows `[B, C]`."""
-        return self.rows.invert(self.model.decode(z.float()))
-
-    def score(self, x: Tensor) -> Tensor:
-        """Mean squared reconstruction error of each row's features, `[B]`; higher is stranger."""
-        features = self.features(x)
-        error: Tensor = features - self.model.decode(self.model.encode(features))
-        return (error**2).mean(dim=-1)
-
-
-class ServedVAE(Served):
-    """A VAE on raw rows. Embedding, reconstruction and score go through the mean μ.
-
-    Example:
-        >>> rows = RawRows([{"kind": "numeric", "mean": 5.0, "scale": 2.0, "fill": None}] * 3)
-        >>> served = ServedVAE(rows, models.VAE(3, (4,), 2, generator=torch.Generator()))
-        >>> tuple(served.generate(10).shape)
-        (10, 3)
-    """
-
-    def __init__(self, rows: RawRows, model: models.VAE):
-        super().__init__(rows, model)
-        self.latent_dim = int(model.mu.out_features)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Maps raw rows `[B, C]` to means μ `[B, Z]`, as `embed` does."""
-        return self.embed(x)
+class _Functions(Served):
+    """A function for every output that a network may declare besides."""
 
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Maps raw rows `[B, C]` to the posterior's μ and log σ², `[B, Z]` each."""
-        posterior: tuple[Tensor, Tensor] = self.model.encode(self.features(x))
+        posterior: tuple[Tensor, Tensor] = self.network.encode(self.batch(x))
         return posterior
 
-    def embed(self, x: Tensor) -> Tensor:
-        """Maps raw rows `[B, C]` to means μ `[B, Z]`."""
-        return self.encode(x)[0]
+    def project(self, x: Tensor) -> Tensor:
+        """Maps raw rows `[B, C]` to projections `[B, P]`."""
+        z: Tensor = self.network.project(self.batch(x))
+        return z
 
     def reconstruct(self, x: Tensor) -> Tensor:
         """Maps raw rows `[B, C]` to their reconstructions `[B, C]`, in raw units."""
-        return self.decode(self.embed(x))
+        return self.rows.invert(self.network.reconstruct(self.batch(x)))
 
     def decode(self, z: Tensor) -> Tensor:
-        """Maps latents `[B, Z]` to raw rows `[B, C]`."""
-        return self.rows.invert(self.model.decode(z.float()))
+        """Maps embeddings `[B, Z]` to raw rows `[B, C]`."""
+        return self.rows.invert(self.network.decode(z.float()))
 
     def generate(self, count: int) -> Tensor:
         """Draws `count` raw rows `[count, C]` from the prior, with torch's own generator."""
-        z = torch.randn([count, self.latent_dim], device=self.rows.mean.device)
-        return self.decode(z)
-
-    def score(self, x: Tensor) -> Tensor:
-        """Mean squared reconstruction error of each row's features, `[B]`; higher is stranger."""
-        features = self.features(x)
-        mu, _ = self.model.encode(features)
-        error: Tensor = features - self.model.decode(mu)
-        return (error**2).mean(dim=-1)
-
-
-class ServedSimCLR(Served):
-    """SimCLR's encoder on raw rows.
-
-    Example:
-        >>> rows = RawRows([{"kind": "numeric", "mean": 5.0, "scale": 2.0, "fill": None}] * 3)
-        >>> model = models.SimCLREncoder(3, (4,), 2, 6, generator=torch.Generator())
-        >>> tuple(ServedSimCLR(rows, model).project(torch.ones(7, 3)).shape)
-        (7, 6)
-    """
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Maps raw rows `[B, C]` to representations h `[B, Z]`, as `embed` does."""
-        return self.embed(x)
-
-    def embed(self, x: Tensor) -> Tensor:
-        """Maps raw rows `[B, C]` to the backbone's output h `[B, Z]`."""
-        h: Tensor = self.model.backbone(self.features(x))
-        return h
-
-    def project(self, x: Tensor) -> Tensor:
-        """Maps raw rows `[B, C]` to projections `[B, P]` of length 1."""
-        z: Tensor = self.model.projection(self.embed(x))
-        return z
-
-    def score(self, x: Tensor) -> Tensor:
-        """Mahalanobis distance² / Z of h from the training rows' h, `[B]`; higher is stranger."""
-        distance: Tensor = self.model.squared_distance(self.embed(x))
-        return distance
-
-
-SERVED: dict[str, type[Served]] = {
-    "autoencoder": ServedAutoencoder,
-    "vae": ServedVAE,
-    "simclr": ServedSimCLR,
-}
+        draws = torch.randn([count, self.latent_dim], device=self.rows.mean.device)
+        return self.rows.invert(self.network.generate(draws))
 
 
 def serve(description: Mapping[str, Any], weights: Mapping[str, np.ndarray]) -> Served:
-    """Builds a trained model from plain data, such as a safetensors file of jaxrep holds.
+    """Builds a trained network from plain data, such as a safetensors file of jaxrep holds.
 
     Args:
         description: its `method`, `hyperparameters` and `preprocessing`, as JSON has them.
-        weights: all weights of the method's model, float32, by jaxrep's names.
+        weights: all weights of the method's network, float32, by jaxrep's names.
 
     Raises:
-        FileFormatError: the description describes no model, or one of other weights.
+        FileFormatError: the description describes no network, or one of other weights or outputs.
 
     Example:
-        >>> from torch_ref import hyperparameters, methods, weights
-        >>> settings = hyperparameters.VAEHyperparameters(latent_dim=2)
+        >>> from dataclasses import asdict
+        >>> from jaxrep.methods import VAEHyperparameters
+        >>> from torch_ref.batch import RowSpec
+        >>> from torch_ref.methods import VAE
+        >>> from torch_ref.weights import get_weights
+        >>> values = asdict(VAEHyperparameters(latent_dim=2))
         >>> column = {"kind": "numeric", "name": "a", "mean": 5.0, "scale": 2.0, "fill": None}
         >>> described = {
         ...     "method": "vae",
-        ...     "hyperparameters": vars(settings),
+        ...     "hyperparameters": values,
         ...     "preprocessing": {"columns": [column]},
         ... }
-        >>> model = methods.VAE(settings).init_model(1, torch.Generator())
-        >>> served = serve(described, weights.get_weights(model))
-        >>> tuple(served.embed(torch.ones(3, 1)).shape)
-        (3, 2)
+        >>> network = VAE(**values).init(RowSpec(1), torch.Generator())
+        >>> served = serve(described, get_weights(network))
+        >>> tuple(served.embed(torch.ones(3, 1)).shape), tuple(served.generate(10).shape)
+        ((3, 2), (10, 1))
     """
-    model = described_model(description)
-    check_weights(model, weights)
+    network = described_network(description)
+    if tuple(description.get("outputs", network.outputs)) != network.outputs:
+        raise FileFormatError(
+            f"outputs are not those of the network that is described: {', '.join(network.outputs)}"
+        )
+    check_weights(network, weights)
     rows = RawRows(description["preprocessing"]["columns"])
-    filled = with_weights(model.to_empty(device="cpu"), weights)
-    return SERVED[description["method"]](rows, filled).eval().requires_grad_(False)
+    filled = with_weights(network.to_empty(device="cpu"), weights)
+    served = serving(network.outputs)(rows, filled, description["hyperparameters"]["latent_dim"])
+    return served.eval().requires_grad_(False)
 
 
-# Functions of rows `[B, C]`, and of codes `[B, Z]`, that every served model of a method has.
-OF_ROWS = {
-    "autoencoder": ("forward", "embed", "reconstruct", "score"),
-    "vae": ("forward", "embed", "reconstruct", "score", "encode"),
-    "simclr": ("forward", "embed", "project", "score"),
-}
-OF_CODES: dict[str, tuple[str, ...]] = {
-    "autoencoder": ("decode",),
-    "vae": ("decode",),
-    "simclr": (),
-}
+@functools.cache
+def serving(outputs: tuple[str, ...]) -> type[Served]:
+    """Returns the class of served networks that declare given outputs, and no function besides.
+
+    TorchScript compiles a class as a whole: it cannot have functions that its network lacks.
+
+    Args:
+        outputs: names out of `torch_ref.outputs.OUTPUTS`.
+
+    Example:
+        >>> served = serving(("embed", "score", "decode"))
+        >>> hasattr(served, "decode"), hasattr(served, "generate")
+        (True, False)
+    """
+    functions = {name: vars(_Functions)[name] for name in outputs if not hasattr(Served, name)}
+    return type("Served", (Served,), {**functions, "outputs": outputs, "__module__": __name__})
+
 
 _FEATURE_BUFFERS = {
     "source": torch.int64,

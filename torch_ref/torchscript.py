@@ -14,27 +14,27 @@ import torch
 from torch import Tensor
 
 from torch_ref import archives
-from torch_ref.description import Contents, FileFormatError, read_tensors
-from torch_ref.serving import OF_CODES, OF_ROWS, Served
+from torch_ref.description import Contents, FileFormatError, check_outputs
+from torch_ref.golden import read_tensors
+from torch_ref.serving import Served
 
 _GOLDEN = "extra/golden.pt"
 
 
 def pack(served: Served, meta: Mapping[str, Any], golden: Mapping[str, Tensor]) -> bytes:
-    """Compiles a served model and returns the bytes of its file.
+    """Compiles a served network and returns the bytes of its file.
 
     Args:
         served: from `torch_ref.serving`.
-        meta: what to carry besides the digests; plain JSON, with the `method`.
+        meta: what to carry besides the digests; plain JSON, with `method` and `outputs`.
         golden: rows and expected outputs.
 
     Returns:
         The archive; the same for the same arguments, wherever it is made.
     """
     frozen = served.eval().requires_grad_(False)
-    for name in functions_of(meta["method"]):
-        if name != "forward":
-            torch.jit.export(getattr(type(frozen), name))
+    for name in frozen.outputs:
+        torch.jit.export(getattr(type(frozen), name))
     buffer, carried = io.BytesIO(), io.BytesIO()
     with _without_deprecation():
         torch.jit.save(torch.jit.script(frozen), buffer)
@@ -62,7 +62,8 @@ def unpack(data: bytes) -> Contents:
             module: Any = torch.jit.load(io.BytesIO(data), map_location="cpu")  # type: ignore[no-untyped-call]
     except Exception as error:  # whatever a reader meets in a file that someone made up
         raise FileFormatError(f"cannot be loaded: {error}") from error
-    if absent := [name for name in functions_of(meta["method"]) if not hasattr(module, name)]:
+    names = ("forward", *check_outputs(meta.get("outputs")))
+    if absent := [name for name in names if not hasattr(module, name)]:
         raise FileFormatError(f"the module has no function {absent[0]}")
     archives.check_state(meta, module.state_dict())
     try:
@@ -87,12 +88,6 @@ def load(path: Path) -> Any:
         FileFormatError: it is not a file of ours, or damaged.
     """
     return unpack(Path(path).read_bytes()).module
-
-
-def functions_of(method: str) -> tuple[str, ...]:
-    """Returns the functions that a file of a method has."""
-    generate = ("generate",) if method == "vae" else ()
-    return (*OF_ROWS[method], *OF_CODES[method], *generate)
 
 
 @contextmanager

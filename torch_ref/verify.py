@@ -16,45 +16,27 @@ import math
 import sys
 import textwrap
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from torch_ref import archives, graph_files, torchscript
-from torch_ref.description import Contents, FileFormatError, read_golden, read_tensors
+from torch_ref import archives, graph_files, methods, torchscript
+from torch_ref.comparison import (
+    Result,
+    comparable,
+    compare,
+    gives_rows,
+    may_be_open,
+    rounding,
+    table,
+)
+from torch_ref.description import Contents, FileFormatError, check_outputs
 from torch_ref.files import read_safetensors
-from torch_ref.serving import OF_CODES, OF_ROWS, serve
-
-_ROUNDOFF = 2.0**-24
-_OF_COLUMNS = ("reconstruct", "decode")  # they give raw rows
-
-
-@dataclass(frozen=True)
-class Result:
-    """How one output of one function compares. Errors are relative to the largest element."""
-
-    name: str
-    """The function, and which of several outputs."""
-
-    error: float
-    """The file's error against float64; infinite where NaN or shapes differ."""
-
-    jax_error: float
-    """JAX's own."""
-
-    bound: float
-    """What the file's may be."""
-
-    row: int
-    """The row with the largest error."""
-
-    @property
-    def passed(self) -> bool:
-        """Whether the error is within the bound."""
-        return self.error <= self.bound
+from torch_ref.golden import read_golden, read_tensors
+from torch_ref.outputs import OUTPUTS
+from torch_ref.serving import serve
 
 
 def verify(contents: Contents, expected: Mapping[str, Tensor] | None = None) -> list[Result]:
@@ -71,21 +53,21 @@ def verify(contents: Contents, expected: Mapping[str, Tensor] | None = None) -> 
         FileFormatError: a function fails, or what is expected of it is missing.
     """
     expected = contents.golden if expected is None else expected
-    method, columns = contents.meta["method"], contents.meta["preprocessing"]["columns"]
+    columns = contents.meta["preprocessing"]["columns"]
     results = []
-    for called in _functions_of_rows(contents) + (() if contents.is_graph else OF_CODES[method]):
-        inputs = _given(expected, "codes" if called in OF_CODES[method] else "rows")
+    for called in (*_functions_of_rows(contents), *_declared(contents, "codes")):
+        takes = OUTPUTS[called].takes if called in OUTPUTS else "rows"
+        inputs = _given(expected, takes)
         for name, output in _outputs(contents, called, inputs).items():
             wanted = _given(expected, f"jax.{name}"), _given(expected, f"exact.{name}")
-            function = name.partition(".")[0]
-            shape = (len(inputs), len(columns)) if function in _OF_COLUMNS else wanted[1].shape
+            shape = (len(inputs), len(columns)) if gives_rows(name) else wanted[1].shape
             if not output.shape == wanted[0].shape == wanted[1].shape == shape:
                 results.append(Result(name, math.inf, 0.0, 0.0, 0))
                 continue
-            if torch.isnan(wanted[1]).any(dim=0)[~_may_be_open(function, columns, wanted[1])].any():
+            if torch.isnan(wanted[1]).any(dim=0)[~may_be_open(name, columns, wanted[1])].any():
                 raise FileFormatError(f"exact.{name} is NaN where there has to be a number")
-            found = comparable(function, output, columns)
-            results.append(compare(name, found, *wanted, slack=rounding(function, columns)))
+            found = comparable(name, output, columns)
+            results.append(compare(name, found, *wanted, slack=rounding(name, columns)))
     return results
 
 
@@ -103,7 +85,8 @@ def read(path: Path) -> Contents:
         golden = read_golden(description.get("golden", {}))
         if not golden and "run" in description:  # only what torch_ref wrote has none
             raise FileFormatError("golden rows are missing: the file has been stripped")
-        return Contents(serve(description, weights), description, golden)
+        served = serve(description, weights)
+        return Contents(served, description | {"outputs": [*served.outputs]}, golden)
     if data[:2] != b"PK" and graph_files.is_onnx(data):
         return graph_files.unpack_onnx(data)
     if graph_files.is_pt2(archives.read_members(data)):
@@ -137,24 +120,13 @@ def check_sizes(contents: Contents) -> None:
             for name, output in _outputs(contents, function, x).items():
                 if len(output) != len(x):
                     raise FileFormatError(f"{name} gave {len(output)} rows for {len(x)}")
-    if contents.meta["method"] == "vae" and not contents.is_graph:
-        [drawn] = _outputs(contents, "generate", 5).values()
+    for function in _declared(contents, "draws"):
+        [drawn] = _outputs(contents, function, 5).values()
         if (
             drawn.shape != (5, len(contents.meta["preprocessing"]["columns"]))
             or not torch.isfinite(drawn).all()
         ):
-            raise FileFormatError(f"generate(5) gave shape {tuple(drawn.shape)}, or no numbers")
-
-
-def table(results: Sequence[Result]) -> str:
-    """Returns the results as text."""
-    lines = [f"{'function':14} {'error':>9} {'of JAX':>9} {'bound':>9}  row"]
-    for r in results:
-        mark = "" if r.passed else "  FAILED"
-        lines.append(
-            f"{r.name:14} {r.error:9.1e} {r.jax_error:9.1e} {r.bound:9.1e} {r.row:4d}{mark}"
-        )
-    return "\n".join(lines)
+            raise FileFormatError(f"{function}(5) gave shape {tuple(drawn.shape)}, or no numbers")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -164,7 +136,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: without the program's name; None takes those of the process.
 
     Returns:
-        The exit code: 0 if all holds, 1 if something does not, 2 if the file cannot be read.
+        The exit code: 0 if all holds, 1 if something does not, 2 if a file cannot be read.
 
     Example:
         >>> main(["no-such-file.pt"])  # prints the reason to stderr
@@ -175,7 +147,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--against", type=Path, help="other rows and outputs, as torch.save has them"
     )
+    parser.add_argument(
+        "--use",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="TWIN.py",
+        help="the PyTorch twin of a method that is not installed; safetensors files need it",
+    )
     options = parser.parse_args(arguments)
+    try:
+        for path in options.use:
+            methods.use(path)
+    except ValueError as error:
+        print(textwrap.shorten(str(error), 300), file=sys.stderr)
+        return 2
     path = options.file  # the one to blame
     try:
         contents = read(path)
@@ -206,7 +192,13 @@ def _fail(path: Path, reason: object, code: int) -> int:
 
 
 def _functions_of_rows(contents: Contents) -> tuple[str, ...]:
-    return ("graph",) if contents.is_graph else OF_ROWS[contents.meta["method"]]
+    return ("graph",) if contents.is_graph else ("forward", *_declared(contents, "rows"))
+
+
+def _declared(contents: Contents, takes: str) -> tuple[str, ...]:
+    """Functions of a file that take rows, embeddings or a count of draws; a graph has one alone."""
+    declared = () if contents.is_graph else check_outputs(contents.meta["outputs"])
+    return tuple(name for name in declared if OUTPUTS[name].takes == takes)
 
 
 def _outputs(contents: Contents, function: str, x: Tensor | int) -> dict[str, Tensor]:
@@ -241,60 +233,6 @@ def _summary(meta: dict[str, Any], failed: Sequence[Result]) -> str:
         f"FAILED: {worst.name} is {worst.error:.1e} off at row {worst.row}, "
         f"{worst.bound:.1e} is allowed"
     )
-
-
-def comparable(function: str, output: Tensor, columns: Sequence[dict[str, Any]]) -> Tensor:
-    """Outputs in float64; raw rows in units of each column's scale."""
-    if function not in _OF_COLUMNS:
-        return output.double()
-    numeric = [column["kind"] == "numeric" for column in columns]
-    mean = [c["mean"] if n else 0.0 for c, n in zip(columns, numeric, strict=True)]
-    scale = [c["scale"] if n else 1.0 for c, n in zip(columns, numeric, strict=True)]
-    return (output.double() - torch.tensor(mean, dtype=torch.float64)) / torch.tensor(
-        scale, dtype=torch.float64
-    )
-
-
-def _may_be_open(function: str, columns: Sequence[dict[str, Any]], exact: Tensor) -> Tensor:
-    """Says where expected outputs may be NaN, which is right for any answer: in categories."""
-    if function not in _OF_COLUMNS:
-        return torch.zeros(exact.shape[1:], dtype=torch.bool)
-    return torch.tensor([column["kind"] == "categorical" for column in columns])
-
-
-def rounding(function: str, columns: Sequence[dict[str, Any]]) -> Tensor:
-    """What float64 itself loses in raw units, by column: a few 2⁻⁵³ · |mean| / scale.
-
-    A column that is constant at 1.7e12 has scale 1: its raw values end at the third decimal.
-    """
-    if function not in _OF_COLUMNS:
-        return torch.zeros(())
-    shares = [abs(c["mean"]) / c["scale"] if c["kind"] == "numeric" else 0.0 for c in columns]
-    return 4 * 2.0**-53 * torch.tensor(shares, dtype=torch.float64)
-
-
-def compare(name: str, found: Tensor, jax: Tensor, exact: Tensor, *, slack: Tensor) -> Result:
-    """Compares one output, as `comparable` gives it, with JAX's in float32 and in float64.
-
-    Args:
-        name: of the output.
-        found: what the file gave.
-        jax: what JAX gave in float32.
-        exact: what JAX gave in float64; NaN where any category is right.
-        slack: from `rounding`; taken off the errors.
-    """
-    if found.shape != exact.shape:
-        return Result(name, math.inf, 0.0, 0.0, 0)
-    open_choice = torch.isnan(exact)  # a category that was as likely as another
-    errors, ours = (torch.where(open_choice, 0.0, (a.double() - exact).abs()) for a in (found, jax))
-    errors = torch.where(torch.isnan(errors), math.inf, errors - slack).clamp_min(0)
-    size = float(exact[~open_choice].abs().max()) if (~open_choice).any() else 0.0
-    unit = size if size > 0 else 1.0
-    error, jax_error = (float(e.max()) / unit if e.numel() else 0.0 for e in (errors, ours))
-    row = int(errors.reshape(len(errors), -1).amax(1).argmax()) if errors.numel() else 0
-    # However far JAX's own error is: an expected value that is wrong may not widen the bound.
-    bound = min(4 * max(jax_error, 8 * _ROUNDOFF * size / unit), 1e4 * _ROUNDOFF)
-    return Result(name, error, jax_error, bound, row)
 
 
 if __name__ == "__main__":

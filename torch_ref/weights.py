@@ -18,7 +18,7 @@ def get_weights(model: nn.Module) -> dict[str, np.ndarray]:
     """Returns copies of a module's parameters and buffers by jaxrep's names.
 
     Args:
-        model: a module of `torch_ref.models`.
+        model: a module of `torch_ref.networks`.
 
     Returns:
         C-contiguous arrays, sorted by name.
@@ -40,7 +40,7 @@ def shapes(model: nn.Module) -> dict[str, tuple[int, ...]]:
     """Returns the shapes of what `get_weights` would return, of a model on any device.
 
     Args:
-        model: a module of `torch_ref.models`; on the device `meta` it takes no memory.
+        model: a module of `torch_ref.networks`; on the device `meta` it takes no memory.
 
     Example:
         >>> shapes(nn.ModuleDict({"encoder": nn.Linear(3, 2, device="meta")}))
@@ -86,7 +86,7 @@ def apply(
 ) -> Any:
     """Calls a function of a module with other weights in the place of its own.
 
-    Gradients flow back to these weights, as through `jaxrep.models.with_weights`.
+    Gradients flow back to these weights, as through `jaxrep.networks.with_weights`.
 
     Args:
         model: the module; it is not changed.

@@ -8,11 +8,13 @@ import jax.numpy as jnp
 import numpy as np
 import pyarrow as pa
 
+from jaxrep.batch import Batch, RowSpec
 from jaxrep.data import preprocessing
 from jaxrep.data.preprocessing import NumericColumn, Preprocessing
 from jaxrep.errors import VerificationError
-from jaxrep.methods import abstract_model
-from jaxrep.models import with_weights
+from jaxrep.methods import abstract_network
+from jaxrep.networks import with_weights
+from jaxrep.outputs import OUTPUTS
 from jaxrep.runs.folder import Run
 
 # Two categories whose features are nearer than this are as likely: either answer is right.
@@ -39,7 +41,7 @@ def expected_outputs(run: Run, table: pa.Table, source: str) -> dict[str, np.nda
     exact = _evaluate(run, x, ours["embed.0"], "float64")
     for prefix, outputs in (("jax", ours), ("exact", exact)):
         for name, output in outputs.items():
-            if name.startswith(("reconstruct", "decode")):
+            if _gives_rows(name):
                 output = _columns(run.preprocessing, output, mark=prefix == "exact")
             found[f"{prefix}.{name}"] = output
     return found
@@ -76,7 +78,7 @@ def as_json(arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
 def _evaluate(
     run: Run, x: np.ndarray, codes: np.ndarray | None, dtype: str
 ) -> dict[str, np.ndarray]:
-    """Computes every function of the run's method in one program.
+    """Computes, in one program, every output of the run's network that takes rows or codes.
 
     Args:
         run: the trained run.
@@ -84,20 +86,17 @@ def _evaluate(
         codes: what to decode, `[N, Z]`; None decodes the embedding.
         dtype: to compute in.
     """
-    method: Any = run.method
 
     def outputs(weights: dict[str, jax.Array], x: jax.Array, codes: jax.Array | None) -> Any:
-        model: Any = with_weights(abstract_model(method, x.shape[1]), weights)
-        embedding = method.embed(model, x)
-        found = {"forward": embedding, "embed": embedding, "score": method.score(model, x)}
-        if hasattr(method, "decode"):
-            found["reconstruct"] = method.reconstruct(model, x)
-            found["decode"] = method.decode(model, embedding if codes is None else codes)
-        if method.name == "vae":
-            found["encode"] = model.encode(x)
-        if method.name == "simclr":
-            found["project"] = model.projection(embedding)
-        return found
+        network: Any = with_weights(abstract_network(run.method, RowSpec(x.shape[1])), weights)
+        embedding = network.embed(Batch(x))
+        inputs = {"rows": Batch(x), "codes": embedding if codes is None else codes}
+        found = {
+            name: getattr(network, name)(inputs[OUTPUTS[name].takes])
+            for name in network.outputs
+            if OUTPUTS[name].takes in inputs
+        }
+        return {"forward": embedding, **found}
 
     with jax.enable_x64(dtype == "float64"), jax.default_matmul_precision("highest"):
         cast = {name: jnp.asarray(array, dtype) for name, array in run.weights.items()}
@@ -108,6 +107,12 @@ def _evaluate(
         for name, result in results.items()
         for i, output in enumerate(result if isinstance(result, tuple) else (result,))
     }
+
+
+def _gives_rows(name: str) -> bool:
+    """Says whether an output such as `reconstruct.0` is of rows."""
+    function, _, i = name.partition(".")
+    return function in OUTPUTS and OUTPUTS[function].gives[int(i)] == "rows"
 
 
 def _columns(prepared: Preprocessing, features: np.ndarray, *, mark: bool) -> np.ndarray:

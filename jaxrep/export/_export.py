@@ -13,6 +13,7 @@ from jaxrep import files
 from jaxrep.errors import InputError, VerificationError
 from jaxrep.export import _onnx, _pt2, _safetensors, _torchscript
 from jaxrep.export._expected import expected_outputs
+from jaxrep.export._served import require_twin
 from jaxrep.parity import require_torch
 from jaxrep.runs.folder import Run
 from jaxrep.runs.rows import table_of
@@ -83,13 +84,15 @@ def export_run(
         note: called with remarks for the user.
 
     Raises:
-        InputError: the format is unknown, `out` cannot be written, or `data` does not fit the run.
+        InputError: the format is unknown, the method's PyTorch twin is not here, `out` cannot be
+            written, or `data` does not fit the run.
         MissingPackageError: a package that the format needs is not installed.
         VerificationError: the file does not give what JAX gives; nothing is left behind.
     """
     if format not in FORMATS:
         raise InputError(f"--format {format}: there are {', '.join(FORMATS)}")
     require_torch("exporting")
+    require_twin(run)
     files.check_writable(out)
     _refuse_own_files(run, out, data)
     if format == "torchscript":

@@ -50,12 +50,12 @@ def carried(run: Run) -> tuple[dict[str, Any], dict[str, Any]]:
     Raises:
         VerificationError: JAX gives infinite numbers for these rows.
     """
-    from torch_ref.graphs import OUTPUTS
+    from torch_ref.graphs import graph_outputs
 
-    names = OUTPUTS[run.method.name]
+    names = graph_outputs(run.method.network_type.outputs)
     expected = golden_outputs(run, GOLDEN_ROWS)
     kept = ["rows", *(f"{kind}.{of}" for kind in ("jax", "exact") for of in names.values())]
-    return description(run) | {"outputs": list(names)}, as_json({n: expected[n] for n in kept})
+    return description(run), as_json({n: expected[n] for n in kept})
 
 
 def verify(
@@ -76,18 +76,18 @@ def verify(
     Raises:
         VerificationError: says which output is how far off, and at which row.
     """
-    from torch_ref.graphs import OUTPUTS
+    from torch_ref.graphs import graph_outputs
 
-    names = OUTPUTS[run.method.name]
+    names = graph_outputs(run.method.network_type.outputs)
     found, golden = _replay(path, against["rows"], load, blocked)
     for name, of in names.items():
         alone = found[f"given.{name}"].copy()
         alone[:1] = found[f"one.{name}"]  # among the others: by itself its error has no scale
         jax, exact = against[f"jax.{of}"], against[f"exact.{of}"]
-        _check(run, name, found[f"given.{name}"], jax, exact, "row {row}")
-        _check(run, name, alone, jax, exact, "row {row}, by itself")
+        _check(run, name, of, found[f"given.{name}"], jax, exact, "row {row}")
+        _check(run, name, of, alone, jax, exact, "row {row}, by itself")
         jax, exact = (np.array(golden[f"{kind}.{of}"], float) for kind in ("jax", "exact"))
-        _check(run, name, found[f"golden.{name}"], jax, exact, "row {row} of those it carries")
+        _check(run, name, of, found[f"golden.{name}"], jax, exact, "row {row} of those it carries")
         if found[f"none.{name}"].shape != found[f"given.{name}"][:0].shape:
             raise VerificationError(f"{name} of no rows has shape {found[f'none.{name}'].shape}")
 
@@ -109,16 +109,20 @@ def _replay(
 
 
 def _check(
-    run: Run, name: str, output: np.ndarray, jax: np.ndarray, exact: np.ndarray, where: str
+    run: Run,
+    name: str,
+    of: str,
+    output: np.ndarray,
+    jax: np.ndarray,
+    exact: np.ndarray,
+    where: str,
 ) -> None:
-    from torch_ref.graphs import OUTPUTS
-    from torch_ref.verify import comparable, compare, rounding
+    from torch_ref.comparison import comparable, compare, rounding
 
-    of = OUTPUTS[run.method.name][name]
     given = tensors({"output": output, "jax": jax, "exact": exact})
-    function, columns = of.split(".")[0], run.preprocessing.to_json()["columns"]
-    found = comparable(function, given["output"], columns)
-    slack = rounding(function, columns)
+    columns = run.preprocessing.to_json()["columns"]
+    found = comparable(of, given["output"], columns)
+    slack = rounding(of, columns)
     result = compare(name, found, given["jax"], given["exact"], slack=slack)
     if not result.passed:
         place = where.format(row=result.row)

@@ -131,7 +131,7 @@ def _read(file: Path, trust: bool) -> tuple[Mapping[str, Any], dict[str, np.ndar
                 "it, say so with --trust"
             )
         contents = unpack(file.read_bytes())
-        return contents.meta, get_weights(contents.module.model)
+        return contents.meta, get_weights(contents.module.network)
     except FileFormatError as error:
         raise ModelFormatError(f"{file}: {error}") from error
     except OSError as error:

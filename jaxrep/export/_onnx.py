@@ -1,9 +1,10 @@
 """The format `onnx`: one graph in one file, for onnxruntime and whatever else reads ONNX.
 
-The input `rows` is float64 `[batch, columns]`; the outputs are `embedding`, `score`, and by method
-`reconstruction`, `log_var`, `projection`. A row with a value that cannot be used is NaN in all of
-them. A graph has one function: `decode` and `generate` are in TorchScript files alone. What the
-file says about itself is in its metadata, under `meta.json` and `golden.json`, and its digest.
+The input `rows` is float64 `[batch, columns]`; the outputs are `embedding`, `score`, and what the
+network has of `reconstruction`, `log_var` and `projection`. A row with a value that cannot be used
+is NaN in all of them. A graph has one function: `decode` and `generate` are in TorchScript files
+alone. What the file says about itself is in its metadata, under `meta.json` and `golden.json`, and
+its digest.
 """
 
 import importlib.util
@@ -17,7 +18,7 @@ import numpy as np
 
 from jaxrep.errors import MissingPackageError
 from jaxrep.export import _graph
-from jaxrep.export._served import served_model
+from jaxrep.export._served import served_network
 from jaxrep.runs.folder import Run
 
 OPSET = 18  # what PyTorch's exporter writes without converting; onnxruntime reads it since 1.14
@@ -44,13 +45,13 @@ def write(run: Run, path: Path) -> None:
 
     from torch_ref import graph_files, graphs
 
-    method = run.method.name
-    program = graphs.trace(served_model(run), method)
+    served = served_network(run)
+    program = graphs.trace(served)
     with _quiet():
         exported = torch.onnx.export(
             program,
             input_names=["rows"],
-            output_names=list(graphs.OUTPUTS[method]),
+            output_names=list(graphs.graph_outputs(served.outputs)),
             opset_version=OPSET,
             dynamo=True,
             verbose=False,

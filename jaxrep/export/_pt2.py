@@ -1,10 +1,10 @@
 """The format `pt2`: one file of `torch.export` that PyTorch loads, in a batch of any size.
 
 `torch.export.load(FILE).module()` maps float64 rows `[B, columns]` to a dictionary of outputs:
-`embedding`, `score`, and by method `reconstruction`, `log_var`, `projection`. A row with a value
-that cannot be used is NaN in all of them. PyTorch stores one function in a file, or the weights
-once for each; so there is no `decode` and no `generate` here: TorchScript files have them.
-Loading one can run code that it holds.
+`embedding`, `score`, and what the network has of `reconstruction`, `log_var` and `projection`. A
+row with a value that cannot be used is NaN in all of them. PyTorch stores one function in a file,
+or the weights once for each; so there is no `decode` and no `generate` here: TorchScript files have
+them. Loading one can run code that it holds.
 """
 
 from pathlib import Path
@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from jaxrep.export import _graph
-from jaxrep.export._served import served_model
+from jaxrep.export._served import served_network
 from jaxrep.runs.folder import Run
 
 _LOAD = f"""
@@ -29,7 +29,7 @@ def write(run: Run, path: Path) -> None:
     from torch_ref import graph_files, graphs
 
     meta, golden = _graph.carried(run)
-    program = graphs.trace(served_model(run), run.method.name)
+    program = graphs.trace(served_network(run))
     path.write_bytes(graph_files.pack_pt2(program, meta, golden))
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from jaxrep import files
+from jaxrep.errors import InputError
 from jaxrep.runs.folder import MANIFEST, Run
 from jaxrep.runs.outputs import threshold
 
@@ -18,11 +19,30 @@ if TYPE_CHECKING:
 _PACKAGES = ("jaxrep", "jax", "flax", "torch", "numpy")
 
 
-def served_model(run: Run) -> "Served":
+def served_network(run: Run) -> "Served":
     """Returns a run's preprocessing and network as one eager PyTorch module."""
     from torch_ref.serving import serve
 
     return serve(description(run), run.weights)
+
+
+def require_twin(run: Run) -> None:
+    """Raises an InputError unless the PyTorch twin of the run's method is known."""
+    from torch_ref import methods
+
+    if run.method.name not in methods.names():
+        raise InputError(
+            f"{run.path}: exporting the method {run.method.name} needs its PyTorch twin: install "
+            "the package that has it, or give it with --use TWIN.py"
+        )
+
+
+def twin_files(run: Run) -> list[str]:
+    """Returns the file of the method's twin for another process; none where it is installed."""
+    from torch_ref import methods
+
+    file = methods.file_of(run.method.name)
+    return [] if file is None else [str(file)]
 
 
 def description(run: Run) -> dict[str, Any]:
@@ -37,6 +57,7 @@ def description(run: Run) -> dict[str, Any]:
     return {
         "method": run.method.name,
         "hyperparameters": dataclasses.asdict(run.method.hyperparameters),
+        "outputs": list(run.method.network_type.outputs),
         "preprocessing": run.preprocessing.to_json(),
         **scores,
         "history": run.history,

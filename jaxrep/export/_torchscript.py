@@ -10,7 +10,7 @@ import numpy as np
 
 from jaxrep.errors import VerificationError
 from jaxrep.export._expected import golden_outputs
-from jaxrep.export._served import description, tensors
+from jaxrep.export._served import description, tensors, twin_files
 from jaxrep.runs.folder import Run
 
 GOLDEN_ROWS = 64
@@ -21,10 +21,13 @@ _PACK = """
 import sys
 from pathlib import Path
 import torch
+from torch_ref import methods
 from torch_ref.files import read_safetensors
 from torch_ref.serving import serve
 from torch_ref.torchscript import pack
-model, golden, out = map(Path, sys.argv[1:])
+model, golden, out, *twin = map(Path, sys.argv[1:])
+for path in twin:
+    methods.use(path)
 description, weights = read_safetensors(model)
 out.write_bytes(pack(serve(description, weights), description, torch.load(golden)))
 """
@@ -51,7 +54,7 @@ def write(run: Run, path: Path) -> None:
         write_safetensors(model, meta, run.weights)
         torch.save(tensors(golden), expected)
         done = subprocess.run(
-            [sys.executable, "-c", _PACK, str(model), str(expected), str(path)],
+            [sys.executable, "-c", _PACK, str(model), str(expected), str(path), *twin_files(run)],
             env={**os.environ, "PYTHONHASHSEED": "0"},
             capture_output=True,
             text=True,
@@ -67,14 +70,14 @@ def verify(run: Run, path: Path, against: dict[str, np.ndarray]) -> None:
     Raises:
         VerificationError: says which function is how far off, and at which row.
     """
-    del run
     import torch
 
     with tempfile.TemporaryDirectory() as folder:
         expected = Path(folder) / "expected.pt"
+        command = [sys.executable, "-c", _WITHOUT_JAX, str(path)]
         torch.save(tensors(against), expected)
         done = subprocess.run(
-            [sys.executable, "-c", _WITHOUT_JAX, str(path), "--against", str(expected)],
+            [*command, "--against", str(expected), *(f"--use={file}" for file in twin_files(run))],
             capture_output=True,
             text=True,
         )

@@ -1,0 +1,113 @@
+"""Outputs of a file against those of JAX: errors, and what they may be.
+
+With r the float64 result and u = 2⁻²⁴, the error is at most 4 · max(JAX's own error, 8u · max|r|),
+and at most 10⁴ u · max|r|.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from torch_ref.outputs import OUTPUTS
+
+_ROUNDOFF = 2.0**-24
+
+
+@dataclass(frozen=True)
+class Result:
+    """How one output of one function compares. Errors are relative to the largest element."""
+
+    name: str
+    """The function, and which of several outputs."""
+
+    error: float
+    """The file's error against float64; infinite where NaN or shapes differ."""
+
+    jax_error: float
+    """JAX's own."""
+
+    bound: float
+    """What the file's may be."""
+
+    row: int
+    """The row with the largest error."""
+
+    @property
+    def passed(self) -> bool:
+        """Whether the error is within the bound."""
+        return self.error <= self.bound
+
+
+def gives_rows(name: str) -> bool:
+    """Says whether an output such as `reconstruct.0` is of rows."""
+    function, _, i = name.partition(".")
+    return function in OUTPUTS and OUTPUTS[function].gives[int(i) :][:1] == ("rows",)
+
+
+def comparable(name: str, output: Tensor, columns: Sequence[dict[str, Any]]) -> Tensor:
+    """Outputs in float64; raw rows in units of each column's scale."""
+    if not gives_rows(name):
+        return output.double()
+    numeric = [column["kind"] == "numeric" for column in columns]
+    mean = [c["mean"] if n else 0.0 for c, n in zip(columns, numeric, strict=True)]
+    scale = [c["scale"] if n else 1.0 for c, n in zip(columns, numeric, strict=True)]
+    return (output.double() - torch.tensor(mean, dtype=torch.float64)) / torch.tensor(
+        scale, dtype=torch.float64
+    )
+
+
+def may_be_open(name: str, columns: Sequence[dict[str, Any]], exact: Tensor) -> Tensor:
+    """Says where expected outputs may be NaN, which is right for any answer: in categories."""
+    if not gives_rows(name):
+        return torch.zeros(exact.shape[1:], dtype=torch.bool)
+    return torch.tensor([column["kind"] == "categorical" for column in columns])
+
+
+def rounding(name: str, columns: Sequence[dict[str, Any]]) -> Tensor:
+    """What float64 itself loses in raw units, by column: a few 2⁻⁵³ · |mean| / scale.
+
+    A column that is constant at 1.7e12 has scale 1: its raw values end at the third decimal.
+    """
+    if not gives_rows(name):
+        return torch.zeros(())
+    shares = [abs(c["mean"]) / c["scale"] if c["kind"] == "numeric" else 0.0 for c in columns]
+    return 4 * 2.0**-53 * torch.tensor(shares, dtype=torch.float64)
+
+
+def compare(name: str, found: Tensor, jax: Tensor, exact: Tensor, *, slack: Tensor) -> Result:
+    """Compares one output, as `comparable` gives it, with JAX's in float32 and in float64.
+
+    Args:
+        name: of the output.
+        found: what the file gave.
+        jax: what JAX gave in float32.
+        exact: what JAX gave in float64; NaN where any category is right.
+        slack: from `rounding`; taken off the errors.
+    """
+    if found.shape != exact.shape:
+        return Result(name, math.inf, 0.0, 0.0, 0)
+    open_choice = torch.isnan(exact)  # a category that was as likely as another
+    errors, ours = (torch.where(open_choice, 0.0, (a.double() - exact).abs()) for a in (found, jax))
+    errors = torch.where(torch.isnan(errors), math.inf, errors - slack).clamp_min(0)
+    size = float(exact[~open_choice].abs().max()) if (~open_choice).any() else 0.0
+    unit = size if size > 0 else 1.0
+    error, jax_error = (float(e.max()) / unit if e.numel() else 0.0 for e in (errors, ours))
+    row = int(errors.reshape(len(errors), -1).amax(1).argmax()) if errors.numel() else 0
+    # However far JAX's own error is: an expected value that is wrong may not widen the bound.
+    bound = min(4 * max(jax_error, 8 * _ROUNDOFF * size / unit), 1e4 * _ROUNDOFF)
+    return Result(name, error, jax_error, bound, row)
+
+
+def table(results: Sequence[Result]) -> str:
+    """Returns the results as text."""
+    lines = [f"{'function':14} {'error':>9} {'of JAX':>9} {'bound':>9}  row"]
+    for r in results:
+        mark = "" if r.passed else "  FAILED"
+        lines.append(
+            f"{r.name:14} {r.error:9.1e} {r.jax_error:9.1e} {r.bound:9.1e} {r.row:4d}{mark}"
+        )
+    return "\n".join(lines)

@@ -1,0 +1,156 @@
+"""SimCLR: two corrupted views of each row, compared by NT-Xent."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint
+
+from torch_ref import losses, views
+from torch_ref.batch import Batch, RowSpec
+from torch_ref.methods._method import Count, Method, Metrics, ViewHyperparameters
+from torch_ref.networks import MLP, Mahalanobis, Network, ProjectionHead
+from torch_ref.views import Draws, Noise
+
+
+@dataclass(frozen=True, kw_only=True)
+class SimCLRHyperparameters(ViewHyperparameters):
+    """SimCLR: two corrupted views of a row attract, views of different rows repel (NT-Xent)."""
+
+    temperature: float
+    proj_dim: int
+    clean_anchor: bool
+    microbatch: Count
+
+
+class SimCLRNetwork(Network):
+    """SimCLR's backbone, with ReLU after every layer, and its projection head.
+
+    Its score is the Mahalanobis distance of a row's representation from those of the training rows.
+
+    Args:
+        rows: what every row holds; D numbers.
+        hidden_dims: widths of the backbone's hidden layers.
+        latent_dim: Z, size of the representation.
+        proj_dim: P, size of the projection.
+        generator: source of the initial weights.
+
+    References:
+        Chen et al., A Simple Framework for Contrastive Learning, 2020.
+
+    Example:
+        >>> network = SimCLRNetwork(RowSpec(32), (64,), 8, 16, generator=torch.Generator())
+        >>> batch = Batch(torch.ones(3, 32))
+        >>> tuple(network.embed(batch).shape), tuple(network.project(batch).shape)
+        ((3, 8), (3, 16))
+    """
+
+    outputs = ("embed", "score", "project")
+
+    def __init__(
+        self,
+        rows: RowSpec,
+        hidden_dims: Sequence[int],
+        latent_dim: int,
+        proj_dim: int,
+        *,
+        generator: torch.Generator,
+    ):
+        super().__init__()
+        dims = (rows.numbers, *hidden_dims, latent_dim)
+        self.backbone = MLP(dims, activate_last=True, generator=generator)
+        self.projection = ProjectionHead(latent_dim, proj_dim, generator=generator)
+        self.distance = Mahalanobis(latent_dim)
+
+    def embed(self, batch: Batch) -> Tensor:
+        """Maps rows `[B, D]` to the backbone's output h `[B, Z]`, never to the projection."""
+        h: Tensor = self.backbone(batch.numbers)
+        return h
+
+    def project(self, batch: Batch) -> Tensor:
+        """Maps rows `[B, D]` to projections `[B, P]` of length 1."""
+        z: Tensor = self.projection(self.embed(batch))
+        return z
+
+    def score(self, batch: Batch) -> Tensor:
+        """Mahalanobis distance² / Z of h from the training rows' h, `[B]`."""
+        distance: Tensor = self.distance(self.embed(batch))
+        return distance
+
+    def fit_statistics(self, embed: Callable[[], np.ndarray]) -> dict[str, np.ndarray]:
+        """Returns the statistics of `Mahalanobis`, by their names in the network.
+
+        Args:
+            embed: returns the representations of training rows, `[rows, Z]`.
+        """
+        return {f"distance.{name}": array for name, array in Mahalanobis.fit(embed()).items()}
+
+
+class SimCLR(Method[SimCLRHyperparameters, SimCLRNetwork]):
+    """SimCLR: two views of each row attract, views of different rows repel.
+
+    Both views are corrupted, each by draws of its own; with `clean_anchor` the second alone.
+
+    Example:
+        >>> from dataclasses import asdict
+        >>> import jaxrep.methods
+        >>> method = SimCLR(**asdict(jaxrep.methods.SimCLRHyperparameters()))
+        >>> network = method.init(RowSpec(32), torch.Generator())
+        >>> batch = Batch(torch.ones(4, 32))
+        >>> noise = method.noise(Draws(torch.Generator(), batch.numbers), batch)
+        >>> {name: tuple(draws.shape) for name, draws in noise.items()}
+        {'normal': (2, 4, 32), 'keep': (2, 4, 32)}
+        >>> loss, _ = method.loss(network, batch, noise)
+        >>> tuple(loss.shape)
+        ()
+    """
+
+    name = "simclr"
+
+    def init(self, rows: RowSpec, generator: torch.Generator) -> SimCLRNetwork:
+        """Returns a new network for rows."""
+        hp = self.hyperparameters
+        return SimCLRNetwork(rows, hp.hidden_dims, hp.latent_dim, hp.proj_dim, generator=generator)
+
+    def noise(self, draws: Draws, batch: Batch) -> Noise:
+        """Draws what the corrupted views of rows need, `[2, B, D]`; `[1, B, D]` for one of them."""
+        count = 1 if self.hyperparameters.clean_anchor else 2
+        x = batch.numbers[None].expand(count, *batch.numbers.shape)
+        return views.draw_views(self.hyperparameters, draws, x)
+
+    def loss(self, network: SimCLRNetwork, batch: Batch, noise: Noise) -> tuple[Tensor, Metrics]:
+        """NT-Xent between the projections of two views of rows `[B, D]`."""
+        project = self._project_in_pieces if self.hyperparameters.microbatch else self._project
+        z1, z2 = project(network, batch.numbers, noise)
+        temperature = self.hyperparameters.temperature
+        return losses.nt_xent_loss(z1, z2, temperature=temperature, weights=batch.weights), {}
+
+    def _project(self, network: SimCLRNetwork, x: Tensor, noise: Noise) -> Tensor:
+        """Maps rows `[B, D]` to the projections of both their views, `[2, B, P]`."""
+        both = self._both_views(x, noise)
+        z = network.project(Batch(both.reshape(-1, x.shape[-1])))  # (2B, P)
+        return z.reshape(2, len(x), -1)
+
+    def _both_views(self, x: Tensor, noise: Noise) -> Tensor:
+        """Returns both views of rows `[B, D]`, `[2, B, D]`."""
+        if self.hyperparameters.clean_anchor:
+            corrupted = views.corrupt(self.hyperparameters, x[None], noise)
+            return torch.cat([x[None], corrupted])
+        return views.corrupt(self.hyperparameters, x[None].expand(2, *x.shape), noise)
+
+    def _project_in_pieces(self, network: SimCLRNetwork, x: Tensor, noise: Noise) -> Tensor:
+        """Does the same for `microbatch` rows at a time, and again for their gradient.
+
+        References:
+            Gao et al., Scaling Deep Contrastive Learning Batch Size under Memory Limited Setup,
+            2021, whose gradient cache this is.
+        """
+        size = self.hyperparameters.microbatch
+        pieces = []
+        for start in range(0, len(x), size):
+            rows = slice(start, start + size)
+            draws = {name: array[:, rows] for name, array in noise.items()}
+            pieces.append(checkpoint(self._project, network, x[rows], draws, use_reentrant=False))
+        return torch.cat(pieces, dim=1)

@@ -1,0 +1,12 @@
+"""Blocks that networks are built of, as PyTorch modules, name by name as in `jaxrep.networks`.
+
+Attributes have the same names, so that `torch_ref.weights` turns a network into jaxrep's flat
+dictionary and back. Linear layers start uniform in ±1/√fan_in, from the given generator. Shape
+letters: B batch, D features, Z latent, P projection.
+"""
+
+from torch_ref.networks._mahalanobis import Mahalanobis as Mahalanobis
+from torch_ref.networks._mlp import MLP as MLP
+from torch_ref.networks._mlp import linears as linears
+from torch_ref.networks._network import Network as Network
+from torch_ref.networks._projection import ProjectionHead as ProjectionHead

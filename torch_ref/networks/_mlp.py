@@ -1,0 +1,56 @@
+"""Linear layers: how they start, and several of them in a row."""
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+
+
+class MLP(nn.Module):
+    """Linear layers with ReLU between them.
+
+    Args:
+        dims: sizes from input to output; n sizes make n − 1 layers, a single one the identity.
+        activate_last: whether ReLU follows the last layer too.
+        generator: source of the initial weights.
+
+    Example:
+        >>> mlp = MLP((4, 8, 2), generator=torch.Generator().manual_seed(0))
+        >>> tuple(mlp(torch.ones(3, 4)).shape)
+        (3, 2)
+    """
+
+    def __init__(
+        self, dims: Sequence[int], *, activate_last: bool = False, generator: torch.Generator
+    ):
+        super().__init__()
+        self.layers = nn.ModuleList(linears(list(pairwise(dims)), generator))
+        self.activate_last = activate_last
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Maps `[B, dims[0]]` to `[B, dims[-1]]`."""
+        last = len(self.layers) - 1
+        for i, layer in enumerate(self.layers):
+            x = layer(x)
+            if i < last or self.activate_last:
+                x = torch.relu(x)
+        return x
+
+
+def linears(sizes: Sequence[tuple[int, int]], generator: torch.Generator) -> list[nn.Linear]:
+    """Returns linear layers, weights and biases from U(−1/√fan_in, 1/√fan_in).
+
+    Args:
+        sizes: inputs and outputs of each layer.
+        generator: source of the initial weights.
+    """
+    return [_linear(fan_in, out, generator) for fan_in, out in sizes]
+
+
+def _linear(fan_in: int, out: int, generator: torch.Generator) -> nn.Linear:
+    bound = fan_in**-0.5
+    layer = nn.Linear(fan_in, out)
+    nn.init.uniform_(layer.weight, -bound, bound, generator=generator)
+    nn.init.uniform_(layer.bias, -bound, bound, generator=generator)
+    return layer

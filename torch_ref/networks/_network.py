@@ -1,0 +1,55 @@
+"""What every network of a method is: a module that declares what it can be asked for."""
+
+from collections.abc import Callable
+from typing import ClassVar
+
+import numpy as np
+from torch import nn
+
+from torch_ref.outputs import OUTPUTS
+
+
+class Network(nn.Module):
+    """A network that a method trains.
+
+    A subclass names its outputs and has a method of each name, with the signature that
+    `torch_ref.outputs.OUTPUTS` states: rows come as a `Batch`, embeddings and draws as tensors.
+    `embed` and `score` are always among them. TorchScript compiles these methods: their arguments
+    and results have types, and they take no `**`.
+
+    Example:
+        >>> class Incomplete(Network):
+        ...     outputs = ("embed", "score")
+        Traceback (most recent call last):
+        ...
+        TypeError: Incomplete declares the output embed and has no method of that name
+    """
+
+    outputs: ClassVar[tuple[str, ...]]
+
+    def __init_subclass__(cls) -> None:
+        """Refuses outputs that are unknown, missing, or not defined."""
+        super().__init_subclass__()
+        for name in cls.outputs:
+            if name not in OUTPUTS:
+                raise TypeError(
+                    f"{cls.__name__} declares the output {name}; there are {', '.join(OUTPUTS)}"
+                )
+            if not callable(getattr(cls, name, None)):
+                raise TypeError(
+                    f"{cls.__name__} declares the output {name} and has no method of that name"
+                )
+        if missing := {"embed", "score"} - set(cls.outputs):
+            raise TypeError(f"{cls.__name__} must declare the output {min(missing)}")
+
+    def fit_statistics(self, embed: Callable[[], np.ndarray]) -> dict[str, np.ndarray]:
+        """Returns the weights that outputs need beyond the trained ones; by default none.
+
+        Args:
+            embed: returns the representations of training rows, `[rows, Z]`; called if needed.
+
+        Returns:
+            Arrays by the names they have in the network.
+        """
+        del embed
+        return {}

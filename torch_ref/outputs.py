@@ -1,0 +1,38 @@
+"""What trained networks can be asked for: a closed vocabulary of outputs, that of `jaxrep.outputs`.
+
+A network declares which of them it has (`torch_ref.networks.Network.outputs`), and an exported file
+lists them. Serving, graphs and `torch_ref.verify` go through what is declared and know no network
+by its name.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+Takes = Literal["rows", "codes", "draws"]
+Gives = Literal["embedding", "rows", "score", "log_var", "projection"]
+
+
+@dataclass(frozen=True)
+class Output:
+    """The signature of an output."""
+
+    takes: Takes
+    """rows: a batch of B rows; codes: embeddings `[B, Z]`; draws: draws from N(0, 1), `[B, Z]`."""
+
+    gives: tuple[Gives, ...]
+    """What comes back, an array each: embedding and log_var `[B, Z]`, rows `[B, D]`, score `[B]`,
+    projection `[B, P]`."""
+
+    help: str
+    """What it is."""
+
+
+OUTPUTS = {
+    "embed": Output("rows", ("embedding",), "representations of rows; nothing is random"),
+    "reconstruct": Output("rows", ("rows",), "rows as the network gives them back"),
+    "score": Output("rows", ("score",), "anomaly scores of rows; higher is more anomalous"),
+    "encode": Output("rows", ("embedding", "log_var"), "mean and log-variance of the posterior"),
+    "project": Output("rows", ("projection",), "projections that a contrastive loss compares"),
+    "decode": Output("codes", ("rows",), "rows that embeddings stand for"),
+    "generate": Output("draws", ("rows",), "rows from draws of the prior N(0, I)"),
+}

@@ -1,0 +1,18 @@
+"""What random numbers are drawn from."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+Noise = dict[str, Tensor]
+
+
+class Draws(NamedTuple):
+    """What a method draws its noise from."""
+
+    generator: torch.Generator
+    """Source of the random numbers."""
+
+    background: Tensor
+    """Training rows `[R, D]`, for views that take values from other rows."""
