@@ -195,13 +195,13 @@ class Hyperparameters:
 
 
 def hyperparameter(
-    default: Any, range: Range, *, kind: Kind, help: str, changes_loss: bool = False
+    range: Range, *, default: Any, kind: Kind, help: str, changes_loss: bool = False
 ) -> Any:
     """Declares a hyperparameter as a field of its class.
 
     Args:
-        default: its value unless a recipe or the user says otherwise.
         range: the values that it may take.
+        default: its value unless a recipe or the user says otherwise.
         kind: as of `Declaration`.
         help: what it means, in one or a few sentences.
         changes_loss: whether losses under different values of it cannot be compared.
@@ -285,7 +285,7 @@ def hyperparameters(
         >>> @hyperparameters(name="mine", title="Mine", recipes={"seed": {"epochs": 7}})
         ... class Mine(TrainingHyperparameters):
         ...     margin: float = hyperparameter(
-        ...         1.0, Number(above=0), kind="traced", help="Margin of the loss."
+        ...         Number(above=0), default=1.0, kind="traced", help="Margin of the loss."
         ...     )
         >>> Mine().epochs, Mine.title
         (7, 'Mine')
@@ -298,7 +298,7 @@ def hyperparameters(
             if not isinstance(made, dataclasses.Field) or "hyperparameter" not in made.metadata:
                 raise TypeError(
                     f"{cls.__name__}.{field} has no range, kind and help; make it by "
-                    "`hyperparameter(default, range, kind=…, help=…)`"
+                    "`hyperparameter(range, default=…, kind=…, help=…)`"
                 )
         inherited = {
             field.name: field
@@ -334,8 +334,8 @@ def _redeclare(
         cls,
         field.name,
         hyperparameter(
-            values.get(field.name, field.default),
             told.range,
+            default=values.get(field.name, field.default),
             kind=told.kind,
             help=told.help,
             changes_loss=told.changes_loss or changes_loss,
@@ -349,60 +349,62 @@ class TrainingHyperparameters(Hyperparameters):
     """What every method has: the widths of its network, its optimiser and its schedule."""
 
     hidden_dims: tuple[int, ...] = hyperparameter(
-        (64,),
         Widths(),
+        default=(64,),
         kind="shaping",
         help="Widths of the encoder's hidden layers, input side first; a decoder mirrors them.",
     )
     latent_dim: int = hyperparameter(
-        8, Whole(1, MAX_WIDTH), kind="shaping", help="Size of the representation of a row."
+        Whole(1, MAX_WIDTH), default=8, kind="shaping", help="Size of the representation of a row."
     )
-    epochs: int = hyperparameter(50, Whole(1), kind="host", help="Passes over the training rows.")
+    epochs: int = hyperparameter(
+        Whole(1), default=50, kind="host", help="Passes over the training rows."
+    )
     batch_size: int = hyperparameter(
-        128,
         Whole(1),
+        default=128,
         kind="host",
         help="Rows in a step; the last batch of an epoch may hold fewer.",
     )
     learning_rate: float = hyperparameter(
-        1e-3, Number(above=0), kind="traced", help="Step size of the optimiser."
+        Number(above=0), default=1e-3, kind="traced", help="Step size of the optimiser."
     )
     optimizer: Literal["adam", "adamw"] = hyperparameter(
-        "adam",
         OneOf("adam", "adamw"),
+        default="adam",
         kind="shaping",
         help="adam adds weight decay to the gradient, as torch.optim.Adam does; adamw decouples "
         "it from the gradient.",
     )
     weight_decay: float = hyperparameter(
-        0.0,
         Number(at_least=0),
+        default=0.0,
         kind="traced",
         help="Strength of the weight decay; applies to kernels and biases alike.",
     )
     precision: Literal["highest", "default", "bfloat16"] = hyperparameter(
-        "highest",
         OneOf("highest", "default", "bfloat16"),
+        default="highest",
         kind="shaping",
         help="How matrices are multiplied. highest: in float32 on every device; default: as the "
         "device likes (TF32 on GPUs, bfloat16 on TPUs); bfloat16: the network in bfloat16. "
         "Weights, optimiser and losses are float32 with all three.",
     )
     validation_fraction: float = hyperparameter(
-        0.0,
         Number(at_least=0, below=1),
+        default=0.0,
         kind="host",
         help="Share of the rows held out of training, whose loss is logged.",
     )
     seed: int = hyperparameter(
-        0,
         Whole(0, 2**32 - 1),
+        default=0,
         kind="host",
         help="Decides the initial weights, the order of the rows and all noise.",
     )
     split_seed: int = hyperparameter(
-        0,
         Whole(0, 2**32 - 1),
+        default=0,
         kind="host",
         help="Decides which rows are held out; apart from seed, so that runs of several seeds "
         "hold out the same.",
@@ -417,8 +419,8 @@ class ViewHyperparameters(TrainingHyperparameters):
     """
 
     views: tuple[Literal["noise", "dropout", "scarf", "swap"], ...] = hyperparameter(
-        ("noise", "dropout"),
         Names(*VIEWS),
+        default=("noise", "dropout"),
         kind="shaping",
         changes_loss=True,
         help="Corruptions of a row, one after the other: noise adds Gaussian noise; dropout sets "
@@ -426,29 +428,29 @@ class ViewHyperparameters(TrainingHyperparameters):
         "the features that it replaces from one other row.",
     )
     noise_std: float = hyperparameter(
-        0.0,
         Number(at_least=0),
+        default=0.0,
         kind="traced",
         changes_loss=True,
         help="Standard deviation of the Gaussian noise that is added, in standardised units.",
     )
     drop_rate: float = hyperparameter(
-        0.0,
         Number(at_least=0, below=1),
+        default=0.0,
         kind="traced",
         changes_loss=True,
         help="Share of the features set to 0.",
     )
     corruption_rate: float = hyperparameter(
-        0.6,
         Number(at_least=0, below=1),
+        default=0.6,
         kind="traced",
         changes_loss=True,
         help="Share of the features that scarf replaces by draws from their own columns.",
     )
     swap_rate: float = hyperparameter(
-        0.3,
         Number(at_least=0, below=1),
+        default=0.3,
         kind="traced",
         changes_loss=True,
         help="Share of the features that swap replaces by those of one other row.",

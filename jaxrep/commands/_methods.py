@@ -36,7 +36,7 @@ def method_command(command: type, defaults: Mapping[str, Any]) -> type:
         )
         help = f"{hyperparameters.title}. {command.__doc__}"
         of_methods.append(Annotated[bound, subcommand(name, description=help)])
-    union = Annotated[Union[tuple(of_methods)], arg(help="")]  # noqa: UP007
+    union: Any = Annotated[Union[tuple(of_methods)], arg(help="")]  # noqa: UP007
     made = dataclasses.make_dataclass(f"{command.__name__}Method", [("command", union)])
     made.__doc__ = command.__doc__
     return made

@@ -150,17 +150,17 @@ def register(method: "type[AnyMethod]") -> None:
 
 
 def use(path: Path) -> None:
-    """Runs a Python file and registers the methods that it defines.
+    """Runs a Python file and registers the methods that it defines, and their PyTorch twins.
 
     Args:
         path: of the file; its folder is searched for modules that the file imports.
 
     Raises:
-        InputError: the file cannot be read or run, or defines no method.
+        InputError: the file cannot be read or run, or defines a method whose name is taken.
     """
     from jaxrep.methods._method import Method
 
-    module = load_module(path)
+    module = _load_module(path)
     defined = [
         made
         for made in vars(module).values()
@@ -171,9 +171,11 @@ def use(path: Path) -> None:
     ]
     for method in defined:
         register(method)
+    if "torch_ref.methods" in sys.modules:  # else the file defines no twin, nor needs torch
+        sys.modules["torch_ref.methods"].use(path)
 
 
-def load_module(path: Path) -> Any:
+def _load_module(path: Path) -> Any:
     """Runs a Python file as a module of its own name, once in a process.
 
     Raises:

@@ -7,7 +7,7 @@ programs of equal shape are compiled once.
 
 import dataclasses
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager
 from typing import Any, ClassVar, Generic, Self, TypeVar, get_args
 
@@ -40,6 +40,10 @@ class Method(ABC, Generic[Hyperparameters, Net]):
 
     hyperparameters_type: ClassVar[type[TrainingHyperparameters]]
     network_type: ClassVar[type[Network]]
+
+    parity_cases: ClassVar[tuple[Mapping[str, Any], ...]] = ({},)
+    """Hyperparameters under which the parity suite compares the loss with that of the PyTorch twin;
+    the quick suite takes the first alone."""
 
     def __init__(self, hyperparameters: Hyperparameters):
         self.hyperparameters = hyperparameters

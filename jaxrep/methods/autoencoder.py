@@ -69,6 +69,16 @@ class Autoencoder(Method[AutoencoderHyperparameters, AutoencoderNetwork]):
         True
     """
 
+    parity_cases = (
+        {
+            "views": ("scarf", "swap", "noise", "dropout"),
+            "noise_std": 0.3,
+            "drop_rate": 0.2,
+        },
+        {},
+        {"noise_std": 0.3, "drop_rate": 0.2},
+    )
+
     def init(self, rows: RowSpec, rngs: nnx.Rngs) -> AutoencoderNetwork:
         """Returns a new network for rows."""
         hp = self.hyperparameters

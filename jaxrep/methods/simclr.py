@@ -92,6 +92,15 @@ class SimCLR(Method[SimCLRHyperparameters, SimCLRNetwork]):
         ()
     """
 
+    parity_cases = (
+        {"temperature": 0.1},
+        {"views": ("scarf",)},
+        {"views": ("scarf",), "clean_anchor": True},
+        {"views": ("dropout", "swap")},
+        {"temperature": 0.5},
+        {"temperature": 0.01},
+    )
+
     def init(self, rows: RowSpec, rngs: nnx.Rngs) -> SimCLRNetwork:
         """Returns a new network for rows."""
         hp = self.hyperparameters

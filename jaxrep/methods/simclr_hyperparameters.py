@@ -29,29 +29,29 @@ class SimCLRHyperparameters(ViewHyperparameters):
     """SimCLR: two corrupted views of a row attract, views of different rows repel (NT-Xent)."""
 
     temperature: float = hyperparameter(
-        0.5,
         Number(above=0),
+        default=0.5,
         kind="traced",
         changes_loss=True,
         help="Temperature τ of the softmax over cosine similarities.",
     )
     proj_dim: int = hyperparameter(
-        32,
         Whole(1, MAX_WIDTH),
+        default=32,
         kind="shaping",
         help="Size of the projection that the loss compares.",
     )
     clean_anchor: bool = hyperparameter(
-        False,
         Flag(),
+        default=False,
         kind="shaping",
         changes_loss=True,
         help="Leave the first view of each row as it is and corrupt the second alone, as SCARF's "
         "paper does.",
     )
     microbatch: int = hyperparameter(
-        0,
         Whole(0),
+        default=0,
         kind="shaping",
         help="Rows that the network takes at a time, to save memory in large batches; the loss "
         "still compares all rows of a batch, and the gradients stay the same. 0 takes the batch "

@@ -99,6 +99,8 @@ class VAE(Method[VAEHyperparameters, VAENetwork]):
         True
     """
 
+    parity_cases = ({"beta": 4.0}, {"beta": 1.0}, {"beta": 0.0})
+
     def init(self, rows: RowSpec, rngs: nnx.Rngs) -> VAENetwork:
         """Returns a new network for rows."""
         hp = self.hyperparameters

@@ -10,8 +10,8 @@ class VAEHyperparameters(TrainingHyperparameters):
     """Variational autoencoder: squared error + β·KL, the negative evidence lower bound."""
 
     beta: float = hyperparameter(
-        1.0,
         Number(at_least=0),
+        default=1.0,
         kind="traced",
         changes_loss=True,
         help="Weight β of the KL divergence; above 1 it presses for disentangled latents (β-VAE).",

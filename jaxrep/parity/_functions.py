@@ -9,11 +9,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxrep import optim
-from jaxrep.methods import METHODS, Method
+from jaxrep.batch import Batch
+from jaxrep.methods import AnyMethod, hyperparameters_of, make, names
 from jaxrep.parity import _oracles
 from jaxrep.parity._cross_check import Case, Reference
 from jaxrep.parity._evaluate import Inputs, compiled
-from jaxrep.parity._models import ALL_VIEWS, ARCHITECTURES, twins
+from jaxrep.parity._models import ARCHITECTURES, all_views, noise_in_jax, twins
 from jaxrep.parity._report import Check
 
 HALF = ("bfloat16", "float16")
@@ -88,8 +89,8 @@ def view_cases(quick: bool) -> Iterator[Case | Check]:
             yield Case(
                 check=name,
                 case=f"shape {shape}",
-                jax_function=_looked_up("jaxrep.augment", name),
-                torch_function=_looked_up("torch_ref.augment", name),
+                jax_function=_looked_up("jaxrep.views", name),
+                torch_function=_looked_up("torch_ref.views", name),
                 inputs=inputs,
                 wanted=[argument for argument in ("x", "values") if argument in inputs],
                 oracle=_VIEW_ORACLES[name],
@@ -181,8 +182,9 @@ def _extremes(name: str, rows: int, width: int) -> dict[str, Inputs]:
 
 def _noise_checks(quick: bool) -> Iterator[Check]:
     """Yields whether the twins draw the same tree of noise, of the right distribution."""
-    for name in METHODS:
-        ours, theirs = twins(name, ARCHITECTURES[0], **({} if name == "vae" else ALL_VIEWS))
+    for name in names():
+        settings = all_views(make(hyperparameters_of(name)()))
+        ours, theirs = twins(name, ARCHITECTURES[0], **settings)
         # Standardised, so that what is borrowed has the moments of what is drawn.
         x = np.random.default_rng(5).normal(size=(2048, ARCHITECTURES[0][0]))
         x = ((x - x.mean(0)) / x.std(0)).astype(np.float32)
@@ -200,32 +202,47 @@ def _noise_checks(quick: bool) -> Iterator[Check]:
             yield Check(check, twin, "float32", not problem, message=problem)
 
 
-def _noise_in_jax(method: Method[Any, Any], x: np.ndarray, quick: bool) -> dict[str, np.ndarray]:
-    draw = compiled(lambda rows: method.draw_noise(jax.random.key(0), rows, rows), light=quick)
-    return {name: np.asarray(draws) for name, draws in draw(jnp.asarray(x)).items()}
+def _noise_in_jax(method: AnyMethod, x: np.ndarray, quick: bool) -> dict[str, np.ndarray]:
+    draw = compiled(lambda x: noise_in_jax(method, jax.random.key(0), Batch(x)), light=quick)
+    return _by_path(draw(jnp.asarray(x)))
 
 
 def _noise_in_torch(method: Any, x: np.ndarray) -> dict[str, np.ndarray]:
     import torch
 
+    import torch_ref.batch
+    import torch_ref.views
+
     rows = torch.from_numpy(x)
-    noise = method.draw_noise(torch.Generator().manual_seed(0), rows, rows)
-    return {name: draws.numpy() for name, draws in noise.items()}
+    draws = torch_ref.views.Draws(torch.Generator().manual_seed(0), rows)
+    return _by_path(method.noise(draws, torch_ref.batch.Batch(rows)))
 
 
-# The share of True in what is drawn under the rates of ALL_VIEWS.
+def _by_path(noise: Any) -> dict[str, np.ndarray]:
+    """Returns the arrays of noise by name; those of nested noise by names joined by dots."""
+    return {
+        ".".join(str(key.key) for key in path): np.asarray(draws)
+        for path, draws in jax.tree_util.tree_flatten_with_path(noise)[0]
+    }
+
+
+# The share of True in what is drawn under the rates of `all_views`, and what is standard normal.
 _SHARES = {"keep": 0.8, "scarf": 0.6, "swap": 0.3}
+_NORMAL = ("eps", "normal", "scarf_values", "swap_values")
 
 
 def _moments(name: str, draws: np.ndarray) -> str:
     """Says what is wrong with drawn noise, at six standard errors."""
     values = draws.reshape(-1, draws.shape[-1]).astype(np.float64)
-    mean, variance = 0.0, 1.0
-    if name in _SHARES:
-        mean, variance = _SHARES[name], _SHARES[name] * (1 - _SHARES[name])
     error = 6 / values.size**0.5
     if not np.isfinite(values).all():
         return f"{name} is not finite"
+    kind = name.rpartition(".")[2]
+    if kind not in (*_SHARES, *_NORMAL):
+        return ""  # of a method of another package: what it is to be is not known here
+    mean, variance = 0.0, 1.0
+    if kind in _SHARES:
+        mean, variance = _SHARES[kind], _SHARES[kind] * (1 - _SHARES[kind])
     if abs(values.mean() - mean) > error * variance**0.5:
         return f"{name} has mean {values.mean():.4f}, not {mean}"
     if abs(values.var() - variance) > 2 * error * variance:

@@ -8,7 +8,7 @@ from jaxrep.errors import InputError
 from jaxrep.parity._cross_check import Case, check_cases
 from jaxrep.parity._evaluate import explain, require_torch
 from jaxrep.parity._functions import loss_cases, optimizer_cases, view_cases
-from jaxrep.parity._models import forward_cases, method_cases, weight_checks
+from jaxrep.parity._models import method_cases, output_cases, weight_checks
 from jaxrep.parity._report import Check, Report, environment
 from jaxrep.parity._training import epoch_checks, trajectory_checks
 
@@ -16,7 +16,7 @@ Rung = Callable[[bool], Iterable[Case | Check]]
 
 RUNGS: dict[str, Rung] = {
     "weights": weight_checks,
-    "forward": forward_cases,
+    "outputs": output_cases,
     "losses": loss_cases,
     "methods": method_cases,
     "views": view_cases,

@@ -1,4 +1,4 @@
-"""The rungs of models and methods: weights, forward passes, losses, embeddings and scores."""
+"""The suites of networks and methods: weights, outputs, losses."""
 
 import dataclasses
 import functools
@@ -8,14 +8,17 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import nnx
 
-from jaxrep.hyperparameters import BY_METHOD
-from jaxrep.methods import METHODS, Method, abstract_model
-from jaxrep.models import get_weights, with_weights
+from jaxrep.batch import Batch, RowSpec
+from jaxrep.errors import InputError
+from jaxrep.hyperparameters import VIEWS, ViewHyperparameters
+from jaxrep.inference import apply_output
+from jaxrep.methods import AnyMethod, abstract_network, get, hyperparameters_of, make, names
+from jaxrep.networks import get_weights, with_weights
+from jaxrep.outputs import OUTPUTS
 from jaxrep.parity._cross_check import Case
-from jaxrep.parity._evaluate import Inputs
 from jaxrep.parity._report import Check
+from jaxrep.views import Draws, resolve
 
 Architecture = tuple[int, tuple[int, ...], int]
 
@@ -28,23 +31,6 @@ ARCHITECTURES: tuple[Architecture, ...] = (
     (3, (17, 9, 4), 2),
     (1, (4,), 1),
 )
-ALL_VIEWS: dict[str, Any] = {
-    "views": ("scarf", "swap", "noise", "dropout"),
-    **{"corruption_rate": 0.6, "swap_rate": 0.3, "noise_std": 0.3, "drop_rate": 0.2},
-}
-VARIANTS: tuple[tuple[str, dict[str, Any]], ...] = (
-    ("autoencoder", ALL_VIEWS),
-    ("vae", {"beta": 4.0}),
-    ("simclr", {"temperature": 0.1}),
-    ("autoencoder", {}),
-    ("autoencoder", {"noise_std": 0.3, "drop_rate": 0.2}),
-    ("simclr", {"views": ("scarf",)}),
-    ("simclr", {"views": ("dropout", "swap")}),
-    ("vae", {"beta": 1.0}),
-    ("vae", {"beta": 0.0}),
-    ("simclr", {"temperature": 0.5}),
-    ("simclr", {"temperature": 0.01}),
-)
 ROWS = 17
 
 
@@ -54,17 +40,18 @@ def weight_checks(quick: bool) -> Iterator[Check]:
 
     import torch_ref.weights
 
-    for name in METHODS:
+    for name in names():
         for architecture in ARCHITECTURES[: 2 if quick else None]:
             ours, theirs = twins(name, architecture)
-            drawn = draw_weights(ours, architecture[0])
+            rows = RowSpec(architecture[0])
+            drawn = draw_weights(ours, rows)
             for dtype in ("float64", "float32"):
                 start = {key: array.astype(dtype) for key, array in drawn.items()}
                 with jax.enable_x64(dtype == "float64"):
                     arrays = {key: jnp.asarray(array) for key, array in start.items()}
-                    model = with_weights(abstract_model(ours, architecture[0]), arrays)
-                    through_jax = {k: np.asarray(v) for k, v in get_weights(model).items()}
-                twin = theirs.init_model(architecture[0], torch.Generator())
+                    network = with_weights(abstract_network(ours, rows), arrays)
+                    through_jax = {k: np.asarray(v) for k, v in get_weights(network).items()}
+                twin = _torch_network(theirs, rows.numbers)
                 twin.to(getattr(torch, dtype))
                 own = {k: v.shape for k, v in torch_ref.weights.get_weights(twin).items()}
                 torch_ref.weights.with_weights(twin, through_jax)
@@ -74,26 +61,17 @@ def weight_checks(quick: bool) -> Iterator[Check]:
                 yield Check(check, case, dtype, not problem, message=problem)
 
 
-def forward_cases(quick: bool) -> Iterator[Case]:
-    """Yields every model's forward pass, differentiated by inputs and weights."""
-    for name in METHODS:
+def output_cases(quick: bool) -> Iterator[Case]:
+    """Yields everything that every network can be asked for, differentiated by rows and weights."""
+    for name in names():
         for architecture in (SQUARE,) if quick else ARCHITECTURES:
             ours, theirs = twins(name, architecture)
             rng = np.random.default_rng(1)
-            inputs: Inputs = {
-                "weights": draw_weights(ours, architecture[0]),
-                "x": rng.normal(size=(ROWS, architecture[0])),
-            }
-            if name == "vae":
-                inputs["eps"] = rng.normal(size=(ROWS, architecture[2]))
-            yield Case(
-                check=f"forward pass of {name}",
-                case=_described(architecture),
-                jax_function=functools.partial(_forward_in_jax, ours),
-                torch_function=functools.partial(_forward_in_torch, theirs),
-                inputs=inputs,
-                wanted=("weights", "x"),
-            )
+            weights = draw_weights(ours, RowSpec(architecture[0]))
+            x = rng.normal(size=(ROWS, architecture[0]))
+            z = rng.normal(size=(ROWS, architecture[2]))
+            case = output_case(ours, theirs, weights, x, z, _described(architecture))
+            yield dataclasses.replace(case, wanted=("weights", "x", "z"))
 
 
 def method_cases(quick: bool) -> Iterator[Case]:
@@ -103,15 +81,14 @@ def method_cases(quick: bool) -> Iterator[Case]:
         np.random.default_rng([2, seed]).normal(size=(ROWS, architecture[0]))
         for seed in range(1 if quick else 4)
     ]
-    for name, settings in VARIANTS[: 3 if quick else None]:
-        ours, theirs = twins(name, architecture, **settings)
-        weights = draw_weights(ours, architecture[0])
-        told = ", ".join(f"{key}={_as_text(value)}" for key, value in settings.items())
-        yield from _on_each(drawn, loss_case(ours, theirs, weights, drawn[0], row_weights, told))
-    for name in METHODS:
-        ours, theirs = twins(name, architecture)
-        weights = draw_weights(ours, architecture[0])
-        yield from _on_each(drawn, use_case(ours, theirs, weights, drawn[0], ""))
+    for name in names():
+        for settings in get(name).parity_cases[: 1 if quick else None]:
+            ours, theirs = twins(name, architecture, **settings)
+            weights = draw_weights(ours, RowSpec(architecture[0]))
+            told = ", ".join(f"{key}={_as_text(value)}" for key, value in settings.items())
+            yield from _on_each(
+                drawn, loss_case(ours, theirs, weights, drawn[0], row_weights, told)
+            )
 
 
 def _on_each(drawn: list[np.ndarray], case: Case) -> Iterator[Case]:
@@ -122,7 +99,7 @@ def _on_each(drawn: list[np.ndarray], case: Case) -> Iterator[Case]:
 
 
 def loss_case(
-    ours: Method[Any, Any],
+    ours: AnyMethod,
     theirs: Any,
     weights: dict[str, np.ndarray],
     x: np.ndarray,
@@ -145,50 +122,76 @@ def loss_case(
     )
 
 
-def use_case(
-    ours: Method[Any, Any],
+def output_case(
+    ours: AnyMethod,
     theirs: Any,
     weights: dict[str, np.ndarray],
     x: np.ndarray,
+    z: np.ndarray,
     case: str,
 ) -> Case:
-    """Returns the comparison of what a trained model gives: embedding, reconstruction, score."""
+    """Returns the comparison of all that a network declares, for rows x and embeddings z."""
     return Case(
-        check=f"use of {ours.name}",
+        check=f"outputs of {ours.name}",
         case=case,
-        jax_function=functools.partial(_use_in_jax, ours),
-        torch_function=functools.partial(use_in_torch, theirs),
-        inputs={"weights": weights, "x": x},
+        jax_function=functools.partial(_outputs_in_jax, ours),
+        torch_function=functools.partial(outputs_in_torch, theirs),
+        inputs={"weights": weights, "x": x, "z": z},
     )
 
 
-def twins(name: str, architecture: Architecture, **settings: Any) -> tuple[Method[Any, Any], Any]:
+def twins(name: str, architecture: Architecture, **settings: Any) -> tuple[AnyMethod, Any]:
     """Returns a method of both packages with the same hyperparameters."""
-    import torch_ref.hyperparameters
+    shape: dict[str, Any] = {"hidden_dims": architecture[1], "latent_dim": architecture[2]}
+    ours = make(hyperparameters_of(name)(**shape, **settings))
+    return ours, twin_of(ours)
+
+
+def twin_of(method: AnyMethod) -> Any:
+    """Returns a method's PyTorch twin with the same hyperparameters.
+
+    Raises:
+        InputError: there is none.
+    """
     import torch_ref.methods
 
-    shape: dict[str, Any] = {"hidden_dims": architecture[1], "latent_dim": architecture[2]}
-    ours = METHODS[name](BY_METHOD[name](**shape, **settings))
-    theirs = torch_ref.hyperparameters.BY_METHOD[name](**shape, **settings)
-    return ours, torch_ref.methods.METHODS[name](theirs)
+    try:
+        return torch_ref.methods.make(method.name, dataclasses.asdict(method.hyperparameters))
+    except ValueError as error:
+        raise InputError(f"the PyTorch twin of {method.name} is missing: {error}") from error
 
 
-def draw_weights(method: Method[Any, Any], input_dim: int) -> dict[str, np.ndarray]:
-    """Returns weights for all of a method's model, fitted statistics too, at a trained size."""
+def all_views(method: AnyMethod) -> dict[str, Any]:
+    """Returns hyperparameters under which a method corrupts rows by every view, if it has views."""
+    if not isinstance(method.hyperparameters, ViewHyperparameters):
+        return {}
+    return {"views": tuple(VIEWS), "noise_std": 0.3, "drop_rate": 0.2}
+
+
+def draw_weights(method: AnyMethod, rows: RowSpec) -> dict[str, np.ndarray]:
+    """Returns weights for all of a method's network, fitted statistics too, at a trained size."""
     rng = np.random.default_rng(0)
-    shapes = {k: v.shape for k, v in get_weights(abstract_model(method, input_dim)).items()}
+    shapes = {k: v.shape for k, v in get_weights(abstract_network(method, rows)).items()}
     return {key: rng.normal(size=shape) * shape[0] ** -0.5 for key, shape in shapes.items()}
 
 
-def _draw_noise(method: Method[Any, Any], x: np.ndarray) -> dict[str, np.ndarray]:
-    """Draws what a method's own `draw_noise` would, without compiling it."""
-    draw = functools.partial(jax.eval_shape, method.draw_noise, jax.random.key(0))
+def _draw_noise(method: AnyMethod, x: np.ndarray) -> dict[str, Any]:
+    """Draws what a method's own `noise` would, without compiling it."""
+    batch = Batch(x.astype(np.float32))  # type: ignore[arg-type]
+    like = jax.eval_shape(lambda key: noise_in_jax(method, key, batch), jax.random.key(0))
     rng = np.random.default_rng(4)
-    noise = {}
-    for name, like in draw(*2 * [x.astype(np.float32)]).items():
-        draws = rng.normal(size=like.shape)
-        noise[name] = draws > -1 if like.dtype == bool else draws
-    return noise
+
+    def draw(leaf: jax.ShapeDtypeStruct) -> np.ndarray:
+        draws: np.ndarray = rng.normal(size=leaf.shape)
+        return draws > -1 if leaf.dtype == bool else draws
+
+    drawn: dict[str, Any] = jax.tree.map(draw, like)
+    return drawn
+
+
+def noise_in_jax(method: AnyMethod, key: jax.Array, batch: Batch) -> Any:
+    """Returns a method's noise for a batch whose rows are the background, too."""
+    return resolve(method.noise(Draws(key, jnp.asarray(batch.numbers)), batch))
 
 
 def _first_difference(
@@ -211,53 +214,56 @@ def _described(architecture: Architecture) -> str:
     return "-".join(map(str, (architecture[0], *architecture[1], architecture[2])))
 
 
-def _forward_in_jax(
-    method: Method[Any, Any], *, weights: Any, x: jax.Array, eps: jax.Array | None = None
-) -> Any:
-    model: Any = with_weights(abstract_model(method, x.shape[1]), weights)
-    return model(x) if eps is None else model(x, eps)
-
-
-def _forward_in_torch(method: Any, *, weights: Any, x: Any, eps: Any = None) -> Any:
-    arguments = (x,) if eps is None else (x, eps)
-    return _in_torch(method, lambda model, *rows: model(*rows), weights, *arguments)
-
-
 def _loss_in_jax(
-    method: Method[Any, Any], *, weights: Any, x: jax.Array, noise: Any, row_weights: jax.Array
+    method: AnyMethod, *, weights: Any, x: jax.Array, noise: Any, row_weights: jax.Array
 ) -> Any:
-    model = with_weights(abstract_model(method, x.shape[1]), weights)
-    loss, metrics = method.loss(model, x, noise, row_weights)
+    network = with_weights(abstract_network(method, RowSpec(x.shape[1])), weights)
+    loss, metrics = method.loss(network, Batch(x, weights=row_weights), noise)
     return {"loss": loss, **jax.lax.stop_gradient(metrics)}
 
 
 def _loss_in_torch(method: Any, *, weights: Any, x: Any, noise: Any, row_weights: Any) -> Any:
-    loss, metrics = _in_torch(method, method.loss, weights, x, noise, row_weights)
+    import torch_ref.batch
+
+    batch = torch_ref.batch.Batch(x, weights=row_weights)
+    loss, metrics = _in_torch(method, method.loss, weights, x.shape[1], batch, noise)
     return {"loss": loss, **{key: metric.detach() for key, metric in metrics.items()}}
 
 
-def _use_in_jax(method: Method[Any, Any], *, weights: Any, x: jax.Array) -> Any:
-    model: nnx.Module = with_weights(abstract_model(method, x.shape[1]), weights)
-    return {use: getattr(method, use)(model, x) for use in _USES if hasattr(method, use)}
-
-
-def use_in_torch(method: Any, *, weights: Any, x: Any) -> Any:
-    """Embeds, reconstructs and scores rows by a torch method with the given weights."""
+def _outputs_in_jax(method: AnyMethod, *, weights: Any, x: jax.Array, z: jax.Array) -> Any:
+    network = with_weights(abstract_network(method, RowSpec(x.shape[1])), weights)
     return {
-        use: _in_torch(method, getattr(method, use), weights, x)
-        for use in _USES
-        if hasattr(method, use)
+        output: apply_output(network, output, x if OUTPUTS[output].takes == "rows" else z)
+        for output in method.network_type.outputs
     }
 
 
-_USES = ("embed", "reconstruct", "score")
+def outputs_in_torch(method: Any, *, weights: Any, x: Any, z: Any) -> Any:
+    """Returns all that a torch network declares, with the given weights."""
+    import torch_ref.batch
+
+    return {
+        output: _in_torch(
+            method,
+            getattr(method.network_type, output),
+            weights,
+            x.shape[1],
+            torch_ref.batch.Batch(x) if OUTPUTS[output].takes == "rows" else z,
+        )
+        for output in method.network_type.outputs
+    }
 
 
-def _in_torch(method: Any, function: Any, weights: Any, x: Any, *arguments: Any) -> Any:
-    """Calls a function of a method's torch model with the given weights."""
+def _torch_network(method: Any, numbers: int) -> Any:
     import torch
 
+    import torch_ref.batch
+
+    return method.init(torch_ref.batch.RowSpec(numbers), torch.Generator())
+
+
+def _in_torch(method: Any, function: Any, weights: Any, numbers: int, *arguments: Any) -> Any:
+    """Calls a function of a method's torch network with the given weights."""
     import torch_ref.weights
 
-    model = method.init_model(x.shape[1], torch.Generator())
-    return torch_ref.weights.apply(model, function, weights, x, *arguments)
+    return torch_ref.weights.apply(_torch_network(method, numbers), function, weights, *arguments)

@@ -1,6 +1,5 @@
 """The cross-check of a trained run: its own weights, on its own rows, through both frameworks."""
 
-import dataclasses
 import functools
 import time
 from typing import Any
@@ -9,9 +8,10 @@ import jax
 import numpy as np
 
 from jaxrep.inference import map_rows
+from jaxrep.outputs import OUTPUTS
 from jaxrep.parity._cross_check import Case, check_cases
 from jaxrep.parity._evaluate import require_torch
-from jaxrep.parity._models import loss_case, use_case, use_in_torch
+from jaxrep.parity._models import loss_case, output_case, outputs_in_torch, twin_of
 from jaxrep.parity._report import Report
 from jaxrep.runs.folder import Run
 
@@ -21,8 +21,8 @@ MAX_ROWS = 1000
 def check_run(run: Run, x: np.ndarray) -> Report:
     """Compares what a trained run gives in JAX with what its weights give in PyTorch.
 
-    Embeddings, reconstructions and scores, as functions and as the commands compute them; the loss
-    and its gradients on a batch.
+    All that its network declares, as functions and as the commands compute them; the loss and its
+    gradients on a batch.
 
     Args:
         run: the trained run.
@@ -35,38 +35,45 @@ def check_run(run: Run, x: np.ndarray) -> Report:
         MissingPackageError: PyTorch is not installed.
     """
     require_torch()
-    import torch_ref.hyperparameters
-    import torch_ref.methods
-
     started = time.perf_counter()
-    name = run.method.name
-    settings = dataclasses.asdict(run.method.hyperparameters)
-    twin = torch_ref.methods.METHODS[name](torch_ref.hyperparameters.BY_METHOD[name](**settings))
+    twin = twin_of(run.method)
     rows = x[np.unique(np.linspace(0, len(x) - 1, MAX_ROWS).astype(int))]
     batch = rows[: run.method.hyperparameters.batch_size]
+    z = run.map("embed", rows)
     told = f"{len(rows)} rows"
     commands = Case(
-        check=f"commands on {name}",
+        check=f"commands on {run.method.name}",
         case=told,
         jax_function=functools.partial(_as_commands_do, run),
-        torch_function=functools.partial(use_in_torch, twin),
-        inputs={"weights": run.weights, "x": rows},
+        torch_function=functools.partial(_first_arrays, twin),
+        inputs={"weights": run.weights, "x": rows, "z": z},
         dtypes=("float32",),
         jit=False,
     )
     everywhere = np.ones(len(batch))
     cases = [
-        use_case(run.method, twin, run.weights, rows, told),
+        output_case(run.method, twin, run.weights, rows, z, told),
         commands,
         loss_case(run.method, twin, run.weights, batch, everywhere, f"{len(batch)} rows"),
     ]
     return Report(tuple(check_cases(cases)), time.perf_counter() - started)
 
 
-def _as_commands_do(run: Run, *, weights: Any, x: jax.Array) -> Any:
-    """Embeds, reconstructs and scores in padded batches, as `jaxrep embed` and the others do."""
+def _as_commands_do(run: Run, *, weights: Any, x: jax.Array, z: jax.Array) -> Any:
+    """Computes every output in padded batches, as `jaxrep embed` and the others do."""
     return {
-        use: map_rows(run.method, use, weights, np.asarray(x), input_dim=x.shape[1])
-        for use in ("embed", "reconstruct", "score")
-        if hasattr(run.method, use)
+        output: map_rows(
+            run.method,
+            output,
+            weights,
+            np.asarray(x if OUTPUTS[output].takes == "rows" else z),
+            run.rows,
+        )
+        for output in run.outputs
     }
+
+
+def _first_arrays(twin: Any, **inputs: Any) -> Any:
+    """Returns of each output in torch what `map_rows` returns: the first of its arrays."""
+    found = outputs_in_torch(twin, **inputs)
+    return {name: x[0] if isinstance(x, tuple) else x for name, x in found.items()}

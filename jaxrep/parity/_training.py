@@ -1,5 +1,6 @@
-"""The rungs of training: the rows of an epoch, and whole runs step by step."""
+"""The suites of training: the rows of an epoch, and whole runs step by step."""
 
+import dataclasses
 import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -10,18 +11,28 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
+from jaxrep.batch import Batch, RowSpec
 from jaxrep.data import datasets, preprocessing
-from jaxrep.hyperparameters import BY_METHOD, AutoencoderHyperparameters
-from jaxrep.methods import METHODS, Autoencoder, Metrics, Noise, abstract_model
-from jaxrep.models import get_weights
+from jaxrep.hyperparameters import TrainingHyperparameters
+from jaxrep.methods import (
+    AnyMethod,
+    Method,
+    Metrics,
+    abstract_network,
+    hyperparameters_of,
+    make,
+    names,
+)
+from jaxrep.networks import MLP, Network, get_weights
 from jaxrep.parity._bounds import FLOAT64, TRAJECTORY_WEIGHTS, judge
 from jaxrep.parity._evaluate import compiled
-from jaxrep.parity._models import draw_weights
+from jaxrep.parity._models import draw_weights, twin_of
 from jaxrep.parity._report import Check
-from jaxrep.training import Batch, TrainState, draw_batch, fit, init_state, train_step
+from jaxrep.training import TrainState, draw_batch, fit, init_state, train_step
 from jaxrep.training.history import EpochMeans
 from jaxrep.training.schedule import Schedule
-from jaxrep.training.step import AnyMethod, steps_per_epoch
+from jaxrep.training.step import steps_per_epoch
+from jaxrep.views import Draws, Noise
 
 QUICK_STEPS = 40  # two epochs and a half, two smaller last batches among them
 
@@ -33,6 +44,7 @@ class Recorded(NamedTuple):
     """The initial weights; the one exception."""
 
     batches: Batch
+    noise: Noise
     params: dict[str, np.ndarray]
     metrics: dict[str, np.ndarray]
 
@@ -44,7 +56,7 @@ def epoch_checks(quick: bool) -> Iterator[Check]:
     weights. So the loss of an epoch must be the mean over all rows.
     """
     x = np.linspace(-1, 2, 300, dtype=np.float32)[:, None]  # the last batch of 128 holds 44
-    settings = AutoencoderHyperparameters(hidden_dims=(), latent_dim=1, epochs=2)
+    settings = TrainingHyperparameters(hidden_dims=(), latent_dim=1, epochs=2)
     method, size = _RowMean(settings), settings.batch_size
     steps = steps_per_epoch(len(x), size)
     draw = compiled(
@@ -53,8 +65,8 @@ def epoch_checks(quick: bool) -> Iterator[Check]:
         ),
         light=quick,
     )
-    batches = draw(jnp.asarray(x))
-    rows, weights = np.asarray(batches.x)[..., 0], np.asarray(batches.weights)
+    batches, _ = draw(jnp.asarray(x))
+    rows, weights = np.asarray(batches.numbers)[..., 0], np.asarray(batches.weights)
     yield _every_row_once(x[:, 0], rows[:steps][weights[:steps] > 0])
     means = EpochMeans(Schedule(len(x), size))
     ours = {"jax": list(means.add({"loss": (weights * rows).sum(1) / weights.sum(1)}))}
@@ -79,13 +91,13 @@ def trajectory_checks(quick: bool) -> Iterator[Check]:
     weights that cost less to come by.
     """
     x = np.random.default_rng(0).normal(size=(2000, 32)) if quick else _blobs()
-    with ThreadPoolExecutor(min(os.cpu_count() or 1, len(METHODS))) as pool:
-        made = [METHODS[name](BY_METHOD[name]()) for name in METHODS]
+    with ThreadPoolExecutor(min(os.cpu_count() or 1, len(names()))) as pool:
+        made = [make(hyperparameters_of(name)()) for name in names()]
         recordings = pool.map(
             lambda method: record(method, x, _steps(method, x, quick), light=quick), made
         )
         for method, recorded in zip(made, recordings, strict=True):
-            yield from _follow_in_torch(method.name, recorded)
+            yield from _follow_in_torch(method, recorded)
 
 
 def record(method: AnyMethod, x: np.ndarray, steps: int, *, light: bool = False) -> Recorded:
@@ -102,45 +114,47 @@ def record(method: AnyMethod, x: np.ndarray, steps: int, *, light: bool = False)
 
     def run(x: jax.Array, start: dict[str, jax.Array]) -> Any:
         def step(state: TrainState, i: jax.Array) -> Any:
-            batch = draw_batch(method, seed, x, x, i, batch_size=size)
-            state, metrics = train_step(method, state, batch)
-            return state, (batch, state.params, metrics)
+            batch, noise = draw_batch(method, seed, x, x, i, batch_size=size)
+            state, metrics = train_step(method, state, batch, noise)
+            return state, (batch, noise, state.params, metrics)
 
         state = TrainState(start, method.optimizer().init(start))
         return jax.lax.scan(step, state, jnp.arange(steps))[1]
 
     with jax.enable_x64(True), jax.default_matmul_precision("highest"):
-        start = _drawn_start(method, x.shape[1]) if light else _own_start(method, x.shape[1])
+        rows = RowSpec(x.shape[1])
+        start = _drawn_start(method, rows) if light else _own_start(method, rows)
         found = compiled(run, light=light)(jnp.asarray(x), start)
         return Recorded(*jax.tree.map(np.asarray, (start, *found)))
 
 
-def _follow_in_torch(name: str, recorded: Recorded) -> Iterator[Check]:
+def _follow_in_torch(ours: AnyMethod, recorded: Recorded) -> Iterator[Check]:
     """Takes the recorded steps in torch, and compares metrics and weights after each."""
     import torch
 
-    import torch_ref.hyperparameters
-    import torch_ref.methods
+    import torch_ref.batch
     import torch_ref.training
     import torch_ref.weights
 
-    method = torch_ref.methods.METHODS[name](torch_ref.hyperparameters.BY_METHOD[name]())
-    model = method.init_model(recorded.batches.x.shape[-1], torch.Generator()).double()
-    torch_ref.weights.with_weights(model, recorded.start)
-    steps = len(recorded.batches.x)
+    name, method = ours.name, twin_of(ours)
+    rows = torch_ref.batch.RowSpec(recorded.batches.numbers.shape[-1])
+    network = method.init(rows, torch.Generator()).double()
+    torch_ref.weights.with_weights(network, recorded.start)
+    steps = len(recorded.batches.numbers)
 
-    def batch_of(step: int) -> torch_ref.training.Batch:
-        return torch_ref.training.Batch(
-            *jax.tree.map(lambda array: torch.tensor(array[step]), tuple(recorded.batches))
+    def batch_of(step: int) -> tuple[Any, Any]:
+        batch, noise = jax.tree.map(
+            lambda array: torch.tensor(array[step]), (tuple(recorded.batches), recorded.noise)
         )
+        return torch_ref.batch.Batch(*batch), noise
 
     worst = dict.fromkeys(("weights", *recorded.metrics), (0.0, 0))
     taken = 0
     batches = map(batch_of, range(steps))
-    for step, metrics in enumerate(torch_ref.training.replay(method, model, batches)):
+    for step, metrics in enumerate(torch_ref.training.replay(method, network, batches)):
         taken += 1
         errors = {key: _relative(recorded.metrics[key][step], metrics[key]) for key in metrics}
-        trained = torch_ref.weights.get_weights(model)
+        trained = torch_ref.weights.get_weights(network)
         gaps = [np.abs(array[step] - trained[key]).max() for key, array in recorded.params.items()]
         errors["weights"] = max(gaps) / max(np.abs(array).max() for array in trained.values())
         for key in worst:
@@ -168,15 +182,15 @@ def _relative(ours: float, theirs: float) -> float:
     return abs(ours - theirs) / abs(theirs) if ours != theirs else 0.0
 
 
-def _own_start(method: AnyMethod, input_dim: int) -> dict[str, jax.Array]:
+def _own_start(method: AnyMethod, rows: RowSpec) -> dict[str, jax.Array]:
     seed = method.hyperparameters.seed
-    drawn = jax.jit(lambda: init_state(method, input_dim, seed).params)()  # as a run compiles it
+    drawn = jax.jit(lambda: init_state(method, rows.numbers, seed).params)()  # as a run compiles it
     return {key: array.astype(jnp.float64) for key, array in drawn.items()}
 
 
-def _drawn_start(method: AnyMethod, input_dim: int) -> dict[str, jax.Array]:
-    trained = get_weights(abstract_model(method, input_dim), nnx.Param)
-    drawn = draw_weights(method, input_dim)
+def _drawn_start(method: AnyMethod, rows: RowSpec) -> dict[str, jax.Array]:
+    trained = get_weights(abstract_network(method, rows), nnx.Param)
+    drawn = draw_weights(method, rows)
     return {key: jnp.asarray(drawn[key]) for key in trained}
 
 
@@ -193,16 +207,43 @@ def _steps(method: AnyMethod, x: np.ndarray, quick: bool) -> int:
     return min(QUICK_STEPS, whole) if quick else whole
 
 
-class _RowMean(Autoencoder):
-    """An autoencoder whose loss is the mean of the rows, whatever its weights."""
+class _OneLayer(Network):
+    """A layer whose weights nothing depends on."""
 
-    def loss(
-        self, model: Any, x: jax.Array, noise: Noise, weights: jax.Array
-    ) -> tuple[jax.Array, Metrics]:
-        """The weighted mean of x `[B, 1]`."""
+    outputs = ("embed", "score")
+
+    def __init__(self, *, rngs: nnx.Rngs):
+        self.layer = MLP((1, 1), rngs=rngs)
+
+    def embed(self, batch: Batch) -> jax.Array:
+        """Maps rows `[B, 1]` to `[B, 1]`."""
+        return self.layer(batch.numbers)
+
+    def score(self, batch: Batch) -> jax.Array:
+        """Maps rows `[B, 1]` to `[B]`."""
+        return self.embed(batch)[:, 0]
+
+
+class _RowMean(Method[TrainingHyperparameters, _OneLayer]):
+    """A method whose loss is the mean of the rows, whatever its weights."""
+
+    def init(self, rows: RowSpec, rngs: nnx.Rngs) -> _OneLayer:
+        """Returns a layer."""
+        del rows
+        return _OneLayer(rngs=rngs)
+
+    def noise(self, draws: Draws, batch: Batch) -> Noise:
+        """Draws nothing."""
+        del draws, batch
+        return {}
+
+    def loss(self, network: _OneLayer, batch: Batch, noise: Noise) -> tuple[jax.Array, Metrics]:
+        """The weighted mean of rows `[B, 1]`."""
         del noise
-        unused = 0.0 * model(x)[0].sum()  # all weights have a gradient
-        return jnp.sum(weights * x[:, 0]) / jnp.sum(weights) + unused, {}
+        assert batch.weights is not None
+        unused = 0.0 * network.embed(batch).sum()  # all weights have a gradient
+        total = jnp.sum(batch.weights * batch.numbers[:, 0])
+        return total / jnp.sum(batch.weights) + unused, {}
 
 
 def _every_row_once(rows: np.ndarray, seen: np.ndarray) -> Check:
@@ -216,21 +257,32 @@ def _every_row_once(rows: np.ndarray, seen: np.ndarray) -> Check:
 
 
 def _epoch_losses_in_torch(x: np.ndarray) -> list[float]:
+    """Returns the epochs' losses of the same method in torch."""
     import torch
+    from torch import nn
 
-    import torch_ref.hyperparameters
     import torch_ref.methods
     import torch_ref.training
 
-    class RowMean(torch_ref.methods.Autoencoder):
+    class RowMean(torch_ref.methods.Method[torch_ref.methods.TrainingHyperparameters, Any]):
         """The same in torch."""
 
-        def loss(self, model: Any, x: Any, noise: Any, weights: Any) -> Any:
-            del noise
-            return (weights * x[:, 0]).sum() / weights.sum() + 0.0 * model(x)[0].sum(), {}
+        hyperparameters_type = torch_ref.methods.TrainingHyperparameters
 
-    settings = torch_ref.hyperparameters.AutoencoderHyperparameters(
-        hidden_dims=(), latent_dim=1, epochs=2
-    )
-    history = torch_ref.training.fit(RowMean(settings), torch.from_numpy(x)).history
+        def init(self, rows: Any, generator: torch.Generator) -> Any:
+            del rows, generator
+            return nn.Linear(1, 1)
+
+        def noise(self, draws: Any, batch: Any) -> Any:
+            del draws, batch
+            return {}
+
+        def loss(self, network: Any, batch: Any, noise: Any) -> Any:
+            del noise
+            unused = 0.0 * network(batch.numbers).sum()
+            return (batch.weights * batch.numbers[:, 0]).sum() / batch.weights.sum() + unused, {}
+
+    settings = TrainingHyperparameters(hidden_dims=(), latent_dim=1, epochs=2)
+    method = RowMean(**dataclasses.asdict(settings))
+    history = torch_ref.training.fit(method, torch.from_numpy(x)).history
     return [epoch["loss"] for epoch in history]
