@@ -204,6 +204,10 @@ def described_network(description: Mapping[str, Any]) -> Network:
     columns = description["preprocessing"]["columns"]
     width = sum(1 if c["kind"] == "numeric" else len(c["categories"]) + 1 for c in columns)
     try:
+        methods.get(description["method"])
+    except ValueError as error:
+        raise FileFormatError(str(error)) from error
+    try:
         method = methods.make(description["method"], description["hyperparameters"])
         with torch.device("meta"):
             network: Network = method.init(RowSpec(width), torch.Generator())
