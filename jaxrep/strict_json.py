@@ -5,11 +5,12 @@ standard library reads the text, because a path that is not UTF-8 is written as 
 pair, which msgspec's own reader refuses.
 """
 
+import dataclasses
 import json
 import math
 import stat
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import Any, NoReturn, TypeVar, get_type_hints
 
 import msgspec
 
@@ -46,6 +47,17 @@ def loads(text: bytes | str) -> Any:
         return json.loads(text, parse_constant=_refuse_constant, parse_float=_finite)
     except RecursionError:
         raise ValueError("too many levels of arrays and objects") from None
+
+
+def dumps(data: Any) -> str:
+    """Returns plain data as JSON text of several lines, in UTF-8 whatever its paths are.
+
+    Raises:
+        ValueError: a number is not finite.
+    """
+    text = json.dumps(data, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    # A byte that is not UTF-8 in a path becomes \udcff, which `loads` reads back as it was.
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def read(path: Path) -> Any:
@@ -100,8 +112,33 @@ def convert(data: Any, kind: type[_T]) -> _T:
     except ValueError as error:  # from msgspec, or a name that is half of a surrogate pair
         message = str(error)
     if len(message) > _LONGEST_MESSAGE:  # it quotes names and values, and ends with the place
-        message = f"{message[:_LONGEST_MESSAGE // 2]} … {message[-_LONGEST_MESSAGE // 2:]}"
+        message = f"{message[: _LONGEST_MESSAGE // 2]} … {message[-_LONGEST_MESSAGE // 2 :]}"
     raise ValueError(message)
+
+
+def convert_fields(data: Any, kind: type[_T]) -> _T:
+    """Returns plain data as a dataclass, of which it must have every field and nothing else.
+
+    Args:
+        data: what JSON says.
+        kind: the dataclass; whether a field has a default makes no difference.
+
+    Raises:
+        ValueError: as `convert`.
+
+    Example:
+        >>> @dataclasses.dataclass
+        ... class Epochs:
+        ...     count: int = 50
+        >>> convert_fields({}, Epochs)
+        Traceback (most recent call last):
+        ...
+        ValueError: Object missing required field `count`
+    """
+    hints = get_type_hints(kind)
+    fields = [(field.name, hints[field.name]) for field in dataclasses.fields(kind)]  # type: ignore[arg-type]
+    made = convert(data, msgspec.defstruct(kind.__name__, fields, forbid_unknown_fields=True))
+    return kind(**msgspec.structs.asdict(made))
 
 
 def _finite(text: str) -> float:

@@ -1,17 +1,17 @@
 """What a file of a trained model says of it, and the checks before anything is built from that."""
 
 import io
-import json
-import math
 import sys
 import warnings
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Annotated, Any, Literal, TypeVar
 
+import msgspec
 import numpy as np
 import torch
+from msgspec import Meta
 from torch import Tensor, nn
 
 from torch_ref.hyperparameters import BY_METHOD, TrainingHyperparameters, check
@@ -19,15 +19,13 @@ from torch_ref.methods import METHODS
 from torch_ref.weights import shapes
 
 SCHEMA_VERSION = 1
-_MAX_DEPTH = 64
 _MAX_VALUES = 1 << 24  # golden rows of thousands of columns; together they take about 1 GB
-_KINDS: dict[str, type] = {
-    "tensors": dict,
-    "sha256": dict,
-    "history": list,
-    "versions": dict,
-    "score_quantiles": dict,
-}
+_MAX = sys.float_info.max
+_LONGEST_MESSAGE = 300
+
+_T = TypeVar("_T")
+_Plain = str | int | float | bool | None
+_Finite = Annotated[float, Meta(ge=-_MAX, le=_MAX)]
 
 
 class FileFormatError(ValueError):
@@ -51,6 +49,56 @@ class Contents:
     """Whether the file holds one function of rows that gives all outputs."""
 
 
+class _Numeric(msgspec.Struct, tag_field="kind", tag="numeric", forbid_unknown_fields=True):
+    name: str
+    mean: _Finite
+    scale: Annotated[float, Meta(gt=0, le=_MAX)]
+    fill: _Finite | None
+
+
+class _Categorical(msgspec.Struct, tag_field="kind", tag="categorical", forbid_unknown_fields=True):
+    name: str
+    categories: Annotated[list[str], Meta(min_length=1)]
+    impute: bool
+
+    def __post_init__(self) -> None:
+        if len(set(self.categories)) < len(self.categories):
+            raise ValueError("a category stands there twice")
+
+
+class _Preprocessing(msgspec.Struct, forbid_unknown_fields=True):
+    columns: Annotated[list[_Numeric | _Categorical], Meta(min_length=1)]
+    # What follows is for `jaxrep import`, which needs all of it.
+    schema_version: Literal[1] = 1
+    label: str | None = None
+    id_column: str | None = None
+    na_values: list[str] = []
+
+
+class _Quantiles(msgspec.Struct, forbid_unknown_fields=True):
+    levels: list[float]
+    scores: list[float]
+
+
+class _Description(msgspec.Struct, forbid_unknown_fields=True):
+    """What a file may say of its model; of a model trained here, `history` and so on are absent."""
+
+    schema_version: Literal[1]
+    method: str
+    hyperparameters: dict[str, _Plain | list[_Plain | list[_Plain]]]  # a message may quote these
+    preprocessing: dict[str, Any]
+    tensors: dict[str, str] = {}
+    sha256: dict[str, str] = {}
+    history: list[dict[str, float]] = []
+    versions: dict[str, str] = {}
+    run: str = ""
+    outputs: list[str] = []
+    golden: dict[str, Any] | msgspec.UnsetType = msgspec.UNSET
+    score_quantiles: _Quantiles | msgspec.UnsetType = msgspec.UNSET
+    score_threshold: float | msgspec.UnsetType = msgspec.UNSET
+    jax_errors: dict[str, float] | msgspec.UnsetType = msgspec.UNSET
+
+
 def read_description(data: bytes | str) -> dict[str, Any]:
     """Returns what a file says of its model.
 
@@ -58,47 +106,35 @@ def read_description(data: bytes | str) -> dict[str, Any]:
         data: JSON, as `meta.json` has it.
 
     Raises:
-        FileFormatError: it describes no file of ours, or one of another version, or no model.
+        FileFormatError: it describes no file of ours, or one of another version, or no model; the
+            message names the key.
     """
     try:
-        meta = read_json(data)
+        meta: dict[str, Any] = read_json(data)
+        _convert(meta, _Description)
     except ValueError as error:
-        raise FileFormatError(f"the description is not one of jaxrep's: {error}") from error
-    version = meta.get("schema_version") if isinstance(meta, dict) else None
-    if version != SCHEMA_VERSION or isinstance(version, bool):
         raise FileFormatError(
-            f"the description is of schema_version {version!r:.40}; this reads {SCHEMA_VERSION}"
-        )
-    for key, kind in _KINDS.items():
-        if not isinstance(meta.get(key, kind()), kind):
-            raise FileFormatError(f"the description's {key} is no {kind.__name__}")
+            f"the description is not one that this version of jaxrep writes: {error}; export the "
+            "model again"
+        ) from error
     check_description(meta)
-    return dict(meta)
+    return meta
 
 
 def read_json(data: bytes | str) -> Any:
-    """Returns what JSON from a stranger says.
+    """Returns what JSON from an untrusted file says.
 
     Raises:
-        ValueError: it is no JSON, holds NaN or a number beyond float64, more than 64 levels of
-            arrays and objects, or more than 2²⁴ commas and brackets.
+        ValueError: it is not JSON in UTF-8, holds NaN or a number beyond float64, is nested more
+            deeply than can be followed, or has more than 2²⁴ commas and brackets.
     """
-    text = data.decode("utf-8") if isinstance(data, bytes) else data
-    if sum(map(text.count, ",[{")) > _MAX_VALUES:
+    text = data.encode("utf-8") if isinstance(data, str) else data
+    if sum(map(text.count, b",[{")) > _MAX_VALUES:
         raise ValueError(f"it holds more than {_MAX_VALUES} values")
     try:
-        made = json.loads(
-            text, parse_constant=_refuse_constant, parse_float=_number, parse_int=_whole
-        )
+        return msgspec.json.decode(text)
     except RecursionError:
-        raise ValueError(f"it has more than {_MAX_DEPTH} levels") from None
-    level = [made]
-    for _ in range(_MAX_DEPTH + 1):
-        nested = [value for value in level if isinstance(value, dict | list)]
-        level = [v for x in nested for v in (x.values() if isinstance(x, dict) else x)]
-    if level:
-        raise ValueError(f"it has more than {_MAX_DEPTH} levels")
-    return made
+        raise ValueError("it has too many levels of arrays and objects") from None
 
 
 def check_description(description: Mapping[str, Any]) -> None:
@@ -114,12 +150,10 @@ def check_description(description: Mapping[str, Any]) -> None:
         torch_ref.description.FileFormatError: method is 'pca', not autoencoder, vae, simclr
     """
     read_hyperparameters(description)
-    preprocessing = description.get("preprocessing")
-    columns = preprocessing.get("columns") if isinstance(preprocessing, Mapping) else None
-    if not isinstance(columns, list) or not columns:
-        raise FileFormatError("preprocessing.columns is no list of columns")
-    for i, column in enumerate(columns):
-        _check_column(column, f"preprocessing.columns[{i}]")
+    try:
+        _convert(description.get("preprocessing"), _Preprocessing)
+    except ValueError as error:
+        raise FileFormatError(f"preprocessing: {error}") from error
 
 
 def read_hyperparameters(description: Mapping[str, Any]) -> TrainingHyperparameters:
@@ -233,20 +267,15 @@ def read_tensors(data: bytes) -> dict[str, Any]:
     return tensors
 
 
-def _refuse_constant(name: str) -> None:
-    raise ValueError(f"it holds {name}, which JSON has not")
-
-
-def _number(text: str) -> float:
-    value = float(text)
-    if not math.isfinite(value):
-        raise ValueError(f"it holds a number beyond float64: {text:.40}")
-    return value
-
-
-def _whole(text: str) -> int:
-    _number(text)  # before int(), which takes time that grows with the square of the digits
-    return int(text)
+def _convert(data: Any, kind: type[_T]) -> _T:
+    """Returns plain data as a type of msgspec, or raises a ValueError of bounded length."""
+    try:
+        return msgspec.convert(data, kind)
+    except ValueError as error:
+        message = str(error)
+    if len(message) > _LONGEST_MESSAGE:  # it quotes names and values, and ends with the place
+        message = f"{message[: _LONGEST_MESSAGE // 2]} … {message[-_LONGEST_MESSAGE // 2 :]}"
+    raise ValueError(message)
 
 
 def _is_held(tensor: Tensor) -> bool:
@@ -254,45 +283,3 @@ def _is_held(tensor: Tensor) -> bool:
     if tensor.layout != torch.strided or tensor.device.type != "cpu":
         return False
     return tensor.numel() * tensor.element_size() <= tensor.untyped_storage().nbytes()
-
-
-def _check_column(column: Any, place: str) -> None:
-    kind = column.get("kind") if isinstance(column, Mapping) else None
-    if not isinstance(kind, str) or kind not in _COLUMNS:
-        raise FileFormatError(f"{place}.kind is {kind!r:.40}, not {' or '.join(_COLUMNS)}")
-    for key, (is_right, wanted) in _COLUMNS[kind].items():
-        if key not in column:
-            raise FileFormatError(f"{place}.{key} is missing")
-        if not is_right(column[key]):
-            raise FileFormatError(f"{place}.{key} is {column[key]!r:.40}; it must be {wanted}")
-
-
-def _is_text(value: object) -> bool:
-    return isinstance(value, str)
-
-
-def _is_number(value: object) -> bool:
-    if not isinstance(value, int | float) or isinstance(value, bool):
-        return False
-    return abs(value) <= sys.float_info.max  # false for NaN, and no overflow for 10⁴⁰⁰
-
-
-def _are_categories(value: object) -> bool:
-    if not isinstance(value, list) or not value or not all(map(_is_text, value)):
-        return False
-    return len(set(value)) == len(value)
-
-
-_COLUMNS: dict[str, dict[str, tuple[Callable[[Any], bool], str]]] = {
-    "numeric": {
-        "name": (_is_text, "a text"),
-        "mean": (_is_number, "a finite number"),
-        "scale": (lambda value: _is_number(value) and value > 0, "a finite number above 0"),
-        "fill": (lambda value: value is None or _is_number(value), "a finite number or null"),
-    },
-    "categorical": {
-        "name": (_is_text, "a text"),
-        "categories": (_are_categories, "a list of different texts"),
-        "impute": (lambda value: isinstance(value, bool), "true or false"),
-    },
-}

@@ -1,9 +1,8 @@
 """The JSON files of a prepared folder, which notice any change of their own bytes."""
 
 import hashlib
-import json
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Literal, TypeVar
 
 import msgspec
 from msgspec import Meta
@@ -98,17 +97,11 @@ def is_prepared(path: Path) -> bool:
     return is_signed or {ROWS, PREPROCESS} <= names
 
 
-def dump(data: Any) -> str:
-    """Returns JSON as all files of the folder have it."""
-    text = json.dumps(data, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-    # What is no text in a path becomes \udcff, which JSON reads back as it was.
-    return text.encode("utf-8", "backslashreplace").decode()
-
-
 def write(path: Path, data: Unfinished | Manifest) -> None:
     """Writes a file of the folder with its own digest, whole or not at all."""
     signed = {"kind": KIND, "schema_version": 1, **msgspec.to_builtins(data)}
-    files.write_text(path, dump({**signed, "digest": digest(dump(signed))}))
+    signed["digest"] = digest(strict_json.dumps(signed))
+    files.write_text(path, strict_json.dumps(signed))
 
 
 def read(path: Path, kind: type[_File]) -> _File:
@@ -132,7 +125,7 @@ def read(path: Path, kind: type[_File]) -> _File:
             "table again"
         ) from None
     signed = {key: value for key, value in data.items() if key != "digest"}
-    if dump(data) != text or header.digest != digest(dump(signed)):
+    if strict_json.dumps(data) != text or header.digest != digest(strict_json.dumps(signed)):
         raise ModelFormatError(f"{path}: the file is not what was written; damaged?")
     return made
 

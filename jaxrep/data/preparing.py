@@ -20,7 +20,7 @@ import msgspec
 import numpy as np
 import pyarrow as pa
 
-from jaxrep import files
+from jaxrep import files, strict_json
 from jaxrep.errors import InputError, ModelFormatError
 
 from . import _signed, datasets, tables
@@ -96,9 +96,7 @@ def prepare(
     """
     text = [name for name in (*categorical, label, id_column) if name is not None]
     read = partial(tables.read_blocks, source, text_columns=text, na_values=na_values)
-    columns = _signed.Columns(
-        sorted(set(categorical)), label, id_column, list(na_values), impute
-    )
+    columns = _signed.Columns(sorted(set(categorical)), label, id_column, list(na_values), impute)
     asked = _describe(source, columns)
     state = _check_folder(out, asked, overwrite=overwrite)
     if state == "finished":
@@ -119,7 +117,7 @@ def prepare(
         )
         for warning in warnings:
             note(f"warning: {warning}")
-        digest = _signed.digest(_signed.dump(made.to_json()))
+        digest = _signed.digest(strict_json.dumps(made.to_json()))
         plan = _Plan(asked, rows, made, digest)
         _check_space(out, plan, 0)
         _begin(out, plan)
@@ -218,7 +216,8 @@ def _begin(out: Path, plan: _Plan) -> None:
             # In this order the folder is at no moment finished, nor someone else's.
             for name in (_signed.MANIFEST, _signed.UNFINISHED, _signed.JOURNAL):
                 (out / name).unlink(missing_ok=True)
-            files.write_text(out / _signed.PREPROCESS, _signed.dump(plan.preprocessing.to_json()))
+            text = strict_json.dumps(plan.preprocessing.to_json())
+            files.write_text(out / _signed.PREPROCESS, text)
             said = _signed.Unfinished(plan.asked, plan.rows, plan.preprocess_sha256)
             _signed.write(out / _signed.UNFINISHED, said)
             (out / _signed.ROWS).unlink(missing_ok=True)

@@ -15,6 +15,7 @@ from jaxrep.data import datasets
 from jaxrep.errors import InputError, ModelFormatError
 from jaxrep.hyperparameters import TrainingHyperparameters
 from jaxrep.runs import folder
+from jaxrep.runs.configuration import SCHEMA_VERSION, read_config
 from jaxrep.runs.preparation import Columns
 from jaxrep.runs.sources import digest
 
@@ -53,7 +54,7 @@ def describe(
     device = jax.devices()[0]
     packages = ("jaxrep", "jax", "flax", "optax", "numpy")
     return {
-        "schema_version": folder.SCHEMA_VERSION,
+        "schema_version": SCHEMA_VERSION,
         "method": method,
         "hyperparameters": dataclasses.asdict(hyperparameters),
         "data": {
@@ -93,7 +94,7 @@ def find_earlier(
     if state == "absent":
         return Earlier("none", {})
     try:
-        earlier = folder.load(out).config if state == "finished" else folder.read_config(out)
+        earlier = folder.load(out).config if state == "finished" else read_config(out)
     except ModelFormatError as error:
         if overwrite:
             return Earlier("none", {})

@@ -20,6 +20,7 @@ from jaxrep.runs.identity import Earlier, describe, find_earlier, warn_of_other_
 from jaxrep.runs.interruption import listening
 from jaxrep.runs.preparation import Columns as Columns
 from jaxrep.runs.preparation import Prepared, with_known_label
+from jaxrep.runs.results import TrainResult as TrainResult
 from jaxrep.runs.scores import score_quantiles
 from jaxrep.runs.sources import Stream
 from jaxrep.training import (
@@ -37,38 +38,6 @@ from jaxrep.training.checkpoint import check_keep
 from jaxrep.training.distributed import is_leader, lead
 
 _SECONDS_TO_APPEAR = 60  # a network file system shows what another machine wrote after a while
-
-
-@dataclass(frozen=True)
-class TrainResult:
-    """What `jaxrep train` prints, and `config.json` keeps."""
-
-    run: str
-    """The run's folder."""
-
-    method: str
-    """The method's name."""
-
-    rows: int
-    """Rows trained on."""
-
-    epochs: int
-    """Passes over them."""
-
-    loss: float
-    """Mean loss over the rows of the last epoch."""
-
-    seconds: float
-    """From the first step's dispatch to the last weights being ready."""
-
-    compile_seconds: float
-    """Time to trace and compile."""
-
-    rows_per_second: float
-    """rows × epochs / seconds."""
-
-    resumed_from_step: int
-    """Step that training went on from; 0 where it began."""
 
 
 def train(

@@ -27,6 +27,7 @@ from jaxrep.parity._models import draw_weights
 from jaxrep.runs import folder, outputs
 from jaxrep.runs.identity import describe
 from jaxrep.runs.train import Columns
+from tests.runs.test_run_folder import results
 from torch_ref import verify
 from torch_ref.torchscript import FileFormatError, load, unpack
 
@@ -74,6 +75,7 @@ def make_run(path, method, data="plain", architecture="plain"):
     drawn = draw_weights(jaxrep.methods.METHODS[method](settings), prepared.width)
     weights = {name: array.astype(np.float32) for name, array in drawn.items()}
     config = describe(method, str(source), settings, columns)
+    config |= results(path / "run", method)
     config["score_quantiles"] = {"levels": [0.0, 1.0], "scores": [0.0, 1.0]}
     folder.begin(path / "run", config, prepared)
     folder.append_metrics(path / "run", {"epoch": 1, "loss": 1.0})
