@@ -1,15 +1,27 @@
 """What preprocessing learns from a training table, and its JSON form."""
 
-from dataclasses import asdict, dataclass
-from typing import Any
+import sys
+from collections import Counter
+from typing import Annotated, Any
 
-from . import _schema
+import msgspec
+from msgspec import Meta
 
-_VERSION = 1
+from jaxrep import strict_json
+from jaxrep.errors import ModelFormatError
+
+MOST = 1_000_000
+"""The most columns, and the most categories in all, that a preprocessing may have."""
+
+_MAX = sys.float_info.max
+_Finite = Annotated[float, Meta(ge=-_MAX, le=_MAX)]
+_Scale = Annotated[float, Meta(gt=0, le=_MAX)]
+_Text = Annotated[str, Meta(pattern=r"^[^\ud800-\udfff]*$")]  # what can be written as UTF-8
 
 
-@dataclass(frozen=True)
-class NumericColumn:
+class NumericColumn(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="numeric"
+):
     """A numeric column x, which becomes the one feature (x − mean) / scale.
 
     Attributes:
@@ -23,10 +35,10 @@ class NumericColumn:
         13.5
     """
 
-    name: str
-    mean: float
-    scale: float
-    fill: float | None
+    name: _Text
+    mean: _Finite
+    scale: _Scale
+    fill: _Finite | None
 
     @property
     def width(self) -> int:
@@ -34,8 +46,9 @@ class NumericColumn:
         return 1
 
 
-@dataclass(frozen=True)
-class CategoricalColumn:
+class CategoricalColumn(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="categorical"
+):
     """A text column, which becomes one feature a category and a last one for unknown values.
 
     Attributes:
@@ -44,13 +57,13 @@ class CategoricalColumn:
         impute: whether a missing value counts as unknown; otherwise it is refused.
 
     Example:
-        >>> CategoricalColumn("sex", ("Female", "Male")).width
+        >>> CategoricalColumn("sex", ("Female", "Male"), impute=False).width
         3
     """
 
-    name: str
-    categories: tuple[str, ...]
-    impute: bool = False
+    name: _Text
+    categories: Annotated[tuple[_Text, ...], Meta(min_length=1, max_length=MOST)]
+    impute: bool
 
     @property
     def width(self) -> int:
@@ -58,8 +71,9 @@ class CategoricalColumn:
         return len(self.categories) + 1
 
 
-@dataclass(frozen=True)
-class Preprocessing:
+class Preprocessing(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="schema_version", tag=1
+):
     """How a table becomes a matrix of standardised features, and back.
 
     Attributes:
@@ -70,7 +84,7 @@ class Preprocessing:
 
     Example:
         >>> age = NumericColumn("age", mean=40.0, scale=13.5, fill=None)
-        >>> sex = CategoricalColumn("sex", ("Female", "Male"))
+        >>> sex = CategoricalColumn("sex", ("Female", "Male"), impute=False)
         >>> people = Preprocessing((age, sex), label="income", id_column=None, na_values=("?",))
         >>> people.width, people.text_columns
         (4, ('sex', 'income'))
@@ -78,10 +92,12 @@ class Preprocessing:
         True
     """
 
-    columns: tuple[NumericColumn | CategoricalColumn, ...]
-    label: str | None
-    id_column: str | None
-    na_values: tuple[str, ...]
+    columns: Annotated[
+        tuple[NumericColumn | CategoricalColumn, ...], Meta(min_length=1, max_length=MOST)
+    ]
+    label: _Text | None
+    id_column: _Text | None
+    na_values: Annotated[tuple[_Text, ...], Meta(max_length=MOST)]
 
     @property
     def width(self) -> int:
@@ -105,17 +121,12 @@ class Preprocessing:
         return tuple(name for name in (self.label, self.id_column) if name is not None)
 
     def to_json(self) -> dict[str, Any]:
-        """Returns plain dicts, lists, strings and numbers, from which `from_json` rebuilds it."""
-        return {
-            "schema_version": _VERSION,
-            "columns": [_column_to_json(column) for column in self.columns],
-            "label": self.label,
-            "id_column": self.id_column,
-            "na_values": list(self.na_values),
-        }
+        """Returns plain data that JSON can hold, from which `from_json` rebuilds it."""
+        plain: dict[str, Any] = msgspec.to_builtins(self)
+        return plain
 
     @classmethod
-    def from_json(cls, data: dict[str, Any]) -> "Preprocessing":
+    def from_json(cls, data: Any) -> "Preprocessing":
         """Returns the preprocessing that `to_json` described, trusting nothing in it.
 
         Raises:
@@ -126,60 +137,29 @@ class Preprocessing:
             >>> Preprocessing.from_json({"schema_version": 1})
             Traceback (most recent call last):
             ...
-            jaxrep.errors.ModelFormatError: preprocessing: 'columns' is missing
+            jaxrep.errors.ModelFormatError: preprocessing: Object missing required field `columns`
         """
-        _schema.check_keys(
-            data, "", ("schema_version", "columns", "label", "id_column", "na_values")
-        )
-        version = data["schema_version"]
-        if version != _VERSION or isinstance(version, bool):
-            raise _schema.wrong("schema_version", f"{version!r}, not {_VERSION}")
-        made = cls(
-            columns=tuple(_schema.items(data["columns"], "columns", _column_from_json)),
-            label=_schema.optional(data["label"], "label", _schema.string),
-            id_column=_schema.optional(data["id_column"], "id_column", _schema.string),
-            na_values=tuple(_schema.items(data["na_values"], "na_values", _schema.string)),
-        )
-        if not made.columns:
-            raise _schema.wrong("columns", "empty")
-        if made.width - len(made.columns) > _schema.MOST:
-            raise _schema.wrong("columns", f"wrong: more than {_schema.MOST} categories in all")
-        _schema.check_distinct([*(c.name for c in made.columns), *made.ignored], "columns")
+        try:
+            if isinstance(data, dict) and "schema_version" not in data:  # a tag may be left out
+                raise ValueError("Object missing required field `schema_version`")
+            made = strict_json.convert(data, cls)
+            _check_relations(made)
+        except ValueError as error:
+            raise ModelFormatError(f"preprocessing: {error}") from None
         return made
 
 
-def _column_to_json(column: NumericColumn | CategoricalColumn) -> dict[str, Any]:
-    if isinstance(column, NumericColumn):
-        return {"kind": "numeric", **asdict(column)}
-    return {"kind": "categorical", **asdict(column), "categories": list(column.categories)}
+def _check_relations(made: Preprocessing) -> None:
+    """Raises a ValueError for what no type can say of columns and categories."""
+    if made.width - len(made.columns) > MOST:
+        raise ValueError(f"more than {MOST} categories in all - at `$.columns`")
+    _check_distinct((*(c.name for c in made.columns), *made.ignored), "$.columns")
+    for i, column in enumerate(made.columns):
+        if isinstance(column, CategoricalColumn):
+            _check_distinct(column.categories, f"$.columns[{i}].categories")
 
 
-def _column_from_json(data: Any, key: str) -> NumericColumn | CategoricalColumn:
-    kind = data.get("kind") if isinstance(data, dict) else "numeric"  # refused just below
-    if kind == "categorical":
-        return _categorical_from_json(data, key)
-    if kind != "numeric":
-        raise _schema.wrong(f"{key}.kind", f"{kind!r}, neither 'numeric' nor 'categorical'")
-    _schema.check_keys(data, key, ("kind", "name", "mean", "scale", "fill"))
-    scale = _schema.number(data["scale"], f"{key}.scale")
-    if scale <= 0:
-        raise _schema.wrong(f"{key}.scale", f"{scale}, not above 0")
-    return NumericColumn(
-        name=_schema.string(data["name"], f"{key}.name"),
-        mean=_schema.number(data["mean"], f"{key}.mean"),
-        scale=scale,
-        fill=_schema.optional(data["fill"], f"{key}.fill", _schema.number),
-    )
-
-
-def _categorical_from_json(data: dict[str, Any], key: str) -> CategoricalColumn:
-    _schema.check_keys(data, key, ("kind", "name", "categories", "impute"))
-    categories = _schema.items(data["categories"], f"{key}.categories", _schema.string)
-    if not categories:
-        raise _schema.wrong(f"{key}.categories", "empty")
-    _schema.check_distinct(categories, f"{key}.categories")
-    return CategoricalColumn(
-        name=_schema.string(data["name"], f"{key}.name"),
-        categories=tuple(categories),
-        impute=_schema.boolean(data["impute"], f"{key}.impute"),
-    )
+def _check_distinct(names: tuple[str, ...], place: str) -> None:
+    if len(set(names)) < len(names):
+        twice = next(name for name, count in Counter(names).items() if count > 1)
+        raise ValueError(f"{twice[:100]!r} stands there twice - at `{place}`")

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 from jaxrep.errors import InputError
 
 from ._features import numbers, refuse_missing, texts
-from ._fitted import CategoricalColumn, NumericColumn, Preprocessing
+from ._fitted import MOST, CategoricalColumn, NumericColumn, Preprocessing
 from ._fitting import (
     categorical_column,
     check_present,
@@ -18,7 +18,6 @@ from ._fitting import (
     feature_names,
     numeric_column,
 )
-from ._schema import MOST
 from ._statistics import IdCheck, Median, Moments
 
 _MANY_COLUMNS = 64  # from which on the counts for their medians would take much memory

@@ -31,7 +31,7 @@ def to_raw(
 
     Example:
         >>> from jaxrep.data.preprocessing import CategoricalColumn
-        >>> sex = CategoricalColumn("sex", ("Female", "Male"))
+        >>> sex = CategoricalColumn("sex", ("Female", "Male"), impute=False)
         >>> people = Preprocessing((sex,), label=None, id_column=None, na_values=())
         >>> to_raw(people, pa.table({"sex": ["Male", "?", None]}), source="example").T
         array([[ 1., -1., nan]])
@@ -58,7 +58,7 @@ def from_raw(preprocessing: Preprocessing, raw: npt.NDArray[np.float64]) -> pa.T
 
     Example:
         >>> from jaxrep.data.preprocessing import CategoricalColumn
-        >>> sex = CategoricalColumn("sex", ("Female", "Male"))
+        >>> sex = CategoricalColumn("sex", ("Female", "Male"), impute=False)
         >>> people = Preprocessing((sex,), label=None, id_column=None, na_values=())
         >>> from_raw(people, np.array([[1.0], [-1.0]])).to_pylist()
         [{'sex': 'Male'}, {'sex': 'unknown'}]

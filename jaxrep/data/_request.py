@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from jaxrep.errors import InputError
 
-from ._schema import MOST
+from ._fitted import MOST
 
 _LISTED = 10
 _LONGEST_VALUE = 60

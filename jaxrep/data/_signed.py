@@ -1,17 +1,83 @@
 """The JSON files of a prepared folder, which notice any change of their own bytes."""
 
 import hashlib
-import json
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Literal, TypeVar
+
+import msgspec
+from msgspec import Meta
 
 from jaxrep import files, strict_json
 from jaxrep.errors import ModelFormatError
 
-SCHEMA_VERSION = 1
 MANIFEST, UNFINISHED, JOURNAL = "manifest.json", "unfinished.json", "chunks.txt"
 ROWS, PREPROCESS = "rows.f32", "preprocess.json"
 KIND = "jaxrep prepared rows"
+
+_Count = Annotated[int, Meta(ge=1)]
+
+
+class Columns(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What was said of a table's columns."""
+
+    categorical: list[str]
+    label: str | None
+    id_column: str | None
+    na_values: list[str]
+    impute: Literal["median"] | None
+
+
+class Asked(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What makes two preparations the same."""
+
+    source: str
+    """The table's path, or the name of a bundled one."""
+
+    files: dict[str, str]
+    """SHA-256 of the files that it is read from."""
+
+    columns: Columns
+
+
+class Unfinished(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What `unfinished.json` says: the rows that are being made."""
+
+    asked: Asked
+    rows: Annotated[int, Meta(ge=2)]
+    sha256: str
+    """Of `preprocess.json`."""
+
+
+class Digests(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """SHA-256 of the files beside a manifest."""
+
+    preprocess: str = msgspec.field(name=PREPROCESS)
+    rows: str = msgspec.field(name=ROWS)
+
+
+class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What `manifest.json` says: the rows that are there."""
+
+    asked: Asked
+    rows: Annotated[int, Meta(ge=2)]
+    width: _Count
+    dtype: Literal["<f4"]
+    chunk_rows: _Count
+    sha256: Digests
+    chunks: list[str]
+    """SHA-256 of each chunk's bytes."""
+
+
+class _Header(msgspec.Struct, frozen=True):
+    """What each of these files says beside that."""
+
+    kind: Literal["jaxrep prepared rows"]
+    schema_version: Literal[1]
+    digest: str
+    """Of all else in the file."""
+
+
+_File = TypeVar("_File", Unfinished, Manifest)
 
 
 def is_prepared(path: Path) -> bool:
@@ -31,20 +97,14 @@ def is_prepared(path: Path) -> bool:
     return is_signed or {ROWS, PREPROCESS} <= names
 
 
-def dump(data: Any) -> str:
-    """Returns JSON as all files of the folder have it."""
-    text = json.dumps(data, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-    # What is no text in a path becomes \udcff, which JSON reads back as it was.
-    return text.encode("utf-8", "backslashreplace").decode()
+def write(path: Path, data: Unfinished | Manifest) -> None:
+    """Writes a file of the folder with its own digest, whole or not at all."""
+    signed = {"kind": KIND, "schema_version": 1, **msgspec.to_builtins(data)}
+    signed["digest"] = digest(strict_json.dumps(signed))
+    files.write_text(path, strict_json.dumps(signed))
 
 
-def write(path: Path, data: dict[str, Any]) -> None:
-    """Writes an object with its kind, its version and its own digest, whole or not at all."""
-    signed = {"kind": KIND, "schema_version": SCHEMA_VERSION, **data}
-    files.write_text(path, dump({**signed, "digest": digest(dump(signed))}))
-
-
-def read(path: Path) -> dict[str, Any]:
+def read(path: Path, kind: type[_File]) -> _File:
     """Reads what `write` wrote.
 
     Raises:
@@ -55,17 +115,19 @@ def read(path: Path) -> dict[str, Any]:
         data = strict_json.loads(text)
     except ValueError as error:
         raise ModelFormatError(f"{path}: cannot be read as JSON ({error}); damaged?") from None
-    if not isinstance(data, dict) or data.get("kind") != KIND:
-        raise ModelFormatError(f"{path}: not a file that `jaxrep prepare` made")
-    if data.get("schema_version") != SCHEMA_VERSION:
+    try:
+        header = strict_json.convert(data, _Header)
+        body = {k: v for k, v in data.items() if k not in _Header.__struct_fields__}
+        made = strict_json.convert(body, kind)
+    except ValueError as error:
         raise ModelFormatError(
-            f"{path}: schema_version is {data.get('schema_version')!r}; this jaxrep reads "
-            f"{SCHEMA_VERSION}"
-        )
+            f"{path}: {error}; not a file that this version of `jaxrep prepare` made: prepare the "
+            "table again"
+        ) from None
     signed = {key: value for key, value in data.items() if key != "digest"}
-    if dump(data) != text or data.get("digest") != digest(dump(signed)):
+    if strict_json.dumps(data) != text or header.digest != digest(strict_json.dumps(signed)):
         raise ModelFormatError(f"{path}: the file is not what was written; damaged?")
-    return data
+    return made
 
 
 def read_text(path: Path) -> str:

@@ -40,7 +40,7 @@ def apply(
 
     Example:
         >>> age = NumericColumn("age", mean=40.0, scale=10.0, fill=None)
-        >>> sex = CategoricalColumn("sex", ("Female", "Male"))
+        >>> sex = CategoricalColumn("sex", ("Female", "Male"), impute=False)
         >>> people = Preprocessing((age, sex), label=None, id_column=None, na_values=())
         >>> apply(people, pa.table({"sex": ["Male", "?"], "age": [30.0, 45.0]}), source="example")
         array([[-1. ,  0. ,  1. ,  0. ],
@@ -114,7 +114,7 @@ def invert(preprocessing: Preprocessing, x: npt.NDArray[np.floating[Any]]) -> pa
 
     Example:
         >>> age = NumericColumn("age", mean=40.0, scale=10.0, fill=None)
-        >>> sex = CategoricalColumn("sex", ("Female", "Male"))
+        >>> sex = CategoricalColumn("sex", ("Female", "Male"), impute=False)
         >>> people = Preprocessing((age, sex), label=None, id_column=None, na_values=())
         >>> invert(people, np.array([[0.5, 0.1, 0.7, 0.2]])).to_pylist()
         [{'age': 45.0, 'sex': 'Male'}]

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from jaxrep import files, strict_json
-from jaxrep.errors import InputError, ModelFormatError
+from jaxrep.errors import ModelFormatError
 
 from . import _signed
 from ._fitted import Preprocessing
@@ -111,7 +111,7 @@ class PreparedRows:
             ModelFormatError: a file has changed; the message says which, and which rows.
         """
         open_prepared(self.path)  # the two small files
-        manifest = _signed.read(self.path / _signed.MANIFEST)
+        manifest = _signed.read(self.path / _signed.MANIFEST, _signed.Manifest)
         whole = hashlib.sha256()
         for first, chunk in _chunks(self):
             whole.update(chunk.data)
@@ -120,7 +120,7 @@ class PreparedRows:
                     f"{self.path / _signed.ROWS}: rows {first} to {first + len(chunk) - 1} are not "
                     "what the manifest says; damaged?"
                 )
-        if whole.hexdigest() != manifest["sha256"][_signed.ROWS]:
+        if whole.hexdigest() != manifest.sha256.rows:
             raise ModelFormatError(
                 f"{self.path / _signed.ROWS}: not what the manifest says; damaged?"
             )
@@ -185,13 +185,7 @@ PREPARED` makes one
         raise ModelFormatError(
             f"{path}: the preparation has not finished; run the same `jaxrep prepare` again"
         )
-    manifest = _signed.read(path / _signed.MANIFEST)
-    try:
-        opened = _opened(path, manifest)
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
-        if isinstance(error, InputError):
-            raise
-        raise ModelFormatError(f"{path / _signed.MANIFEST}: a value is wrong ({error})") from None
+    opened = _opened(path, _signed.read(path / _signed.MANIFEST, _signed.Manifest))
     try:
         size = (path / _signed.ROWS).stat().st_size
     except OSError as error:
@@ -213,28 +207,31 @@ def read_preprocessing(path: Path, digest: str) -> Preprocessing:
         raise ModelFormatError(
             f"{path / _signed.PREPROCESS}: the file is not what the manifest says; damaged?"
         )
-    return Preprocessing.from_json(strict_json.loads(text))
+    try:
+        data = strict_json.loads(text)
+    except ValueError as error:
+        raise ModelFormatError(f"{path / _signed.PREPROCESS}: {error}; damaged?") from None
+    return Preprocessing.from_json(data)
 
 
-def _opened(path: Path, manifest: dict[str, Any]) -> PreparedRows:
-    preprocessing = read_preprocessing(path, manifest["sha256"][_signed.PREPROCESS])
-    rows, width, chunk_rows = (int(manifest[key]) for key in ("rows", "width", "chunk_rows"))
-    chunks = tuple(str(chunk) for chunk in manifest["chunks"])
-    if manifest["dtype"] != "<f4":
-        raise ValueError(f"dtype is {manifest['dtype']!r}")
-    if rows < 2 or chunk_rows < 1 or len(chunks) != -(-rows // chunk_rows):
-        raise ValueError("rows and chunks do not agree")
-    if width != preprocessing.width:
-        raise ValueError(f"width is {width}, and of {_signed.PREPROCESS} {preprocessing.width}")
+def _opened(path: Path, manifest: _signed.Manifest) -> PreparedRows:
+    file = path / _signed.MANIFEST
+    preprocessing = read_preprocessing(path, manifest.sha256.preprocess)
+    if len(manifest.chunks) != -(-manifest.rows // manifest.chunk_rows):
+        raise ModelFormatError(f"{file}: rows and chunks do not agree")
+    if manifest.width != preprocessing.width:
+        raise ModelFormatError(
+            f"{file}: width is {manifest.width}, and of {_signed.PREPROCESS} {preprocessing.width}"
+        )
     return PreparedRows(
         path=path,
-        rows=rows,
-        width=width,
+        rows=manifest.rows,
+        width=manifest.width,
         preprocessing=preprocessing,
-        sha256=files.sha256(path / _signed.MANIFEST),
-        source=str(manifest["asked"]["source"]),
-        chunk_rows=chunk_rows,
-        chunks=chunks,
+        sha256=files.sha256(file),
+        source=manifest.asked.source,
+        chunk_rows=manifest.chunk_rows,
+        chunks=tuple(manifest.chunks),
     )
 
 

@@ -16,10 +16,11 @@ from functools import partial
 from pathlib import Path
 from typing import IO, Any, Literal
 
+import msgspec
 import numpy as np
 import pyarrow as pa
 
-from jaxrep import files
+from jaxrep import files, strict_json
 from jaxrep.errors import InputError, ModelFormatError
 
 from . import _signed, datasets, tables
@@ -36,7 +37,7 @@ _ROOM = 1 << 20  # bytes for the small files
 class _Plan:
     """What `unfinished.json` says."""
 
-    asked: dict[str, Any]
+    asked: _signed.Asked
     rows: int
     preprocessing: Preprocessing
     preprocess_sha256: str
@@ -95,13 +96,7 @@ def prepare(
     """
     text = [name for name in (*categorical, label, id_column) if name is not None]
     read = partial(tables.read_blocks, source, text_columns=text, na_values=na_values)
-    columns = {
-        "categorical": sorted(set(categorical)),
-        "label": label,
-        "id_column": id_column,
-        "na_values": list(na_values),
-        "impute": impute,
-    }
+    columns = _signed.Columns(sorted(set(categorical)), label, id_column, list(na_values), impute)
     asked = _describe(source, columns)
     state = _check_folder(out, asked, overwrite=overwrite)
     if state == "finished":
@@ -122,7 +117,7 @@ def prepare(
         )
         for warning in warnings:
             note(f"warning: {warning}")
-        digest = _signed.digest(_signed.dump(made.to_json()))
+        digest = _signed.digest(strict_json.dumps(made.to_json()))
         plan = _Plan(asked, rows, made, digest)
         _check_space(out, plan, 0)
         _begin(out, plan)
@@ -131,14 +126,13 @@ def prepare(
     return open_prepared(out)
 
 
-def _describe(source: str, columns: dict[str, Any]) -> dict[str, Any]:
-    """Returns what makes two preparations the same."""
+def _describe(source: str, columns: _signed.Columns) -> _signed.Asked:
     name = source if source in datasets.NAMES else str(Path(source).resolve())
-    return {"source": name, "files": tables.digests(source), "columns": columns}
+    return _signed.Asked(name, tables.digests(source), columns)
 
 
 def _check_folder(
-    out: Path, asked: dict[str, Any], *, overwrite: bool
+    out: Path, asked: _signed.Asked, *, overwrite: bool
 ) -> Literal["absent", "unfinished", "finished"]:
     """Says how far the folder is with what is asked for; "absent" where it is to be made anew."""
     if not is_prepared(out):
@@ -151,13 +145,14 @@ def _check_folder(
     try:
         if finished:
             open_prepared(out)
-        earlier = _signed.read(out / (_signed.MANIFEST if finished else _signed.UNFINISHED))
-        difference = _difference(earlier["asked"], asked)
-    except (ModelFormatError, KeyError, TypeError, AttributeError) as error:
+            earlier = _signed.read(out / _signed.MANIFEST, _signed.Manifest).asked
+        else:
+            earlier = _signed.read(out / _signed.UNFINISHED, _signed.Unfinished).asked
+    except ModelFormatError as error:
         raise ModelFormatError(
             f"--out {error}; choose another path, or replace that folder with --overwrite"
         ) from None
-    if difference:
+    if difference := _difference(earlier, asked):
         raise InputError(
             f"--out {out}: holds prepared rows that differ in {difference}; choose another path, "
             "or replace them with --overwrite"
@@ -170,14 +165,14 @@ def _is_empty(out: Path) -> bool:
     return all(file.name.startswith((".unfinished-", ".preprocess-")) for file in out.iterdir())
 
 
-def _difference(earlier: dict[str, Any], asked: dict[str, Any]) -> str | None:
-    if earlier["files"] != asked["files"]:
+def _difference(earlier: _signed.Asked, asked: _signed.Asked) -> str | None:
+    if earlier.files != asked.files:
         return "the data, whose content is another"
-    if not asked["files"] and earlier["source"] != asked["source"]:
-        return f"the data: {earlier['source']!r} there, {asked['source']!r} asked for"
-    for key, value in asked["columns"].items():
-        if earlier["columns"].get(key) != value:
-            return f"{key}: {earlier['columns'].get(key)!r} there, {value!r} asked for"
+    if not asked.files and earlier.source != asked.source:
+        return f"the data: {earlier.source!r} there, {asked.source!r} asked for"
+    for key, value in msgspec.structs.asdict(asked.columns).items():
+        if (there := getattr(earlier.columns, key)) != value:
+            return f"{key}: {there!r} there, {value!r} asked for"
     return None
 
 
@@ -221,8 +216,9 @@ def _begin(out: Path, plan: _Plan) -> None:
             # In this order the folder is at no moment finished, nor someone else's.
             for name in (_signed.MANIFEST, _signed.UNFINISHED, _signed.JOURNAL):
                 (out / name).unlink(missing_ok=True)
-            files.write_text(out / _signed.PREPROCESS, _signed.dump(plan.preprocessing.to_json()))
-            said = {"asked": plan.asked, "rows": plan.rows, "sha256": plan.preprocess_sha256}
+            text = strict_json.dumps(plan.preprocessing.to_json())
+            files.write_text(out / _signed.PREPROCESS, text)
+            said = _signed.Unfinished(plan.asked, plan.rows, plan.preprocess_sha256)
             _signed.write(out / _signed.UNFINISHED, said)
             (out / _signed.ROWS).unlink(missing_ok=True)
     except OSError as error:
@@ -230,9 +226,8 @@ def _begin(out: Path, plan: _Plan) -> None:
 
 
 def _read_plan(out: Path) -> _Plan:
-    said = _signed.read(out / _signed.UNFINISHED)
-    preprocessing = read_preprocessing(out, str(said["sha256"]))
-    return _Plan(said["asked"], int(said["rows"]), preprocessing, str(said["sha256"]))
+    said = _signed.read(out / _signed.UNFINISHED, _signed.Unfinished)
+    return _Plan(said.asked, said.rows, read_preprocessing(out, said.sha256), said.sha256)
 
 
 def _locked(out: Path) -> AbstractContextManager[None]:
@@ -242,7 +237,7 @@ def _locked(out: Path) -> AbstractContextManager[None]:
 def _write_rows(
     out: Path, plan: _Plan, read: Callable[[], Iterable[pa.Table]], note: Callable[[str], None]
 ) -> None:
-    source = plan.asked["source"]
+    source = plan.asked.source
     with (out / _signed.ROWS).open("a+b") as rows, (out / _signed.JOURNAL).open("a+") as journal:
         whole = hashlib.sha256()
         chunks = _kept_chunks(rows, journal, plan, whole)
@@ -253,12 +248,18 @@ def _write_rows(
         for x in _features(plan, read(), len(chunks), source):
             chunks.append(_append(rows, journal, x, whole))
             count += len(x)
-        if min(count, plan.rows) != plan.rows or tables.digests(source) != plan.asked["files"]:
+        if min(count, plan.rows) != plan.rows or tables.digests(source) != plan.asked.files:
             raise InputError(f"{source}: the table changed while it was read; prepare it again")
         os.fsync(rows.fileno())
-    digests = {_signed.PREPROCESS: plan.preprocess_sha256, _signed.ROWS: whole.hexdigest()}
-    shape = {"rows": plan.rows, "width": plan.width, "dtype": "<f4", "chunk_rows": plan.chunk_rows}
-    manifest = {"asked": plan.asked, **shape, "sha256": digests, "chunks": chunks}
+    manifest = _signed.Manifest(
+        asked=plan.asked,
+        rows=plan.rows,
+        width=plan.width,
+        dtype="<f4",
+        chunk_rows=plan.chunk_rows,
+        sha256=_signed.Digests(plan.preprocess_sha256, whole.hexdigest()),
+        chunks=chunks,
+    )
     _signed.write(out / _signed.MANIFEST, manifest)
     for name in (_signed.UNFINISHED, _signed.JOURNAL):
         (out / name).unlink()

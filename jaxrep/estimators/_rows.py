@@ -50,7 +50,7 @@ def frame_features(fitted: Preprocessing, frame: Any) -> np.ndarray:
         InputError: it is none of these, or does not fit the run.
 
     Example:
-        >>> job = CategoricalColumn("job", ("clerk", "smith"))
+        >>> job = CategoricalColumn("job", ("clerk", "smith"), impute=False)
         >>> fitted = Preprocessing((job,), label=None, id_column=None, na_values=())
         >>> frame_features(fitted, pa.table({"job": ["smith"]}))
         array([[0., 1., 0.]], dtype=float32)

@@ -1,11 +1,11 @@
 """The rows to evaluate on: read block by block, a sample of them kept, with their label."""
 
-import dataclasses
 import difflib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
@@ -56,7 +56,7 @@ def draw_rows(
     Raises:
         InputError: the table cannot be read, does not fit the run, or has no such column.
     """
-    prepared = dataclasses.replace(run.preprocessing, label=label or run.preprocessing.label)
+    prepared = msgspec.structs.replace(run.preprocessing, label=label or run.preprocessing.label)
     draws = np.random.default_rng(seed)
     kept_x = np.empty((0, prepared.width), np.float32)
     kept_labels = np.empty(0, object)

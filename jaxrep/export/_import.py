@@ -1,6 +1,7 @@
 """The way back: an exported file becomes a run folder again."""
 
 import contextlib
+import dataclasses
 import os
 import shutil
 import tempfile
@@ -14,6 +15,7 @@ from jaxrep.data.preprocessing import Preprocessing
 from jaxrep.errors import InputError, ModelFormatError
 from jaxrep.parity import require_torch
 from jaxrep.runs import folder
+from jaxrep.runs.preparation import Columns
 
 _ZIP = b"PK"
 
@@ -145,7 +147,11 @@ def _write(
         "schema_version": folder.SCHEMA_VERSION,
         "method": described["method"],
         "hyperparameters": described.get("hyperparameters"),
-        "data": {"source": f"imported from {file.name}", "sha256": None, "columns": {}},
+        "data": {
+            "source": f"imported from {file.name}",
+            "sha256": None,
+            "columns": dataclasses.asdict(Columns()),
+        },
         "versions": described.get("versions", {}),
         "imported": {"file": file.name, "run": described.get("run")},
     }

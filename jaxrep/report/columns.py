@@ -102,7 +102,7 @@ def error_by_column(prepared: Preprocessing, x: np.ndarray, x_hat: np.ndarray) -
     A categorical column's error is the sum over its features.
 
     Example:
-        >>> sex = preprocessing.CategoricalColumn("sex", ("Female", "Male"))
+        >>> sex = preprocessing.CategoricalColumn("sex", ("Female", "Male"), impute=False)
         >>> people = Preprocessing((sex,), label=None, id_column=None, na_values=())
         >>> error_by_column(people, np.array([[1.0, 0.0, 0.0]]), np.array([[0.0, 1.0, 0.0]]))
         array([[2.]])

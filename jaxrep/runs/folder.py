@@ -6,7 +6,6 @@ digest, its schema and the shapes that its hyperparameters imply.
 """
 
 import contextlib
-import dataclasses
 import io
 import json
 import os
@@ -15,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import msgspec
 import numpy as np
 import safetensors
 import safetensors.numpy
@@ -24,20 +24,17 @@ from jaxrep.batch import RowSpec
 from jaxrep.data.prepared import is_prepared
 from jaxrep.data.preprocessing import Preprocessing
 from jaxrep.errors import InputError, ModelFormatError
-from jaxrep.hyperparameters import TrainingHyperparameters, check
 from jaxrep.inference import map_rows
-from jaxrep.methods import AnyMethod, abstract_network, hyperparameters_of, make, names
+from jaxrep.methods import AnyMethod, abstract_network, make
 from jaxrep.networks import get_weights
+from jaxrep.runs.configuration import CONFIG as CONFIG
+from jaxrep.runs.configuration import SCHEMA_VERSION as SCHEMA_VERSION
+from jaxrep.runs.configuration import read_config, read_hyperparameters, read_object
 from jaxrep.training import EpochMetrics, checkpoint
-from jaxrep.training.history import is_metrics
+from jaxrep.training.history import read_metrics
 
-SCHEMA_VERSION = 1
-CONFIG, PREPROCESS, MODEL, METRICS = CONTENT = (
-    "config.json",
-    "preprocess.json",
-    "model.safetensors",
-    "metrics.jsonl",
-)
+PREPROCESS, MODEL, METRICS = "preprocess.json", "model.safetensors", "metrics.jsonl"
+CONTENT = (CONFIG, PREPROCESS, MODEL, METRICS)
 MANIFEST = "manifest.json"
 CHECKPOINTS = "checkpoints"
 PLOTS = LOSS_PLOT, EMBEDDING_PLOT = "plots/loss.png", "plots/embedding.png"
@@ -45,11 +42,19 @@ REPORT = "report.html"
 SWEEP_TABLE, MEMBERS = "sweep.parquet", "members"  # of a sweep, whose best run the folder holds
 MAX_METRICS_BYTES = 1 << 27  # a million epochs and more
 
-# Hyperparameters that came after the first run folders. A run that lacks one was trained before
-# there was a choice, so the default of each must be what was done then.
-_ADDED = ("precision", "microbatch", "views", "corruption_rate", "swap_rate")
-
 State = Literal["absent", "foreign", "unfinished", "finished"]
+
+
+class _Digests(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    config: str = msgspec.field(name=CONFIG)
+    preprocess: str = msgspec.field(name=PREPROCESS)
+    model: str = msgspec.field(name=MODEL)
+    metrics: str = msgspec.field(name=METRICS)
+
+
+class _Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    schema_version: Literal[1]
+    sha256: _Digests
 
 
 @dataclass(frozen=True)
@@ -138,11 +143,11 @@ def begin(path: Path, config: Mapping[str, Any], preprocessing: Preprocessing) -
         # In this order the folder is at no moment a finished run, nor someone else's.
         (path / MANIFEST).unlink(missing_ok=True)
         checkpoint.remove(path / CHECKPOINTS)
-        files.write_text(path / CONFIG, _dump(config))
+        files.write_text(path / CONFIG, strict_json.dumps(config))
         for name in (MODEL, *PLOTS, REPORT, SWEEP_TABLE):
             (path / name).unlink(missing_ok=True)
         _remove_members(path / MEMBERS)
-        files.write_text(path / PREPROCESS, _dump(preprocessing.to_json()))
+        files.write_text(path / PREPROCESS, strict_json.dumps(preprocessing.to_json()))
         write_metrics(path, [])
     except OSError as error:
         raise InputError(f"--out {path}: cannot be written ({error.strerror})") from error
@@ -180,7 +185,7 @@ def ask_for_more(path: Path, epochs: int) -> None:
     for key in ("result", "score_quantiles"):
         config.pop(key, None)
     (path / MANIFEST).unlink(missing_ok=True)
-    files.write_text(path / CONFIG, _dump(config))
+    files.write_text(path / CONFIG, strict_json.dumps(config))
 
 
 def write_metrics(path: Path, epochs: Iterable[EpochMetrics]) -> None:
@@ -206,10 +211,10 @@ def finish(path: Path, config: Mapping[str, Any], weights: Mapping[str, np.ndarr
     arrays = {name: np.ascontiguousarray(array) for name, array in weights.items()}
     with files.replacing(path / MODEL) as temporary:
         safetensors.numpy.save_file(arrays, temporary)
-    files.write_text(path / CONFIG, _dump(config))
+    files.write_text(path / CONFIG, strict_json.dumps(config))
     digests = {name: files.sha256(path / name) for name in CONTENT}
     manifest = {"schema_version": SCHEMA_VERSION, "sha256": digests}
-    files.write_text(path / MANIFEST, _dump(manifest))
+    files.write_text(path / MANIFEST, strict_json.dumps(manifest))
 
 
 def load(path: Path) -> Run:
@@ -236,70 +241,12 @@ def load(path: Path) -> Run:
                 "sweep` command again"
             )
     _verify(path)
-    config = read_config(path)
+    config = read_config(path, finished=True)
     method = make(read_hyperparameters(config, path))
-    preprocessing = Preprocessing.from_json(_read_json(path / PREPROCESS))
+    preprocessing = Preprocessing.from_json(read_object(path / PREPROCESS))
     weights = _read_weights(path / MODEL, method, RowSpec(preprocessing.width))
     history = _read_history(path / METRICS, may_be_empty="imported" in config)
     return Run(path, method, weights, preprocessing, config, history)
-
-
-def read_config(path: Path) -> dict[str, Any]:
-    """Reads a run's `config.json`, of a finished run or not, and checks what it has to hold.
-
-    Raises:
-        ModelFormatError: it is missing, no JSON, of another schema, or names no known method.
-    """
-    config = _read_json(path / CONFIG)
-    if config.get("schema_version") != SCHEMA_VERSION:
-        raise ModelFormatError(
-            f"{path / CONFIG}: schema_version is {config.get('schema_version')!r:.80}; this jaxrep "
-            f"reads {SCHEMA_VERSION}"
-        )
-    if config.get("method") not in names():  # a list, since it may be unhashable
-        raise ModelFormatError(
-            f"{path / CONFIG}: method is {config.get('method')!r:.80}, not one of "
-            f"{', '.join(names())}; a method of another package comes with that package, "
-            "installed here, or with --use FILE.py"
-        )
-    for key in ("hyperparameters", "data"):
-        if not isinstance(config.get(key), dict):
-            raise ModelFormatError(f"{path / CONFIG}: {key} is missing or no object")
-    # Runs that are older than `split_seed` drew the rows held out by their seed.
-    config["hyperparameters"].setdefault("split_seed", config["hyperparameters"].get("seed"))
-    for field in dataclasses.fields(hyperparameters_of(config["method"])):
-        if field.name in _ADDED:
-            config["hyperparameters"].setdefault(field.name, _as_json(field.default))
-    sweep = config.get("sweep", {"hyperparameters": {}})
-    if not isinstance(sweep, dict) or not isinstance(sweep.get("hyperparameters"), dict):
-        raise ModelFormatError(f"{path / CONFIG}: sweep is no object with hyperparameters")
-    for key, kind in (("source", str), ("columns", dict)):
-        if not isinstance(config["data"].get(key), kind):
-            raise ModelFormatError(f"{path / CONFIG}: data.{key} is missing or no {kind.__name__}")
-    return config
-
-
-def read_hyperparameters(config: Mapping[str, Any], path: Path) -> TrainingHyperparameters:
-    """Rebuilds the hyperparameters that a config holds.
-
-    Raises:
-        ModelFormatError: one is missing, unknown or out of its range.
-    """
-    values: dict[str, Any] = {
-        name: tuple(value) if isinstance(value, list) else value  # JSON has no tuples
-        for name, value in config["hyperparameters"].items()
-    }
-    hyperparameters = hyperparameters_of(config["method"])
-    known = {field.name for field in dataclasses.fields(hyperparameters)}
-    if set(values) != known:
-        odd = f"{', '.join(sorted(set(values) ^ known)):.200}"
-        raise ModelFormatError(f"{path / CONFIG}: hyperparameters missing or unknown: {odd}")
-    made = hyperparameters(**values)
-    try:
-        check(made)
-    except ValueError as error:
-        raise ModelFormatError(f"{path / CONFIG}: {error!s:.200}") from error
-    return made
 
 
 def _remove_members(path: Path) -> None:
@@ -319,11 +266,14 @@ def _remove_if_empty(folder: Path) -> None:
 
 
 def _verify(path: Path) -> None:
-    manifest = _read_json(path / MANIFEST)
-    digests = manifest.get("sha256")
-    if not isinstance(digests, dict) or set(digests) != set(CONTENT):
-        raise ModelFormatError(f"{path / MANIFEST}: does not list just {', '.join(CONTENT)}")
-    for name, digest in digests.items():
+    data = read_object(path / MANIFEST)
+    try:
+        manifest = strict_json.convert(data, _Manifest)
+    except ValueError as error:
+        raise ModelFormatError(
+            f"{path / MANIFEST}: {error}; not what this version of jaxrep writes: train again"
+        ) from None
+    for name, digest in zip(CONTENT, msgspec.structs.astuple(manifest.sha256), strict=True):
         if not (path / name).is_file():
             raise ModelFormatError(f"{path / name}: the file is missing")
         if files.sha256(path / name) != digest:
@@ -361,12 +311,11 @@ def _read_history(path: Path, *, may_be_empty: bool) -> list[EpochMetrics]:
     history = []
     for number, line in enumerate(io.BytesIO(lines), start=1):
         try:
-            metrics = strict_json.loads(line)
-        except ValueError:
-            metrics = None
-        if not is_metrics(metrics):
-            raise ModelFormatError(f"{path}: line {number} is not the metrics of an epoch")
-        history.append(metrics)
+            history.append(read_metrics(line))
+        except ValueError as error:
+            raise ModelFormatError(
+                f"{path}: line {number} is not the metrics of an epoch: {error}"
+            ) from None
     if not history and not may_be_empty:
         raise ModelFormatError(f"{path}: there are no metrics in it")
     return history
@@ -375,32 +324,10 @@ def _read_history(path: Path, *, may_be_empty: bool) -> list[EpochMetrics]:
 def _is_ours(path: Path, key: str) -> bool:
     """Says whether a JSON file looks like one that a run has, and no one else."""
     try:
-        return {"schema_version", key} <= _read_json(path).keys()
+        return {"schema_version", key} <= read_object(path).keys()
     except ModelFormatError:
         return False
 
 
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        data = strict_json.read(path)
-    except FileNotFoundError as error:
-        raise ModelFormatError(f"{path}: the file is missing") from error
-    except (ValueError, OSError) as error:
-        raise ModelFormatError(f"{path}: cannot be read as JSON ({error})") from error
-    if not isinstance(data, dict):
-        raise ModelFormatError(f"{path}: no JSON object")
-    return data
-
-
-def _as_json(value: Any) -> Any:
-    return list(value) if isinstance(value, tuple) else value
-
-
 def _line(metrics: EpochMetrics) -> str:
     return json.dumps(metrics, allow_nan=False) + "\n"
-
-
-def _dump(data: Mapping[str, Any]) -> str:
-    text = json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-    # What is no text in a path becomes \udcff, which JSON reads back as it was.
-    return text.encode("utf-8", "backslashreplace").decode()

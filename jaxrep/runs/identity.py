@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from jaxrep.errors import InputError, ModelFormatError
 from jaxrep.runs import folder
+from jaxrep.runs.configuration import read_config
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ def find_earlier(
     if state == "absent":
         return Earlier("none", {})
     try:
-        earlier = folder.load(out).config if state == "finished" else folder.read_config(out)
+        earlier = folder.load(out).config if state == "finished" else read_config(out)
     except ModelFormatError as error:
         if overwrite:
             return Earlier("none", {})

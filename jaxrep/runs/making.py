@@ -22,6 +22,7 @@ from jaxrep.methods import make
 from jaxrep.runs import folder
 from jaxrep.runs.folder import Run
 from jaxrep.runs.preparation import Columns
+from jaxrep.runs.results import TrainResult
 from jaxrep.runs.scores import score_quantiles
 from jaxrep.runs.sources import digest
 from jaxrep.training import EpochMetrics, RowStore
@@ -29,38 +30,6 @@ from jaxrep.training import EpochMetrics, RowStore
 IN_MEMORY = "a table in memory"
 
 _PACKAGES = ("jaxrep", "jax", "flax", "optax", "numpy")
-
-
-@dataclass(frozen=True)
-class TrainResult:
-    """What `jaxrep train` prints, and `config.json` keeps."""
-
-    run: str
-    """The run's folder."""
-
-    method: str
-    """The method's name."""
-
-    rows: int
-    """Rows trained on."""
-
-    epochs: int
-    """Passes over them."""
-
-    loss: float
-    """Mean loss over the rows of the last epoch."""
-
-    seconds: float
-    """From the first step's dispatch to the last weights being ready."""
-
-    compile_seconds: float
-    """Time to trace and compile."""
-
-    rows_per_second: float
-    """rows × epochs / seconds."""
-
-    resumed_from_step: int
-    """Step that training went on from; 0 where it began."""
 
 
 @dataclass(frozen=True)

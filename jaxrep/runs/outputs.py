@@ -109,12 +109,9 @@ def threshold(run: Run, contamination: float = CONTAMINATION) -> float:
     """
     if not 0 < contamination < 1:
         raise InputError(f"--contamination is {contamination}; it must be above 0 and below 1")
-    stored: Any = run.config.get("score_quantiles")
-    try:
-        levels, scores = (np.asarray(stored[key], np.float64) for key in ("levels", "scores"))
-    except (TypeError, ValueError, KeyError, OverflowError):
-        levels = scores = np.empty(0)
-    if levels.ndim != 1 or levels.shape != scores.shape or len(levels) < 2:
+    stored = run.config.get("score_quantiles", {"levels": [], "scores": []})
+    levels, scores = (np.asarray(stored[key], np.float64) for key in ("levels", "scores"))
+    if levels.shape != scores.shape or len(levels) < 2:
         raise ModelFormatError(f"{run.path}: the scores' quantiles are missing from config.json")
     with np.errstate(all="ignore"):
         limit = float(np.interp(1 - contamination, levels, scores))

@@ -8,7 +8,7 @@ from jax.sharding import Mesh
 
 from jaxrep.errors import InputError, ModelFormatError
 from jaxrep.runs import folder
-from jaxrep.runs.preparation import Columns
+from jaxrep.runs.configuration import read_columns, read_config, read_hyperparameters
 from jaxrep.runs.train import TrainResult, train
 from jaxrep.training import EVERY_MINUTE, EpochMetrics, Every, Progress
 from jaxrep.training.distributed import lead
@@ -51,13 +51,13 @@ def resume(
         InterruptedRunError: SIGTERM or SIGINT came; the state is saved.
     """
     config = lead(lambda: _config(out, epochs))
-    hyperparameters = folder.read_hyperparameters(config, out)
+    hyperparameters = read_hyperparameters(config, out)
     recorded = config["data"]
     return train(
         data or recorded["source"],
         out,
         hyperparameters,
-        _columns(recorded["columns"], out),
+        read_columns(config),
         stream="always" if recorded.get("streamed") else "never",
         every=every,
         keep=keep,
@@ -74,11 +74,11 @@ def _config(out: Path, epochs: int | None) -> dict[str, Any]:
     state = folder.state(out)
     if state in ("absent", "foreign"):
         raise ModelFormatError(f"{out}: not a run folder; `jaxrep train … --out RUN` makes one")
-    config = folder.load(out).config if state == "finished" else folder.read_config(out)
+    config = folder.load(out).config if state == "finished" else read_config(out)
     for key, what in (("sweep", "a sweep"), ("imported", "imported"), ("member_of", "of a sweep")):
         if key in config:
             raise InputError(f"{out}: is {what}, which has no training state to go on with")
-    hyperparameters = folder.read_hyperparameters(config, out)
+    hyperparameters = read_hyperparameters(config, out)
     if epochs is not None and epochs < hyperparameters.epochs:
         raise InputError(
             f"--epochs {epochs}: {out} was to train for {hyperparameters.epochs} epochs already; "
@@ -89,15 +89,3 @@ def _config(out: Path, epochs: int | None) -> dict[str, Any]:
             folder.ask_for_more(out, epochs)
         config["hyperparameters"]["epochs"] = epochs
     return config
-
-
-def _columns(recorded: dict[str, object], out: Path) -> Columns:
-    """Returns what a config says of the columns."""
-    try:
-        lists = {
-            key: tuple(value) if isinstance(value, list) else value
-            for key, value in recorded.items()
-        }
-        return Columns(**lists)  # type: ignore[arg-type]
-    except TypeError as error:
-        raise ModelFormatError(f"{out / folder.CONFIG}: data.columns is wrong ({error})") from error

@@ -20,48 +20,11 @@ from jaxrep.runs.folder import Run
 from jaxrep.runs.identity import find_earlier
 from jaxrep.runs.making import Trained, complete, describe, row_count, write
 from jaxrep.runs.preparation import Columns, Prepared, prepare, read, with_known_label
+from jaxrep.runs.results import SweepResult as SweepResult
 from jaxrep.training import Progress, Sweep
 from jaxrep.training import sweep as train_all
 
 Row = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class SweepResult:
-    """What `jaxrep sweep` prints, and `config.json` keeps."""
-
-    out: str
-    """The folder: the best run, and the table of all."""
-
-    method: str
-    """The method's name."""
-
-    rows: int
-    """Rows that each run trained on."""
-
-    members: int
-    """Runs trained."""
-
-    diverged: int
-    """Runs whose loss became infinite or NaN."""
-
-    select: str
-    """Metric that the best run has least of."""
-
-    best: Row
-    """The best run's row of the table."""
-
-    compiles: int
-    """Training programs that it took."""
-
-    seconds: float
-    """Time spent training; compilation is not in it."""
-
-    compile_seconds: float
-    """Time to trace and compile."""
-
-    rows_per_second: float
-    """Rows × epochs, summed over the runs, / seconds."""
 
 
 def sweep(

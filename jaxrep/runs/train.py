@@ -18,9 +18,9 @@ from jaxrep.runs import folder, sources
 from jaxrep.runs.identity import Earlier, find_earlier, warn_of_other_versions
 from jaxrep.runs.interruption import listening
 from jaxrep.runs.making import Trained, complete, describe, row_count
-from jaxrep.runs.making import TrainResult as TrainResult
 from jaxrep.runs.preparation import Columns as Columns
 from jaxrep.runs.preparation import Prepared, with_known_label
+from jaxrep.runs.results import TrainResult as TrainResult
 from jaxrep.runs.sources import Stream
 from jaxrep.training import (
     EVERY_MINUTE,

@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import msgspec
 import numpy as np
 from jax import Array
 
@@ -36,7 +37,7 @@ from jaxrep.errors import InputError
 from jaxrep.methods._method import AnyMethod
 from jaxrep.training.devices import Devices
 from jaxrep.training.distributed import is_leader, lead
-from jaxrep.training.history import EpochMetrics, is_metrics
+from jaxrep.training.history import EpochMetrics, read_metrics
 from jaxrep.training.program import Best, abstract_state
 from jaxrep.training.step import TrainState
 
@@ -67,6 +68,25 @@ class Snapshot:
 
     seconds: float
     """Time spent training."""
+
+
+class _BestEpoch(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    loss: float
+    epoch: int
+
+
+class _Progress(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What `progress.json` says of a snapshot."""
+
+    format_version: int
+    step: int
+    seconds: float
+    sums: dict[str, float]
+    best: _BestEpoch | None
+
+
+class _Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    sha256: dict[str, str]
 
 
 @dataclass(frozen=True)
@@ -222,15 +242,11 @@ class Checkpoints:
         lead(lambda: self._write_progress(folder, snapshot))
 
     def _write_progress(self, folder: Path, snapshot: Snapshot) -> None:
-        progress = {
-            "format_version": FORMAT_VERSION,
-            "step": snapshot.step,
-            "seconds": snapshot.seconds,
-            "sums": dict(snapshot.sums),
-            "best": snapshot.best
-            and {"loss": float(snapshot.best.loss), "epoch": int(snapshot.best.epoch)},
-        }
-        files.write_text(folder / PROGRESS, json.dumps(progress, allow_nan=False) + "\n")
+        best = snapshot.best and _BestEpoch(float(snapshot.best.loss), int(snapshot.best.epoch))
+        progress = _Progress(
+            FORMAT_VERSION, snapshot.step, snapshot.seconds, dict(snapshot.sums), best
+        )
+        files.write_text(folder / PROGRESS, strict_json.dumps(msgspec.to_builtins(progress)))
         lines = (json.dumps(metrics, allow_nan=False) + "\n" for metrics in snapshot.history)
         files.write_text(folder / HISTORY, "".join(lines))
         self._seal(folder)
@@ -241,7 +257,7 @@ class Checkpoints:
         for name in names:
             files.flush_to_disk(folder / name)
         digests = {name: files.sha256(folder / name) for name in names}
-        files.write_text(folder / MANIFEST, _dump({"sha256": digests}))
+        files.write_text(folder / MANIFEST, strict_json.dumps({"sha256": digests}))
         files.flush_to_disk(folder)
         files.flush_to_disk(self.path)
 
@@ -249,7 +265,7 @@ class Checkpoints:
         progress, history = _read_progress(folder), _read_history(folder)
         ocp = self._ready_orbax()
         abstract = _flat(template)
-        names = ("last",) if progress["best"] is None else ("last", "best")
+        names = ("last",) if progress.best is None else ("last", "best")
         restore = {name: ocp.args.StandardRestore(abstract) for name in names}
         with self._manager() as manager:
             try:
@@ -257,9 +273,10 @@ class Checkpoints:
             except (OSError, ValueError, KeyError, RuntimeError) as error:
                 raise _DamagedError(f"cannot be read ({_first_line(error)})") from error
         states = {name: _unflat(restored[name], template) for name in names}
-        best = progress["best"] and Best(states["best"], **progress["best"])
+        told = progress.best
+        best = None if told is None else Best(states["best"], told.loss, told.epoch)
         return Snapshot(
-            progress["step"], states["last"], best, progress["sums"], history, progress["seconds"]
+            progress.step, states["last"], best, progress.sums, history, progress.seconds
         )
 
     def _ready_orbax(self) -> Any:
@@ -356,15 +373,15 @@ def _import_orbax() -> Any:
 def _check(folder: Path) -> None:
     """Raises an error if a checkpoint is not whole, to the bit."""
     try:
-        text = (folder / MANIFEST).read_text(encoding="utf-8")
-        manifest = json.loads(text)
+        text = strict_json.read_bytes(folder / MANIFEST, strict_json.MAX_BYTES).decode("utf-8")
+        manifest = strict_json.convert(strict_json.loads(text), _Manifest)
     except FileNotFoundError:
         raise _DamagedError("has no manifest; its saving was interrupted") from None
     except (OSError, ValueError) as error:
         raise _DamagedError(f"{MANIFEST} cannot be read ({_first_line(error)})") from error
-    if not isinstance(manifest, dict) or set(manifest) != {"sha256"} or text != _dump(manifest):
+    if text != strict_json.dumps(msgspec.to_builtins(manifest)):
         raise _DamagedError(f"{MANIFEST} is not as it was written")
-    digests = manifest["sha256"]
+    digests = manifest.sha256
     found = set(_contents(folder))
     for name in sorted(found | set(digests)):
         if name not in digests or name not in found:
@@ -373,44 +390,32 @@ def _check(folder: Path) -> None:
             raise _DamagedError(f"{name} has changed since it was written")
 
 
-def _read_progress(folder: Path) -> dict[str, Any]:
+def _read_progress(folder: Path) -> _Progress:
     try:
-        progress = strict_json.read(folder / PROGRESS)
+        data = strict_json.read(folder / PROGRESS)
     except (OSError, ValueError) as error:
         raise _DamagedError(f"{PROGRESS} cannot be read ({_first_line(error)})") from error
-    if not isinstance(progress, dict):
-        raise _DamagedError(f"{PROGRESS} is no JSON object")
-    version = progress.get("format_version")
+    version = data.get("format_version") if isinstance(data, dict) else FORMAT_VERSION
     if version != FORMAT_VERSION:
         raise InputError(
             f"{folder / PROGRESS}: format_version is {version!r:.80}; this jaxrep reads "
             f"{FORMAT_VERSION}. Go on with the jaxrep that wrote it, or train anew elsewhere"
         )
-    if not _is_progress(progress, int(folder.name)):
-        raise _DamagedError(f"{PROGRESS} does not say where a run stands after this step")
+    try:
+        progress = strict_json.convert(data, _Progress)
+    except ValueError as error:
+        raise _DamagedError(f"{PROGRESS} is not as it was written ({error})") from None
+    if progress.step != int(folder.name):
+        raise _DamagedError(f"{PROGRESS} is of step {progress.step}")
     return progress
-
-
-def _is_progress(progress: dict[str, Any], step: int) -> bool:
-    """Says whether JSON is what `save` writes; a stranger's may have fitting digests, too."""
-    best, sums = progress.get("best"), progress.get("sums")
-    is_best = best is None or (
-        isinstance(best, dict) and best.keys() == {"loss", "epoch"} and is_metrics(best)
-    )
-    is_sums = isinstance(sums, dict) and all(type(value) in (int, float) for value in sums.values())
-    is_time = type(progress.get("seconds")) in (int, float)
-    return is_best and is_sums and is_time and progress.get("step") == step
 
 
 def _read_history(folder: Path) -> list[EpochMetrics]:
     try:
         text = strict_json.read_bytes(folder / HISTORY, strict_json.MAX_BYTES)
-        history = [strict_json.loads(line) for line in text.splitlines()]
+        return [read_metrics(line) for line in text.splitlines()]
     except (OSError, ValueError) as error:
         raise _DamagedError(f"{HISTORY} cannot be read ({_first_line(error)})") from error
-    if not all(map(is_metrics, history)):
-        raise _DamagedError(f"{HISTORY} has a line that is not the metrics of an epoch")
-    return history
 
 
 def _contents(folder: Path) -> list[str]:
@@ -433,10 +438,6 @@ def _unflat(arrays: _Arrays, template: TrainState) -> TrainState:
     leaves = [arrays[name] for name, _ in _named(template)]
     state: TrainState = jax.tree.unflatten(jax.tree.structure(template), leaves)
     return state
-
-
-def _dump(manifest: Mapping[str, Any]) -> str:
-    return json.dumps(manifest, indent=1, sort_keys=True) + "\n"
 
 
 def _first_line(error: Exception) -> str:

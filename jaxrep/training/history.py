@@ -3,25 +3,40 @@
 import math
 from collections.abc import Iterator, Mapping
 
+import msgspec
 import numpy as np
 from jax import Array
 
+from jaxrep import strict_json
 from jaxrep.errors import DivergedError
 from jaxrep.training.schedule import Schedule
 
 EpochMetrics = dict[str, float]
 
 
-def is_metrics(data: object) -> bool:
-    """Says whether what was read from JSON is the metrics of an epoch.
+class _EpochAndLoss(msgspec.Struct):
+    epoch: int
+    loss: float
+
+
+def read_metrics(text: bytes | str) -> EpochMetrics:
+    """Returns the metrics of an epoch from a line of JSON.
+
+    Raises:
+        ValueError: it is something else.
 
     Example:
-        >>> is_metrics({"epoch": 1, "loss": 0.5}), is_metrics({"epoch": 1, "loss": None})
-        (True, False)
+        >>> read_metrics('{"epoch": 1, "loss": 0.5}')
+        {'epoch': 1, 'loss': 0.5}
+        >>> read_metrics('{"epoch": 1, "loss": null}')
+        Traceback (most recent call last):
+        ...
+        ValueError: Expected `float`, got `null` - at `$.loss`
     """
-    if not isinstance(data, dict) or not {"epoch", "loss"} <= data.keys():
-        return False
-    return all(type(value) in (int, float) for value in data.values())
+    data: EpochMetrics = strict_json.loads(text)
+    strict_json.convert(data, _EpochAndLoss)
+    strict_json.convert(data, dict[str, float])
+    return data  # as it was written: the epoch stays an int
 
 
 class EpochMeans:

@@ -127,7 +127,7 @@ def test_splits_share_no_row_and_hold_every_group():
 
 def test_errors_of_columns_are_in_both_units_and_count_wrong_categories():
     age = NumericColumn("age", mean=40.0, scale=10.0, fill=None)
-    job = CategoricalColumn("job", ("clerk", "smith"))
+    job = CategoricalColumn("job", ("clerk", "smith"), impute=False)
     prepared = Preprocessing((age, job), label=None, id_column=None, na_values=())
     x = np.array([[0.0, 1, 0, 0], [1.0, 0, 1, 0], [2.0, 0, 1, 0]])
     x_hat = np.array([[0.1, 0.9, 0.1, 0], [1.1, 0.2, 0.8, 0], [2.4, 0.7, 0.3, 0]])

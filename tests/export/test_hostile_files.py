@@ -19,6 +19,7 @@ import torch_ref.hyperparameters
 from jaxrep import hyperparameters, strict_json
 from jaxrep.cli import main
 from jaxrep.data import _csv, _request, _signed, tables
+from jaxrep.data.preparing import prepare
 from jaxrep.errors import InputError, ModelFormatError
 from jaxrep.runs import folder, outputs, rows
 from tests.helpers.mutations import dumps, raw
@@ -59,7 +60,7 @@ def refused_by_info(run, capsys, *facts):
 
 
 def test_a_terminal_obeys_nothing_that_a_folder_says(run, capsys):
-    with_config(run, **{"\x1b[2J": {"a\rb": "\x1b]0;x\x07"}})
+    with_config(run, versions={"\x1b[2J": "\x1b]0;x\x07", "a\rb": "1"})
     assert main(["info", str(run)]) == 0
     assert set(capsys.readouterr().out) & {"\x1b", "\r", "\x07"} == set()
     with_config(run, hyperparameters={"\x1b[2J\n": 1})
@@ -72,7 +73,7 @@ def test_a_terminal_obeys_nothing_that_a_folder_says(run, capsys):
 @pytest.mark.parametrize("name", ["learning_rate", "weight_decay", "beta", "validation_fraction"])
 def test_a_hyperparameter_beyond_float64_is_refused(run, capsys, name):
     with_config(run, hyperparameters={name: 10**400})
-    refused_by_info(run, capsys, "config.json", "beyond float64")
+    refused_by_info(run, capsys, "config.json", f"Number out of range - at `$.{name}`")
 
 
 @pytest.mark.parametrize("value", [10**400, 1e308])
@@ -85,7 +86,7 @@ def test_quantiles_that_overflow_are_refused(run, capsys, value):
 def test_views_that_are_no_names_are_refused(tmp_path, capsys, views):
     save(tmp_path / "run", "autoencoder")
     with_config(tmp_path / "run", hyperparameters={"views": views})
-    refused_by_info(tmp_path / "run", capsys, "config.json", "views is")
+    refused_by_info(tmp_path / "run", capsys, "config.json", "at `$.views")
 
 
 @pytest.mark.parametrize("package", [hyperparameters, torch_ref.hyperparameters])
@@ -100,19 +101,31 @@ def test_quantiles_that_are_no_list_of_numbers_are_refused(run, capsys, levels):
     refused_by_info(run, capsys, "config.json")
 
 
-@pytest.mark.parametrize("text", ["NaN", "1e999", "-Infinity", "9" * 5000])
-def test_a_number_that_json_cannot_write_again_is_refused(run, capsys, text):
-    with_config(run, anything=raw(text))
-    refused_by_info(run, capsys, "config.json", "beyond float64" if text[0] in "19" else text)
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("NaN", "NaN is not valid JSON"),
+        ("-Infinity", "-Infinity is not valid JSON"),
+        ("1e999", "beyond float64: 1e999"),
+        ("9" * 400, "Number out of range - at `$.estimator[...]`"),
+        ("9" * 5000, "4300 digits"),
+    ],
+)
+def test_a_number_that_json_cannot_write_again_is_refused(run, capsys, text, reason):
+    with_config(run, estimator={"contamination": raw(text)})
+    refused_by_info(run, capsys, "config.json", reason)
 
 
 # Levels and sizes
 
 
-@pytest.mark.parametrize("depth", [65, 900, 100_000])
-def test_nesting_is_limited(run, capsys, depth):
-    with_config(run, anything=raw("[" * depth + "]" * depth))
-    refused_by_info(run, capsys, "config.json", "64 levels")
+@pytest.mark.parametrize(
+    "key", ["versions", "estimator", "hyperparameters", "result", "unheard_of"]
+)
+@pytest.mark.parametrize("depth", [3, 65, 900, 100_000])
+def test_nesting_is_limited(run, capsys, key, depth):
+    with_config(run, **{key: {"loss": raw("[" * depth + "]" * depth)}})
+    refused_by_info(run, capsys, "config.json", "levels" if depth == 100_000 else key)
 
 
 def test_a_long_value_does_not_become_a_long_message(run, capsys):
@@ -163,14 +176,9 @@ def test_weights_that_are_not_finite_are_refused(run, capsys, value):
     refused_by_info(run, capsys, "model.safetensors", "mu.bias")
 
 
-@pytest.mark.parametrize("digest", [None, 3, "no digest", {}])
+@pytest.mark.parametrize("digest", [None, "no digest"])
 def test_the_rows_of_a_run_that_says_no_digest_are_drawn(run, digest):
-    config = json.loads((run / "config.json").read_text())
-    config["data"]["sha256"] = digest
-    if digest is None:
-        del config["data"]["sha256"]
-    (run / "config.json").write_text(json.dumps(config))
-    seal(run)
+    with_config(run, data={"sha256": digest})
     assert len(rows.rows_of(folder.load(run))) == rows.DRAWN_ROWS
 
 
@@ -181,10 +189,9 @@ def test_a_source_that_is_no_path_is_taken_for_one_that_is_not_there(run):
 
 
 def test_levels_beyond_float64_are_refused(run):
-    loaded = folder.load(run)
-    loaded.config["score_quantiles"] = {"levels": [0, 10**400], "scores": [0, 1]}
-    with pytest.raises(ModelFormatError, match="quantiles"):
-        outputs.threshold(loaded)
+    with_config(run, score_quantiles={"levels": [0, 10**400], "scores": [0, 1]})
+    with pytest.raises(ModelFormatError, match=r"out of range - at `\$.score_quantiles.levels"):
+        folder.load(run)
 
 
 # Exported files
@@ -349,12 +356,32 @@ def test_names_and_texts_that_are_not_utf8_are_refused(tmp_path):
 # Prepared folders
 
 
-@pytest.mark.parametrize("text", ["NaN", "1e999", "[" * 900 + "]" * 900])
-def test_a_manifest_of_prepared_rows_that_is_no_plain_json_is_refused(tmp_path, text):
-    written = dumps({"kind": _signed.KIND, "schema_version": 1, "rows": raw(text), "digest": ""})
-    (tmp_path / "manifest.json").write_text(written)
-    with pytest.raises(ModelFormatError, match="JSON"):
-        _signed.read(tmp_path / "manifest.json")
+@pytest.mark.parametrize(
+    ("key", "text", "reason"),
+    [
+        ("rows", "NaN", "NaN is not valid JSON"),
+        ("rows", "1e999", "beyond float64"),
+        ("rows", "[" * 900 + "]" * 900, r"got `array` - at `\$.rows`"),
+        ("rows", "1", r"Expected `int` >= 2 - at `\$.rows`"),
+        ("rows", '"150"', r"got `str` - at `\$.rows`"),
+        ("width", "null", r"got `null` - at `\$.width`"),
+        ("sha256", "{}", r"missing required field `preprocess.json` - at `\$.sha256`"),
+        ("chunks", "[1]", r"got `int` - at `\$.chunks\[0\]`"),
+        ("dtype", '"<f8"', r"at `\$.dtype`.*prepare the table again"),
+        ("schema_version", "2", r"at `\$.schema_version`.*prepare the table again"),
+        ("kind", '"rows"', r"at `\$.kind`"),
+        ("unheard_of", "1", "unknown field `unheard_of`"),
+    ],
+)
+def test_a_manifest_of_prepared_rows_that_cannot_be_is_refused(tmp_path, key, text, reason):
+    prepare("iris", tmp_path / "iris", label="target")
+    file = tmp_path / "iris" / "manifest.json"
+    signed = json.loads(file.read_text()) | {key: raw(text)}
+    del signed["digest"]
+    signed["digest"] = _signed.digest(dumps(signed))
+    file.write_text(dumps(signed))
+    with pytest.raises(ModelFormatError, match=reason):
+        _signed.read(file, _signed.Manifest)
 
 
 def test_a_pipe_in_a_folder_is_not_waited_for(tmp_path):

@@ -45,39 +45,92 @@ LIES = {
         "described",
     ),
     "no latents": (lambda d: d["hyperparameters"].update(latent_dim=0), "latent_dim is 0"),
-    "a β beyond float64": (lambda d: d["hyperparameters"].update(beta=10**400), "beyond float64"),
+    "a β beyond float64": (lambda d: d["hyperparameters"].update(beta=10**400), "beta is 1000"),
     "other latents": (lambda d: d["hyperparameters"].update(latent_dim=3), "described"),
     "what is no hyperparameter": (
         lambda d: d["hyperparameters"].update(unheard_of=3),
         "hyperparameters.unheard_of is not known",
     ),
-    "no hyperparameters": (lambda d: d.pop("hyperparameters"), "hyperparameters are missing"),
-    "null for them": (lambda d: d.update(hyperparameters=None), "hyperparameters are missing"),
-    "no method": (lambda d: d.pop("method"), "method is None"),
-    "no preprocessing": (lambda d: d.pop("preprocessing"), "preprocessing.columns is no list"),
-    "an object for columns": (
-        lambda d: d["preprocessing"].update(columns={}),
-        "preprocessing.columns is no list",
+    "no hyperparameters": (
+        lambda d: d.pop("hyperparameters"),
+        "missing required field `hyperparameters`",
+    ),
+    "null for them": (lambda d: d.update(hyperparameters=None), "at `$.hyperparameters`"),
+    "no end of levels": (
+        lambda d: d["hyperparameters"].update(hidden_dims=[[[8]]]),
+        "at `$.hyperparameters[...][0][0]`",
+    ),
+    "no method": (lambda d: d.pop("method"), "missing required field `method`"),
+    "a list for a method": (lambda d: d.update(method=["vae"]), "at `$.method`"),
+    "an unheard-of key": (lambda d: d.update(unheard_of=1), "unknown field `unheard_of`"),
+    "a text for a loss": (
+        lambda d: d.update(history=[{"epoch": 1, "loss": "2"}]),
+        "Expected `float`, got `str` - at `$.history[0][...]`",
+    ),
+    "no preprocessing": (
+        lambda d: d.pop("preprocessing"),
+        "missing required field `preprocessing`",
     ),
     "no columns": (
+        lambda d: d["preprocessing"].pop("columns"),
+        "preprocessing: Object missing required field `columns`",
+    ),
+    "an object for columns": (
+        lambda d: d["preprocessing"].update(columns={}),
+        "preprocessing: Expected `array`, got `object` - at `$.columns`",
+    ),
+    "an empty list of columns": (
         lambda d: d["preprocessing"].update(columns=[]),
-        "preprocessing.columns is no list",
+        "preprocessing: Expected `array` of length >= 1 - at `$.columns`",
     ),
     "a number for a column": (
         lambda d: d["preprocessing"]["columns"].insert(0, 3),
-        "columns[0].kind is None",
+        "got `int` - at `$.columns[0]`",
     ),
-    "a text for a mean": (lambda d: column(d, 1).update(mean="x"), "columns[1].mean is 'x'"),
-    "a mean beyond float64": (lambda d: column(d, 1).update(mean=10**400), "beyond float64"),
-    "a scale of 0": (lambda d: column(d, 1).update(scale=0), "columns[1].scale is 0"),
-    "no fill": (lambda d: column(d, 1).pop("fill"), "columns[1].fill is missing"),
-    "no categories": (lambda d: column(d, 0).update(categories=[]), "columns[0].categories is []"),
-    "a text for a flag": (lambda d: column(d, 0).update(impute="no"), "columns[0].impute is 'no'"),
+    "a column of another kind": (
+        lambda d: column(d, 1).update(kind="text"),
+        "Invalid value 'text' - at `$.columns[1].kind`",
+    ),
+    "a text for a mean": (
+        lambda d: column(d, 1).update(mean="x"),
+        "Expected `float`, got `str` - at `$.columns[1].mean`",
+    ),
+    "a mean beyond float64": (
+        lambda d: column(d, 1).update(mean=10**400),
+        "Number out of range - at `$.columns[1].mean`",
+    ),
+    "a scale of 0": (
+        lambda d: column(d, 1).update(scale=0),
+        "Expected `float` > 0.0 - at `$.columns[1].scale`",
+    ),
+    "no fill": (
+        lambda d: column(d, 1).pop("fill"),
+        "missing required field `fill` - at `$.columns[1]`",
+    ),
+    "no categories": (
+        lambda d: column(d, 0).update(categories=[]),
+        "at `$.columns[0].categories`",
+    ),
+    "a category twice": (
+        lambda d: column(d, 0)["categories"].append(column(d, 0)["categories"][0]),
+        "a category stands there twice - at `$.columns[0]`",
+    ),
+    "a text for a flag": (
+        lambda d: column(d, 0).update(impute="no"),
+        "Expected `bool`, got `str` - at `$.columns[0].impute`",
+    ),
+    "a key too many of a column": (
+        lambda d: column(d, 0).update(more=1),
+        "unknown field `more` - at `$.columns[0]`",
+    ),
     "a column too many": (
         lambda d: d["preprocessing"]["columns"].append(column(d, 1)),
         "described",
     ),
-    "a version of tomorrow": (lambda d: d.update(schema_version=2), "schema_version 2"),
+    "a version of tomorrow": (
+        lambda d: d.update(schema_version=2),
+        "Invalid enum value 2 - at `$.schema_version`; export the model again",
+    ),
 }
 
 
@@ -158,8 +211,11 @@ def test_a_network_beyond_all_memory_is_refused_before_it_is_made(vae_file, tmp_
         ({}, "golden rows are missing: the file has been stripped"),
         ({"rows": "ab"}, "golden 'rows' is no array of numbers"),
         ({"rows": [[1, 2], [3]]}, "golden 'rows' is no array of numbers"),
-        ({"rows": 10**400}, "the description is not one of jaxrep's: it holds a number beyond"),
-        ([], "the golden rows are no object"),
+        ({"rows": 10**400}, "golden 'rows' is no array of numbers"),
+        (
+            [],
+            "the description is not one that this version of jaxrep writes: Expected `object`, got",
+        ),
         ({"codes": [[1.0]]}, "rows is missing"),
         ({"rows": []}, "rows holds no rows"),
         ({"rows": [[1.0]]}, "forward cannot be computed"),

@@ -9,13 +9,14 @@ import zipfile
 import numpy as np
 import safetensors.numpy
 
-import jaxrep.methods
+from jaxrep.batch import RowSpec
 from jaxrep.data import preprocessing, tables
-from jaxrep.hyperparameters import BY_METHOD
+from jaxrep.methods import hyperparameters_of, make
 from jaxrep.parity._models import draw_weights
 from jaxrep.runs import folder, outputs
-from jaxrep.runs.identity import describe
+from jaxrep.runs.making import describe
 from jaxrep.runs.train import Columns
+from tests.helpers.saved_runs import results
 from torch_ref import verify
 from torch_ref.files import write_safetensors
 
@@ -56,12 +57,12 @@ def make_run(path, method, data="plain", architecture="plain"):
     """A run that was never trained: drawn weights, written as training would."""
     source, columns = DATA[data](path)
     hidden_dims, latent_dim = ARCHITECTURES[architecture]
-    settings = BY_METHOD[method](hidden_dims=hidden_dims, latent_dim=latent_dim)
+    settings = hyperparameters_of(method)(hidden_dims=hidden_dims, latent_dim=latent_dim)
     table = tables.read_table(str(source), text_columns=columns.categorical)
     prepared, _ = preprocessing.fit(table, source=str(source), **dataclasses.asdict(columns))
-    drawn = draw_weights(jaxrep.methods.METHODS[method](settings), prepared.width)
+    drawn = draw_weights(make(settings), RowSpec(prepared.width))
     weights = {name: array.astype(np.float32) for name, array in drawn.items()}
-    config = describe(method, str(source), settings, columns)
+    config = describe(str(source), settings, columns) | results(path / "run", method)
     config["score_quantiles"] = {"levels": [0.0, 1.0], "scores": [0.0, 1.0]}
     folder.begin(path / "run", config, prepared)
     folder.append_metrics(path / "run", {"epoch": 1, "loss": 1.0})

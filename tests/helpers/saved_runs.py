@@ -8,10 +8,12 @@ from flax import nnx
 
 from jaxrep import files
 from jaxrep.data.preprocessing import NumericColumn, Preprocessing
-from jaxrep.hyperparameters import BY_METHOD
-from jaxrep.methods import METHODS
-from jaxrep.models import get_weights
+from jaxrep.batch import RowSpec
+from jaxrep.methods import hyperparameters_of, make
+from jaxrep.networks import get_weights
 from jaxrep.runs import folder
+from jaxrep.runs.preparation import Columns
+from jaxrep.runs.results import TrainResult
 
 PREPROCESSING = Preprocessing(
     tuple(NumericColumn(name, mean=1.0, scale=2.0, fill=None) for name in "abc"),
@@ -24,19 +26,39 @@ EPOCHS = [{"epoch": 1, "loss": 2.5}, {"epoch": 2, "loss": 1.25}]
 
 
 def configuration(method):
-    hyperparameters = BY_METHOD[method](hidden_dims=(8,), latent_dim=2, epochs=2)
+    hyperparameters = hyperparameters_of(method)(hidden_dims=(8,), latent_dim=2, epochs=2)
     return {
         "schema_version": folder.SCHEMA_VERSION,
         "method": method,
         "hyperparameters": dataclasses.asdict(hyperparameters),
-        "data": {"source": "/x/π.csv", "sha256": "0" * 64, "columns": {"categorical": []}},
+        "data": {
+            "source": "/x/π.csv",
+            "sha256": "0" * 64,
+            "columns": dataclasses.asdict(Columns(label="y", na_values=("?",))),
+        },
+        "versions": {"jaxrep": "0.1.0"},
     }
 
 
+def results(path, method):
+    figures = TrainResult(
+        run=str(path),
+        method=method,
+        rows=10,
+        epochs=2,
+        loss=1.25,
+        seconds=0.5,
+        compile_seconds=0.25,
+        rows_per_second=40.0,
+        resumed_from_step=0,
+    )
+    return {"result": dataclasses.asdict(figures), "score_quantiles": QUANTILES}
+
+
 def untrained_weights(method):
-    hyperparameters = BY_METHOD[method](hidden_dims=(8,), latent_dim=2)
-    model = METHODS[method](hyperparameters).init_model(PREPROCESSING.width, nnx.Rngs(0))
-    return {name: np.asarray(array) for name, array in get_weights(model).items()}
+    hyperparameters = hyperparameters_of(method)(hidden_dims=(8,), latent_dim=2)
+    network = make(hyperparameters).init(RowSpec(PREPROCESSING.width), nnx.Rngs(0))
+    return {name: np.asarray(array) for name, array in get_weights(network).items()}
 
 
 def save(path, method="vae"):
@@ -44,7 +66,7 @@ def save(path, method="vae"):
     folder.begin(path, config, PREPROCESSING)
     for metrics in EPOCHS:
         folder.append_metrics(path, metrics)
-    folder.finish(path, config | {"score_quantiles": QUANTILES}, weights)
+    folder.finish(path, config | results(path, method), weights)
     return weights
 
 

@@ -255,8 +255,9 @@ def test_another_version_of_the_format_is_refused_and_named(two_checkpoints, tmp
     [
         (PROGRESS, "[]"),
         (PROGRESS, '{"format_version": 1}'),
-        (PROGRESS, '{"format_version": 1, "step": 8, "seconds": 1, "sums": 3, "best": null}'),
-        (PROGRESS, '{"format_version": 1, "step": 8, "seconds": 1, "sums": {}, "best": [1]}'),
+        (PROGRESS, '{"format_version": 1, "step": 14, "seconds": 1, "sums": 3, "best": null}'),
+        (PROGRESS, '{"format_version": 1, "step": 14, "seconds": 1, "sums": {}, "best": [1]}'),
+        (PROGRESS, '{"format_version": 1, "step": 7, "seconds": 1, "sums": {}, "best": null}'),
         (PROGRESS, "[" * 100_000),
         (HISTORY, '{"epoch": 1}\n'),
         (HISTORY, "NaN\n"),
@@ -459,20 +460,24 @@ def test_overwrite_replaces_a_finished_run_but_goes_on_with_itself(
     assert result_of(capsys, *train)[0]["resumed_from_step"] == 0
 
 
-def test_a_config_that_is_older_than_a_hyperparameter_takes_its_default(table, tmp_path, capsys):
+def test_an_unfinished_run_without_a_hyperparameter_is_refused(
+    table, tmp_path, capsys, monkeypatch
+):
     run = tmp_path / "run"
-    assert main(["train", "simclr", table, *SETTINGS, "--epochs", "2", "--out", str(run)]) == 0
+    with monkeypatch.context() as patch:
+        patch.setattr(program, "_MAX_STEPS_PER_CHUNK", 4)
+        interrupt_after(patch, 3)
+        command = ["train", "autoencoder", table, *SETTINGS, "--epochs", "4", "--out", str(run)]
+        assert main(command) == 75
     config = json.loads((run / "config.json").read_text())
-    for name in ("precision", "microbatch", "views", "corruption_rate", "swap_rate"):
-        del config["hyperparameters"][name]
+    del config["hyperparameters"]["precision"]
     (run / "config.json").write_text(json.dumps(config))
-    manifest = json.loads((run / "manifest.json").read_text())
-    manifest["sha256"]["config.json"] = folder.files.sha256(run / "config.json")
-    (run / "manifest.json").write_text(json.dumps(manifest))
-    loaded = folder.load(run)
-    assert loaded.method.hyperparameters.views == ("noise", "dropout")
-    result, _ = result_of(capsys, "resume", str(run), "--epochs", "3")
-    assert result["resumed_from_step"] == 8
+    for again in (command, ["resume", str(run)]):
+        capsys.readouterr()
+        assert main(again) == 2
+        error = capsys.readouterr().err
+        assert "config.json: hyperparameters: Object missing required field `precision`" in error
+        assert "train, or import, again" in error
 
 
 # Real processes and real signals.

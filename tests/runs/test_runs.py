@@ -100,10 +100,3 @@ def test_training_gives_its_arrays_back_to_the_device(rows):
     new, _ = program.run_steps(method, np.uint32(0), state, x, 0, 4, **sizes)
     assert all(array.is_deleted() for array in jax.tree.leaves(state))
     assert not any(array.is_deleted() for array in jax.tree.leaves(new))
-
-
-def test_a_run_older_than_the_split_seed_held_rows_out_by_its_seed(tmp_path, rows):
-    run = run_of(tmp_path, seed=7)
-    del run.config["hyperparameters"]["split_seed"]
-    folder.finish(run.path, run.config, run.weights)
-    assert folder.load(run.path).method.hyperparameters.split_seed == 7
