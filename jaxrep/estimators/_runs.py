@@ -23,9 +23,9 @@ from jaxrep.runs.preparation import Columns, held_out_rows
 from jaxrep.runs.scores import score_quantiles
 from jaxrep.runs.train import TrainResult
 from jaxrep.training import Fit, Progress, TrainState, fit
-from jaxrep.training.checkpoint import Snapshot
 from jaxrep.training.program import abstract_state
 from jaxrep.training.schedule import Schedule
+from jaxrep.training.snapshot import Snapshot
 
 READERS = {
     "autoencoder": "AutoencoderEmbedding",
