@@ -10,7 +10,6 @@ import json
 import os
 import sys
 from collections.abc import Sequence
-from importlib.abc import MetaPathFinder
 from typing import Any
 
 import tyro
@@ -88,44 +87,19 @@ def _run(arguments: Sequence[str] | None) -> int:
         config=(FlagCreatePairsOff, OmitSubcommandPrefixes),
     )
     command: Any = parsed.command if hasattr(parsed, "command") else parsed
-    command.join()
+    prints = command.join()
     _select_device(command.device)
     if command.compile_cache:
         _switch_on_cache()
-    if arguments is None:  # the process is ours
-        _keep_pandas_out()
     text, result = command()
     if command.compile_cache:
         _report_cache()
-    print(text)
-    if command.json:
-        print(json.dumps(result, allow_nan=False))
-    sys.stdout.flush()
+    if prints:
+        print(text)
+        if command.json:
+            print(json.dumps(result, allow_nan=False))
+        sys.stdout.flush()
     return 0 if result.get("passed", True) else 1
-
-
-def _keep_pandas_out() -> None:
-    """Has pyarrow look for pandas in vain, and so spares the process its import: 0.2 s.
-
-    At its first conversion pyarrow imports pandas, where it is installed, to know its objects when
-    it sees them; no command has any. Whoever imports pandas afterwards finds it.
-    """
-    refusal = _NoPandas()
-    sys.meta_path.insert(0, refusal)
-    try:
-        import pyarrow as pa
-
-        pa.array([])
-    finally:
-        sys.meta_path.remove(refusal)
-
-
-class _NoPandas(MetaPathFinder):
-    """Finds every module where it was, but for pandas."""
-
-    def find_spec(self, name: str, path: object, target: object = None) -> None:
-        if name == "pandas":
-            raise ModuleNotFoundError(name=name)
 
 
 def _switch_on_cache() -> None:

@@ -2,7 +2,7 @@
 
 An entry of the cache is code that JAX will run, so the folder must be one in which nobody else can
 write. By default JAX leaves out programs that compile in under a second, which is most of those
-here.
+here, and lets the folder grow without end; with a limit it deletes the entries used longest ago.
 """
 
 import os
@@ -15,7 +15,9 @@ import platformdirs
 
 from jaxrep.errors import InputError
 
-MAX_BYTES = 1 << 30
+# A few hundred trainings. JAX looks at every entry each time that it adds one: at this size for
+# 0.05 s, at a gigabyte for half a second.
+MAX_BYTES = 1 << 27
 _ENTRIES = "*-cache"  # as jax names them
 
 _requests = "/jax/compilation_cache/compile_requests_use_cache"
@@ -54,8 +56,7 @@ def switch_on(path: Path) -> None:
     Where JAX has been given a folder before (by `JAX_COMPILATION_CACHE_DIR`, say) it keeps to it.
 
     Args:
-        path: the folder; it is made, for the user alone. If it holds more than `MAX_BYTES`, the
-            oldest entries are deleted.
+        path: the folder; it is made, for the user alone, and grows to `MAX_BYTES`.
 
     Raises:
         InputError: the folder cannot be made, or others may write in it.
@@ -70,9 +71,10 @@ def switch_on(path: Path) -> None:
         jax.monitoring.register_event_listener(_count)
     if _folder_in_use() is None:
         _make_private(path)
-        _prune(path)
+        _remove_undated(path)
         for option, value in {
             "jax_compilation_cache_dir": str(path),
+            "jax_compilation_cache_max_size": MAX_BYTES,
             "jax_persistent_cache_min_compile_time_secs": 0.0,
             "jax_persistent_cache_min_entry_size_bytes": -1,
         }.items():
@@ -118,16 +120,11 @@ def _make_private(path: Path) -> None:
         )
 
 
-def _prune(path: Path) -> None:
-    """Deletes the oldest entries of a full cache, to a quarter of what it may hold."""
-    entries = [
-        (entry.stat().st_mtime, entry.stat().st_size, entry) for entry in path.glob(_ENTRIES)
-    ]
-    size = sum(size for _, size, _ in entries)
-    if size <= MAX_BYTES:
-        return
-    for _, freed, entry in sorted(entries):
-        entry.unlink(missing_ok=True)
-        size -= freed
-        if size <= MAX_BYTES // 4:
-            return
+def _remove_undated(path: Path) -> None:
+    """Deletes entries without the time of their last use, beside which JAX could add none.
+
+    A process that is killed as it writes an entry leaves one.
+    """
+    for entry in path.glob(_ENTRIES):
+        if not entry.with_name(entry.name.removesuffix("-cache") + "-atime").exists():
+            entry.unlink(missing_ok=True)

@@ -27,7 +27,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from jaxrep import compile_cache
 from jaxrep.errors import InputError
-from jaxrep.training import distributed
+from jaxrep.training import launcher
 
 Status = Literal["ok", "warning", "failed"]
 
@@ -187,7 +187,7 @@ def _disk() -> Finding:
 
 def _processes(environ: Mapping[str, str]) -> Finding:
     try:
-        topology = distributed.detect(environ)
+        topology = launcher.detect(environ)
     except InputError as error:
         return Finding("processes", "warning", str(error))
     details = dataclasses.asdict(topology)

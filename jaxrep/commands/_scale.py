@@ -1,7 +1,6 @@
 """What `train` and `resume` are told of devices and of jobs of several processes."""
 
 import os
-import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -35,17 +34,15 @@ class Scaling(Command):
     heartbeat_timeout: int = 100
     """Seconds after which a process that is not heard of ends the job."""
 
-    def join(self) -> None:
+    def join(self) -> bool:
         """Finds out which job this process belongs to, says so if there is one, and joins it."""
-        from jaxrep.training import distributed
+        from jaxrep.training import distributed, launcher
 
-        flags = distributed.Flags(self.coordinator, self.num_processes, self.process_id)
-        found = distributed.detect(os.environ, flags)
+        flags = launcher.Flags(self.coordinator, self.num_processes, self.process_id)
+        found = launcher.detect(os.environ, flags)
         if found.launcher != "none" or "SLURM_JOB_ID" in os.environ:
             note(found.remark)
-        joined = distributed.join(found, heartbeat_seconds=self.heartbeat_timeout)
-        if joined.processes > 1 and joined.process != 0:
-            sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - as long as the process lives
+        return distributed.join(found, heartbeat_seconds=self.heartbeat_timeout).process == 0
 
     def scale(self) -> dict[str, Any]:
         """Returns the arguments of `train` and `resume` that say which devices train."""

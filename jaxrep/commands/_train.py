@@ -50,7 +50,7 @@ class Saving:
     """How often to save the training's state: epochs, such as 100, or a time, such as 60s."""
 
     keep: int = 2
-    """How many checkpoints to keep, the newest ones."""
+    """How many checkpoints to keep, the newest ones; two at least."""
 
 
 @dataclass(kw_only=True)

@@ -62,13 +62,12 @@ def mark_missing(table: pa.Table, request: Request) -> pa.Table:
     In numeric columns the entries of `na_values` are compared as numbers, so that `-999` is
     missing in a Parquet file too, and when a CSV says `-999.0`.
     """
-    words = pa.array(sorted({"", *request.na_values}), pa.string())
-    numbers = pa.array(_numbers_among(request.na_values), pa.float64())
+    words, numbers = sorted({"", *request.na_values}), _numbers_among(request.na_values)
     columns = {}
     for name in table.column_names:
         column = table[name]
         values = words if column.type == pa.string() else numbers
-        columns[name] = _without(column, values) if len(values) else column
+        columns[name] = _without(column, pa.array(values, column.type)) if values else column
     return pa.table(columns)
 
 

@@ -37,9 +37,26 @@ def numbers(table: pa.Table, name: str, source: str, *, before: int = 0) -> npt.
     Raises:
         InputError: the column holds text, or an infinite value.
     """
-    values: npt.NDArray[np.float64] = as_numbers(table[name], name, source).to_numpy()
+    values = _as_array(as_numbers(table[name], name, source))
     if (bad := np.isinf(values)).any():
         raise infinite(source, name, before + int(np.flatnonzero(bad)[0]) + 1)
+    return values
+
+
+def _as_array(column: Any) -> npt.NDArray[np.float64]:
+    """Returns a ChunkedArray of float64 as NumPy has it, with NaN for null.
+
+    As its `to_numpy` does, which imports pandas first where that is installed: 0.2 s of a start.
+    """
+    values, start = np.empty(len(column)), 0
+    for chunk in filter(len, column.chunks):
+        part, start = values[start : start + len(chunk)], start + len(chunk)
+        without_nulls = [None, chunk.buffers()[1]]
+        part[:] = np.from_dlpack(
+            pa.Array.from_buffers(chunk.type, len(chunk), without_nulls, offset=chunk.offset)
+        )
+        if chunk.null_count:
+            part[np.from_dlpack(chunk.is_null().cast(pa.uint8())) == 1] = np.nan
     return values
 
 

@@ -161,5 +161,8 @@ def _table(array: npt.NDArray[Any], request: Request) -> pa.Table:
     columns = {}
     with np.errstate(over="ignore"):  # what float64 cannot hold is refused as infinite
         for name, values in zip(names, array.T, strict=True):
-            columns[name] = pa.array(values.astype(written if name in text else np.float64))
+            # `pa.array` would import pandas first, where that is installed: 0.2 s of a start.
+            copied = values.astype(written if name in text else np.float64)
+            kind = pa.from_numpy_dtype(copied.dtype)
+            columns[name] = pa.Array.from_buffers(kind, len(copied), [None, pa.py_buffer(copied)])
     return conform(pa.table(columns), request)

@@ -22,9 +22,9 @@ from jaxrep.runs.folder import Run
 from jaxrep.runs.making import Trained, complete, describe, write
 from jaxrep.runs.preparation import Columns, held_out_rows
 from jaxrep.training import Fit, Progress, TrainState, fit
-from jaxrep.training.checkpoint import Snapshot
 from jaxrep.training.program import abstract_state
 from jaxrep.training.schedule import Schedule
+from jaxrep.training.snapshot import Snapshot
 
 Note = Callable[[str], None]
 

@@ -87,7 +87,7 @@ def prepare(
         InputError: a column or a cell cannot be used, or too few rows are left to train on.
     """
     held_out = held_out_rows(table.num_rows, hyperparameters)
-    training = table.filter(pa.array(~held_out))
+    training = table.filter(pa.array(~held_out)) if held_out.any() else table
     fitted, warnings = preprocessing.fit(training, source=source, **dataclasses.asdict(columns))
     for warning in warnings:
         note(f"warning: {warning}")

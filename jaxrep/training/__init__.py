@@ -4,7 +4,6 @@ from jaxrep.errors import DivergedError as DivergedError
 from jaxrep.training.checkpoint import EVERY_MINUTE as EVERY_MINUTE
 from jaxrep.training.checkpoint import Checkpoints as Checkpoints
 from jaxrep.training.checkpoint import Every as Every
-from jaxrep.training.checkpoint import Snapshot as Snapshot
 from jaxrep.training.devices import Devices as Devices
 from jaxrep.training.devices import mesh_of as mesh_of
 from jaxrep.training.fit import Fit as Fit
@@ -12,6 +11,7 @@ from jaxrep.training.fit import fit as fit
 from jaxrep.training.history import EpochMetrics as EpochMetrics
 from jaxrep.training.loop import Progress as Progress
 from jaxrep.training.rows import RowStore as RowStore
+from jaxrep.training.snapshot import Snapshot as Snapshot
 from jaxrep.training.step import TrainState as TrainState
 from jaxrep.training.step import draw_batch as draw_batch
 from jaxrep.training.step import init_state as init_state

@@ -10,11 +10,12 @@ from jax.sharding import Mesh
 from jaxrep.errors import DivergedError
 from jaxrep.hyperparameters import check
 from jaxrep.methods._method import AnyMethod
-from jaxrep.training.checkpoint import Checkpoints, Snapshot
+from jaxrep.training.checkpoint import Checkpoints
 from jaxrep.training.devices import Devices
 from jaxrep.training.history import EpochMetrics
 from jaxrep.training.loop import Loop, Progress
 from jaxrep.training.rows import RowStore, check_data
+from jaxrep.training.snapshot import Snapshot
 
 
 @dataclass(frozen=True)

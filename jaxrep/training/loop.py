@@ -18,7 +18,7 @@ from jaxrep.batch import RowSpec
 from jaxrep.errors import DivergedError, InputError, InterruptedRunError
 from jaxrep.inference import map_rows
 from jaxrep.methods._method import AnyMethod, Metrics, abstract_network
-from jaxrep.training.checkpoint import Checkpoints, Snapshot
+from jaxrep.training.checkpoint import Checkpoints
 from jaxrep.training.devices import Devices
 from jaxrep.training.distributed import Agreement, is_leader
 from jaxrep.training.history import EpochMeans, EpochMetrics, collect
@@ -33,6 +33,7 @@ from jaxrep.training.program import (
 )
 from jaxrep.training.rows import RowStore, place
 from jaxrep.training.schedule import Chunk, Schedule
+from jaxrep.training.snapshot import Snapshot
 from jaxrep.training.step import Pass, TrainState, batch_rows
 
 _ROWS_NAMED = 8

@@ -555,12 +555,14 @@ def test_importing_and_help_load_nothing_heavy(code):
     assert (process.returncode, process.stderr.strip()) == (0, "")
 
 
-def test_a_command_spares_itself_the_import_of_pandas(tmp_path):
-    table, out = tmp_path / "t.csv", tmp_path / "run"
-    table.write_text("a,b\n" + "".join(f"{i},{'xy'[i % 2]}\n" for i in range(20)))
+@pytest.mark.parametrize("name", ["t.csv", "t.npy"])
+def test_training_on_numbers_spares_itself_the_import_of_pandas(name, tmp_path):
+    x = np.arange(40.0).reshape(20, 2)
+    np.save(tmp_path / "t.npy", x)
+    np.savetxt(tmp_path / "t.csv", x, delimiter=",", header="a,b", comments="")
     script = "import sys; from jaxrep.cli import main; code = main(); "
-    script += "print('pandas' in sys.modules); import pandas; sys.exit(code)"
-    arguments = ["train", "vae", table, "--categorical", "b", "--epochs", "1", "--out", out]
+    script += "print('pandas' in sys.modules); sys.exit(code)"
+    arguments = ["train", "vae", tmp_path / name, "--epochs", "1", "--out", tmp_path / "run"]
     command = [sys.executable, "-c", script, *map(str, arguments)]
     process = subprocess.run(command, capture_output=True)
     assert (process.returncode, process.stdout.splitlines()[-1]) == (0, b"False"), process.stderr

@@ -7,25 +7,27 @@ small here, so that small tables have many.
 """
 
 import os
+import shutil
 import signal
 import sys
 
 import jaxrep.training.rows
 from jaxrep import files
 from jaxrep.cli import main
-from jaxrep.training import checkpoint
+from jaxrep.training import checkpoint, manifest, saved_states
 
 BLOCK_BYTES = 700  # 32 rows of 5 features
 
 POINTS = {
     "start": (checkpoint.Checkpoints, "_write"),
     "rename": (os, "rename"),  # orbax moves what is whole to its place
-    "arrays": (checkpoint.json, "dumps"),  # orbax is through, nothing of ours is written
-    "files": (checkpoint.Checkpoints, "_seal"),
+    "remove": (saved_states.SealedOnly, "should_preserve"),  # orbax asks what to remove
+    "removing": (shutil, "rmtree"),
+    "half removed": (os, "rmdir"),  # the files of a folder are gone, the folder is not
+    "arrays": (checkpoint, "write_progress"),  # orbax is through, nothing of ours is written
+    "files": (checkpoint, "seal"),
     "flushed": (files, "sha256"),
-    "manifest": (checkpoint, "_dump"),
-    "remove": (checkpoint.Checkpoints, "_remove_all_but_newest"),
-    "removing": (checkpoint.shutil, "rmtree"),
+    "manifest": (manifest, "_dump"),
 }
 
 

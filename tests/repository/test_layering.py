@@ -38,6 +38,7 @@ FLOORS = {
     "files": 0,
     "errors": 0,
 }
+PACKAGES = ("jaxrep", "torch_ref", "bench", "tests")
 STANDARD_LIBRARY_ONLY = ("hyperparameters", "errors")
 
 
@@ -111,6 +112,30 @@ def test_no_rooms_import_each_other_in_a_circle():
     while leaves := {r for r in rooms if not any(a == r and b in rooms for a, b in edges)}:
         rooms -= leaves
     assert not rooms, f"in a circle: {rooms}"
+
+
+def reaches_too_far(node: ast.AST) -> bool:
+    """Whether a node names what is private to JAX, hooks into imports, or replaces a stream."""
+    if isinstance(node, ast.Import):
+        return any(alias.name.startswith("jax._src") for alias in node.names)
+    if isinstance(node, ast.ImportFrom):
+        return (node.module or "").startswith("jax._src")
+    if not (isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name)):
+        return False
+    stored = {"sys.stdout", "sys.stderr"} if isinstance(node.ctx, ast.Store) else set()
+    name = f"{node.value.id}.{node.attr}"
+    return name in {"jax._src", "sys.meta_path", "sys.path_hooks"} | stored
+
+
+def test_no_module_needs_what_is_private_to_jax_or_changes_python_for_others():
+    found = [
+        f"{path.relative_to(ROOT)}:{node.lineno}"
+        for package in PACKAGES
+        for path in (ROOT / package).rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if reaches_too_far(node)
+    ]
+    assert not found
 
 
 @pytest.mark.parametrize("name", sorted(modules("torch_ref")))

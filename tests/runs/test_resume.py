@@ -19,8 +19,9 @@ from jaxrep.errors import DivergedError, InputError, InterruptedRunError
 from jaxrep.hyperparameters import BY_METHOD
 from jaxrep.methods import METHODS
 from jaxrep.runs import folder
-from jaxrep.training import Checkpoints, Every, draw_batch, fit, program, rows
-from jaxrep.training.checkpoint import HISTORY, MANIFEST, PROGRESS
+from jaxrep.training import Checkpoints, Every, checkpoint, draw_batch, fit, program, rows
+from jaxrep.training.manifest import MANIFEST, seal
+from jaxrep.training.snapshot import HISTORY, PROGRESS
 from tests.helpers import dying, small
 from tests.helpers.small import FEATURES, FLAGS, SMALL, Store, X
 
@@ -245,7 +246,7 @@ def test_another_version_of_the_format_is_refused_and_named(two_checkpoints, tmp
         progress = json.loads((path / name / PROGRESS).read_text())
         (path / name / PROGRESS).write_text(json.dumps(progress | {"format_version": 2}) + "\n")
         (path / name / MANIFEST).unlink()
-        Checkpoints(path)._seal(path / name)
+        seal(path / name)
     with pytest.raises(InputError, match=r"progress\.json: format_version is 2; this jaxrep reads"):
         Checkpoints(path).newest(make(epochs=2), 5)
 
@@ -255,9 +256,9 @@ def test_another_version_of_the_format_is_refused_and_named(two_checkpoints, tmp
     [
         (PROGRESS, "[]"),
         (PROGRESS, '{"format_version": 1}'),
-        (PROGRESS, '{"format_version": 1, "step": 14, "seconds": 1, "sums": 3, "best": null}'),
-        (PROGRESS, '{"format_version": 1, "step": 14, "seconds": 1, "sums": {}, "best": [1]}'),
-        (PROGRESS, '{"format_version": 1, "step": 7, "seconds": 1, "sums": {}, "best": null}'),
+        (PROGRESS, '{"format_version": 1, "step": 8, "seconds": 1, "sums": 3, "best": null}'),
+        (PROGRESS, '{"format_version": 1, "step": 8, "seconds": 1, "sums": {}, "best": [1]}'),
+        (PROGRESS, '{"format_version": 1, "step": 4, "seconds": 1, "sums": {}, "best": null}'),
         (PROGRESS, "[" * 100_000),
         (HISTORY, '{"epoch": 1}\n'),
         (HISTORY, "NaN\n"),
@@ -270,7 +271,7 @@ def test_a_strangers_checkpoint_with_fitting_digests_is_read_as_data(
     shutil.copytree(two_checkpoints, path)
     (path / "00000008" / name).write_text(text)
     (path / "00000008" / MANIFEST).unlink()
-    Checkpoints(path)._seal(path / "00000008")
+    seal(path / "00000008")
     notes = []
     assert Checkpoints(path, note=notes.append).newest(make(epochs=2), 5).step == 4
     assert len(notes) == 1 and "passed over" in notes[0]
@@ -309,7 +310,7 @@ def test_a_checkpoint_that_cannot_be_written_leaves_nothing_behind(tmp_path, mon
     def full(folder):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(checkpoints, "_seal", full)
+    monkeypatch.setattr(checkpoint, "seal", full)
     with pytest.raises(OSError, match=r"No space left on device.*the one of step 4 is intact"):
         fit(make(epochs=2), X, start=checkpoints.newest(make(), 5), checkpoints=checkpoints)
     assert [p.name for p in tmp_path.iterdir()] == ["00000004"]
@@ -567,10 +568,10 @@ def test_a_run_that_is_killed_ends_with_the_bits_of_one_left_alone(kill_and_resu
 
 INSIDE = [
     [("start", 1), ("arrays", 2), ("manifest", 3), ("remove", 2)],
-    [("files", 1), ("rename", 2), ("removing", 3)],
+    [("files", 1), ("rename", 2), ("half removed", 1)],
     [("rename", 1), ("flushed", 3), ("manifest", 2), ("removing", 4)],
-    [("arrays", 1), ("remove", 1), ("start", 3)],
-    [("flushed", 9), ("files", 3), ("rename", 4)],
+    [("arrays", 1), ("remove", 3), ("start", 3)],
+    [("flushed", 9), ("half removed", 4), ("rename", 4)],
     [("removing", 2), ("manifest", 1), ("arrays", 3)],
 ]
 

@@ -74,14 +74,39 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path):
         compile_cache._make_private(tmp_path / "file" / "xla")
 
 
-def test_the_oldest_entries_of_a_full_cache_go(tmp_path, monkeypatch):
-    monkeypatch.setattr(compile_cache, "MAX_BYTES", 100)
-    for i in range(12):
-        entry = tmp_path / f"{i}-cache"
-        entry.write_bytes(bytes(10))
-        os.utime(entry, (i, i))
-    (tmp_path / "other").write_bytes(bytes(1000))
-    compile_cache._prune(tmp_path)
-    assert {path.name for path in tmp_path.iterdir()} == {"10-cache", "11-cache", "other"}
-    compile_cache._prune(tmp_path)
-    assert len(list(tmp_path.iterdir())) == 3
+def compile_into(folder, limit):
+    """Compiles one program in a process whose cache is limited to so many bytes."""
+    code = f"""
+from pathlib import Path
+import jax
+from jaxrep import compile_cache
+compile_cache.MAX_BYTES = {limit}
+compile_cache.switch_on(Path({str(folder)!r}))
+jax.jit(lambda x: x + 1)(1.0)
+print(compile_cache.use())
+"""
+    process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert process.returncode == 0, process.stderr
+    return process
+
+
+def test_the_entries_used_longest_ago_leave_a_full_cache(tmp_path):
+    folder = tmp_path / "cache"
+    folder.mkdir(mode=0o700)
+    for i in range(4):
+        (folder / f"{i}-cache").write_bytes(bytes(100_000))
+        used = (i + 2) % 4  # the third and the fourth were used before the others
+        (folder / f"{i}-atime").write_bytes(used.to_bytes(8, "little"))
+    compile_into(folder, 250_000)
+    kept = {path.name for path in folder.glob("*-cache")}
+    assert len(kept) == 3 and {"0-cache", "1-cache"} < kept
+
+
+def test_an_entry_that_a_killed_process_left_half_written_does_not_close_the_cache(tmp_path):
+    folder = tmp_path / "cache"
+    folder.mkdir(mode=0o700)
+    (folder / "half-cache").write_bytes(b"x")  # JAX writes the time of its use after it
+    process = compile_into(folder, 1 << 20)
+    assert "misses=1, rejected=0" in process.stdout, process.stderr
+    (entry,) = folder.glob("*-cache")
+    assert entry.name != "half-cache"

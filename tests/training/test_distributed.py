@@ -3,7 +3,8 @@
 import pytest
 
 from jaxrep.errors import InputError
-from jaxrep.training.distributed import Flags, detect, join, lead
+from jaxrep.training.distributed import join, lead
+from jaxrep.training.launcher import Flags, detect
 
 SLURM = {
     "SLURM_JOB_ID": "4242",
