@@ -4,16 +4,21 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
+import jax
 import numpy as np
 import pyarrow as pa
+from jax import Array
 
 from jaxrep.data import preprocessing
+from jaxrep.methods import abstract_model
+from jaxrep.models import with_weights
 from jaxrep.runs.folder import Run
 from jaxrep.runs.outputs import threshold
 from jaxrep.runs.rows import DRAWN, check_near, table_of
 
 MAX_MAPPED = 20_000
 MAX_COLOURED_LABELS = 20
+_TITLES = {"autoencoder": "Autoencoder", "vae": "Variational autoencoder", "simclr": "SimCLR"}
 
 
 @dataclass(frozen=True)
@@ -44,9 +49,29 @@ class Subject:
         return self.source == DRAWN
 
     @property
+    def title(self) -> str:
+        """The method's name in prose."""
+        return _TITLES[self.run.method.name]
+
+    @property
     def has_decoder(self) -> bool:
         """Whether the method gives rows back."""
         return hasattr(self.run.method, "decode")
+
+    @property
+    def has_posterior(self) -> bool:
+        """Whether the method maps a row to a mean and a log-variance, not to a point."""
+        return self.run.method.name == "vae"
+
+    @property
+    def can_generate(self) -> bool:
+        """Whether the method has a prior that new rows can be drawn from."""
+        return self.run.method.name == "vae"
+
+    @property
+    def scores_distance(self) -> bool:
+        """Whether the score is a distance from the training rows' representations."""
+        return "h_whitening" in self.run.weights
 
     @cached_property
     def scores(self) -> np.ndarray:
@@ -102,3 +127,22 @@ def of_run(
     made = {"features": x, "embedding": subject.z, "reconstruction": x_hat}
     check_near(made | {"score": subject.scores}, source)
     return subject
+
+
+def posterior(run: Run, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the posterior's μ and log σ² of rows, each `[N, Z]` in float64.
+
+    Args:
+        run: of a method that has a posterior.
+        x: rows as features, `[N, D]`.
+    """
+
+    @jax.jit
+    def encode(weights: dict[str, Array], x: Array) -> tuple[Array, Array]:
+        model = with_weights(abstract_model(run.method, x.shape[1]), weights)
+        with run.method.matmul_precision():
+            encoded: tuple[Array, Array] = model.encode(x)  # type: ignore[attr-defined]
+        return encoded
+
+    mu, log_var = encode(run.weights, x)
+    return np.asarray(mu, np.float64), np.asarray(log_var, np.float64)
