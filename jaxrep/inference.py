@@ -30,15 +30,18 @@ def map_rows(
     weights: Mapping[str, np.ndarray | Array],
     x: np.ndarray,
     rows: RowSpec,
+    *,
+    part: int = 0,
 ) -> np.ndarray:
     """Computes one of the outputs that a method's network declares.
 
     Args:
         method: whose network.
-        output: the output's name, of `jaxrep.outputs.OUTPUTS`; the first of its arrays comes back.
+        output: the output's name, of `jaxrep.outputs.OUTPUTS`.
         weights: all weights of the network, by name.
         x: what the output takes: rows `[N, D]`, or embeddings or draws `[N, Z]`.
         rows: what every row of the network's table holds.
+        part: which of the output's arrays comes back, of those that it gives.
 
     Returns:
         One result for each row.
@@ -57,7 +60,8 @@ def map_rows(
     if len(x) > size:
         weights = jax.device_put(weights)  # once, not with every batch
     results = (
-        _apply(method, weights, batch, output=output, rows=rows) for batch in _batches(x, size)
+        _apply(method, weights, batch, output=output, rows=rows, part=part)
+        for batch in _batches(x, size)
     )
     made: np.ndarray | None = None
     for i, result in enumerate(_ahead(results, _AHEAD)):
@@ -97,14 +101,20 @@ def _ahead(results: Iterable[Array], count: int) -> Iterator[Array]:
     yield from waiting
 
 
-@functools.partial(jax.jit, static_argnames=("output", "rows"))
+@functools.partial(jax.jit, static_argnames=("output", "rows", "part"))
 def _apply(
-    method: AnyMethod, weights: dict[str, Array], x: Array, *, output: str, rows: RowSpec
+    method: AnyMethod,
+    weights: dict[str, Array],
+    x: Array,
+    *,
+    output: str,
+    rows: RowSpec,
+    part: int,
 ) -> Array:
     network = with_weights(abstract_network(method, rows), weights)
     with method.matmul_precision():
         found = apply_output(network, output, x)
-    return found[0] if isinstance(found, tuple) else found
+    return found[part] if isinstance(found, tuple) else found
 
 
 def apply_output(network: Network, output: str, x: Array) -> Array | tuple[Array, ...]:

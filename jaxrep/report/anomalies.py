@@ -7,8 +7,8 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from jaxrep.report.columns import error_by_column
+from jaxrep.report.content import Drawing, Paragraph, Part, Section, Table
 from jaxrep.report.figures import blank, draw
-from jaxrep.report.markup import Section, figure, paragraph, table
 from jaxrep.report.subject import Subject
 
 WORST_ROWS = 15
@@ -20,17 +20,17 @@ def anomalies(subject: Subject) -> Iterator[Section]:
     kind = "Reconstruction error" if subject.has_decoder else "Anomaly score"
     told = _told(subject)
     drawn = draw(lambda: _histogram(subject, kind), "scores", f"Histogram of the scores. {told}")
-    body = [figure(drawn, f"{kind} of {len(subject.scores):,} rows. {told}")]
+    parts: list[Part] = [Drawing(drawn, f"{kind} of {len(subject.scores):,} rows. {told}")]
     if not subject.is_drawn:
-        body.append(_worst(subject))
-    if not subject.has_decoder:
-        body.append(
-            paragraph(
+        parts.append(_worst(subject))
+    if subject.scores_distance:
+        parts.append(
+            Paragraph(
                 "The score is the squared Mahalanobis distance of a row's representation from "
                 "those of the training rows, over their size; about 1 is usual."
             )
         )
-    yield Section("anomalies", kind, "\n".join(body))
+    yield Section("anomalies", kind, parts)
 
 
 def _told(subject: Subject) -> str:
@@ -66,7 +66,7 @@ def _histogram(subject: Subject, kind: str) -> Figure:
     return made
 
 
-def _worst(subject: Subject) -> str:
+def _worst(subject: Subject) -> Table:
     prepared = subject.run.preprocessing
     order = np.argsort(-subject.scores, kind="stable")[:WORST_ROWS]
     passed = [name for name in prepared.ignored if name in subject.table.column_names]
@@ -85,4 +85,4 @@ def _worst(subject: Subject) -> str:
             share = by_column[i, largest] / max(by_column[i].sum(), np.finfo(float).tiny)
             row += [prepared.columns[largest].name, f"{100 * share:.0f} %"]
         rows.append(row)
-    return table("The rows with the highest scores, counted from 0", head, rows)
+    return Table("The rows with the highest scores, counted from 0", head, rows)

@@ -11,9 +11,10 @@ from matplotlib.figure import Figure
 from jaxrep.data import preprocessing
 from jaxrep.data.preprocessing import NumericColumn, Preprocessing
 from jaxrep.evaluation import column_errors
+from jaxrep.report.content import Drawing, Paragraph, Part, Section, Table
 from jaxrep.report.figures import blank, draw
-from jaxrep.report.markup import Section, drawable, figure, paragraph, table
 from jaxrep.report.subject import Subject
+from jaxrep.report.text import drawable
 from jaxrep.runs.outputs import generate
 
 MAX_BARS, MAX_PANELS, MAX_LISTED = 24, 12, 60
@@ -49,20 +50,20 @@ def errors(subject: Subject) -> Iterator[Section]:
     head = ["column", "standardised", "in its own units", "wrong category"]
     if "categorical" not in found.kinds:
         head, rows = head[:-1], [row[:-1] for row in rows]
-    body = [
-        figure(
+    parts: list[Part] = [
+        Drawing(
             drawn,
             "Root of the mean squared error in standardised units: 1 is what the mean alone would "
             "reach in a numeric column of the training rows, 0 is perfect.",
         ),
-        table(_counted("Error of each column", len(order)), head, rows),
+        Table(_counted("Error of each column", len(order)), head, rows),
     ]
-    yield Section("columns", "Error by column", "\n".join(body))
+    yield Section("columns", "Error by column", parts)
 
 
 def samples(subject: Subject) -> Iterator[Section]:
-    """Yields samples of the prior against the data, column by column; of a VAE alone."""
-    if subject.run.method.name != "vae":
+    """Yields samples of the prior against the data, column by column, where there is a prior."""
+    if not subject.can_generate:
         return
     every = -(-len(subject.x) // MAX_COMPARED)
     data = preprocessing.invert(subject.run.preprocessing, subject.x[::every])
@@ -80,20 +81,20 @@ def samples(subject: Subject) -> Iterator[Section]:
     )
     head = ["column", "distance", "data: mean", "samples: mean", "data: std", "samples: std"]
     rows = [one.row() for one in compared[:MAX_LISTED]]
-    body = [
-        figure(
+    parts: list[Part] = [
+        Drawing(
             drawn,
             f"{data.num_rows:,} rows of the data (blue) and {made.num_rows:,} samples of the prior "
             f"(orange), the {len(panels)} columns that differ most first.",
         ),
-        table(_counted("Samples and data", len(compared)), head, rows),
-        paragraph(
+        Table(_counted("Samples and data", len(compared)), head, rows),
+        Paragraph(
             "The distance is the largest gap between both cumulative shares (Kolmogorov–Smirnov), "
             "and for categories half the sum of the shares' differences: 0 is alike, 1 is apart. "
             "Samples are decoder means, without noise of their own: they are often narrower."
         ),
     ]
-    yield Section("samples", "Generated samples", "\n".join(body))
+    yield Section("samples", "Generated samples", parts)
 
 
 def error_by_column(prepared: Preprocessing, x: np.ndarray, x_hat: np.ndarray) -> np.ndarray:

@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 
 from jaxrep.report import plots
+from jaxrep.report.content import Drawing, Paragraph, Part, Section, Table
 from jaxrep.report.figures import draw, fitted
-from jaxrep.report.markup import Section, figure, paragraph, table
 from jaxrep.report.subject import Subject
 
 
@@ -20,16 +20,16 @@ def training(subject: Subject) -> Iterator[Section]:
         for name in names
     ]
     curves = draw(
-        lambda: fitted(plots.draw_history(history, subject.run.method.name)),
+        lambda: fitted(plots.draw_history(history, subject.title)),
         "curves",
         f"Curves of {', '.join(names)} over {len(history)} epochs; the loss goes from "
         f"{first['loss']:.4g} to {last['loss']:.4g}.",
     )
-    body = [
-        figure(curves, "Every metric, epoch by epoch. All are means over rows."),
-        table("The metrics' values", ["metric", "first epoch", "lowest", "last epoch"], rows),
+    parts: list[Part] = [
+        Drawing(curves, "Every metric, epoch by epoch. All are means over rows."),
+        Table("The metrics' values", ["metric", "first epoch", "lowest", "last epoch"], rows),
     ]
-    yield Section("training", "Training", "\n".join(body))
+    yield Section("training", "Training", parts)
 
 
 def speed(subject: Subject) -> Iterator[Section]:
@@ -49,4 +49,5 @@ def speed(subject: Subject) -> Iterator[Section]:
     )
     if step := result.get("resumed_from_step"):
         told += f" The run was interrupted and went on after step {step}."
-    yield Section("speed", "Speed", table("Time taken", ["what", "value"], rows) + paragraph(told))
+    parts: list[Part] = [Table("Time taken", ["what", "value"], rows), Paragraph(told)]
+    yield Section("speed", "Speed", parts)

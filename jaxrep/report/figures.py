@@ -11,7 +11,7 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from jaxrep.report.markup import printable
+from jaxrep.report.text import printable
 
 WIDTH, HEIGHT = 5.2, 3.6  # inches; narrow, so that text stays readable on a phone
 _INK = "#010203"  # stands for the page's text colour, which a drawing cannot know

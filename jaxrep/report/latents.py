@@ -2,20 +2,16 @@
 
 from collections.abc import Iterator, Sequence
 
-import jax
 import numpy as np
 import pyarrow as pa
-from jax import Array
 from matplotlib.figure import Figure
 
 from jaxrep.data import preprocessing
 from jaxrep.data.preprocessing import NumericColumn
-from jaxrep.methods import abstract_model
-from jaxrep.models import with_weights
+from jaxrep.report.content import Drawing, Paragraph, Part, Section, Table
 from jaxrep.report.figures import blank, draw
-from jaxrep.report.markup import Section, drawable, figure, paragraph, table
-from jaxrep.report.subject import Subject
-from jaxrep.runs.folder import Run
+from jaxrep.report.subject import Subject, posterior
+from jaxrep.report.text import drawable
 
 ACTIVE = 0.01  # variance of a unit's mean over the rows, above which it counts as active
 STEPS = 7
@@ -24,12 +20,12 @@ _POSTERIOR_ROWS = 4096
 
 
 def units(subject: Subject) -> Iterator[Section]:
-    """Yields what each latent unit of a VAE holds.
+    """Yields what each latent unit holds; nothing for a method without a posterior.
 
     References:
         Burda et al., Importance Weighted Autoencoders, 2016, whose activity A_u this is.
     """
-    if subject.run.method.name != "vae":
+    if not subject.has_posterior:
         return
     some = subject.x[subject.mapped][:: -(-len(subject.mapped) // _POSTERIOR_ROWS)]
     mu, log_var = posterior(subject.run, some)
@@ -48,35 +44,16 @@ def units(subject: Subject) -> Iterator[Section]:
         [f"z{u}", float(kl[u]), float(activity[u]), "yes" if activity[u] > ACTIVE else "no"]
         for u in order[:_MAX_UNITS]
     ]
-    body = [
-        figure(drawn, f"{told}, over {len(some):,} rows; the largest KL divergence first."),
-        table("Latent units", ["unit", "KL in nats", "variance of μ", "active"], rows),
-        paragraph(
+    parts: list[Part] = [
+        Drawing(drawn, f"{told}, over {len(some):,} rows; the largest KL divergence first."),
+        Table("Latent units", ["unit", "KL in nats", "variance of μ", "active"], rows),
+        Paragraph(
             f"A unit is active if its mean μ varies by more than {ACTIVE} over the rows (Burda et "
             "al. 2016). A unit that is not tells nothing of a row: a smaller β, or a smaller "
             "--latent-dim, may serve better."
         ),
     ]
-    yield Section("units", "Latent units", "\n".join(body))
-
-
-def posterior(run: Run, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Returns a VAE's μ and log σ² of rows, each `[N, Z]` in float64.
-
-    Args:
-        run: of a VAE.
-        x: rows as features, `[N, D]`.
-    """
-
-    @jax.jit
-    def encode(weights: dict[str, Array], x: Array) -> tuple[Array, Array]:
-        model = with_weights(abstract_model(run.method, x.shape[1]), weights)
-        with run.method.matmul_precision():
-            encoded: tuple[Array, Array] = model.encode(x)  # type: ignore[attr-defined]
-        return encoded
-
-    mu, log_var = encode(run.weights, x)
-    return np.asarray(mu, np.float64), np.asarray(log_var, np.float64)
+    yield Section("units", "Latent units", parts)
 
 
 def interpolations(subject: Subject) -> Iterator[Section]:
@@ -95,17 +72,17 @@ def interpolations(subject: Subject) -> Iterator[Section]:
         f"Images of the features of {STEPS} rows each between {', '.join(names)}.",
     )
     between = preprocessing.invert(subject.run.preprocessing, paths[0])
-    body = [
-        figure(
+    parts: list[Part] = [
+        Drawing(
             drawn,
             "Rows decoded along the straight line between two codes, from the one (top) to the "
             "other (bottom), feature by feature in standardised units: blue is below the mean, red "
             "above.",
         ),
         _table(subject, between, f"Between {names[0]}, in the table's units"),
-        paragraph("Both ends are the rows' reconstructions."),
+        Paragraph("Both ends are the rows' reconstructions."),
     ]
-    yield Section("interpolations", "Interpolations", "\n".join(body))
+    yield Section("interpolations", "Interpolations", parts)
 
 
 def _pairs(subject: Subject) -> list[tuple[int, int]]:
@@ -134,7 +111,7 @@ def _labels(subject: Subject, i: int, j: int) -> str:
     return f" ({subject.labels[i]} and {subject.labels[j]})"
 
 
-def _table(subject: Subject, between: pa.Table, caption: str) -> str:
+def _table(subject: Subject, between: pa.Table, caption: str) -> Table:
     """Lays the steps out, with the columns that change most in standardised units."""
     change: dict[str, float] = {}
     for column in subject.run.preprocessing.columns:
@@ -151,7 +128,7 @@ def _table(subject: Subject, between: pa.Table, caption: str) -> str:
     ]
     if len(change) > len(shown):
         caption += f"; the {len(shown)} columns that change most"
-    return table(caption, ["step", *shown], rows)
+    return Table(caption, ["step", *shown], rows)
 
 
 def _bars(kl: np.ndarray, activity: np.ndarray, order: np.ndarray) -> Figure:

@@ -8,9 +8,10 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from jaxrep.report import plots
+from jaxrep.report.content import Drawing, Section
 from jaxrep.report.figures import draw, fitted
-from jaxrep.report.markup import Section, figure, printable
 from jaxrep.report.subject import Subject
+from jaxrep.report.text import printable
 
 MAX_NEIGHBOUR_ROWS = 1000  # of which neighbours are sought; t-SNE takes seconds for these
 _LEAST_ROWS = 20
@@ -22,7 +23,7 @@ def maps(subject: Subject) -> Iterator[Section]:
     z = subject.z
     told = f"coloured by {legend}"
     parts = [
-        figure(
+        Drawing(
             _draw(z, colours, legend, "map", None),
             f"{len(z):,} rows, {told}, "
             + (
@@ -39,8 +40,8 @@ def maps(subject: Subject) -> Iterator[Section]:
             f"{len(some):,} rows by {method}, {told}. Neighbours are near one another; distances "
             "between far groups, and their sizes, mean nothing."
         )
-        parts.append(figure(_draw(points, colours[some], legend, "neighbours", method), caption))
-    yield Section("embedding", "Embedding", "\n".join(parts))
+        parts.append(Drawing(_draw(points, colours[some], legend, "neighbours", method), caption))
+    yield Section("embedding", "Embedding", parts)
 
 
 def _colours(subject: Subject) -> tuple[np.ndarray, str]:

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from importlib.util import find_spec
 from typing import Any
 
-from jaxrep.hyperparameters import BY_METHOD
-from jaxrep.report.markup import Section, code, paragraph, table
+from jaxrep.methods import hyperparameters_of
+from jaxrep.report.content import Command, Paragraph, Part, Section, Table
 from jaxrep.report.subject import Subject
 
 
@@ -32,27 +32,27 @@ def agreement(subject: Subject) -> Iterator[Section]:
     ]
     head = ["what", "dtype", "JAX", "PyTorch", "between them", "bounds"]
     told = "All of them agree." if report.passed else "They do not all agree: see the rows."
-    body = [
-        table("Errors against float64, and differences, of the largest element", head, rows),
-        paragraph(
+    parts: list[Part] = [
+        Table("Errors against float64, and differences, of the largest element", head, rows),
+        Paragraph(
             f"{told} The run's own weights, on at most 1,000 of these rows, through both "
             "frameworks; `jaxrep parity` says more. A dash is PyTorch's float64, the reference."
         ),
     ]
-    yield Section("parity", "JAX against PyTorch", "\n".join(body))
+    yield Section("parity", "JAX against PyTorch", parts)
 
 
 def origin(subject: Subject) -> Iterator[Section]:
     """Yields the command that repeats the run, its settings, and what it ran on."""
     config = subject.run.config
-    body = []
+    parts: list[Part] = []
     if command := command_of(config, str(subject.run.path)):
-        body += [paragraph("The command that repeats the run:"), code(command)]
+        parts += [Paragraph("The command that repeats the run:"), Command(command)]
     hyperparameters = dataclasses.asdict(subject.run.method.hyperparameters)
     rows = [[name, _listed(value)] for name, value in hyperparameters.items()]
-    body.append(table("Hyperparameters", ["name", "value"], rows))
-    body.append(table("Data, versions and device", ["what", "value"], _surroundings(config)))
-    yield Section("origin", "How it was made", "\n".join(body))
+    parts.append(Table("Hyperparameters", ["name", "value"], rows))
+    parts.append(Table("Data, versions and device", ["what", "value"], _surroundings(config)))
+    yield Section("origin", "How it was made", parts)
 
 
 def command_of(config: dict[str, Any], out: str) -> str | None:
@@ -84,7 +84,7 @@ def command_of(config: dict[str, Any], out: str) -> str | None:
     for name in ("categorical", "label", "id_column", "na_values", "impute"):
         if value := data["columns"].get(name):
             words += _flag(name, ",".join(value) if isinstance(value, list) else value)
-    for field in dataclasses.fields(BY_METHOD[config["method"]]):
+    for field in dataclasses.fields(hyperparameters_of(config["method"])):
         value = config["hyperparameters"].get(field.name, field.default)
         value = tuple(value) if isinstance(value, list) else value
         if value != field.default:
@@ -109,6 +109,8 @@ def _quoted(word: str) -> str:
 
 def _flag(name: str, value: Any) -> list[str]:
     flag = "--" + name.replace("_", "-")
+    if isinstance(value, bool):
+        return [flag] if value else [f"--no-{flag[2:]}"]
     if isinstance(value, tuple):
         return [flag, *(str(part) for part in value)]
     return [f"{flag}={value}"] if str(value).startswith("-") else [flag, str(value)]

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from jaxrep import files
-from jaxrep.report.markup import drawable
+from jaxrep.report.text import drawable
 from jaxrep.runs.folder import EMBEDDING_PLOT, LOSS_PLOT, PLOTS, Run
 from jaxrep.runs.outputs import read_rows
 from jaxrep.training import EpochMetrics

@@ -6,8 +6,11 @@ from functools import cached_property
 
 import numpy as np
 import pyarrow as pa
+from flax import nnx
 
 from jaxrep.data import preprocessing
+from jaxrep.methods import abstract_network
+from jaxrep.networks import Mahalanobis
 from jaxrep.runs.folder import Run
 from jaxrep.runs.outputs import threshold
 from jaxrep.runs.rows import DRAWN, check_near, table_of
@@ -44,9 +47,30 @@ class Subject:
         return self.source == DRAWN
 
     @property
+    def title(self) -> str:
+        """The method's name in prose."""
+        return self.run.method.hyperparameters_type.title
+
+    @property
     def has_decoder(self) -> bool:
         """Whether the method gives rows back."""
-        return hasattr(self.run.method, "decode")
+        return {"decode", "reconstruct"} <= set(self.run.outputs)
+
+    @property
+    def has_posterior(self) -> bool:
+        """Whether the method maps a row to a mean and a log-variance, not to a point."""
+        return "encode" in self.run.outputs
+
+    @property
+    def can_generate(self) -> bool:
+        """Whether the method has a prior that new rows can be drawn from."""
+        return "generate" in self.run.outputs
+
+    @property
+    def scores_distance(self) -> bool:
+        """Whether the score is a distance from the training rows' representations."""
+        network = abstract_network(self.run.method, self.run.rows)
+        return any(isinstance(module, Mahalanobis) for _, module in nnx.iter_modules(network))
 
     @cached_property
     def scores(self) -> np.ndarray:
@@ -102,3 +126,14 @@ def of_run(
     made = {"features": x, "embedding": subject.z, "reconstruction": x_hat}
     check_near(made | {"score": subject.scores}, source)
     return subject
+
+
+def posterior(run: Run, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the posterior's μ and log σ² of rows, each `[N, Z]` in float64.
+
+    Args:
+        run: of a method that has a posterior.
+        x: rows as features, `[N, D]`.
+    """
+    mu, log_var = (run.map("encode", x, part=part) for part in (0, 1))
+    return mu.astype(np.float64), log_var.astype(np.float64)

@@ -89,17 +89,18 @@ class Run:
         """The names of all that the network can be asked for, of `jaxrep.outputs.OUTPUTS`."""
         return self.method.network_type.outputs
 
-    def map(self, output: str, x: np.ndarray) -> np.ndarray:
+    def map(self, output: str, x: np.ndarray, *, part: int = 0) -> np.ndarray:
         """Computes an output of the trained network.
 
         Args:
             output: its name, of `outputs`.
             x: rows of features, or embeddings or draws, as the output takes them, `[N, ...]`.
+            part: which of the output's arrays comes back.
 
         Returns:
             One result for each row. A score that float32 cannot hold is infinite, never NaN.
         """
-        made = map_rows(self.method, output, self.weights, x, self.rows)
+        made = map_rows(self.method, output, self.weights, x, self.rows, part=part)
         if output == "score":  # ∞ − ∞, of a row too far away: NaN would count as normal
             made[np.isnan(made)] = np.inf
         return made

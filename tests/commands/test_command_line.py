@@ -546,10 +546,11 @@ def test_help_takes_less_than_three_tenths_of_a_second():
         "import jaxrep",
         "from jaxrep.cli import main; main(['--help'])",
         "from jaxrep.cli import main; main(['train', 'vae', '--help'])",
+        "from jaxrep.cli import main; main(['report', '--help'])",
     ],
 )
 def test_importing_and_help_load_nothing_heavy(code):
-    heavy = {"jax", "torch", "flax", "orbax", "matplotlib", "pyarrow", "sklearn"}
+    heavy = {"jax", "torch", "flax", "orbax", "matplotlib", "pyarrow", "sklearn", "jinja2"}
     script = f"import sys\n{code}\nprint(*sorted({heavy} & set(sys.modules)), file=sys.stderr)"
     process = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert (process.returncode, process.stderr.strip()) == (0, "")

@@ -38,10 +38,10 @@ def test_a_linear_probe_is_indifferent_to_the_scale_of_a_column():
 def test_the_strength_of_a_probe_is_chosen_by_the_training_rows_alone():
     x = RNG.normal(size=(60, 40))  # mostly noise: a strong penalty has to win
     y = (x[:, 0] + RNG.normal(size=60) > 0).astype(int)
-    chosen = evaluation.fit_linear_probe(x, y, seed=0)[-1].C
+    chosen = evaluation.fit_linear_probe(x, y, seed=0)[-1].C_
     assert chosen <= 0.1
     clear, classes = clusters()
-    assert evaluation.fit_linear_probe(clear, classes, seed=0)[-1].C < 100
+    assert evaluation.fit_linear_probe(clear, classes, seed=0)[-1].C_ < 100
     # One row of a class leaves nothing to hold out.
     assert evaluation.fit_linear_probe(clear[:3], classes[:3], seed=0)[-1].C == 1.0
 

@@ -1,11 +1,12 @@
 """`jaxrep report`: one file that holds up in a browser, whatever the table's cells hold."""
 
 import csv
-import html.parser
+import html
 import re
 import shlex
 import shutil
 import subprocess
+import unicodedata
 from types import SimpleNamespace
 
 import numpy as np
@@ -16,16 +17,18 @@ import pytest
 from jaxrep.data import prepared
 from jaxrep.losses import gaussian_kl
 from jaxrep.report import maps
-from jaxrep.report.latents import posterior
 from jaxrep.report.origin import command_of
+from jaxrep.report.subject import posterior
 from jaxrep.runs.folder import load
 from jaxrep.runs.rows import rows_of, table_of
 from tests.helpers.commands import call, done
+from tests.helpers.parsed import Parsed
 
 METHODS = ("autoencoder", "vae", "simclr")
 SCRIPT = "<script>alert(1)</script>"
 IMAGE = '"><img src=http://evil.example/x.png onerror=alert(2)>'
-HEADER = ("id", f"a {SCRIPT}", "_b $x$", "c\x01", "job & 'trade'", "y</svg>")
+CONTROLS = "c\x01\x1b[2J\x7f\x85\u2028{{ 7*7 }}"
+HEADER = ("id", f"a {SCRIPT}", "_b $x$", CONTROLS, "job & 'trade'", "y</svg>")
 ROLES = ("--categorical", HEADER[4], "--label", HEADER[5], "--id-column", "id")
 SMALL = ("--hidden-dims", "8", "--latent-dim", "2", "--epochs", "20", *ROLES)
 FAST = ("--learning-rate", "0.02")
@@ -42,7 +45,6 @@ SECTIONS = {
     "vae": COMMON | DECODED | {"units", "samples"},
     "simclr": COMMON,
 }
-VOID = {"meta", "link", "br", "img", "hr", "input"}
 CHROMIUM = next(filter(shutil.which, ("chromium", "chromium-browser", "google-chrome")), None)
 
 
@@ -75,40 +77,8 @@ def folder(tmp_path_factory):
     return path
 
 
-class Page(html.parser.HTMLParser):
-    """A page parsed strictly: what is opened is closed, in order."""
-
-    def __init__(self, text):
-        super().__init__()
-        self.open, self.ids, self.elements, self.texts = [], [], [], []
-        self.feed(text)
-        self.close()
-        assert self.open == []
-
-    def handle_starttag(self, tag, attributes):
-        self.handle_startendtag(tag, attributes)
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag, attributes):
-        found = dict(attributes)
-        assert len(found) == len(attributes), f"{tag} has an attribute twice: {attributes}"
-        self.elements.append((tag, found))
-        if "id" in found:
-            self.ids.append(found["id"])
-
-    def handle_endtag(self, tag):
-        assert self.open and self.open.pop() == tag
-
-    def handle_data(self, data):
-        self.texts.append(data)
-
-    def of(self, tag):
-        return [attributes for name, attributes in self.elements if name == tag]
-
-
 def page_of(folder, method):
-    return Page((folder / method / "report.html").read_text("utf-8"))
+    return Parsed((folder / method / "report.html").read_text("utf-8"))
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -154,7 +124,7 @@ def test_what_the_data_hold_is_text_and_nothing_else(folder):
     shown = [
         HEADER[1],
         "_b $x$",
-        "c\ufffd",
+        "c\ufffd\ufffd[2J\ufffd {{ 7*7 }}",
         HEADER[4],
         HEADER[5],
         '"><img',
@@ -165,6 +135,8 @@ def test_what_the_data_hold_is_text_and_nothing_else(folder):
         assert value in text, value
     assert re.search(re.escape(SCRIPT) + r"\d", text)  # an id
     assert "mathdefault" not in text
+    html = (folder / "vae" / "report.html").read_text("utf-8")
+    assert not any(unicodedata.category(c) == "Cc" and c != "\n" for c in html)
 
 
 def test_a_report_is_small_and_the_same_each_time(folder, tmp_path):
@@ -256,7 +228,7 @@ def test_rows_that_are_gone_are_drawn_and_the_page_says_so(folder, tmp_path):
     finally:
         (folder / "moved.csv").rename(folder / "people.csv")
     assert result["source"] == "drawn rows"
-    text = "\n".join(Page((run / "report.html").read_text("utf-8")).texts)
+    text = "\n".join(Parsed((run / "report.html").read_text("utf-8")).texts)
     assert "not those of real rows; give --data" in text
     assert "The rows with the highest scores" not in text
 
@@ -267,7 +239,7 @@ def test_a_single_row_makes_a_report(folder, method, tmp_path):
     out = tmp_path / "one.html"
     result = done("report", folder / method, "--data", source, "--out", out, "--no-parity")
     assert result["rows"] == 1
-    Page(out.read_text("utf-8"))
+    Parsed(out.read_text("utf-8"))
 
 
 def test_many_rows_are_mapped_as_an_image_and_by_their_neighbours(folder):
@@ -276,7 +248,7 @@ def test_many_rows_are_mapped_as_an_image_and_by_their_neighbours(folder):
         run=load(folder / "vae"), z=z, labels=None, scores=z[:, 0], mapped=np.arange(400)
     )
     (section,) = maps.maps(made)
-    page = Page(section.body)
+    page = Parsed("".join(part.svg for part in section.parts))
     # Each map's points are an image, as is the colour bar beside it.
     assert len([a for a in page.of("image") if a["href"].startswith("data:image/png")]) == 4
     assert len(page.of("use")) < 100
@@ -290,7 +262,7 @@ def test_rows_that_are_all_alike_are_mapped_to_one_point(folder):
         run=load(folder / "vae"), z=z, labels=None, scores=z[:, 0], mapped=np.arange(400)
     )
     (section,) = maps.maps(made)
-    assert len(Page(section.body).of("svg")) == 1
+    assert [part.kind for part in section.parts] == ["drawing"]
 
 
 def test_the_rows_of_a_prepared_folder_are_those_that_it_holds(folder, tmp_path):
