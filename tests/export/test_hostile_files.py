@@ -8,6 +8,7 @@ import time
 import tracemalloc
 import zipfile
 
+import msgspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -19,9 +20,10 @@ import torch_ref.hyperparameters
 from jaxrep import hyperparameters, strict_json
 from jaxrep.cli import main
 from jaxrep.data import _csv, _request, _signed, tables
+from jaxrep.data.prepared import open_prepared
 from jaxrep.data.preparing import prepare
 from jaxrep.errors import InputError, ModelFormatError
-from jaxrep.runs import folder, outputs, rows
+from jaxrep.runs import folder, rows
 from tests.helpers.mutations import dumps, raw
 from tests.helpers.saved_runs import configuration, save, seal, untrained_weights
 from torch_ref import archives, verify
@@ -382,6 +384,19 @@ def test_a_manifest_of_prepared_rows_that_cannot_be_is_refused(tmp_path, key, te
     file.write_text(dumps(signed))
     with pytest.raises(ModelFormatError, match=reason):
         _signed.read(file, _signed.Manifest)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "reason"),
+    [("chunk_rows", 75, "rows and chunks do not agree"), ("width", 5, "width is 5")],
+)
+def test_a_manifest_of_prepared_rows_that_does_not_agree_is_refused(tmp_path, key, value, reason):
+    prepare("iris", tmp_path / "iris", label="target")
+    file = tmp_path / "iris" / "manifest.json"
+    manifest = _signed.read(file, _signed.Manifest)
+    _signed.write(file, msgspec.structs.replace(manifest, **{key: value}))
+    with pytest.raises(ModelFormatError, match=rf"manifest\.json: {reason}"):
+        open_prepared(tmp_path / "iris")
 
 
 def test_a_pipe_in_a_folder_is_not_waited_for(tmp_path):
