@@ -1,4 +1,5 @@
 import copy
+import dataclasses
 import json
 
 import numpy as np
@@ -7,7 +8,7 @@ import safetensors.numpy
 
 from jaxrep import files
 from jaxrep.errors import InputError, ModelFormatError
-from jaxrep.hyperparameters import BY_METHOD
+from jaxrep.methods import VAEHyperparameters, hyperparameters_of, names
 from jaxrep.runs import folder
 from jaxrep.runs.configuration import read_config
 from jaxrep.runs.outputs import threshold
@@ -15,6 +16,7 @@ from tests.helpers.saved_runs import (
     EPOCHS,
     PREPROCESSING,
     configuration,
+    results,
     save,
     seal,
     untrained_weights,
@@ -166,12 +168,14 @@ def test_a_path_that_is_no_unicode_text_is_kept_as_it_is(tmp_path):
 # Reading
 
 
-@pytest.mark.parametrize("method", BY_METHOD)
+@pytest.mark.parametrize("method", names())
 def test_a_run_comes_back_as_it_was_saved(tmp_path, method):
     weights = save(tmp_path, method)
     run = folder.load(tmp_path)
     assert run.method.name == method
-    assert run.method.hyperparameters == BY_METHOD[method](hidden_dims=(8,), latent_dim=2, epochs=2)
+    assert run.method.hyperparameters == hyperparameters_of(method)(
+        hidden_dims=(8,), latent_dim=2, epochs=2
+    )
     assert run.preprocessing == PREPROCESSING
     assert run.history == EPOCHS
     assert run.config["data"]["source"] == "/x/π.csv"
