@@ -9,13 +9,12 @@ import zipfile
 import numpy as np
 import safetensors.numpy
 
-import jaxrep.methods
+from jaxrep import methods
+from jaxrep.batch import RowSpec
 from jaxrep.data import preprocessing, tables
-from jaxrep.hyperparameters import BY_METHOD
 from jaxrep.parity._models import draw_weights
-from jaxrep.runs import folder, outputs
-from jaxrep.runs.identity import describe
-from jaxrep.runs.train import Columns
+from jaxrep.runs import folder, making, outputs
+from jaxrep.runs.preparation import Columns
 from torch_ref import verify
 from torch_ref.files import write_safetensors
 
@@ -56,16 +55,29 @@ def make_run(path, method, data="plain", architecture="plain"):
     """A run that was never trained: drawn weights, written as training would."""
     source, columns = DATA[data](path)
     hidden_dims, latent_dim = ARCHITECTURES[architecture]
-    settings = BY_METHOD[method](hidden_dims=hidden_dims, latent_dim=latent_dim)
+    settings = methods.hyperparameters_of(method)(hidden_dims=hidden_dims, latent_dim=latent_dim)
     table = tables.read_table(str(source), text_columns=columns.categorical)
     prepared, _ = preprocessing.fit(table, source=str(source), **dataclasses.asdict(columns))
-    drawn = draw_weights(jaxrep.methods.METHODS[method](settings), prepared.width)
+    made = methods.make(settings)
+    drawn = draw_weights(made, RowSpec(prepared.width))
     weights = {name: array.astype(np.float32) for name, array in drawn.items()}
-    config = describe(method, str(source), settings, columns)
-    config["score_quantiles"] = {"levels": [0.0, 1.0], "scores": [0.0, 1.0]}
-    folder.begin(path / "run", config, prepared)
-    folder.append_metrics(path / "run", {"epoch": 1, "loss": 1.0})
-    folder.finish(path / "run", config, weights)
+    figures = making.TrainResult(
+        run=str(path / "run"),
+        method=method,
+        rows=table.num_rows,
+        epochs=1,
+        loss=1.0,
+        seconds=0.5,
+        compile_seconds=0.25,
+        rows_per_second=120.0,
+        resumed_from_step=0,
+    )
+    config = making.describe(str(source), settings, columns) | {
+        "result": dataclasses.asdict(figures),
+        "score_quantiles": {"levels": [0.0, 1.0], "scores": [0.0, 1.0]},
+    }
+    run = folder.Run(path / "run", made, weights, prepared, config, [{"epoch": 1, "loss": 1.0}])
+    making.write(run, path / "run")
     return folder.load(path / "run")
 
 
