@@ -1,6 +1,7 @@
 """What a file of a trained model says of it, and the checks before anything is built from that."""
 
 import sys
+import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from typing import Annotated, Any, Literal, TypeVar, get_type_hints
@@ -198,7 +199,7 @@ def described_network(description: Mapping[str, Any]) -> Network:
 
     Raises:
         FileFormatError: as `check_description`; or the method is not known here, or its network
-            cannot be built.
+            cannot be built or has other outputs.
     """
     check_description(description)
     columns = description["preprocessing"]["columns"]
@@ -209,10 +210,15 @@ def described_network(description: Mapping[str, Any]) -> Network:
         raise FileFormatError(str(error)) from error
     try:
         method = methods.make(description["method"], description["hyperparameters"])
-        with torch.device("meta"):
+        with torch.device("meta"), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # layers without units, for one: an error will follow
             network: Network = method.init(RowSpec(width), torch.Generator())
     except Exception as error:  # also of code that is not ours
         raise FileFormatError(f"the network that is described cannot be built: {error}") from error
+    if tuple(description.get("outputs", network.outputs)) != network.outputs:
+        raise FileFormatError(
+            f"outputs are not those of the network that is described: {', '.join(network.outputs)}"
+        )
     return network
 
 

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from torch_ref.batch import Batch
-from torch_ref.description import FileFormatError, check_weights, described_network
+from torch_ref.description import check_weights, described_network
 from torch_ref.networks import Network
 from torch_ref.weights import with_weights
 
@@ -229,10 +229,6 @@ def serve(description: Mapping[str, Any], weights: Mapping[str, np.ndarray]) -> 
         ((3, 2), (10, 1))
     """
     network = described_network(description)
-    if tuple(description.get("outputs", network.outputs)) != network.outputs:
-        raise FileFormatError(
-            f"outputs are not those of the network that is described: {', '.join(network.outputs)}"
-        )
     check_weights(network, weights)
     rows = RawRows(description["preprocessing"]["columns"])
     filled = with_weights(network.to_empty(device="cpu"), weights)

@@ -12,9 +12,10 @@ import pytest
 
 from jaxrep.data import preprocessing
 from jaxrep.export import export_run
-from jaxrep.hyperparameters import BY_METHOD
+from jaxrep.methods import AutoencoderHyperparameters
 from jaxrep.runs import folder, outputs
-from jaxrep.runs.train import Columns, train
+from jaxrep.runs.preparation import Columns
+from jaxrep.runs.train import train
 
 PAGE = Path(__file__).parents[2] / "docs" / "cpp" / "README.md"
 
@@ -48,9 +49,9 @@ def model(program):
         job, age = rng.choice(["clerk", "smith", ""]), rng.choice(["", "30.5", "41"])
         lines.append(f"{1_700_000_000 + 1000 * rng.normal():.3f},{job},{age}")
     (program / "people.csv").write_text("\n".join(lines) + "\n")
-    settings = BY_METHOD["autoencoder"](epochs=2, hidden_dims=(8,), latent_dim=2)
+    settings = AutoencoderHyperparameters(epochs=2, hidden_dims=(8,), latent_dim=2)
     columns = Columns(categorical=("job",), impute="median")
-    train("autoencoder", str(program / "people.csv"), program / "run", settings, columns)
+    train(str(program / "people.csv"), program / "run", settings, columns)
     run = folder.load(program / "run")
     export_run(run, program / "model.pt")
     return run
@@ -117,9 +118,8 @@ def test_an_empty_line_is_a_row_of_one_column_and_none_of_more(program, model):
     rng = np.random.default_rng(0)
     loads = ["" if i % 9 == 0 else repr(rng.normal()) for i in range(40)]
     (program / "loads.csv").write_text("\n".join(["load", *loads]) + "\n")
-    settings = BY_METHOD["autoencoder"](epochs=2, hidden_dims=(4,), latent_dim=1)
+    settings = AutoencoderHyperparameters(epochs=2, hidden_dims=(4,), latent_dim=1)
     train(
-        "autoencoder",
         str(program / "loads.csv"),
         program / "one",
         settings,

@@ -19,6 +19,7 @@ import pytest
 import torch
 
 import torch_ref.serving
+from jaxrep import methods
 from jaxrep.cli import main
 from jaxrep.data import preprocessing
 from jaxrep.errors import InputError, VerificationError
@@ -37,7 +38,7 @@ from tests.helpers.exports import (
 from torch_ref import verify
 from torch_ref.torchscript import FileFormatError, load, unpack
 
-METHODS = ("autoencoder", "vae", "simclr")
+METHODS = methods.names()
 
 
 @pytest.fixture
@@ -285,7 +286,7 @@ def test_a_column_that_is_constant_at_a_large_value_is_no_obstacle(tmp_path):
 def test_weights_changed_with_fresh_digests_are_noticed_by_the_golden_rows(exported, monkeypatch):
     contents = unpack(exported[1].read_bytes())
     with torch.no_grad():
-        contents.module.model.mu.bias[0] += 1e-4
+        contents.module.network.mu.bias[0] += 1e-4
     results = {result.name: result for result in verify.verify(contents)}
     assert not results["embed.0"].passed
     assert results["encode.1"].passed

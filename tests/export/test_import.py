@@ -1,5 +1,6 @@
 """The way back: what was exported becomes a run again, with the same outputs, and nothing else."""
 
+import dataclasses
 import json
 import os
 
@@ -8,14 +9,15 @@ import pytest
 import safetensors.numpy
 import torch
 
-import torch_ref.hyperparameters
 import torch_ref.methods
 import torch_ref.training
 import torch_ref.weights
 from jaxrep.cli import main
 from jaxrep.data import preprocessing
+from jaxrep.methods import VAEHyperparameters
 from jaxrep.runs import folder, outputs
 from tests.helpers.exports import raw_rows, rewritten
+from torch_ref.batch import Batch
 from torch_ref.files import read_safetensors, write_safetensors
 
 
@@ -62,23 +64,21 @@ def test_a_model_trained_in_torch_becomes_a_run(exported, tmp_path, capsys):
     _, raw = raw_rows(run)
     table = preprocessing.from_raw(run.preprocessing, raw)
     x = torch.from_numpy(preprocessing.apply(run.preprocessing, table, source="here"))
-    settings = torch_ref.hyperparameters.VAEHyperparameters(
-        hidden_dims=(6,), latent_dim=3, epochs=2
-    )
-    method = torch_ref.methods.VAE(settings)
-    model = torch_ref.training.fit(method, x).model
+    settings = VAEHyperparameters(hidden_dims=(6,), latent_dim=3, epochs=2)
+    method = torch_ref.methods.VAE(**dataclasses.asdict(settings))
+    network = torch_ref.training.fit(method, x).network
     described = {
         "method": "vae",
-        "hyperparameters": vars(settings),
+        "hyperparameters": dataclasses.asdict(settings),
         "preprocessing": run.preprocessing.to_json(),
     }
-    weights = torch_ref.weights.get_weights(model)
+    weights = torch_ref.weights.get_weights(network)
     write_safetensors(tmp_path / "torch.safetensors", described, weights)
     code, captured = imported(capsys, tmp_path / "torch.safetensors", "--out", tmp_path / "run")
     assert code == 0, captured.err
     made = folder.load(tmp_path / "run")
     with torch.no_grad():
-        expected = method.embed(model, x).numpy()
+        expected = network.embed(Batch(x)).numpy()
     np.testing.assert_allclose(made.map("embed", x.numpy()), expected, rtol=1e-5, atol=1e-6)
     assert main(["info", str(made.path)]) == 0
     capsys.readouterr()
@@ -94,7 +94,7 @@ def test_safetensors_writes_transposed_views_in_their_own_order(tmp_path):
     column = {"kind": "numeric", "name": "a", "mean": 5.0, "scale": 2.0, "fill": None}
     described = {
         "method": "vae",
-        "hyperparameters": {},
+        "hyperparameters": dataclasses.asdict(VAEHyperparameters()),
         "preprocessing": {"columns": [column]},
     }
     write_safetensors(tmp_path / "a.safetensors", described, {"a": array})

@@ -10,15 +10,16 @@ import numpy as np
 import pytest
 import torch
 
+from jaxrep import methods
 from jaxrep.data import preprocessing
 from jaxrep.errors import MissingPackageError, VerificationError
 from jaxrep.export import _graph, _onnx, _pt2
 from jaxrep.export._expected import expected_outputs
-from jaxrep.export._served import description
-from jaxrep.hyperparameters import BY_METHOD
+from jaxrep.export._served import description, served_network
 from jaxrep.runs import folder, outputs
-from jaxrep.runs.train import Columns, train
-from torch_ref.graphs import OUTPUTS
+from jaxrep.runs.preparation import Columns
+from jaxrep.runs.train import train
+from torch_ref.graphs import graph_outputs, trace
 
 WITHOUT_ONNX = any(importlib.util.find_spec(name) is None for name in _onnx._PACKAGES)
 onnx_only = pytest.mark.skipif(WITHOUT_ONNX, reason="the packages of the extra `onnx` are missing")
@@ -49,8 +50,8 @@ def made(tmp_path_factory):
 
     def make(method):
         if method not in found:
-            settings = BY_METHOD[method](epochs=2, hidden_dims=(8,), latent_dim=2)
-            train(method, str(path / "people.csv"), path / method, settings, columns)
+            settings = methods.hyperparameters_of(method)(epochs=2, hidden_dims=(8,), latent_dim=2)
+            train(str(path / "people.csv"), path / method, settings, columns)
             run = folder.load(path / method)
             table = outputs.read_table_of(run, str(path / "people.csv"))
             found[method] = run, table, expected_outputs(run, table, "people.csv")
@@ -96,7 +97,7 @@ CASES = [
         marks=[onnx_only] * (format == "onnx")
         + [pytest.mark.slow] * ((method, format) not in QUICK),
     )
-    for method in OUTPUTS
+    for method in methods.names()
     for format in FORMATS
 ]
 
@@ -111,7 +112,7 @@ def test_a_file_gives_what_jax_gives_and_making_it_prints_nothing(
     assert capfd.readouterr() == ("", "")
     _, model = load(format, files(format, method))
     found = model(against["rows"])
-    assert set(found) == set(OUTPUTS[method])
+    assert set(found) == set(graph_outputs(run.method.network_type.outputs))
     features = preprocessing.apply(run.preprocessing, table, source="here")
     for name, function in (("embedding", "embed"), ("score", "score")):
         expected = run.map(function, features)
@@ -228,3 +229,14 @@ def test_a_missing_package_is_named_with_how_to_install_it(made, tmp_path, monke
     with pytest.raises(MissingPackageError, match=rf"{package}.*pip install 'jaxrep\[onnx\]'"):
         _onnx.write(None, tmp_path / "model.onnx")
     assert not (tmp_path / "model.onnx").exists()
+
+
+@pytest.mark.parametrize("method", methods.names())
+def test_a_graph_computes_what_its_outputs_share_once(made, method):
+    run, _, _ = made(method)
+    served = served_network(run)
+    taken = [
+        node.args[1].name for node in trace(served).graph.nodes if "linear" in str(node.target)
+    ]
+    linear = [m for m in served.network.modules() if isinstance(m, torch.nn.Linear)]
+    assert len(taken) == len(set(taken)) == len(linear)

@@ -16,6 +16,7 @@ from jaxrep.export import FORMATS as WRITERS
 from jaxrep.export import _onnx
 from jaxrep.runs import folder
 from tests.helpers.exports import members_of, rewritten, rezipped, run_verify
+from torch_ref import graph_files, methods
 from torch_ref.description import FileFormatError
 from torch_ref.files import read_safetensors, sha256
 from torch_ref.serving import serve
@@ -34,18 +35,35 @@ def column(description, i):
 LIES = {
     "a text for widths": (
         lambda d: d["hyperparameters"].update(hidden_dims="ab"),
-        "hidden_dims is 'ab'",
+        "hyperparameters: Expected `array`, got `str` - at `$.hidden_dims`",
     ),
     "a width of 10⁹": (
         lambda d: d["hyperparameters"].update(hidden_dims=[10**9]),
-        "hidden_dims is (1000000000,)",
+        "hyperparameters.hidden_dims is beyond 1048576",
     ),
     "widths of 4 TiB": (
         lambda d: d["hyperparameters"].update(hidden_dims=[1 << 20, 1 << 20]),
         "described",
     ),
-    "no latents": (lambda d: d["hyperparameters"].update(latent_dim=0), "latent_dim is 0"),
-    "a β beyond float64": (lambda d: d["hyperparameters"].update(beta=10**400), "beta is 1000"),
+    "65 layers": (
+        lambda d: d["hyperparameters"].update(hidden_dims=[8] * 65),
+        "hyperparameters.hidden_dims has 65 entries; it must have at most 64",
+    ),
+    "no latents": (lambda d: d["hyperparameters"].update(latent_dim=0), "cannot be built"),
+    "latents below 0": (lambda d: d["hyperparameters"].update(latent_dim=-2), "cannot be built"),
+    "half a latent": (
+        lambda d: d["hyperparameters"].update(latent_dim=2.5),
+        "Expected `int`, got `float` - at `$.latent_dim`",
+    ),
+    "a seed of 33 bits": (
+        lambda d: d["hyperparameters"].update(seed=1 << 33),
+        "hyperparameters.seed is beyond 4294967296",
+    ),
+    "a β beyond float64": (
+        lambda d: d["hyperparameters"].update(beta=10**400),
+        "hyperparameters.beta is beyond",
+    ),
+    "no β": (lambda d: d["hyperparameters"].pop("beta"), "missing required field `beta`"),
     "other latents": (lambda d: d["hyperparameters"].update(latent_dim=3), "described"),
     "what is no hyperparameter": (
         lambda d: d["hyperparameters"].update(unheard_of=3),
@@ -67,6 +85,17 @@ LIES = {
         lambda d: d.update(history=[{"epoch": 1, "loss": "2"}]),
         "Expected `float`, got `str` - at `$.history[0][...]`",
     ),
+    "an output that is none": (
+        lambda d: d["outputs"].append("guess"),
+        "outputs[6] is 'guess'; it must be one of embed, reconstruct, score,",
+    ),
+    "an output twice": (lambda d: d["outputs"].append("embed"), "outputs[6] is 'embed'"),
+    "no score": (lambda d: d["outputs"].remove("score"), "outputs must have score among them"),
+    "an output less": (
+        lambda d: d["outputs"].remove("generate"),
+        "outputs are not those of the network that is described: embed, reconstruct, score,",
+    ),
+    "a text for outputs": (lambda d: d.update(outputs="embed"), "at `$.outputs`"),
     "no preprocessing": (
         lambda d: d.pop("preprocessing"),
         "missing required field `preprocessing`",
@@ -167,6 +196,68 @@ def test_a_description_that_lies_is_refused_in_one_line(vae_file, tmp_path, form
     assert reason in err
 
 
+@pytest.mark.parametrize("format", ["torchscript", "pt2"])
+def test_a_file_that_does_not_say_its_outputs_is_refused(vae_file, tmp_path, format):
+    lying(vae_file, format, tmp_path / "lying", lambda d: d.pop("outputs"))
+    assert "does not say which outputs there are" in refused(tmp_path / "lying")
+
+
+def of_elsewhere(vae_file, format, path):
+    """A file whose method nobody here knows; its network is a VAE's."""
+    if format != "onnx":
+        return lying(vae_file, format, path, lambda d: d.update(method="elsewhere"))
+    import onnx
+
+    model = onnx.load(vae_file(format))
+    texts = {entry.key: json.loads(entry.value) for entry in model.metadata_props[:2]}
+    del model.metadata_props[:]
+    described = texts["meta.json"] | {"method": "elsewhere"}
+    path.write_bytes(graph_files.pack_onnx(model, described, texts["golden.json"]))
+
+
+@pytest.mark.parametrize("format", ["torchscript", "pt2", pytest.param("onnx", marks=onnx_only)])
+def test_a_file_with_its_own_code_needs_none_of_its_method(vae_file, tmp_path, format):
+    of_elsewhere(vae_file, format, tmp_path / "file")
+    code, out, err = run_verify(tmp_path / "file")
+    assert (code, err) == (0, "")
+    assert out.splitlines()[-1].endswith(
+        "elsewhere, all digests hold and all functions give what JAX gave"
+    )
+
+
+TWIN = """
+from torch_ref.methods import VAE
+class Elsewhere(VAE):
+    name = "elsewhere"
+"""
+
+
+def test_safetensors_of_a_method_from_outside_need_its_file(vae_file, tmp_path, monkeypatch):
+    for known in ("_registered", "_files"):
+        monkeypatch.setattr(methods, known, {})
+    of_elsewhere(vae_file, "safetensors", tmp_path / "file")
+    err = refused(tmp_path / "file")
+    assert "there is no method 'elsewhere'; there are autoencoder, vae, simclr" in err
+    assert "with --use FILE.py" in err
+    (tmp_path / "elsewhere_twin.py").write_text(TWIN)
+    code, out, err = run_verify(tmp_path / "file", "--use", tmp_path / "elsewhere_twin.py")
+    assert (code, err) == (0, "")
+    assert "elsewhere, all digests hold" in out
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [(None, "there is no such file"), ("1 / 0", "cannot be run: ZeroDivisionError")],
+)
+def test_a_twin_that_cannot_be_used_exits_with_2(vae_file, tmp_path, text, reason):
+    if text is not None:
+        (tmp_path / "broken_twin.py").write_text(text)
+    code, out, err = run_verify(vae_file("safetensors"), "--use", tmp_path / "broken_twin.py")
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert err.startswith(f"--use {tmp_path / 'broken_twin.py'}: ")
+    assert reason in err
+
+
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
@@ -202,7 +293,7 @@ def test_a_network_beyond_all_memory_is_refused_before_it_is_made(vae_file, tmp_
         [sys.executable, "-c", code, str(tmp_path / "lying")], capture_output=True, text=True
     )
     assert done.returncode == 1
-    assert "the model that is described has float32 of shape (1048576,)" in done.stderr
+    assert "the network that is described has float32 of shape (1048576,)" in done.stderr
 
 
 @pytest.mark.parametrize(
@@ -250,12 +341,10 @@ def test_a_pt2_file_without_golden_rows_is_refused_though_its_digests_hold(
 def test_an_onnx_file_without_golden_rows_is_refused_though_its_digests_hold(vae_file, tmp_path):
     import onnx
 
-    from torch_ref.graph_files import pack_onnx
-
     model = onnx.load(vae_file("onnx"))
     [meta] = (json.loads(e.value) for e in model.metadata_props if e.key == "meta.json")
     del model.metadata_props[:]
-    (tmp_path / "stripped").write_bytes(pack_onnx(model, meta, {}))
+    (tmp_path / "stripped").write_bytes(graph_files.pack_onnx(model, meta, {}))
     assert "golden.json holds no rows" in refused(tmp_path / "stripped")
 
 

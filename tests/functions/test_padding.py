@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 import torch
 from flax import nnx
+from jaxrep.models import get_weights, with_weights
+from torch_ref.hyperparameters import BY_METHOD as TORCH_BY_METHOD
 
 import jaxrep.methods
 import torch_ref.methods
 from jaxrep.hyperparameters import BY_METHOD
-from jaxrep.models import get_weights, with_weights
 from tests.helpers.losses import CASES, draw
 from tests.helpers.twins import TWINS, evaluate, normwise_error
-from torch_ref.hyperparameters import BY_METHOD as TORCH_BY_METHOD
 
 
 @pytest.mark.parametrize("weighting", ["ones", "fractions"])

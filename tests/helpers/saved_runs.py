@@ -7,8 +7,8 @@ import numpy as np
 from flax import nnx
 
 from jaxrep import files
-from jaxrep.data.preprocessing import NumericColumn, Preprocessing
 from jaxrep.batch import RowSpec
+from jaxrep.data.preprocessing import NumericColumn, Preprocessing
 from jaxrep.methods import hyperparameters_of, make
 from jaxrep.networks import get_weights
 from jaxrep.runs import folder

@@ -7,8 +7,8 @@ import jax
 import numpy as np
 import pytest
 import torch
-
 import torch_ref.hyperparameters
+
 import torch_ref.methods
 import torch_ref.training
 import torch_ref.weights

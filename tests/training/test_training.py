@@ -5,16 +5,16 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import torch
-from flax import nnx
-
 import torch_ref.hyperparameters
+from flax import nnx
+from jaxrep.models import get_weights, with_weights
+
 import torch_ref.methods
 import torch_ref.training
 import torch_ref.weights
 from jaxrep.hyperparameters import AutoencoderHyperparameters
 from jaxrep.inference import map_rows
 from jaxrep.methods import METHODS, Autoencoder, abstract_model
-from jaxrep.models import get_weights, with_weights
 from jaxrep.training import DivergedError, draw_batch, fit, init_state, program, train_step
 from jaxrep.training.history import EpochMeans
 from jaxrep.training.schedule import Schedule
