@@ -79,6 +79,7 @@ def _code(arguments: Sequence[str] | None) -> int:
 
 def _run(arguments: Sequence[str] | None) -> int:
     given = commands.take_used_files(list(sys.argv[1:] if arguments is None else arguments))
+    commands.check_method(given)
     parsed: Any = tyro.cli(
         commands.all_commands(),
         prog="jaxrep",

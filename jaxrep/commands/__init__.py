@@ -12,6 +12,7 @@ from jaxrep.commands._command import printable as printable
 from jaxrep.commands._doctor import Doctor
 from jaxrep.commands._evaluate import Evaluate
 from jaxrep.commands._export import Export, Import
+from jaxrep.commands._methods import check_method as check_method
 from jaxrep.commands._methods import method_command
 from jaxrep.commands._methods import take_used_files as take_used_files
 from jaxrep.commands._outputs import (

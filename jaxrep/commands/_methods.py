@@ -86,3 +86,16 @@ def take_used_files(arguments: list[str]) -> list[str]:
         elif path := value if equals else next(rest, ""):
             methods.use(Path(path))
     return left
+
+
+def check_method(arguments: list[str]) -> None:
+    """Refuses a method that is not known, with what brings it; tyro would only say that it is not.
+
+    Args:
+        arguments: of the command line, without `--use`.
+
+    Raises:
+        InputError: `train` or `sweep` is asked for a method that there is not.
+    """
+    if arguments[:1] in (["train"], ["sweep"]) and not arguments[1:2] in ([], ["-h"], ["--help"]):
+        methods.hyperparameters_of(arguments[1])

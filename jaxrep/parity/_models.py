@@ -11,7 +11,7 @@ import numpy as np
 
 from jaxrep.batch import Batch, RowSpec
 from jaxrep.errors import InputError
-from jaxrep.hyperparameters import VIEWS, ViewHyperparameters
+from jaxrep.hyperparameters import Names, ViewHyperparameters, declaration
 from jaxrep.inference import apply_output
 from jaxrep.methods import AnyMethod, abstract_network, get, hyperparameters_of, make, names
 from jaxrep.networks import get_weights, with_weights
@@ -165,7 +165,10 @@ def all_views(method: AnyMethod) -> dict[str, Any]:
     """Returns hyperparameters under which a method corrupts rows by every view, if it has views."""
     if not isinstance(method.hyperparameters, ViewHyperparameters):
         return {}
-    return {"views": tuple(VIEWS), "noise_std": 0.3, "drop_rate": 0.2}
+    fields = {field.name: field for field in dataclasses.fields(method.hyperparameters)}
+    offered = declaration(fields["views"]).range
+    assert isinstance(offered, Names)
+    return {"views": offered.known, "noise_std": 0.3, "drop_rate": 0.2}
 
 
 def draw_weights(method: AnyMethod, rows: RowSpec) -> dict[str, np.ndarray]:

@@ -7,6 +7,7 @@ PyTorch. Shape letters: B batch, D features, R background rows.
 import jax
 from jax import Array
 
+from jaxrep.hyperparameters import VIEWS as RATES
 from jaxrep.hyperparameters import ViewHyperparameters
 from jaxrep.views._draws import Deferred as Deferred
 from jaxrep.views._draws import Draws as Draws
@@ -49,6 +50,26 @@ VIEWS: dict[str, View] = {
         stream=2,
     ),
 }
+
+
+def add_view(name: str, view: View) -> None:
+    """Makes a view known by its name; hyperparameters that offer it name it in their `views`.
+
+    Args:
+        name: of the view.
+        view: its rate, and the functions that draw and apply it.
+
+    Raises:
+        ValueError: another view has the name, or the stream.
+    """
+    known = VIEWS.get(name, view)
+    if (known.rate, known.stream) != (view.rate, view.stream):
+        raise ValueError(f"another view has the name {name!r}")
+    taken = {other.stream for key, other in VIEWS.items() if key != name}
+    if view.stream in taken:
+        raise ValueError(f"view {name!r}: another view has the stream {view.stream}")
+    VIEWS[name] = view
+    RATES[name] = view.rate
 
 
 def draw_views(hyperparameters: ViewHyperparameters, draws: Draws, x: Array) -> Noise | Deferred:

@@ -27,7 +27,10 @@ def run(page, folder):
     text = page.read_text("utf-8")
     names, printed = {}, ""
     with contextlib.chdir(folder):
-        for language, block in re.findall(r"```(python|sh|output)\n(.*?)```", text, re.DOTALL):
+        for language, block in re.findall(r"```(python|py|sh|output)\n(.*?)```", text, re.DOTALL):
+            if language == "py":  # a file, whose name its first line says
+                Path(block.partition("\n")[0].removeprefix("# ")).write_text(block, "utf-8")
+                continue
             if language == "output":
                 yield block, printed
                 continue

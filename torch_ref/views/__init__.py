@@ -43,6 +43,21 @@ VIEWS: dict[str, View] = {
 }
 
 
+def add_view(name: str, view: View) -> None:
+    """Makes a view known by its name; hyperparameters that offer it name it in their `views`.
+
+    Args:
+        name: of the view.
+        view: its rate, and the functions that draw and apply it.
+
+    Raises:
+        ValueError: another view has the name.
+    """
+    if VIEWS.get(name, view).rate != view.rate:
+        raise ValueError(f"another view has the name {name!r}")
+    VIEWS[name] = view
+
+
 def draw_views(hyperparameters: Any, draws: Draws, x: Tensor) -> Noise:
     """Draws what the chosen views of rows need, and nothing for others or for rates of 0.
 
