@@ -122,7 +122,8 @@ class Checkpoints:
             lead(lambda: self._make_way_for(folder))
             self._write(folder, snapshot)
         except (OSError, ValueError, RuntimeError) as error:  # orbax raises what tensorstore does
-            if is_leader():
+            # A sealed one is whole, even if another process is lost before it hears of it.
+            if is_leader() and not is_sealed(folder):
                 for left in self.path.glob(f"{folder.name}*"):  # orbax's temporary folder, too
                     shutil.rmtree(left, ignore_errors=True)
             raise OSError(

@@ -117,6 +117,7 @@ def test_a_driver_that_jax_does_not_use_is_a_warning(monkeypatch, tmp_path):
 def test_a_cache_counts_its_programs(folder):
     (folder / "cache").mkdir(mode=0o700)
     (folder / "cache" / "jit_f-123-cache").write_bytes(b"12345")
+    (folder / "cache" / "jit_f-123-atime").write_bytes(bytes(8))
     (folder / "cache" / "notes").write_bytes(b"12345")
     found = doctor._cache()
     assert found.status == "ok"
