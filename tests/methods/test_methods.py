@@ -127,6 +127,19 @@ def test_a_denoising_autoencoder_corrupts_its_input_and_not_its_target():
     assert float(loss) == pytest.approx(float(jnp.mean((x - x_hat) ** 2)), rel=1e-6)
 
 
+@pytest.mark.parametrize("views", [("noise", "dropout"), ("scarf", "noise"), ("swap",)], ids=str)
+@pytest.mark.parametrize("name", methods.names())
+def test_noise_made_of_the_bits_that_training_keeps_is_the_noise_that_is_drawn(name, views):
+    rates = {} if name == "vae" else {"views": views, "noise_std": 0.3 if "noise" in views else 0.0}
+    method, x = make(name, **rates), jnp.asarray(X)
+    kept = jax.jit(lambda key: method.noise(Draws(key, x), Batch(x)))(jax.random.key(0))
+    drawn, made = draw_noise(method, x), resolve(kept)
+    assert drawn.keys() == made.keys()
+    assert all(np.array_equal(drawn[each], made[each]) for each in drawn)
+    bits = [leaf for leaf in jax.tree.leaves(kept) if leaf.dtype == jnp.int32]
+    assert len(bits) == ("normal" in drawn)  # once, of whatever arrays come of them
+
+
 def test_drop_rate_is_the_share_of_features_dropped():
     method = make("simclr", drop_rate=0.3)
     x = jnp.ones((1000, 50))

@@ -223,7 +223,7 @@ def test_runs_of_a_sweep_over_the_corruption_rate_are_those_alone(name):
     assert result.compiles == 1
     losses = [member.history[-1]["loss"] for member in result.members]
     assert len(set(losses)) == 3
-    for method, loss in zip(methods, losses, strict=True):
+    for method, loss in zip(runs, losses, strict=True):
         assert fit(method, x).history[-1]["loss"] == pytest.approx(loss, rel=1e-5)
 
 
