@@ -9,27 +9,24 @@ import pytest
 import torch
 from flax import nnx
 
-import torch_ref.hyperparameters
 import torch_ref.methods
-import torch_ref.weights
-from jaxrep.hyperparameters import (
-    BY_METHOD,
-    SCHEDULE,
-    AutoencoderHyperparameters,
-    SimCLRHyperparameters,
-    VAEHyperparameters,
-    check,
-)
-from jaxrep.methods import METHODS, SimCLR
-from jaxrep.models import get_weights, with_weights
+from jaxrep import losses, methods
+from jaxrep.batch import Batch, RowSpec
+from jaxrep.hyperparameters import check, declaration
+from jaxrep.methods import AutoencoderHyperparameters, SimCLRHyperparameters, VAEHyperparameters
 from jaxrep.training import draw_batch, init_state, train_step
+from jaxrep.views import Draws, resolve
 
 SMALL = {"hidden_dims": (6,), "latent_dim": 3}
 X = np.random.default_rng(0).normal(size=(12, 5)).astype(np.float32)
 
 
-def make(name: str, **hyperparameters):
-    return METHODS[name](BY_METHOD[name](**SMALL | hyperparameters))
+def make(name: str, **settings):
+    return methods.make(methods.hyperparameters_of(name)(**SMALL | settings))
+
+
+def draw_noise(method, x):
+    return resolve(method.noise(Draws(jax.random.key(0), x), Batch(x)))
 
 
 # For every hyperparameter of every method another value than its default, and what else it takes
@@ -53,6 +50,7 @@ OTHER_VALUES = {
     "swap_rate": 0.7,
     "beta": 4.0,
     "temperature": 0.2,
+    "clean_anchor": True,
     "proj_dim": 7,
     "microbatch": 4,
 }
@@ -60,18 +58,18 @@ OTHER_VALUES = {
 WITH = {"corruption_rate": {"views": ("scarf",)}, "swap_rate": {"views": ("swap",)}}
 KNOBS = [
     (method, field.name)
-    for method, kind in BY_METHOD.items()
-    for field in dataclasses.fields(kind)
+    for method in methods.names()
+    for field in dataclasses.fields(methods.hyperparameters_of(method))
     # A microbatch changes no parameter, but memory: tests/functions/test_nt_xent.py.
-    if field.name not in (*SCHEDULE, "microbatch")
+    if declaration(field).kind != "host" and field.name != "microbatch"
 ]
 
 
 @jax.jit
 def after_two_steps(method):
     def step(i, state):
-        batch = draw_batch(method, 0, jnp.asarray(X), jnp.asarray(X), i, batch_size=6)
-        return train_step(method, state, batch)[0]
+        batch, noise = draw_batch(method, 0, jnp.asarray(X), jnp.asarray(X), i, batch_size=6)
+        return train_step(method, state, batch, noise)[0]
 
     return jax.lax.fori_loop(0, 2, step, init_state(method, 5, 0)).params
 
@@ -86,11 +84,12 @@ def test_every_hyperparameter_changes_the_parameters_after_two_steps(method, kno
     )
 
 
-@pytest.mark.parametrize("method", list(BY_METHOD))
+@pytest.mark.parametrize("method", methods.names())
 def test_check_knows_a_range_for_every_hyperparameter(method):
     impossible = {"hidden_dims": (0,), "optimizer": "sgd", "precision": "double"}
-    for field in dataclasses.fields(BY_METHOD[method]):
-        plain = BY_METHOD[method](**WITH.get(field.name, {}))
+    kind = methods.hyperparameters_of(method)
+    for field in dataclasses.fields(kind):
+        plain = kind(**WITH.get(field.name, {}))
         check(dataclasses.replace(plain, **{field.name: OTHER_VALUES[field.name]}))
         for value in (impossible.get(field.name, -1), float("nan"), "1", None):
             wrong = dataclasses.replace(plain, **{field.name: value})
@@ -117,87 +116,40 @@ def test_check_refuses_values_at_the_edge(name, value):
         check(SimCLRHyperparameters(**{name: value}))
 
 
-@pytest.mark.parametrize("method", list(BY_METHOD))
-def test_embeddings_and_scores_of_the_twins_agree_in_float64(method, x64):
-    ours = make(method)
-    model = ours.init_model(5, nnx.Rngs(0))
-    weights = {k: v.astype("float64") for k, v in get_weights(model).items()}
-    model = with_weights(model, weights)
-    kind = torch_ref.hyperparameters.BY_METHOD[method]
-    theirs = torch_ref.methods.METHODS[method](kind(**SMALL))
-    twin = theirs.init_model(5, torch.Generator()).double()
-    torch_ref.weights.with_weights(twin, {k: np.asarray(v) for k, v in weights.items()})
-    x = X.astype(np.float64)
-    for function in ("embed", "score", "reconstruct", "decode"):
-        assert hasattr(ours, function) == hasattr(theirs, function)
-        if not hasattr(ours, function):
-            continue
-        rows = x[:, :3] if function == "decode" else x
-        with torch.no_grad():
-            expected = getattr(theirs, function)(twin, torch.from_numpy(rows)).numpy()
-        found = getattr(ours, function)(model, jnp.asarray(rows))
-        np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-13)
-
-
-def test_simclr_statistics_of_the_twins_agree():
-    h = np.maximum(np.random.default_rng(1).normal(size=(50, 4)), 0) * [1, 2, 3, 0]
-    ours = SimCLR(SimCLRHyperparameters()).score_statistics(lambda: h.astype(np.float32))
-    twin = torch_ref.methods.SimCLR(torch_ref.hyperparameters.SimCLRHyperparameters())
-    theirs = twin.score_statistics(lambda: h.astype(np.float32))
-    assert ours.keys() == theirs.keys()
-    for name in ours:
-        np.testing.assert_allclose(ours[name], theirs[name], rtol=1e-5, atol=1e-6)
-
-
-def test_a_dead_simclr_backbone_gives_moderate_scores():
-    method = SimCLR(SimCLRHyperparameters(latent_dim=3))
-    statistics = method.score_statistics(lambda: np.zeros((20, 3), np.float32))
-    assert np.abs(statistics["h_whitening"]).max() <= 1e3 * (1 + 1e-6)
-
-
-def test_simclr_scores_training_rows_one_on_average_and_far_rows_higher():
-    method = make("simclr")
-    model = method.init_model(5, nnx.Rngs(0))
-    rows = jnp.asarray(np.random.default_rng(2).normal(size=(500, 5)), jnp.float32)
-    statistics = method.score_statistics(lambda: np.asarray(method.embed(model, rows)))
-    model = with_weights(model, {k: jnp.asarray(v) for k, v in statistics.items()})
-    scores = method.score(model, rows)
-    assert float(scores.mean()) == pytest.approx(1.0, rel=0.05)
-    assert float(method.score(model, 20 * rows).mean()) > 10
-
-
 def test_a_denoising_autoencoder_corrupts_its_input_and_not_its_target():
     method = make("autoencoder", noise_std=0.5, drop_rate=0.3)
-    model = method.init_model(5, nnx.Rngs(0))
+    network = method.init(RowSpec(5), nnx.Rngs(0))
     x = jnp.asarray(X)
-    noise = method.draw_noise(jax.random.key(0), x, x)
-    loss, _ = method.loss(model, x, noise, jnp.ones(len(x)))
+    noise = draw_noise(method, x)
+    loss, _ = method.loss(network, Batch(x, weights=jnp.ones(len(x))), noise)
     corrupted = jnp.where(noise["keep"], x + 0.5 * noise["normal"], 0)
-    assert float(loss) == pytest.approx(float(jnp.mean((x - model(corrupted)[0]) ** 2)), rel=1e-6)
+    x_hat = network.reconstruct(Batch(corrupted))
+    assert float(loss) == pytest.approx(float(jnp.mean((x - x_hat) ** 2)), rel=1e-6)
 
 
 @pytest.mark.parametrize("views", [("noise", "dropout"), ("scarf", "noise"), ("swap",)], ids=str)
-@pytest.mark.parametrize("name", METHODS)
-def test_the_noise_of_the_words_that_training_keeps_is_the_noise_that_is_drawn(name, views):
+@pytest.mark.parametrize("name", methods.names())
+def test_noise_made_of_the_bits_that_training_keeps_is_the_noise_that_is_drawn(name, views):
     rates = {} if name == "vae" else {"views": views, "noise_std": 0.3 if "noise" in views else 0.0}
-    method, key, x = make(name, **rates), jax.random.key(0), jnp.asarray(X)
-    words = method.draw_words(key, x, x)
-    drawn, made = method.draw_noise(key, x, x), method.noise_of(words, x)
+    method, x = make(name, **rates), jnp.asarray(X)
+    kept = jax.jit(lambda key: method.noise(Draws(key, x), Batch(x)))(jax.random.key(0))
+    drawn, made = draw_noise(method, x), resolve(kept)
     assert drawn.keys() == made.keys()
     assert all(np.array_equal(drawn[each], made[each]) for each in drawn)
-    assert ("word" in words) == ("normal" in drawn)
+    bits = [leaf for leaf in jax.tree.leaves(kept) if leaf.dtype == jnp.int32]
+    assert len(bits) == ("normal" in drawn)  # once, of whatever arrays come of them
 
 
 def test_drop_rate_is_the_share_of_features_dropped():
     method = make("simclr", drop_rate=0.3)
     x = jnp.ones((1000, 50))
-    keep = method.draw_noise(jax.random.key(0), x, x)["keep"]
+    keep = draw_noise(method, x)["keep"]
     assert float(keep.mean()) == pytest.approx(0.7, abs=4 * (0.21 / keep.size) ** 0.5)
 
 
 def test_the_two_views_of_simclr_have_noise_of_their_own():
     x = jnp.ones((6, 5))
-    noise = make("simclr").draw_noise(jax.random.key(0), x, x)
+    noise = draw_noise(make("simclr"), x)
     for name in ("normal", "keep"):
         assert not jnp.array_equal(noise[name][0], noise[name][1]), name
 
@@ -212,15 +164,31 @@ def test_a_method_steps_with_the_optimiser_that_its_hyperparameters_name(name, x
     optimizer, start = make("vae", **settings).optimizer(), jnp.array([2.0])
     update, _ = optimizer.update(jnp.array([-0.3]), optimizer.init(start), start)
     assert float(start[0] + update[0]) == pytest.approx(params.item(), rel=1e-12)
-    twin = torch_ref.methods.VAE(torch_ref.hyperparameters.VAEHyperparameters(**settings))
+    twin = torch_ref.methods.VAE(**dataclasses.asdict(make("vae", **settings).hyperparameters))
     assert type(twin.optimizer()([params])) is kind
 
 
+@pytest.mark.parametrize("microbatch", [0, 5])
+def test_a_clean_anchor_leaves_the_first_view_as_it_is_and_corrupts_the_second(microbatch):
+    method = make("simclr", clean_anchor=True, noise_std=0.5, drop_rate=0.3, microbatch=microbatch)
+    network = method.init(RowSpec(5), nnx.Rngs(0))
+    x = jnp.asarray(X)
+    noise = draw_noise(method, x)
+    assert {name: array.shape for name, array in noise.items()} == dict.fromkeys(
+        ("keep", "normal"), (1, *X.shape)
+    )
+    corrupted = jnp.where(noise["keep"][0], x + 0.5 * noise["normal"][0], 0)
+    z1, z2 = network.project(Batch(x)), network.project(Batch(corrupted))
+    expected = losses.nt_xent_loss(z1, z2, temperature=method.hyperparameters.temperature)
+    found, _ = method.loss(network, Batch(x, weights=jnp.ones(len(x))), noise)
+    assert float(found) == pytest.approx(float(expected), rel=1e-6)
+
+
 def test_the_vae_embeds_its_mean_whatever_the_noise():
-    method = make("vae")
-    model = method.init_model(5, nnx.Rngs(0))
-    mu, _ = model.encode(jnp.asarray(X))
-    assert jnp.array_equal(method.embed(model, jnp.asarray(X)), mu)
+    network = make("vae").init(RowSpec(5), nnx.Rngs(0))
+    batch = Batch(jnp.asarray(X))
+    mu, _ = network.encode(batch)
+    assert jnp.array_equal(network.embed(batch), mu)
 
 
 def test_a_method_is_a_tree_whose_leaves_are_the_numbers_it_computes_with():
@@ -233,21 +201,20 @@ def test_a_method_is_a_tree_whose_leaves_are_the_numbers_it_computes_with():
 
 
 def test_a_sweep_over_traced_hyperparameters_equals_single_runs():
-    methods = [make("vae", beta=beta, learning_rate=1e-2) for beta in (0.5, 1.0, 4.0)]
-    stacked = jax.tree.map(lambda *leaves: jnp.array(leaves), *methods)
+    runs = [make("vae", beta=beta, learning_rate=1e-2) for beta in (0.5, 1.0, 4.0)]
+    stacked = jax.tree.map(lambda *leaves: jnp.array(leaves), *runs)
 
     together = jax.jit(jax.vmap(after_two_steps))(stacked)
-    for i, method in enumerate(methods):
+    for i, method in enumerate(runs):
         for key, alone in after_two_steps(method).items():
             np.testing.assert_allclose(together[key][i], alone, rtol=1e-6, atol=1e-7)
 
 
 def test_hyperparameters_of_the_seed_are_the_defaults():
-    autoencoder, vae, simclr = (kind() for kind in BY_METHOD.values())
-    assert autoencoder == AutoencoderHyperparameters(
+    assert AutoencoderHyperparameters() == AutoencoderHyperparameters(
         hidden_dims=(64,), latent_dim=8, epochs=50, batch_size=128, learning_rate=1e-3
     )
-    assert vae == VAEHyperparameters(epochs=80, beta=1.0)
-    assert simclr == SimCLRHyperparameters(
+    assert VAEHyperparameters() == VAEHyperparameters(epochs=80, beta=1.0)
+    assert SimCLRHyperparameters() == SimCLRHyperparameters(
         epochs=60, weight_decay=1e-4, temperature=0.5, proj_dim=32, noise_std=0.1, drop_rate=0.1
     )

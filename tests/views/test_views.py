@@ -9,43 +9,44 @@ import pytest
 import torch
 from scipy import stats
 
-import jaxrep.hyperparameters
 import jaxrep.views
-import torch_ref.hyperparameters
 import torch_ref.methods
 import torch_ref.views
-from jaxrep.hyperparameters import BY_METHOD, VIEWS, check
-from jaxrep.methods import METHODS
+from jaxrep import methods
+from jaxrep.batch import Batch
+from jaxrep.hyperparameters import VIEWS, ViewHyperparameters, check
 from jaxrep.runs import grid, selection
 from jaxrep.training import fit, sweep
+from jaxrep.views import Draws, resolve
+from jaxrep.views._replacement import _index_and_place
+from torch_ref.batch import Batch as TorchBatch
 
 TWINS = ("jax", "torch")
 ROWS, D = 3000, 6
 # No value is there twice: which row and column a value is from is always seen.
 RNG = np.random.default_rng(0)
 STEPS = [RNG.geometric(0.5 ** (1 + j), size=ROWS) for j in range(D)]
-REFERENCE = np.stack(
+BACKGROUND = np.stack(
     [RNG.permutation(1e6 * j + np.cumsum(steps)) for j, steps in enumerate(STEPS)], axis=1
 ).astype(np.float32)
 X = -1 - np.arange(20_000 * D, dtype=np.float32).reshape(-1, D)  # values that no row else has
 
 
-def made(twin, **settings):
-    known = {"jax": jaxrep.hyperparameters, "torch": torch_ref.hyperparameters}[twin]
-    return known.ViewHyperparameters(**settings)
-
-
-def view(twin, x=X, reference=REFERENCE, seed=0, **settings):
+def view(twin, x=X, background=BACKGROUND, seed=0, **settings):
     """What a twin makes of rows."""
-    hyperparameters = made(twin, **settings)
+    hyperparameters = ViewHyperparameters(**settings)  # torch's twin reads the same fields
     if twin == "jax":
-        x, reference = jnp.asarray(x), jnp.asarray(reference)
-        noise = jaxrep.views.draw_views(hyperparameters, jax.random.key(seed), x, reference)
+        x, draws = jnp.asarray(x), Draws(jax.random.key(seed), jnp.asarray(background))
+        noise = resolve(jaxrep.views.draw_views(hyperparameters, draws, x))
         return np.asarray(jaxrep.views.corrupt(hyperparameters, x, noise))
-    x, reference = torch.from_numpy(x), torch.from_numpy(reference)
     generator = torch.Generator().manual_seed(seed)
-    noise = torch_ref.views.draw_views(hyperparameters, generator, x, reference)
+    x, draws = torch.from_numpy(x), torch_ref.views.Draws(generator, torch.from_numpy(background))
+    noise = torch_ref.views.draw_views(hyperparameters, draws, x)
     return torch_ref.views.corrupt(hyperparameters, x, noise).numpy()
+
+
+def made(name, **settings):
+    return methods.make(methods.hyperparameters_of(name)(**settings))
 
 
 def is_share(count, size, rate):
@@ -71,11 +72,13 @@ def test_the_share_of_features_replaced_is_the_rate(twin, name, rate_name, rate)
 
 @pytest.mark.parametrize("twin", TWINS)
 def test_an_inverted_mask_would_be_seen(twin, monkeypatch):
-    augment = {"jax": jaxrep.augment, "torch": torch_ref.augment}[twin]
-    right = augment.replace_features
-    monkeypatch.setattr(
-        augment, "replace_features", lambda x, replace, values: right(x, ~replace, values)
-    )
+    views = {"jax": jaxrep.views, "torch": torch_ref.views}[twin]
+    right = views.VIEWS["scarf"]
+
+    def inverted(x, noise, rate):
+        return right.apply(x, noise | {"scarf": ~noise["scarf"]}, rate)
+
+    monkeypatch.setitem(views.VIEWS, "scarf", right._replace(apply=inverted))
     found = view(twin, views=("scarf",), corruption_rate=0.6)
     assert (found != X).mean() == pytest.approx(0.4, abs=0.01)
     with pytest.raises(AssertionError):
@@ -87,10 +90,10 @@ def test_scarf_draws_from_the_distribution_of_its_own_column(twin):
     found = view(twin, views=("scarf",), corruption_rate=0.6)
     for j in range(D):
         drawn = found[found[:, j] != X[:, j], j]
-        assert np.isin(drawn, REFERENCE[:, j]).all()
-        assert stats.ks_2samp(drawn, REFERENCE[:, j]).pvalue > 1e-5
+        assert np.isin(drawn, BACKGROUND[:, j]).all()
+        assert stats.ks_2samp(drawn, BACKGROUND[:, j]).pvalue > 1e-5
         # And every row as often as any other, in 30 groups of 100.
-        of_row = np.searchsorted(np.sort(REFERENCE[:, j]), drawn)
+        of_row = np.searchsorted(np.sort(BACKGROUND[:, j]), drawn)
         assert stats.chisquare(np.bincount(of_row // 100)).pvalue > 1e-5
 
 
@@ -112,12 +115,12 @@ def test_swap_takes_the_features_of_a_row_from_one_other_row_and_all_rows_alike(
 
 
 def rows_of(found):
-    """The reference rows that values are from, −1 where a feature is as it was."""
+    """The background rows that values are from, −1 where a feature is as it was."""
     donors = np.full(found.shape, -1)
     for j in range(D):
-        order = np.argsort(REFERENCE[:, j])
+        order = np.argsort(BACKGROUND[:, j])
         at = np.flatnonzero(found[:, j] != X[:, j])
-        donors[at, j] = order[np.searchsorted(REFERENCE[order, j], found[at, j])]
+        donors[at, j] = order[np.searchsorted(BACKGROUND[order, j], found[at, j])]
     return donors
 
 
@@ -132,52 +135,53 @@ def test_a_rate_of_0_changes_nothing_and_one_near_1_everything(twin, name, rate_
 
 def test_a_traced_rate_of_0_replaces_nothing_and_any_other_as_much_as_untraced():
     def corrupted(rate):
-        return corrupt_with(made("jax", views=("scarf",), corruption_rate=rate))
-
-    def corrupt_with(hyperparameters):
-        noise = jaxrep.views.draw_views(hyperparameters, jax.random.key(0), x, reference)
+        hyperparameters = ViewHyperparameters(views=("scarf",), corruption_rate=rate)
+        noise = resolve(jaxrep.views.draw_views(hyperparameters, draws, x))
         return jaxrep.views.corrupt(hyperparameters, x, noise)
 
-    x, reference = jnp.asarray(X[:100]), jnp.asarray(REFERENCE)
+    x, draws = jnp.asarray(X[:100]), Draws(jax.random.key(0), jnp.asarray(BACKGROUND))
     found = jax.jit(jax.vmap(corrupted))(jnp.array([0.0, 0.3, 0.6]))
     for one, rate in zip(found, (0.0, 0.3, 0.6), strict=True):
         np.testing.assert_array_equal(one, corrupted(rate))
 
 
 @pytest.mark.parametrize("rows", [1, 2, 3, 48, 1000, 40_000, 65_535, 65_536])
-def test_a_word_gives_every_row_alike_and_a_place_of_its_own(rows):
-    # The words whose remainders are equal lie 2³² / 2ᵏ apart, for 2ᵏ the powers of 2 in R.
+def test_bits_give_every_row_alike_and_a_place_of_their_own(rows):
+    # The bits whose remainders are equal lie 2³² / 2ᵏ apart, for 2ᵏ the powers of 2 in R.
     power = rows & -rows
     starts = np.random.default_rng(rows).integers(0, 2**32 // power, 200, dtype=np.uint64)
     apart = np.uint64(2**32 // power) * np.arange(power, dtype=np.uint64)
-    words = starts[:, None] + apart
-    row, place = (
+    bits = starts[:, None] + apart
+    index, place = (
         np.asarray(found).astype(np.uint64)
-        for found in jaxrep.views._row_and_place(jnp.asarray(words, jnp.uint32), rows)
+        for found in _index_and_place(jnp.asarray(bits, jnp.uint32), rows)
     )
-    np.testing.assert_array_equal(row, words * np.uint64(rows) >> np.uint64(32))
-    remainder = words * np.uint64(rows) % np.uint64(2**32)
+    np.testing.assert_array_equal(index, bits * np.uint64(rows) >> np.uint64(32))
+    remainder = bits * np.uint64(rows) % np.uint64(2**32)
     assert (place // np.uint64(power) == remainder // np.uint64(power)).all()
     assert (np.sort(place % np.uint64(power), axis=1) == np.arange(power)).all()
 
 
-def test_of_too_many_reference_rows_evenly_spaced_ones_lend_their_values():
-    reference = np.arange(200_000, dtype=np.float32)[:, None]
-    found = view("jax", np.full((50_000, 1), -1, np.float32), reference, views=("scarf",))
-    borrowed = found[found >= 0]
-    assert (borrowed % 4 == 0).all()
-    assert stats.kstest(borrowed / 200_000, "uniform").pvalue > 1e-5
+def test_of_too_many_background_rows_evenly_spaced_ones_give_their_values():
+    background = np.arange(200_000, dtype=np.float32)[:, None]
+    found = view("jax", np.full((50_000, 1), -1, np.float32), background, views=("scarf",))
+    taken = found[found >= 0]
+    assert (taken % 4 == 0).all()
+    assert stats.kstest(taken / 200_000, "uniform").pvalue > 1e-5
 
 
 @pytest.mark.parametrize("name", ["scarf", "swap"])
 @pytest.mark.parametrize("twin", TWINS)
 def test_the_two_views_of_simclr_are_corrupted_independently(twin, name):
-    methods = {"jax": METHODS, "torch": torch_ref.methods.METHODS}[twin]
-    known = {"jax": jaxrep.hyperparameters, "torch": torch_ref.hyperparameters}[twin]
-    method = methods["simclr"](known.SimCLRHyperparameters(views=(name,)))
-    source = jax.random.key(0) if twin == "jax" else torch.Generator().manual_seed(0)
-    array = jnp.asarray if twin == "jax" else torch.from_numpy
-    noise = method.draw_noise(source, array(X), array(REFERENCE))
+    method = made("simclr", views=(name,))
+    if twin == "jax":
+        draws = Draws(jax.random.key(0), jnp.asarray(BACKGROUND))
+        noise = resolve(method.noise(draws, Batch(jnp.asarray(X))))
+    else:
+        twins = torch_ref.methods.SimCLR(**dataclasses.asdict(method.hyperparameters))
+        generator = torch.Generator().manual_seed(0)
+        draws = torch_ref.views.Draws(generator, torch.from_numpy(BACKGROUND))
+        noise = twins.noise(draws, TorchBatch(torch.from_numpy(X)))
     one, other = np.asarray(noise[name])
     rate = getattr(method.hyperparameters, VIEWS[name])
     assert is_share((one & other).sum(), one.size, rate**2)
@@ -214,20 +218,17 @@ def test_views_are_applied_in_their_order(twin):
 def test_runs_of_a_sweep_over_the_corruption_rate_are_those_alone(name):
     x = np.random.default_rng(1).normal(size=(60, 4)).astype(np.float32)
     shared = {"views": ("scarf",), "hidden_dims": (8,), "latent_dim": 4, "epochs": 2}
-    methods = [
-        METHODS[name](BY_METHOD[name](corruption_rate=rate, batch_size=16, **shared))
-        for rate in (0.2, 0.6, 0.9)
-    ]
-    result = sweep(methods, x)
+    runs = [made(name, corruption_rate=rate, batch_size=16, **shared) for rate in (0.2, 0.6, 0.9)]
+    result = sweep(runs, x)
     assert result.compiles == 1
     losses = [member.history[-1]["loss"] for member in result.members]
     assert len(set(losses)) == 3
-    for method, loss in zip(methods, losses, strict=True):
+    for method, loss in zip(runs, losses, strict=True):
         assert fit(method, x).history[-1]["loss"] == pytest.approx(loss, rel=1e-5)
 
 
 def test_a_grid_names_views_joined_by_plus():
-    hyperparameters = BY_METHOD["simclr"]()
+    hyperparameters = methods.SimCLRHyperparameters()
     read = grid.parse(["views=scarf,swap+dropout,none"], hyperparameters)
     assert read == {"views": [("scarf",), ("swap", "dropout"), ()]}
     assert [grid.as_text(value) for value in read["views"]] == ["scarf", "swap+dropout", "none"]
@@ -237,9 +238,9 @@ def test_a_grid_names_views_joined_by_plus():
 @pytest.mark.parametrize("name", ["autoencoder", "simclr"])
 @pytest.mark.parametrize("knob", ["views", "corruption_rate", "swap_rate"])
 def test_losses_of_different_corruptions_do_not_compare(name, knob):
-    hyperparameters = BY_METHOD[name](validation_fraction=0.1)
+    hyperparameters = made(name, validation_fraction=0.1).hyperparameters
     with pytest.raises(ValueError, match=f"runs that differ in {knob}"):
-        selection.check_selection("loss", name, hyperparameters, {knob: [0.2, 0.3]})
+        selection.check_selection("loss", hyperparameters, {knob: [0.2, 0.3]})
 
 
 @pytest.mark.parametrize(
@@ -258,12 +259,12 @@ def test_losses_of_different_corruptions_do_not_compare(name, knob):
 )
 def test_views_and_rates_that_do_not_fit_are_refused(settings, said):
     with pytest.raises(ValueError, match=said):
-        check(BY_METHOD["simclr"](**settings))
+        check(methods.SimCLRHyperparameters(**settings))
 
 
 def test_rates_of_views_that_are_not_chosen_change_no_program():
-    method = METHODS["simclr"](BY_METHOD["simclr"](views=("scarf",)))
+    method = made("simclr", views=("scarf",))
     leaves = {key[0].name for key, _ in jax.tree.leaves_with_path(method)}
     assert leaves == {"learning_rate", "weight_decay", "temperature", "corruption_rate"}
     other = dataclasses.replace(method.hyperparameters, noise_std=0.7)
-    assert jax.tree.structure(method) == jax.tree.structure(METHODS["simclr"](other))
+    assert jax.tree.structure(method) == jax.tree.structure(methods.SimCLR(other))
