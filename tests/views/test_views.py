@@ -18,6 +18,7 @@ from jaxrep.hyperparameters import BY_METHOD, VIEWS, check
 from jaxrep.methods import METHODS
 from jaxrep.runs import grid, selection
 from jaxrep.training import fit, sweep
+from tests.helpers import small
 
 TWINS = ("jax", "torch")
 ROWS, D = 3000, 6
@@ -210,20 +211,18 @@ def test_views_are_applied_in_their_order(twin):
     assert is_share((last_replaced == 0).sum(), X.size, 0.25)
 
 
-@pytest.mark.parametrize("name", ["autoencoder", "simclr"])
+@pytest.mark.parametrize("name", [pytest.param("autoencoder", marks=pytest.mark.slow), "simclr"])
 def test_runs_of_a_sweep_over_the_corruption_rate_are_those_alone(name):
-    x = np.random.default_rng(1).normal(size=(60, 4)).astype(np.float32)
-    shared = {"views": ("scarf",), "hidden_dims": (8,), "latent_dim": 4, "epochs": 2}
     methods = [
-        METHODS[name](BY_METHOD[name](corruption_rate=rate, batch_size=16, **shared))
+        small.make(name, views=("scarf",), corruption_rate=rate, epochs=2)
         for rate in (0.2, 0.6, 0.9)
     ]
-    result = sweep(methods, x)
+    result = sweep(methods, small.X)
     assert result.compiles == 1
     losses = [member.history[-1]["loss"] for member in result.members]
     assert len(set(losses)) == 3
     for method, loss in zip(methods, losses, strict=True):
-        assert fit(method, x).history[-1]["loss"] == pytest.approx(loss, rel=1e-5)
+        assert fit(method, small.X).history[-1]["loss"] == pytest.approx(loss, rel=1e-5)
 
 
 def test_a_grid_names_views_joined_by_plus():
