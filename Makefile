@@ -4,15 +4,21 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test test-slow parity lint bench bench-quick clean
+.PHONY: demo test test-quick test-slow parity lint bench bench-quick clean
 
 demo: $(VENV)/installed
 	$(BIN)/python -m jaxrep.demo
 
+# All that guards the behaviour: within 6 minutes on two cores.
 test: $(VENV)/installed-test
 	$(BIN)/jaxrep parity --quick
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
+# The modules marked `quick`, some of each room: within one minute on two cores.
+test-quick: $(VENV)/installed-test
+	$(BIN)/python -m pytest -m 'quick and not slow' --numprocesses 2 --dist loadfile tests
+
+# What takes minutes by nature, each guarded by a smaller test in `make test`.
 test-slow: $(VENV)/installed-test
 	$(BIN)/python -m pytest -m slow
 

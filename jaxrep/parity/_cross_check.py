@@ -200,6 +200,7 @@ def _check_in(case: Case, dtype: str, ours: Evaluation | Failure) -> Iterator[Ch
     if not any(array.size for name, array in ours.arrays.items() if name.startswith("value")):
         yield Check(case.check, case.case, dtype, False, message="jax gives no number at all")
         return
+    largest = _largest_gradients(theirs.arrays | dict(reference.arrays))
     for name in ours.arrays | theirs.arrays:
         kind, bracket, path = name.partition("[")
         check, array = f"{case.check}: {kind}", bracket + path
@@ -213,8 +214,20 @@ def _check_in(case: Case, dtype: str, ours: Evaluation | Failure) -> Iterator[Ch
                 reference.arrays.get(name),
                 dtype=_judged_dtype(dtype, ours.dtypes[name]),
                 scale=reference.scales.get(name, case.scale if kind == "value" else None),
+                largest=largest.get(kind, 0.0),
             )
             yield Check(check, case.case, dtype, array=array, **vars(verdict))
+
+
+def _largest_gradients(arrays: Mapping[str, np.ndarray]) -> dict[str, float]:
+    """Returns the largest element of each gradient, over all the arrays of its tree."""
+    largest: dict[str, float] = {}
+    for name, array in arrays.items():
+        kind = name.partition("[")[0]
+        if not kind.startswith("value"):
+            size = float(np.abs(np.asarray(array, np.float64)).max(initial=0.0))
+            largest[kind] = max(largest.get(kind, 0.0), size if np.isfinite(size) else 0.0)
+    return largest
 
 
 def _reference(

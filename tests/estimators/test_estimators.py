@@ -267,10 +267,10 @@ def test_a_cold_start_forgets(X):
 
 
 def test_a_warm_start_keeps_the_standardisation_and_refuses_another_network(X, tmp_path):
-    small(SimCLREmbedding).fit(X).save(tmp_path / "run")
-    estimator = SimCLREmbedding.load(tmp_path / "run").set_params(warm_start=True)
+    small(AutoencoderEmbedding).fit(X).save(tmp_path / "run")
+    estimator = AutoencoderEmbedding.load(tmp_path / "run").set_params(warm_start=True)
     earlier = estimator.run_.preprocessing
-    estimator.set_params(validation_fraction=0.25).fit(X[:40] * 2)
+    estimator.set_params(validation_fraction=0.2).fit(X * 2)
     assert estimator.run_.preprocessing == earlier
     assert "validation_loss" in estimator.history_[-1]
     with pytest.raises(ValueError, match="latent_dim was 2 and is 3"):
@@ -282,7 +282,7 @@ def test_a_warm_start_keeps_the_standardisation_and_refuses_another_network(X, t
 @pytest.mark.parametrize("jobs", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_a_grid_search_finds_the_larger_code(jobs, X):
     search = GridSearchCV(
-        VAEEmbedding(hidden_dims=(), epochs=40, learning_rate=1e-2),
+        small(VAEEmbedding, epochs=40, learning_rate=1e-2),
         {"latent_dim": [1, 2], "beta": [0.1, 10.0]},
         cv=2,
         n_jobs=jobs,

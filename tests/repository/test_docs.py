@@ -13,7 +13,17 @@ def by_name(page):
     return page.relative_to(DOCS).as_posix()
 
 
-@pytest.mark.parametrize("page", RUN, ids=by_name)
+# The pages of docs/howto train for their pictures; one stands for them at every run of the tests.
+QUICK = "find_anomalies.md"
+CASES = [
+    pytest.param(
+        page, marks=[pytest.mark.slow] * (page.parent.name == "howto" and page.name != QUICK)
+    )
+    for page in RUN
+]
+
+
+@pytest.mark.parametrize("page", CASES, ids=by_name)
 def test_the_code_of_a_page_prints_and_draws_what_it_shows(page, tmp_path):
     for said, printed in run(page, tmp_path):
         assert printed == said
