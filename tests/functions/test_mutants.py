@@ -10,10 +10,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import torch
+import torch_ref.hyperparameters
 
 import jaxrep.hyperparameters
 import jaxrep.methods
-import torch_ref.hyperparameters
 import torch_ref.methods
 from tests.helpers import oracles
 from tests.helpers.twins import TWINS
