@@ -339,8 +339,9 @@ def train_head(
         z = x[rows]
         if method is not None:
             with method.matmul_precision():
-                network = abstract_network(method, RowSpec(x.shape[1]))
-                z = with_weights(network, params["backbone"]).embed(Batch(z))
+                abstract = abstract_network(method, RowSpec(x.shape[1]))
+                network: Any = with_weights(abstract, params["backbone"])
+                z = network.embed(Batch(z))
         z = (z - mean[None, :]) / scale[None, :]
         return head_loss(params["head"], z, y[rows], inside, l2, dims=dims)
 

@@ -11,7 +11,6 @@ from flax import nnx
 from scipy.stats import kstest
 
 import jaxrep.losses
-import jaxrep.networks
 import torch_ref.losses
 import torch_ref.methods
 import torch_ref.networks
@@ -197,21 +196,3 @@ def test_simclr_scores_training_rows_one_on_average_and_far_rows_higher():
     scores = network.score(batch)
     assert float(scores.mean()) == pytest.approx(1.0, rel=0.05)
     assert float(network.score(batch._replace(numbers=20 * batch.numbers)).mean()) > 10
-
-
-@pytest.mark.parametrize("twin", ["jax", "torch"])
-def test_a_network_that_declares_what_it_does_not_have_is_refused(twin):
-    networks = {"jax": jaxrep.networks, "torch": torch_ref.networks}[twin]
-
-    def define(outputs, **functions):
-        return type("Mine", (networks.Network,), {"outputs": outputs, **functions})
-
-    functions = dict.fromkeys(("embed", "score"), lambda self, batch: batch.numbers)
-    define(("embed", "score"), **functions)
-    with pytest.raises(TypeError, match="Mine declares the output classify; there are embed, "):
-        define(("embed", "score", "classify"), **functions)
-    with pytest.raises(TypeError, match="output decode and has no method of that name"):
-        define(("embed", "score", "decode"), **functions)
-    for missing in functions:
-        with pytest.raises(TypeError, match=f"^Mine must declare the output {missing}$"):
-            define(tuple({"embed", "score"} - {missing}), **functions)
