@@ -26,12 +26,15 @@ from jax import Array
 
 from bench import blobs
 from bench.measured import Figure, Measured, collect, interleave
+from bench.seed_methods import seed_hyperparameters, seed_method
 from bench.timing import seconds
-from jaxrep.hyperparameters import BY_METHOD
-from jaxrep.methods import METHODS, Metrics, Noise
-from jaxrep.training import Batch, TrainState, draw_batch, fit, init_state, train_step
+from jaxrep import methods
+from jaxrep.batch import Batch
+from jaxrep.methods import AnyMethod, Metrics
+from jaxrep.training import TrainState, draw_batch, fit, init_state, train_step
 from jaxrep.training.loop import wait
-from jaxrep.training.step import AnyMethod, Pass, steps_per_epoch, take_batch
+from jaxrep.training.step import Pass, steps_per_epoch, take_batch
+from jaxrep.views import Noise
 
 FIXED, SHUFFLED, RUN = "in order, noise fixed", "shuffled, noise fixed", "a run"
 MILLION = 1_000_000
@@ -49,8 +52,8 @@ def measure(*, quick: bool, rounds: int) -> Measured:
     """
     sides: dict[tuple[str, str], Callable[[int], float]] = {}
     small, large = blobs.rows(), blobs.many(MILLION)
-    for name in ("autoencoder",) if quick else METHODS:
-        for x, epochs in ((small, BY_METHOD[name]().epochs), (large, 1)):
+    for name in ("autoencoder",) if quick else methods.names():
+        for x, epochs in ((small, seed_hyperparameters(name).epochs), (large, 1)):
             case = f"{name}, {len(x):,} rows"
             for side, measure_step in _sides(name, x, epochs).items():
                 sides[case, side] = measure_step
@@ -71,12 +74,12 @@ def figures(measured: Measured) -> list[Figure]:
 
 
 def _sides(name: str, x: np.ndarray, epochs: int) -> dict[str, Callable[[int], float]]:
-    method: AnyMethod = METHODS[name](BY_METHOD[name](epochs=epochs))
+    method = seed_method(name, epochs=epochs)
     rows = jax.device_put(x)
     steps = steps_per_epoch(len(x), method.hyperparameters.batch_size) * epochs
-    noise = draw_batch(method, 0, rows, rows, 0, batch_size=_batch_size(method)).noise
+    _, noise = draw_batch(method, 0, rows, rows, 0, batch_size=_batch_size(method))
     loop = functools.partial(_loop, method, rows, noise, batch_size=_batch_size(method))
-    fit(METHODS[name](BY_METHOD[name](epochs=1)), x)
+    fit(seed_method(name, epochs=1), x)
     wait([loop(1, shuffle=False), loop(1, shuffle=True)])
     return {
         FIXED: lambda _: 1e6 / steps * seconds(lambda: wait(loop(steps, shuffle=False))),
@@ -99,11 +102,11 @@ def _loop(
 
     def step(i: Array, carry: tuple[TrainState, Metrics]) -> tuple[TrainState, Metrics]:
         if shuffle:
-            return train_step(method, carry[0], take_batch(0, x, noise, i, each))
+            return train_step(method, carry[0], take_batch(0, x, i, each), noise)
         start = i * batch_size % len(x)  # near the end, dynamic_slice moves it back
-        batch = jax.lax.dynamic_slice_in_dim(x, start, batch_size)
+        rows = jax.lax.dynamic_slice_in_dim(x, start, batch_size)
         weights = jnp.where(i < 0, 0.0, jnp.ones(batch_size, x.dtype))  # no constant, as in a run
-        return train_step(method, carry[0], Batch(batch, noise, weights))
+        return train_step(method, carry[0], Batch(rows, weights=weights), noise)
 
     state = init_state(method, x.shape[-1], 0)
     shapes = jax.eval_shape(lambda: step(jnp.int32(0), (state, {}))[1])

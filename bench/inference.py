@@ -10,6 +10,7 @@ with a warm cache.
 import sys
 import tempfile
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet
 import torch
 
-import torch_ref.hyperparameters
+import torch_ref.batch
 import torch_ref.methods
 from bench import blobs
 from bench.machine import thread_counts
@@ -26,9 +27,9 @@ from bench.measured import Figure, Measured, collect, interleave
 from bench.peer_device import torch_device, torch_wait
 from bench.processes import wall_seconds
 from bench.timing import rate
-from jaxrep.hyperparameters import VAEHyperparameters
+from jaxrep.batch import RowSpec
 from jaxrep.inference import map_rows
-from jaxrep.methods import VAE
+from jaxrep.methods import VAE, VAEHyperparameters
 from jaxrep.training import fit
 from torch_ref.weights import with_weights
 
@@ -81,7 +82,7 @@ def _ours(
     method: VAE, function: Any, weights: dict[str, np.ndarray], x: np.ndarray
 ) -> Callable[[int], float]:
     def run() -> None:
-        map_rows(method, function, weights, x, input_dim=x.shape[1])
+        map_rows(method, function, weights, x, RowSpec(x.shape[1]))
 
     run()
     return lambda _: rate(len(x), run)
@@ -90,15 +91,16 @@ def _ours(
 def _theirs(
     function: str, weights: dict[str, np.ndarray], x: np.ndarray, threads: int, block: int
 ) -> Callable[[int], float]:
-    method = torch_ref.methods.VAE(torch_ref.hyperparameters.VAEHyperparameters())
-    model = with_weights(method.init_model(x.shape[1], torch.Generator()), weights)
-    model = model.to(torch_device()).eval()
-    apply = getattr(method, function)
+    method = torch_ref.methods.VAE(**asdict(VAEHyperparameters()))
+    network = method.init(torch_ref.batch.RowSpec(x.shape[1]), torch.Generator())
+    network = with_weights(network, weights).to(torch_device()).eval()
+    apply = getattr(network, function)
 
     def run() -> None:
         with torch.inference_mode():
             rows = torch.split(torch.from_numpy(x), block)
-            torch.cat([apply(model, part.to(torch_device())).cpu() for part in rows]).numpy()
+            batches = (torch_ref.batch.Batch(part.to(torch_device())) for part in rows)
+            torch.cat([apply(batch).cpu() for batch in batches]).numpy()
         torch_wait()
 
     def sample(_: int) -> float:

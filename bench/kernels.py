@@ -1,8 +1,8 @@
 """Kernels of a compiled program: what each of them computes, read off the program's text.
 
 XLA writes beside every instruction the path of names under which JAX traced it: the scopes of
-`jaxrep.training.step` and `jaxrep.methods`, and whether it belongs to a value (`jvp`) or to its
-gradient (`transpose(jvp)`).
+`jaxrep.training.step`, of the methods and of the views, and whether it belongs to a value (`jvp`)
+or to its gradient (`transpose(jvp)`).
 """
 
 import re

@@ -18,8 +18,7 @@ from bench import blobs
 from bench.matmuls import flop, layers
 from bench.measured import Figure, Measured, collect, interleave
 from bench.peer_device import torch_device, torch_wait
-from jaxrep.hyperparameters import AutoencoderHyperparameters
-from jaxrep.methods import Autoencoder
+from jaxrep.methods import Autoencoder, AutoencoderHyperparameters
 from jaxrep.training import fit
 
 BATCHES, WIDTHS = (128, 512, 1024, 4096), (64, 256, 1024, 2048)

@@ -15,11 +15,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from jaxrep.hyperparameters import (
-    AutoencoderHyperparameters,
-    SimCLRHyperparameters,
-    TrainingHyperparameters,
-)
+from jaxrep.hyperparameters import TrainingHyperparameters
+from jaxrep.methods import AutoencoderHyperparameters, SimCLRHyperparameters
 from jaxrep.training.loop import wait
 
 _TURNS = 1024

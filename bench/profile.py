@@ -17,7 +17,6 @@ import tempfile
 from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import jax
 import numpy as np
@@ -26,9 +25,9 @@ from jax.profiler import ProfileData, ProfileOptions
 from bench import blobs, kernels
 from bench.kernels import GROUPS, Kernel
 from bench.measured import Figure, Measured, Series
+from bench.seed_methods import seed_method
 from bench.timing import seconds
-from jaxrep.hyperparameters import BY_METHOD
-from jaxrep.methods import METHODS
+from jaxrep import methods
 from jaxrep.training import program
 from jaxrep.training.loop import wait
 
@@ -51,7 +50,7 @@ def measure(*, quick: bool, rounds: int) -> Measured:
     """
     series: list[Series] = []
     counts = {}
-    for name in ("autoencoder",) if quick else METHODS:
+    for name in ("autoencoder",) if quick else methods.names():
         made, counts[name] = _profile(name, rounds)
         series += made
     order = list(dict.fromkeys(s.unit for s in series))
@@ -111,7 +110,7 @@ def _label(method: str, kernel: Kernel) -> str:
 
 def _compiled(name: str) -> tuple[Callable[[], float], dict[str, Kernel]]:
     """Returns what takes 512 steps and says how long one took, and the program's kernels."""
-    method: Any = METHODS[name](BY_METHOD[name]())
+    method = seed_method(name)
     x, seed = jax.device_put(blobs.rows()), np.uint32(0)
     size = method.hyperparameters.batch_size
     state = program.empty_state(method, x.shape[1])

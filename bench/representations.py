@@ -24,11 +24,11 @@ import numpy as np
 from sklearn.preprocessing import StandardScaler
 
 from bench.measured import Figure, Measured, Series
+from bench.seed_methods import seed_method
+from jaxrep.batch import RowSpec
 from jaxrep.data import preprocessing, read_table
 from jaxrep.evaluation import anomaly_baselines, auroc, fit_pca, linear_probe
-from jaxrep.hyperparameters import BY_METHOD
 from jaxrep.inference import map_rows
-from jaxrep.methods import METHODS
 from jaxrep.training import fit
 
 SEEDS, LABELS = 5, 1_000
@@ -139,9 +139,9 @@ def _fashion(folder: Path) -> Callable[[int], Iterator[tuple[str, float]]]:
 def _embedding(
     name: str, settings: dict[str, Any], x: np.ndarray, seed: int
 ) -> Callable[[np.ndarray], np.ndarray]:
-    method: Any = METHODS[name](BY_METHOD[name](**WIDE, **settings, seed=seed))
+    method = seed_method(name, **WIDE, **settings, seed=seed)
     run = fit(method, x)
-    return lambda rows: map_rows(method, "embed", run.weights, rows, input_dim=x.shape[1])
+    return lambda rows: map_rows(method, "embed", run.weights, rows, RowSpec(x.shape[1]))
 
 
 def _anomalies(
@@ -159,9 +159,9 @@ def _anomalies(
             preprocessing.apply(fitted, table.take(part), source=source) for part in (train, test)
         )
         for name in SCORED:
-            method: Any = METHODS[name](BY_METHOD[name](seed=seed))
+            method = seed_method(name, seed=seed)
             weights = fit(method, x).weights
-            scores = map_rows(method, "score", weights, x_test, input_dim=x.shape[1])
+            scores = map_rows(method, "score", weights, x_test, RowSpec(x.shape[1]))
             yield name, auroc(scores, is_anomaly[test])
         for name, scores in anomaly_baselines(x, x_test, components=8, seed=seed).items():
             yield BASELINES[name], auroc(scores, is_anomaly[test])

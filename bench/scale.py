@@ -22,8 +22,8 @@ import jax.numpy as jnp
 
 from bench.machine import ROOT
 from bench.records import RESULTS
-from jaxrep.hyperparameters import BY_METHOD
-from jaxrep.methods import METHODS
+from bench.seed_methods import seed_method
+from jaxrep import methods
 from jaxrep.training import Devices, TrainState, mesh_of
 from jaxrep.training.program import abstract_state, run_steps
 
@@ -65,7 +65,7 @@ def count(name: str, devices: Devices) -> dict[str, Any]:
         program has in each device's memory, in bytes.
     """
     batch = ROWS_A_DEVICE * devices.count
-    method = METHODS[name](BY_METHOD[name](batch_size=batch))
+    method = seed_method(name, batch_size=batch)
     with devices.programs():
         compiled = run_steps.lower(
             method,
@@ -178,7 +178,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     asked = parser.parse_args(arguments)
     jax.config.update("jax_num_cpu_devices", max(asked.devices))  # type: ignore[no-untyped-call]
     results = {}
-    for name in METHODS:
+    for name in methods.names():
         for size in asked.devices:
             results[f"{name} {size}"] = count(name, Devices(mesh_of(jax.devices()[:size])))
             print(f"{name} on {size} devices", file=sys.stderr)

@@ -16,8 +16,8 @@ import numpy as np
 from bench import blobs
 from bench.measured import Figure, Measured, Series, collect, interleave
 from bench.processes import Train, wall_seconds
-from jaxrep.hyperparameters import BY_METHOD
-from jaxrep.methods import METHODS
+from bench.seed_methods import seed_method
+from jaxrep import methods
 from jaxrep.training import fit
 
 _IMPORT = """\
@@ -40,7 +40,7 @@ def measure(*, quick: bool, rounds: int) -> Measured:
     """
     rounds = 1 if quick else rounds
     x = blobs.rows()
-    names = ["vae"] if quick else list(METHODS)
+    names = ["vae"] if quick else methods.names()
     with tempfile.TemporaryDirectory() as folder:
         train = Train(Path(folder))
         sides: dict[tuple[str, str], Callable[[int], float]] = {
@@ -76,7 +76,8 @@ def _compile(train: Train, method: str, cache: str) -> Callable[[int], float]:
 
 
 def _step(method: str, x: np.ndarray, seed: int) -> float:
-    run = fit(METHODS[method](BY_METHOD[method](seed=seed)), x)
-    hp = BY_METHOD[method]()
+    made = seed_method(method, seed=seed)
+    run, hp = fit(made, x), made.hyperparameters
     steps = -(-len(x) // hp.batch_size) * hp.epochs
-    return 1e6 * run.seconds / steps
+    microseconds: float = 1e6 * run.seconds / steps
+    return microseconds

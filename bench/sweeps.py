@@ -19,8 +19,7 @@ import numpy as np
 from bench import blobs
 from bench.measured import Figure, Measured, collect, interleave
 from bench.processes import Train, wall_seconds
-from jaxrep.hyperparameters import VAEHyperparameters
-from jaxrep.methods import VAE
+from jaxrep.methods import VAE, VAEHyperparameters
 from jaxrep.training import fit, sweep
 
 MEMBERS = (1, 8, 64)

@@ -8,7 +8,6 @@ sides, which take half a minute to compile, and those of several threads, and tr
 
 import functools
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import torch
@@ -18,8 +17,9 @@ from bench.best_torch import Training
 from bench.machine import thread_counts
 from bench.matmuls import Matmuls
 from bench.measured import Figure, Measured, Series, collect, interleave
-from jaxrep.hyperparameters import BY_METHOD, TrainingHyperparameters
-from jaxrep.methods import METHODS
+from bench.seed_methods import seed_hyperparameters, seed_method
+from jaxrep import methods
+from jaxrep.hyperparameters import TrainingHyperparameters
 from jaxrep.training import fit
 
 SEED = "PyTorch as in the seed"
@@ -43,8 +43,8 @@ def measure(*, quick: bool, rounds: int) -> Measured:
     x = blobs.rows()
     series: list[Series] = []
     compile_seconds: dict[str, dict[str, float]] = {}
-    for name in METHODS:
-        hp = BY_METHOD[name]()
+    for name in TIMES_SEED:
+        hp = seed_hyperparameters(name)
         hp.epochs = hp.epochs // 5 if quick else hp.epochs
         sides, compile_seconds[name] = _sides(name, hp, x, quick)
         matmuls = Matmuls(hp, x.shape[1])
@@ -59,8 +59,8 @@ def measure(*, quick: bool, rounds: int) -> Measured:
 def figures(measured: Measured) -> list[Figure]:
     """Returns the ratios of rows per second, and of a step to its matmuls."""
     made: list[Figure] = []
-    methods = list(dict.fromkeys(series.case for series in measured.series))
-    for method in methods:
+    cases = list(dict.fromkeys(series.case for series in measured.series))
+    for method in cases:
         ours = (method, "jaxrep")
         seed = measured.ratio(ours, (method, SEED))
         made.append(Figure(f"{method}: over {SEED}", seed, "×", TIMES_SEED[method]))
@@ -69,7 +69,7 @@ def figures(measured: Measured) -> list[Figure]:
         value = measured.ratio(ours, (method, best.side))
         name = f"{method}: over PyTorch at its best" + ("" if is_full else ", not compiled")
         made.append(Figure(name, value, "×", TIMES_BEST[method] if is_full else None))
-    for method in methods:
+    for method in cases:
         target = None if method == "simclr" else 2.0
         value = measured.ratio((method, STEP), (method, MATMULS))
         made.append(Figure(f"{method}: step over its own matmuls", value, "×", target, "most"))
@@ -86,12 +86,11 @@ def _sides(
     method: str, hp: TrainingHyperparameters, x: np.ndarray, quick: bool
 ) -> tuple[dict[str, Callable[[int], float]], dict[str, float]]:
     """Returns what trains once a round on each side, compiled, and the seconds to compile it."""
-    compile_seconds = {"jaxrep": fit(METHODS[method](hp), x).compile_seconds}
+    compile_seconds = {"jaxrep": fit(methods.make(hp), x).compile_seconds}
     tensor = torch.from_numpy(x)
 
     def ours(seed: int) -> float:
-        made: Any = METHODS[method](BY_METHOD[method](seed=seed, epochs=hp.epochs))
-        return fit(made, x).rows_per_second
+        return fit(seed_method(method, seed=seed, epochs=hp.epochs), x).rows_per_second
 
     sides: dict[str, Callable[[int], float]] = {
         "jaxrep": ours,

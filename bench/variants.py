@@ -18,10 +18,12 @@ from jax import Array
 
 from bench import blobs
 from bench.measured import Figure, Measured, collect, interleave
+from bench.seed_methods import seed_method
 from bench.timing import seconds
-from jaxrep import losses, models
-from jaxrep.hyperparameters import BY_METHOD
-from jaxrep.methods import METHODS
+from jaxrep import losses, methods
+from jaxrep.batch import Batch
+from jaxrep.methods import VAENetwork
+from jaxrep.networks import get_weights
 from jaxrep.training import program, step
 from jaxrep.training.loop import wait
 
@@ -44,7 +46,7 @@ def measure(*, quick: bool, rounds: int) -> Measured:
     """
     x = jax.device_put(blobs.rows())
     sides: dict[tuple[str, str], Run] = {}
-    for name in ("autoencoder",) if quick else METHODS:
+    for name in ("autoencoder",) if quick else methods.names():
         for variant, (change, settings, concerned) in VARIANTS.items():
             if name in concerned:
                 with change():
@@ -68,7 +70,7 @@ def figures(measured: Measured) -> list[Figure]:
 
 def _compiled(name: str, x: Array, settings: dict[str, Any]) -> Run:
     """Compiles a program as things stand now, and returns the call that times it."""
-    method = METHODS[name](BY_METHOD[name](**settings))
+    method = seed_method(name, **settings)
     batch_size = method.hyperparameters.batch_size
     jax.clear_caches()  # type: ignore[no-untyped-call]  # a trace of before would not see what has been changed
     compiled = program.run_steps.lower(
@@ -111,14 +113,14 @@ def _threefry() -> AbstractContextManager[Any]:
 
 
 def _joined_heads() -> AbstractContextManager[Any]:
-    def encode(self: models.VAE, x: Array) -> tuple[Array, Array]:
-        heads = [models.get_weights(head) for head in (self.mu, self.log_var)]
+    def encode(self: VAENetwork, batch: Batch) -> tuple[Array, Array]:
+        heads = [get_weights(head) for head in (self.mu, self.log_var)]
         kernel = jnp.concatenate([head["kernel"] for head in heads], axis=1)
         bias = jnp.concatenate([head["bias"] for head in heads])
-        mu, log_var = jnp.split(self.encoder(x) @ kernel + bias[None, :], 2, axis=1)
+        mu, log_var = jnp.split(self.encoder(batch.numbers) @ kernel + bias[None, :], 2, axis=1)
         return mu, log_var
 
-    return mock.patch.object(models.VAE, "encode", encode)
+    return mock.patch.object(VAENetwork, "encode", encode)
 
 
 def _differentiated_by_jax() -> AbstractContextManager[Any]:
@@ -138,7 +140,7 @@ def _unchanged() -> Iterator[None]:
     yield
 
 
-_ALL = tuple(METHODS)
+_ALL = tuple(methods.names())
 # For each variant what changes, hyperparameters, and the methods that it concerns.
 VARIANTS: dict[str, tuple[Change, dict[str, Any], tuple[str, ...]]] = {
     AS_IT_IS: (_unchanged, {}, _ALL),

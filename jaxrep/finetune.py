@@ -24,12 +24,13 @@ from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.utils.validation import check_is_fitted
 
 from jaxrep import hyperparameters, optim, shuffle
+from jaxrep.batch import Batch, RowSpec
 from jaxrep.data import preprocessing
 from jaxrep.data.preprocessing import Preprocessing
 from jaxrep.errors import InputError
 from jaxrep.inference import map_rows
-from jaxrep.methods import Method, abstract_model
-from jaxrep.models import MLP, get_weights, with_weights
+from jaxrep.methods import AnyMethod, abstract_network
+from jaxrep.networks import MLP, get_weights, with_weights
 from jaxrep.runs import folder
 from jaxrep.runs.folder import Run
 
@@ -44,22 +45,21 @@ class Backbone:
     """A pre-trained network whose representations a head is put on.
 
     Example:
-        >>> from jaxrep.hyperparameters import AutoencoderHyperparameters
-        >>> from jaxrep.methods import Autoencoder
-        >>> method = Autoencoder(AutoencoderHyperparameters())
-        >>> weights = get_weights(method.init_model(4, nnx.Rngs(0)))
-        >>> Backbone(method, weights, input_dim=4).preprocessing is None
+        >>> from jaxrep.methods import Autoencoder, AutoencoderHyperparameters
+        >>> method, rows = Autoencoder(AutoencoderHyperparameters()), RowSpec(4)
+        >>> weights = get_weights(method.init(rows, nnx.Rngs(0)))
+        >>> Backbone(method, weights, rows).preprocessing is None
         True
     """
 
-    method: Method[Any, Any]
-    """Whose `embed` makes the representations."""
+    method: AnyMethod
+    """The method whose network makes the representations, by `embed`."""
 
     weights: Mapping[str, np.ndarray | Array]
-    """All weights of the method's model, by name."""
+    """All weights of the method's network, by name."""
 
-    input_dim: int
-    """D, features of a row."""
+    rows: RowSpec
+    """What every row holds, once it is features."""
 
     preprocessing: Preprocessing | None = None
     """From a table's rows to features; None where rows come as features."""
@@ -85,7 +85,7 @@ class _FineTuned(BaseEstimator):  # type: ignore[misc]  # scikit-learn is untype
         x = _features(backbone, X)
         self.n_features_in_ = _columns(backbone)
         weights: Weights = {name: np.asarray(array) for name, array in backbone.weights.items()}
-        z = map_rows(backbone.method, "embed", weights, x, input_dim=backbone.input_dim)
+        z = map_rows(backbone.method, "embed", weights, x, backbone.rows)
         self.embedding_mean_ = z.mean(axis=0, dtype=np.float64).astype(np.float32)
         deviation = z.std(axis=0, dtype=np.float64).astype(np.float32)
         self.embedding_scale_ = np.where(deviation > 1e-6, deviation, 1).astype(np.float32)
@@ -124,9 +124,7 @@ class _FineTuned(BaseEstimator):  # type: ignore[misc]  # scikit-learn is untype
         x = _features(backbone, X)
         if not len(x):
             raise InputError("X has no rows (0 samples); at least 1 is needed")
-        z = map_rows(
-            backbone.method, "embed", self.backbone_weights_, x, input_dim=backbone.input_dim
-        )
+        z = map_rows(backbone.method, "embed", self.backbone_weights_, x, backbone.rows)
         z = (z - self.embedding_mean_) / self.embedding_scale_
         padded = np.zeros((-(-len(z) // _HEAD_ROWS) * _HEAD_ROWS, z.shape[1]), np.float32)
         padded[: len(z)] = z
@@ -175,13 +173,12 @@ class FineTunedClassifier(ClassifierMixin, _FineTuned):  # type: ignore[misc]
         loss_curve_: each epoch's mean loss with its penalty, `[epochs]`.
 
     Example:
-        >>> from jaxrep.hyperparameters import AutoencoderHyperparameters
-        >>> from jaxrep.methods import Autoencoder
+        >>> from jaxrep.methods import Autoencoder, AutoencoderHyperparameters
         >>> from jaxrep.training import fit
         >>> x = np.random.default_rng(0).normal(size=(64, 4)).astype(np.float32)
         >>> y = np.where(x[:, 0] > 0, "yes", "no")
         >>> method = Autoencoder(AutoencoderHyperparameters(epochs=20))
-        >>> backbone = Backbone(method, fit(method, x).weights, input_dim=4)
+        >>> backbone = Backbone(method, fit(method, x).weights, RowSpec(4))
         >>> classifier = FineTunedClassifier(backbone=backbone).fit(x, y)
         >>> classifier.classes_.tolist(), bool(classifier.score(x, y) > 0.9)
         (['no', 'yes'], True)
@@ -249,12 +246,11 @@ class FineTunedRegressor(RegressorMixin, _FineTuned):  # type: ignore[misc]
         loss_curve_: each epoch's mean loss with its penalty, `[epochs]`.
 
     Example:
-        >>> from jaxrep.hyperparameters import AutoencoderHyperparameters
-        >>> from jaxrep.methods import Autoencoder
+        >>> from jaxrep.methods import Autoencoder, AutoencoderHyperparameters
         >>> from jaxrep.training import fit
         >>> x = np.random.default_rng(0).normal(size=(64, 4)).astype(np.float32)
         >>> method = Autoencoder(AutoencoderHyperparameters(epochs=20))
-        >>> backbone = Backbone(method, fit(method, x).weights, input_dim=4)
+        >>> backbone = Backbone(method, fit(method, x).weights, RowSpec(4))
         >>> regressor = FineTunedRegressor(backbone=backbone, frozen=False).fit(x, 5 * x[:, 0])
         >>> bool(regressor.score(x, 5 * x[:, 0]) > 0.9)
         True
@@ -293,7 +289,7 @@ class FineTunedRegressor(RegressorMixin, _FineTuned):  # type: ignore[misc]
     jax.jit, static_argnames=("dims", "batch_size", "slots"), donate_argnames="backbone"
 )
 def train_head(
-    method: Method[Any, Any] | None,
+    method: AnyMethod | None,
     backbone: dict[str, Array],
     mean: Array,
     scale: Array,
@@ -312,8 +308,8 @@ def train_head(
     """Trains a head, and the backbone below it, from the first step to the last.
 
     Args:
-        method: whose `embed` maps rows to representations; None where x holds representations.
-        backbone: weights of the method's model by name; none without a method.
+        method: whose network embeds rows; None where x holds representations.
+        backbone: weights of the method's network by name; none without a method.
         mean: subtracted from representations, `[Z]`.
         scale: then divides them, `[Z]`.
         x: rows, `[N, D]`, or representations, `[N, Z]`.
@@ -343,9 +339,9 @@ def train_head(
         z = x[rows]
         if method is not None:
             with method.matmul_precision():
-                z = method.embed(
-                    with_weights(abstract_model(method, x.shape[1]), params["backbone"]), z
-                )
+                abstract = abstract_network(method, RowSpec(x.shape[1]))
+                network: Any = with_weights(abstract, params["backbone"])
+                z = network.embed(Batch(z))
         z = (z - mean[None, :]) / scale[None, :]
         return head_loss(params["head"], z, y[rows], inside, l2, dims=dims)
 
@@ -435,7 +431,7 @@ def _as_backbone(given: Any) -> Backbone:
         raise InputError(
             f"backbone is {type(given).__name__}; it must be a run's folder, a Run or a Backbone"
         )
-    return Backbone(run.method, run.weights, run.preprocessing.width, run.preprocessing)
+    return Backbone(run.method, run.weights, RowSpec(run.preprocessing.width), run.preprocessing)
 
 
 def _features(backbone: Backbone, X: Any) -> npt.NDArray[np.float32]:
@@ -445,8 +441,8 @@ def _features(backbone: Backbone, X: Any) -> npt.NDArray[np.float32]:
         return preprocessing.apply(prepared, _as_table(prepared, X), source="X")
     with np.errstate(over="ignore"):
         x = np.asarray(X, np.float32)
-    if x.ndim != 2 or x.shape[1] != backbone.input_dim:
-        raise InputError(f"X has the shape {x.shape}; it must be (rows, {backbone.input_dim})")
+    if x.ndim != 2 or x.shape[1] != backbone.rows.numbers:
+        raise InputError(f"X has the shape {x.shape}; it must be (rows, {backbone.rows.numbers})")
     if not np.isfinite(x).all():
         raise InputError(
             "X has values that are missing, infinite or beyond float32; correct them or leave "
@@ -471,7 +467,7 @@ def _as_table(prepared: Preprocessing, X: Any) -> pa.Table:
 
 def _columns(backbone: Backbone) -> int:
     prepared = backbone.preprocessing
-    return backbone.input_dim if prepared is None else len(prepared.columns)
+    return backbone.rows.numbers if prepared is None else len(prepared.columns)
 
 
 def _count(X: Any) -> int:

@@ -45,46 +45,55 @@ _LOSSES = (
     "tests/functions/test_losses.py tests/functions/test_properties.py "
     "tests/functions/test_padding.py::test_padding_changes_neither_loss_nor_gradient"
 )
-_AUGMENT = " ".join(
-    f"tests/functions/test_properties.py::{name}"
-    for name in (
-        "test_noise_is_added_with_its_standard_deviation",
-        "test_dropped_features_are_zero_whatever_they_held_and_the_others_are_as_they_were",
-    )
-)
 _OPTIM = (
     "tests/functions/test_properties.py::test_the_steps_of_an_optimiser_equal_its_formulas "
     "tests/functions/test_properties.py::test_scale_by_adam_reads_its_decay_rates_and_its_epsilon"
 )
-_SIGNATURES = "tests/repository/test_twin_rule.py::test_pure_functions_have_equal_signatures"
+_SIGNATURES = "tests/repository/test_twin_rule.py::test_functions_have_equal_signatures"
 _METHODS = (
+    "tests/functions/test_mutants.py tests/methods/test_methods.py "
     "tests/repository/test_twin_rule.py::test_noise_has_the_same_names_shapes_and_dtypes "
-    "tests/methods/test_methods.py::test_embeddings_and_scores_of_the_twins_agree_in_float64 "
-    "tests/methods/test_methods.py::test_a_method_steps_with_the_optimiser_that_its_hyperparameters_name"
+    "tests/functions/test_padding.py::test_padding_changes_no_gradient_of_a_"
 )
+_NETWORKS = "tests/networks/test_networks.py tests/functions/test_mutants.py"
 _VIEWS = "tests/views/test_views.py tests/functions/test_mutants.py"
-_OF_MODELS = "tests/functions/test_padding.py::test_padding_changes_no_gradient_of_a"
-# Slowest first, so that the workers end together.
-TESTS = {
-    "jaxrep/methods.py": (
-        f"tests/functions/test_mutants.py jaxrep/methods.py {_METHODS} {_OF_MODELS}_jax_model "
-        f"tests/methods/test_methods.py {_ONLY_JAX}"
-    ),
-    "torch_ref/methods.py": (
-        f"tests/functions/test_mutants.py torch_ref/methods.py {_METHODS} {_OF_MODELS}_torch_model "
-        f"{_ONLY_TORCH}"
-    ),
-    "jaxrep/views.py": f"jaxrep/views.py {_VIEWS} {_ONLY_JAX}",
-    "torch_ref/views.py": f"torch_ref/views.py {_VIEWS} {_ONLY_TORCH}",
-    "jaxrep/losses.py": f"jaxrep/losses.py {_LOSSES} {_SIGNATURES} {_ONLY_JAX}",
-    "torch_ref/losses.py": f"torch_ref/losses.py {_LOSSES} {_SIGNATURES} {_ONLY_TORCH}",
-    "jaxrep/optim.py": f"jaxrep/optim.py tests/functions/test_optim.py {_OPTIM} {_SIGNATURES}",
-    "jaxrep/augment.py": f"jaxrep/augment.py {_AUGMENT} {_SIGNATURES}",
-    "torch_ref/augment.py": f"torch_ref/augment.py {_AUGMENT} {_SIGNATURES}",
-    "torch_ref/optim.py": (
-        f"torch_ref/optim.py tests/functions/test_optim.py {_OPTIM} {_SIGNATURES}"
-    ),
-}
+_CORRUPTIONS = " ".join(
+    f"tests/functions/test_properties.py::{name}"
+    for name in (
+        "test_noise_is_added_with_its_standard_deviation",
+        "test_dropped_features_are_zero_whatever_they_held_and_the_others_are_as_they_were",
+        "test_replaced_features_are_the_borrowed_ones_and_the_others_keep_their_bits",
+    )
+)
+
+
+def _tests() -> dict[str, str]:
+    """Returns pytest's arguments by module, the slowest first, so that the workers end together."""
+    methods = ("simclr", "vae", "autoencoder", "_method")
+    views = ("__init__", "_replacement", "_noise_dropout", "_view")
+    made = {}
+    for name in methods:
+        module = f"jaxrep/methods/{name}.py"
+        others = "tests/methods/test_hyperparameters.py" if name == "_method" else ""
+        made[module] = f"{module} {_METHODS}jax_model {others} {_ONLY_JAX}"
+    for name in methods:
+        module = f"torch_ref/methods/{name}.py"
+        made[module] = f"{module} {_METHODS}torch_model {_ONLY_TORCH}"
+    for package, only in (("jaxrep", _ONLY_JAX), ("torch_ref", _ONLY_TORCH)):
+        for name in views:
+            module = f"{package}/views/{name}.py"
+            made[module] = f"{module} {_VIEWS} {_CORRUPTIONS} {only}"
+        made[f"{package}/losses.py"] = f"{package}/losses.py {_LOSSES} {_SIGNATURES} {only}"
+        for name in ("_mahalanobis", "_mlp", "_projection"):
+            module = f"{package}/networks/{name}.py"
+            made[module] = f"{module} {_NETWORKS} {only}"
+    for package in ("jaxrep", "torch_ref"):
+        module = f"{package}/optim.py"
+        made[module] = f"{module} tests/functions/test_optim.py {_OPTIM} {_SIGNATURES}"
+    return made
+
+
+TESTS = _tests()
 
 
 def main() -> int:

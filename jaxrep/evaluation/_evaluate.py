@@ -104,7 +104,8 @@ def evaluate(
         "regression": partial(_measure_regression, target, x, z),
         "classification": partial(_measure_classes, target, x, z),
     }[target.task]
-    x_hat = run.map("reconstruct", x) if hasattr(run.method, "reconstruct") else None
+    reconstructs = "reconstruct" in run.method.network_type.outputs
+    x_hat = run.map("reconstruct", x) if reconstructs else None
     check_near({"features": x, "embedding": z, "reconstruction": x_hat, "score": scores}, source)
     seeds = [(seed + i) % 2**32 for i in range(repeats)]
     splits = [

@@ -14,12 +14,12 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.preprocessing import StandardScaler
 
 from jaxrep import finetune
+from jaxrep.batch import RowSpec
 from jaxrep.data import datasets, preprocessing
 from jaxrep.errors import InputError
 from jaxrep.finetune import Backbone, FineTunedClassifier, FineTunedRegressor
-from jaxrep.hyperparameters import AutoencoderHyperparameters
 from jaxrep.inference import map_rows
-from jaxrep.methods import Autoencoder
+from jaxrep.methods import Autoencoder, AutoencoderHyperparameters
 from jaxrep.runs import folder
 from jaxrep.runs.train import Columns, train
 from jaxrep.training import fit
@@ -41,19 +41,19 @@ def digits():
     """Rows, classes, and a backbone that has seen the rows without their classes."""
     x, y = table("digits")
     method = Autoencoder(AutoencoderHyperparameters(epochs=30, **SETTINGS))
-    return x, y, Backbone(method, fit(method, x).weights, input_dim=x.shape[1])
+    return x, y, Backbone(method, fit(method, x).weights, RowSpec(x.shape[1]))
 
 
 @pytest.fixture(scope="module")
 def diabetes():
     x, y = table("diabetes")
     method = Autoencoder(AutoencoderHyperparameters(epochs=30, hidden_dims=(16,), latent_dim=8))
-    backbone = Backbone(method, fit(method, x).weights, input_dim=x.shape[1])
+    backbone = Backbone(method, fit(method, x).weights, RowSpec(x.shape[1]))
     return x, y.astype(float), backbone
 
 
 def embedded(backbone, x):
-    z = map_rows(backbone.method, "embed", backbone.weights, x, input_dim=backbone.input_dim)
+    z = map_rows(backbone.method, "embed", backbone.weights, x, backbone.rows)
     return StandardScaler().fit_transform(z.astype(np.float64))
 
 

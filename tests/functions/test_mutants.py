@@ -1,9 +1,10 @@
 """What no other test noticed when `bench/mutation` changed it, by formula and twin by twin.
 
-Models are stand-ins that answer with given arrays, so that a method is tested alone.
+Networks are stand-ins that answer with given arrays, so that a method is tested alone.
 """
 
-import types
+import functools
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -11,12 +12,14 @@ import numpy as np
 import pytest
 import torch
 
-import jaxrep.hyperparameters
-import jaxrep.methods
-import torch_ref.hyperparameters
+import jaxrep.batch
+import jaxrep.views
+import torch_ref.batch
 import torch_ref.methods
+import torch_ref.views
+from jaxrep import methods
 from tests.helpers import oracles
-from tests.helpers.twins import TWINS
+from tests.helpers.twins import TWINS, twin_of
 
 RNG = np.random.default_rng(0)
 X, X_HAT = RNG.normal(size=(2, 5, 4))
@@ -25,57 +28,72 @@ WEIGHTS = np.array([1.0, 0.5, 0.0, 2.0, 1.0])
 
 
 def make(twin: str, name: str, **hyperparameters):
-    methods, known = {
-        "jax": (jaxrep.methods, jaxrep.hyperparameters),
-        "torch": (torch_ref.methods, torch_ref.hyperparameters),
-    }[twin]
-    return methods.METHODS[name](known.BY_METHOD[name](**hyperparameters))
+    method = methods.make(methods.hyperparameters_of(name)(**hyperparameters))
+    return method if twin == "jax" else twin_of(method)
+
+
+def network_type(twin: str, name: str):
+    return {"jax": methods, "torch": torch_ref.methods}[twin].get(name).network_type
 
 
 def array(twin: str, values: np.ndarray):
     return jnp.asarray(values) if twin == "jax" else torch.from_numpy(np.array(values))
 
 
+def batch_of(twin: str, x: np.ndarray, weights: np.ndarray | None = None):
+    kind = {"jax": jaxrep.batch.Batch, "torch": torch_ref.batch.Batch}[twin]
+    return kind(array(twin, x), weights=None if weights is None else array(twin, weights))
+
+
 def draw(twin: str, method, x: np.ndarray, seed: int = 0) -> dict[str, np.ndarray]:
-    x = array(twin, x)
-    source = jax.random.key(seed) if twin == "jax" else torch.Generator().manual_seed(seed)
-    return {name: np.asarray(drawn) for name, drawn in method.draw_noise(source, x, x).items()}
+    batch = batch_of(twin, x)
+    if twin == "jax":
+        draws = jaxrep.views.Draws(jax.random.key(seed), batch.numbers)
+        noise = jaxrep.views.resolve(method.noise(draws, batch))
+    else:
+        generator = torch.Generator().manual_seed(seed)
+        noise = method.noise(torch_ref.views.Draws(generator, batch.numbers), batch)
+    return {name: np.asarray(drawn) for name, drawn in noise.items()}
 
 
 @pytest.mark.parametrize("name", ["autoencoder", "vae"])
 @pytest.mark.parametrize("twin", TWINS)
 def test_a_score_is_the_mean_squared_error_of_a_row(twin, name, x64):
-    x, x_hat = array(twin, X), array(twin, X_HAT)
+    batch, x_hat = batch_of(twin, X), array(twin, X_HAT)
 
-    class Model:
-        def __call__(self, rows):
-            assert rows is x
-            return x_hat, None
+    def encoder(rows):
+        assert rows is batch.numbers
+        return "mu"
 
-        def encode(self, rows):
-            assert rows is x
-            return "mu", "log_var"
+    def encode(given):
+        assert given is batch
+        return "mu", "log_var"
 
-        def decode(self, z):
-            assert z == "mu"
-            return x_hat
+    def decode(z):
+        assert z == "mu"
+        return x_hat
 
-    found = make(twin, name).score(Model(), x)
+    network = SimpleNamespace(encoder=encoder, encode=encode, decode=decode)
+    for output in ("embed", "reconstruct", "score"):
+        function = getattr(network_type(twin, name), output)
+        setattr(network, output, functools.partial(function, network))
     expected = [oracles.mse_loss(X[i : i + 1], X_HAT[i : i + 1]) for i in range(len(X))]
-    np.testing.assert_allclose(found, expected, rtol=1e-12)
+    np.testing.assert_allclose(network.score(batch), expected, rtol=1e-12)
 
 
 @pytest.mark.parametrize("twin", TWINS)
 def test_the_metrics_of_the_vae_are_the_terms_of_its_loss(twin, x64):
     answer = tuple(array(twin, values) for values in (X_HAT, MU, LOG_VAR))
-    noise, x, weights = {"eps": "eps"}, array(twin, X), array(twin, WEIGHTS)
-    method = make(twin, "vae", beta=4.0)
-    loss, metrics = method.loss(lambda rows, eps: answer, x, noise, weights)
+    batch, method = batch_of(twin, X, WEIGHTS), make(twin, "vae", beta=4.0)
+    loss, metrics = method.loss(lambda given, eps: answer, batch, {"eps": "eps"})
     reconstruction = 4 * oracles.mse_loss(X, X_HAT, weights=WEIGHTS)
     kl = oracles.gaussian_kl(MU, LOG_VAR, weights=WEIGHTS)
     assert float(metrics["reconstruction"]) == pytest.approx(reconstruction, rel=1e-12)
     assert float(metrics["kl"]) == pytest.approx(kl, rel=1e-12)
     assert float(loss) == pytest.approx(reconstruction + 4.0 * kl, rel=1e-12)
+
+
+QUARTERS = SimpleNamespace(project=lambda batch: batch.numbers / 4)
 
 
 @pytest.mark.parametrize("twin", TWINS)
@@ -85,48 +103,47 @@ def test_the_loss_of_simclr_compares_two_corrupted_views_that_pass_as_one_batch(
     views = np.where(keep, X + 0.25 * normal, 0)
     noise = {"normal": array(twin, normal), "keep": array(twin, keep)}
     method = make(twin, "simclr", temperature=0.5, noise_std=0.25)
-    found, _ = method.loss(
-        lambda rows: (None, rows / 4), array(twin, X), noise, array(twin, WEIGHTS)
-    )
+    found, _ = method.loss(QUARTERS, batch_of(twin, X, WEIGHTS), noise)
     expected = oracles.nt_xent_loss(*(views / 4), temperature=0.5, weights=WEIGHTS)
     assert float(found) == pytest.approx(expected, rel=1e-12)
 
 
 @pytest.mark.parametrize("twin", TWINS)
 def test_without_noise_the_views_of_simclr_are_two_all_the_same(twin, x64):
-    found, _ = make(twin, "simclr", temperature=0.5).loss(
-        lambda rows: (None, rows / 4), array(twin, X), {}, array(twin, WEIGHTS)
-    )
+    method = make(twin, "simclr", temperature=0.5, noise_std=0.0, drop_rate=0.0)
+    found, _ = method.loss(QUARTERS, batch_of(twin, X, WEIGHTS), {})
     expected = oracles.nt_xent_loss(X / 4, X / 4, temperature=0.5, weights=WEIGHTS)
     assert float(found) == pytest.approx(expected, rel=1e-12)
 
 
 @pytest.mark.parametrize("name", ["normal", "keep"])
 @pytest.mark.parametrize("twin", TWINS)
-def test_the_loss_of_an_autoencoder_corrupts_with_what_was_drawn_alone(twin, name, x64):
+def test_the_loss_of_an_autoencoder_corrupts_by_the_views_whose_rates_are_not_0(twin, name, x64):
     drawn = {"normal": RNG.normal(size=X.shape), "keep": RNG.uniform(size=X.shape) < 0.7}[name]
     corrupted = X + 0.25 * drawn if name == "normal" else np.where(drawn, X, 0)
-    method = make(twin, "autoencoder", noise_std=0.25)
-    found, _ = method.loss(
-        lambda rows: (2 * rows, None),
-        array(twin, X),
-        {name: array(twin, drawn)},
-        array(twin, WEIGHTS),
-    )
+    rates = {"normal": {"noise_std": 0.25}, "keep": {"drop_rate": 0.3}}[name]
+    method = make(twin, "autoencoder", **rates)
+    twice = SimpleNamespace(reconstruct=lambda batch: 2 * batch.numbers)
+    noise = {name: array(twin, drawn)}
+    found, _ = method.loss(twice, batch_of(twin, X, WEIGHTS), noise)
     expected = oracles.mse_loss(X, 2 * corrupted, weights=WEIGHTS)
     assert float(found) == pytest.approx(expected, rel=1e-12)
+
+
+def statistics(twin, h):
+    return network_type(twin, "simclr").fit_statistics(None, lambda: h)
 
 
 @pytest.mark.parametrize("twin", TWINS)
 def test_the_statistics_of_simclr_are_the_mean_and_the_inverse_root_of_the_covariance(twin):
     h = np.maximum(RNG.normal(size=(50, 4)), 0) * [1, 2, 3, 0] + [0, 1, 0, 0]
-    found = make(twin, "simclr").score_statistics(lambda: h.astype(np.float32))
+    found = statistics(twin, h.astype(np.float32))
     h = h.astype(np.float32).astype(np.float64)
     covariance = np.cov(h, rowvar=False, bias=True)
     ridge = 1e-3 * np.trace(covariance) / 4 + 1e-6
-    whitening = found["h_whitening"].astype(np.float64)
-    assert found["h_mean"].dtype == found["h_whitening"].dtype == np.float32
-    np.testing.assert_allclose(found["h_mean"], h.mean(axis=0), rtol=1e-6, atol=1e-12)
+    whitening = found["distance.whitening"].astype(np.float64)
+    assert found["distance.mean"].dtype == found["distance.whitening"].dtype == np.float32
+    np.testing.assert_allclose(found["distance.mean"], h.mean(axis=0), rtol=1e-6, atol=1e-12)
     np.testing.assert_allclose(whitening, whitening.T, rtol=1e-6, atol=1e-9)
     inverse = np.linalg.inv(covariance + ridge * np.eye(4))
     np.testing.assert_allclose(whitening @ whitening, inverse, rtol=1e-5, atol=1e-5)
@@ -136,17 +153,17 @@ def test_the_statistics_of_simclr_are_the_mean_and_the_inverse_root_of_the_covar
 def test_the_statistics_of_simclr_are_computed_in_float64(twin):
     # Far from 0 the rounding of the mean counts, unless it is taken from both factors.
     h = (1e6 * np.arange(1, 4) + RNG.normal(size=(400, 3))).astype(np.float32)
-    found = make(twin, "simclr").score_statistics(lambda: h)
+    found = statistics(twin, h)
     covariance = np.cov(h.astype(np.float64), rowvar=False, bias=True)
     raised = covariance + (1e-3 * np.trace(covariance) / 3 + 1e-6) * np.eye(3)
-    whitening = found["h_whitening"].astype(np.float64)
+    whitening = found["distance.whitening"].astype(np.float64)
     np.testing.assert_allclose(whitening @ raised @ whitening, np.eye(3), atol=1e-5)
 
 
 @pytest.mark.parametrize("twin", TWINS)
 def test_a_silent_backbone_has_finite_statistics(twin):
     h = np.zeros((20, 3), np.float32)
-    whitening = make(twin, "simclr").score_statistics(lambda: h)["h_whitening"]
+    whitening = statistics(twin, h)["distance.whitening"]
     np.testing.assert_allclose(whitening, 1e3 * np.eye(3), rtol=1e-6)
 
 
@@ -198,10 +215,11 @@ def test_a_vae_draws_a_normal_number_for_every_latent_of_every_row(twin):
 
 @pytest.mark.parametrize("twin", TWINS)
 def test_simclr_embeds_with_the_backbone_and_scores_the_embedding(twin):
-    model = types.SimpleNamespace(backbone=lambda x: ("h", x), squared_distance=lambda h: (h, 2))
-    method = make(twin, "simclr")
-    assert method.embed(model, "x") == ("h", "x")
-    assert method.score(model, "x") == (("h", "x"), 2)
+    network, kind = SimpleNamespace(backbone=lambda x: ("h", x)), network_type(twin, "simclr")
+    network.embed, network.distance = functools.partial(kind.embed, network), lambda h: (h, 2)
+    batch = batch_of(twin, X)
+    assert network.embed(batch) == ("h", batch.numbers)
+    assert kind.score(network, batch) == (("h", batch.numbers), 2)
 
 
 @pytest.mark.parametrize("twin", TWINS)
@@ -210,10 +228,9 @@ def test_methods_without_statistics_do_not_embed_for_them(twin):
         raise AssertionError("embedded")
 
     for name in ("autoencoder", "vae"):
-        assert make(twin, name).score_statistics(embed) == {}
+        assert network_type(twin, name).fit_statistics(None, embed) == {}
 
 
-@pytest.mark.parametrize("methods", [jaxrep.methods, torch_ref.methods])
-def test_a_method_without_one_of_its_functions_cannot_be_made(methods):
-    needed = {"init_model", "draw_noise", "loss", "embed", "score"}
-    assert methods.Method.__abstractmethods__ == needed
+@pytest.mark.parametrize("twin", [methods, torch_ref.methods])
+def test_a_method_without_one_of_its_functions_cannot_be_made(twin):
+    assert twin.Method.__abstractmethods__ == {"init", "noise", "loss"}

@@ -15,18 +15,18 @@ import pytest
 import torch
 from jax import export
 
-import torch_ref.hyperparameters
+import torch_ref.batch
 import torch_ref.losses
-import torch_ref.methods
 import torch_ref.nt_xent
-from jaxrep.hyperparameters import SimCLRHyperparameters
+import torch_ref.views
+from jaxrep.batch import Batch, RowSpec
 from jaxrep.losses import nt_xent_loss
-from jaxrep.methods import SimCLR, abstract_model
-from jaxrep.models import with_weights
+from jaxrep.methods import SimCLR, SimCLRHyperparameters, abstract_network
+from jaxrep.networks import with_weights
 from jaxrep.nt_xent import nt_xent, schedule
 from jaxrep.training import draw_batch, init_state, train_step
 from tests.helpers import oracles
-from tests.helpers.twins import rounded
+from tests.helpers.twins import rounded, twin_of
 
 ON_A_MESH = Path(__file__).parents[1] / "helpers" / "nt_xent_on_a_mesh.py"
 DTYPES = ("float64", "float32", "bfloat16", "float16")
@@ -311,13 +311,13 @@ def test_a_microbatch_changes_neither_loss_nor_gradient(x64, size):
     def gradient(microbatch):
         method = SimCLR(SimCLRHyperparameters(microbatch=microbatch))
         x = jnp.asarray(np.random.default_rng(0).normal(size=(10, 6)))
-        batch = jax.jit(functools.partial(draw_batch, batch_size=10))(method, 0, x, x, 0)
-        weights = jnp.where(jnp.arange(10) == 4, 0.0, 1.0)
+        _, noise = jax.jit(functools.partial(draw_batch, batch_size=10))(method, 0, x, x, 0)
+        batch = Batch(x, weights=jnp.where(jnp.arange(10) == 4, 0.0, 1.0))
         state = jax.jit(init_state, static_argnums=1)(method, 6, 0)
-        model = abstract_model(method, 6)
+        network = abstract_network(method, RowSpec(6))
         return jax.jit(
             jax.value_and_grad(
-                lambda params: method.loss(with_weights(model, params), x, batch.noise, weights)[0]
+                lambda params: method.loss(with_weights(network, params), batch, noise)[0]
             )
         )({name: array.astype(float) for name, array in state.params.items()})
 
@@ -328,14 +328,15 @@ def test_a_microbatch_changes_neither_loss_nor_gradient(x64, size):
 @pytest.mark.parametrize("size", [3, 10])
 def test_a_microbatch_changes_neither_loss_nor_gradient_in_torch(size):
     def gradient(microbatch):
-        hyperparameters = torch_ref.hyperparameters.SimCLRHyperparameters(microbatch=microbatch)
-        method = torch_ref.methods.SimCLR(hyperparameters)
-        model = method.init_model(6, torch.Generator().manual_seed(0)).double()
+        method = twin_of(SimCLR(SimCLRHyperparameters(microbatch=microbatch)))
+        rows = torch_ref.batch.RowSpec(6)
+        network = method.init(rows, torch.Generator().manual_seed(0)).double()
         x = torch.randn(10, 6, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
-        noise = method.draw_noise(torch.Generator().manual_seed(2), x, x)
-        loss, _ = method.loss(model, x, noise, torch.ones(10))
+        batch = torch_ref.batch.Batch(x, weights=torch.ones(10))
+        draws = torch_ref.views.Draws(torch.Generator().manual_seed(2), x)
+        loss, _ = method.loss(network, batch, method.noise(draws, batch))
         loss.backward()
-        return [loss.detach(), *(p.grad for p in model.parameters() if p.grad is not None)]
+        return [loss.detach(), *(p.grad for p in network.parameters() if p.grad is not None)]
 
     for a, b in zip(gradient(size), gradient(0), strict=True):
         assert torch.allclose(a, b, rtol=1e-12, atol=1e-14)
@@ -346,8 +347,8 @@ def test_a_microbatch_bounds_the_memory_of_the_network():
         method = SimCLR(SimCLRHyperparameters(microbatch=microbatch, hidden_dims=(512, 512)))
         x = jnp.zeros((8192, 16))
         state = jax.eval_shape(lambda: init_state(method, 16, 0))
-        batch = jax.eval_shape(lambda: draw_batch(method, 0, x, x, 0, batch_size=8192))
-        compiled = jax.jit(train_step).lower(method, state, batch).compile()
+        drawn = jax.eval_shape(lambda: draw_batch(method, 0, x, x, 0, batch_size=8192))
+        compiled = jax.jit(train_step).lower(method, state, *drawn).compile()
         return compiled.memory_analysis().temp_size_in_bytes
 
     assert temporary(512) < 0.4 * temporary(0)

@@ -6,14 +6,20 @@ import numpy as np
 import pytest
 import torch
 from flax import nnx
-from jaxrep.models import get_weights, with_weights
-from torch_ref.hyperparameters import BY_METHOD as TORCH_BY_METHOD
 
-import jaxrep.methods
-import torch_ref.methods
-from jaxrep.hyperparameters import BY_METHOD
+import jaxrep.batch
+import jaxrep.views
+import torch_ref.batch
+import torch_ref.views
+from jaxrep import methods
+from jaxrep.networks import get_weights, with_weights
 from tests.helpers.losses import CASES, draw
-from tests.helpers.twins import TWINS, evaluate, normwise_error
+from tests.helpers.twins import TWINS, evaluate, normwise_error, twin_of
+
+
+def make(name):
+    kind = methods.hyperparameters_of(name)
+    return methods.make(kind(hidden_dims=(8,), latent_dim=3))
 
 
 @pytest.mark.parametrize("weighting", ["ones", "fractions"])
@@ -32,46 +38,48 @@ def test_padding_changes_neither_loss_nor_gradient(twin, name, settings, weighti
         assert (gradient[rows:] == 0).all()
 
 
-@pytest.mark.parametrize("method_name", list(BY_METHOD))
-def test_padding_changes_no_gradient_of_a_jax_model(method_name, x64):
-    settings = BY_METHOD[method_name](hidden_dims=(8,), latent_dim=3)
-    method = jaxrep.methods.METHODS[method_name](settings)
-    model = method.init_model(6, nnx.Rngs(0))
-    model = with_weights(model, {k: v.astype("float64") for k, v in get_weights(model).items()})
-    params = get_weights(model, nnx.Param)
+@pytest.mark.parametrize("name", methods.names())
+def test_padding_changes_no_gradient_of_a_jax_model(name, x64):
+    method = make(name)
+    network = method.init(jaxrep.batch.RowSpec(6), nnx.Rngs(0))
+    wide = {k: v.astype("float64") for k, v in get_weights(network).items()}
+    network = with_weights(network, wide)
+    params = get_weights(network, nnx.Param)
     x = jax.random.normal(jax.random.key(0), (8, 6), "float64")
-    noise = method.draw_noise(jax.random.key(1), x, x)
+    draws = jaxrep.views.Draws(jax.random.key(1), x)
+    noise = jaxrep.views.resolve(method.noise(draws, jaxrep.batch.Batch(x)))
 
     def value_and_gradient(rows, weights):
         cut = {k: v[..., :rows, :] for k, v in noise.items()}
 
+        batch = jaxrep.batch.Batch(x[:rows], weights=weights)
+
         def loss(params):
-            return method.loss(with_weights(model, params), x[:rows], cut, weights)[0]
+            return method.loss(with_weights(network, params), batch, cut)[0]
 
         return jax.jit(jax.value_and_grad(loss))(params)
 
     plain, expected = value_and_gradient(5, jnp.ones(5))
     padded, found = value_and_gradient(8, (jnp.arange(8) < 5).astype("float64"))
     assert padded == pytest.approx(float(plain), rel=1e-12)
-    for name in params:
-        assert normwise_error(np.asarray(found[name]), np.asarray(expected[name])) <= 1e-12
+    for key in params:
+        assert normwise_error(np.asarray(found[key]), np.asarray(expected[key])) <= 1e-12
 
 
-@pytest.mark.parametrize("method_name", list(BY_METHOD))
-def test_padding_changes_no_gradient_of_a_torch_model(method_name):
-    settings = TORCH_BY_METHOD[method_name](hidden_dims=(8,), latent_dim=3)
-    method = torch_ref.methods.METHODS[method_name](settings)
+@pytest.mark.parametrize("name", methods.names())
+def test_padding_changes_no_gradient_of_a_torch_model(name):
+    method = twin_of(make(name))
     generator = torch.Generator().manual_seed(0)
-    model = method.init_model(6, generator).double()
+    network = method.init(torch_ref.batch.RowSpec(6), generator).double()
     x = torch.randn(8, 6, generator=generator, dtype=torch.float64)
-    noise = method.draw_noise(generator, x, x)
+    noise = method.noise(torch_ref.views.Draws(generator, x), torch_ref.batch.Batch(x))
 
     def value_and_gradient(rows, weights):
         cut = {k: v[..., :rows, :] for k, v in noise.items()}
-        model.zero_grad()
-        loss, _ = method.loss(model, x[:rows], cut, weights)
+        network.zero_grad()
+        loss, _ = method.loss(network, torch_ref.batch.Batch(x[:rows], weights=weights), cut)
         loss.backward()
-        return loss.item(), [p.grad.numpy().copy() for p in model.parameters()]
+        return loss.item(), [p.grad.numpy().copy() for p in network.parameters()]
 
     plain, expected = value_and_gradient(5, torch.ones(5, dtype=torch.float64))
     padded, found = value_and_gradient(8, (torch.arange(8) < 5).double())

@@ -18,12 +18,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import jaxrep.augment
 import jaxrep.losses
 import jaxrep.optim
-import torch_ref.augment
+import jaxrep.views
 import torch_ref.losses
 import torch_ref.optim
+import torch_ref.views
 from tests.helpers import oracles
 from tests.helpers.twins import TOLERANCE, TWINS, evaluate, rounded
 
@@ -395,12 +395,12 @@ def test_noise_is_added_with_its_standard_deviation(twin, dtype):
         x, normal = (rounded(rng.normal(size=shape), dtype) for _ in range(2))
         if twin == "jax":
             with jax.enable_x64(dtype == "float64"):
-                found = jaxrep.augment.gaussian_noise(
+                found = jaxrep.views.gaussian_noise(
                     jnp.asarray(x, dtype), jnp.asarray(normal, dtype), noise_std=noise_std
                 )
         else:
             kind = getattr(torch, dtype)
-            found = torch_ref.augment.gaussian_noise(
+            found = torch_ref.views.gaussian_noise(
                 torch.tensor(x, dtype=kind), torch.tensor(normal, dtype=kind), noise_std=noise_std
             )
         assert np.asarray(found).dtype == dtype
@@ -430,9 +430,9 @@ def test_dropped_features_are_zero_whatever_they_held_and_the_others_are_as_they
         x = np.where(keep, x, x * np.asarray(held, dtype))
         if twin == "jax":
             with jax.enable_x64(dtype == "float64"):
-                found = jaxrep.augment.feature_dropout(jnp.asarray(x), jnp.asarray(keep))
+                found = jaxrep.views.feature_dropout(jnp.asarray(x), jnp.asarray(keep))
         else:
-            found = torch_ref.augment.feature_dropout(torch.tensor(x), torch.tensor(keep))
+            found = torch_ref.views.feature_dropout(torch.tensor(x), torch.tensor(keep))
         assert np.asarray(found).dtype == dtype
         np.testing.assert_array_equal(np.asarray(found), expected)
 
@@ -471,7 +471,7 @@ def replaced(twin, x, replace, values, upstream, dtype):
         with jax.enable_x64(dtype == "float64"):
             inputs = [jnp.asarray(array, dtype) for array in (x, values)]
             found, pull = jax.vjp(
-                lambda x, values: jaxrep.augment.replace_features(x, jnp.asarray(replace), values),
+                lambda x, values: jaxrep.views.replace_features(x, jnp.asarray(replace), values),
                 *inputs,
             )
             gradients = pull(jnp.asarray(upstream, dtype))
@@ -479,7 +479,7 @@ def replaced(twin, x, replace, values, upstream, dtype):
             return [np.asarray(array, np.float64) for array in (found, *gradients)]
     kind = getattr(torch, dtype)
     inputs = [torch.tensor(array, dtype=kind, requires_grad=True) for array in (x, values)]
-    found = torch_ref.augment.replace_features(inputs[0], torch.tensor(replace), inputs[1])
+    found = torch_ref.views.replace_features(inputs[0], torch.tensor(replace), inputs[1])
     assert found.dtype == kind
     found.backward(torch.tensor(upstream, dtype=kind))
     return [array.detach().double().numpy() for array in (found, *(i.grad for i in inputs))]

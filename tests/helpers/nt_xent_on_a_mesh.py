@@ -13,9 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from jaxrep.hyperparameters import SimCLRHyperparameters
 from jaxrep.losses import nt_xent_loss
-from jaxrep.methods import SimCLR
+from jaxrep.methods import SimCLR, SimCLRHyperparameters
 from jaxrep.training import draw_batch, init_state, train_step
 
 ROWS, WIDTH = 24, 5
@@ -87,19 +86,16 @@ def training_step(mesh):
     """Difference of SimCLR's parameters after a step, and whether it gathered embeddings."""
     method = SimCLR(SimCLRHyperparameters())
     x = np.random.default_rng(2).normal(size=(ROWS, 6)).astype(np.float32)
-    batch = jax.device_get(draw_batch(method, 0, jnp.asarray(x), x, 0, batch_size=ROWS))
+    drawn = jax.device_get(draw_batch(method, 0, jnp.asarray(x), x, 0, batch_size=ROWS))
     state = jax.device_get(init_state(method, 6, 0))
     step = jax.jit(train_step)
-    expected = jax.device_get(step(method, state, batch))
+    expected = jax.device_get(step(method, state, *drawn))
     with jax.set_mesh(mesh):
-        parted = batch._replace(
-            x=put(batch.x, mesh, "data"),
-            noise={name: put(draws, mesh, None, "data") for name, draws in batch.noise.items()},
-            weights=put(batch.weights, mesh, "data"),
-        )
+        batch = jax.tree.map(lambda array: put(array, mesh, "data"), drawn[0])
+        noise = {name: put(draws, mesh, None, "data") for name, draws in drawn[1].items()}
         state = jax.tree.map(lambda array: put(np.asarray(array), mesh), state)
-        found = step(method, state, parted)
-        text = step.lower(method, state, parted).compile().as_text()
+        found = step(method, state, batch, noise)
+        text = step.lower(method, state, batch, noise).compile().as_text()
     (before, _), (after, _) = found, expected
     return {
         "difference": max(

@@ -6,11 +6,12 @@ batch size. What may be of any shape has these, so that one program serves tests
 
 import numpy as np
 
-from jaxrep.hyperparameters import BY_METHOD
-from jaxrep.methods import METHODS
+from jaxrep import methods
+from jaxrep.batch import RowSpec
 
 ROWS, FEATURES, BATCH = 50, 5, 16  # 4 steps an epoch, the last of 2 rows and padding
 X = np.random.default_rng(0).normal(size=(ROWS, FEATURES)).astype(np.float32)
+SPEC = RowSpec(FEATURES)
 SMALL = {"hidden_dims": (6,), "latent_dim": 3, "batch_size": BATCH}
 # The same for the command line.
 FLAGS = ("--hidden-dims", "6", "--latent-dim", "3", "--batch-size", "16")
@@ -18,7 +19,8 @@ FLAGS = ("--hidden-dims", "6", "--latent-dim", "3", "--batch-size", "16")
 
 def make(name="autoencoder", **hyperparameters):
     """A method with small layers, that trains for four epochs."""
-    return METHODS[name](BY_METHOD[name](**SMALL | {"epochs": 4} | hyperparameters))
+    settings = SMALL | {"epochs": 4} | hyperparameters
+    return methods.make(methods.hyperparameters_of(name)(**settings))
 
 
 class Store:

@@ -35,7 +35,7 @@ def assert_equal(member, alone, largest=1.0):
     for key, array in alone.weights.items():
         scale = np.abs(array).max()
         # Statistics are means and inverses over weights that differ in their last bits.
-        allowed = 1e-4 if key.startswith("h_") else 1e-6
+        allowed = 1e-4 if key.startswith("distance.") else 1e-6
         assert np.abs(member.weights[key] - array).max() <= allowed * max(scale, 1), key
     assert [epoch.keys() for epoch in member.history] == [epoch.keys() for epoch in alone.history]
     for one, other in zip(member.history, alone.history, strict=True):

@@ -11,8 +11,7 @@ import sys
 import jax
 import numpy as np
 
-from jaxrep.hyperparameters import BY_METHOD
-from jaxrep.methods import METHODS
+from jaxrep import methods
 from jaxrep.training import Devices, fit, mesh_of
 from jaxrep.training.loop import Loop
 
@@ -40,7 +39,8 @@ def data(rows=ROWS):
 
 
 def method_of(name, **settings):
-    return METHODS[name](BY_METHOD[name](**{"epochs": 2, "batch_size": BATCH} | settings))
+    settings = {"epochs": 2, "batch_size": BATCH} | settings
+    return methods.make(methods.hyperparameters_of(name)(**settings))
 
 
 def difference(found, expected):
@@ -74,8 +74,8 @@ def collectives(method, x, mesh, shard_parameters=False):
     with loop.devices.programs():
         text = run_steps.lower(
             method, loop.seed, loop.state, loop.rows.like(0, loop.schedule), 1, 2,
-            loop.rows.borrowed, True, batch_size=BATCH, chunk=loop.chunk, steps_per_pass=None,
-            rows=ROWS, devices=loop.devices,
+            loop.rows.given_background, True, batch_size=BATCH, chunk=loop.chunk,
+            steps_per_pass=None, rows=ROWS, devices=loop.devices,
         ).compile().as_text()  # fmt: skip
     return {name: len(re.findall(rf" {name}(?:-start)?\(", text)) for name in COLLECTIVES}
 

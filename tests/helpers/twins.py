@@ -1,5 +1,6 @@
 """Calls a loss of either twin on numpy arrays, for its value and its gradients."""
 
+import dataclasses
 import functools
 from typing import Any, NamedTuple
 
@@ -11,6 +12,8 @@ import torch
 
 import jaxrep.losses
 import torch_ref.losses
+import torch_ref.methods
+from jaxrep.methods import AnyMethod
 
 TWINS = ("jax", "torch")
 # max|a − b| / max|b| that counts as equal, by dtype; the half types are computed in float32.
@@ -74,6 +77,12 @@ def _evaluate_torch(
     assert loss.dtype == wide
     loss.backward()
     return Evaluated(loss.item(), [tensor.grad.double().numpy() for tensor in inputs])
+
+
+def twin_of(method: AnyMethod) -> torch_ref.methods.AnyMethod:
+    """The torch method of the same name and hyperparameters."""
+    values = dataclasses.asdict(method.hyperparameters)
+    return torch_ref.methods.get(method.name)(**values)
 
 
 def rounded(array: np.ndarray, dtype: str) -> np.ndarray:

@@ -1,10 +1,13 @@
 """The benchmark suite: its statistics, its comparison, its page, and its command line."""
 
 import copy
+import importlib
 import json
 import math
 import re
+import sys
 from pathlib import Path
+from unittest.mock import MagicMock
 
 import jax
 import jax.numpy as jnp
@@ -19,12 +22,12 @@ from bench.compare import compare
 from bench.entries import BY_NAME, ENTRIES
 from bench.matmuls import Matmuls, flop, layers
 from bench.measured import Figure, Measured, Series, interleave
-from jaxrep.hyperparameters import (
+from jaxrep.methods import (
     AutoencoderHyperparameters,
+    SimCLR,
     SimCLRHyperparameters,
     VAEHyperparameters,
 )
-from jaxrep.methods import SimCLR
 from jaxrep.training import program
 
 
@@ -296,3 +299,19 @@ def test_records_have_a_commit_even_without_git(monkeypatch):
 def test_a_record_survives_its_file():
     made = record()
     assert Measured.from_json(copy.deepcopy(made)).to_json()["series"] == made["series"]
+
+
+def test_mutation_names_modules_tests_and_lines_that_there_are(monkeypatch):
+    for name in ("", ".commands", ".mutating", ".plugins", ".work_db", ".work_item"):
+        monkeypatch.setitem(sys.modules, f"cosmic_ray{name}", MagicMock())  # an extra
+    mutation = importlib.import_module("bench.mutation.__main__")
+    for module, arguments in mutation.TESTS.items():
+        assert (mutation.ROOT / module).is_file(), module
+        for argument in arguments.partition(" -k ")[0].split():
+            path, _, name = argument.partition("::")
+            text = (mutation.ROOT / path).read_text(encoding="utf-8")
+            assert f"def {name}(" in text or not name, argument
+    for entry in json.loads(mutation.ARGUMENTS.read_text(encoding="utf-8")):
+        assert entry["file"] in mutation.TESTS
+        lines = (mutation.ROOT / entry["file"]).read_text(encoding="utf-8").splitlines()
+        assert entry["line"] in [line.strip() for line in lines], entry

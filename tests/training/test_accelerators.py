@@ -7,17 +7,18 @@ import jax
 import numpy as np
 import pytest
 import torch
-import torch_ref.hyperparameters
 
-import torch_ref.methods
+import torch_ref.batch
 import torch_ref.training
 import torch_ref.weights
 from jaxrep import inference
 from jaxrep.inference import map_rows
-from jaxrep.methods import METHODS
+from jaxrep.methods import abstract_network, names
+from jaxrep.networks import get_weights
 from jaxrep.training import draw_batch, fit, init_state, members, program, train_step
 from tests.helpers import small
-from tests.helpers.small import BATCH, FEATURES, X
+from tests.helpers.small import BATCH, FEATURES, SPEC, X
+from tests.helpers.twins import twin_of
 
 CHUNK = 4
 PLATFORMS = ("cuda", "tpu")
@@ -56,14 +57,9 @@ def validation_program(method):
 
 
 def inference_program(method):
-    weights = program.empty_state(method, FEATURES).params
-    if method.name == "simclr":
-        weights |= {"h_mean": np.zeros(3, np.float32), "h_whitening": np.eye(3, dtype=np.float32)}
-    return functools.partial(inference._apply, function="score", input_dim=FEATURES), (
-        method,
-        weights,
-        X,
-    )
+    shapes = get_weights(abstract_network(method, SPEC))
+    weights = {name: np.zeros(array.shape, array.dtype) for name, array in shapes.items()}
+    return functools.partial(inference._apply, output="score", rows=SPEC), (method, weights, X)
 
 
 def lowered(make_program, method, platforms):
@@ -73,7 +69,7 @@ def lowered(make_program, method, platforms):
     return jax.export.export(flat, platforms=platforms)(*leaves)
 
 
-@pytest.mark.parametrize("name", list(METHODS))
+@pytest.mark.parametrize("name", names())
 @pytest.mark.parametrize(
     "make_program", [training_program, sweep_program, validation_program, inference_program]
 )
@@ -113,7 +109,7 @@ def products(method):
     return lines
 
 
-@pytest.mark.parametrize("name", list(METHODS))
+@pytest.mark.parametrize("name", names())
 def test_every_product_has_the_precision_that_was_asked_for(name):
     proj = {"proj_dim": 7} if name == "simclr" else {}
     assert all("HIGHEST" in line for line in products(make(name, **proj)))
@@ -129,11 +125,11 @@ def test_every_product_has_the_precision_that_was_asked_for(name):
         assert not exact
 
 
-@pytest.mark.parametrize("name", list(METHODS))
+@pytest.mark.parametrize("name", names())
 def test_in_bfloat16_weights_optimiser_and_losses_stay_float32(name):
     method = make(name, precision="bfloat16")
-    state, batch = init_state(method, FEATURES, 0), draw_batch(method, 0, X, X, 0, batch_size=BATCH)
-    state, metrics = train_step(method, state, batch)
+    state, drawn = init_state(method, FEATURES, 0), draw_batch(method, 0, X, X, 0, batch_size=BATCH)
+    state, metrics = train_step(method, state, *drawn)
     kinds = {leaf.dtype for leaf in jax.tree.leaves((state.params, metrics))}
     assert kinds == {np.dtype("float32")}
     assert {leaf.dtype for leaf in jax.tree.leaves(state.opt_state)} == {
@@ -148,29 +144,29 @@ def test_in_bfloat16_a_run_differs_by_no_more_than_its_digits(name):
     losses = [[epoch["loss"] for epoch in run.history] for run in (exact, half)]
     assert losses[0] != losses[1]
     np.testing.assert_allclose(*losses, rtol=2**-6)  # bfloat16 rounds by 2⁻⁹
-    z = map_rows(make(name, precision="bfloat16"), "embed", half.weights, X, input_dim=FEATURES)
+    z = map_rows(make(name, precision="bfloat16"), "embed", half.weights, X, SPEC)
     assert z.dtype == np.float32
-    exactly = map_rows(make(name), "embed", half.weights, X, input_dim=FEATURES)
+    exactly = map_rows(make(name), "embed", half.weights, X, SPEC)
     np.testing.assert_array_equal(z, exactly)  # what is served is computed in float32
 
 
-@pytest.mark.parametrize("name", list(METHODS))
+@pytest.mark.parametrize("name", names())
 def test_in_bfloat16_both_twins_take_the_same_step(name):
     method = make(name, precision="bfloat16")
-    state, batch = init_state(method, FEATURES, 0), draw_batch(method, 0, X, X, 0, batch_size=BATCH)
-    settings = torch_ref.hyperparameters.BY_METHOD[name](**vars(method.hyperparameters))
-    theirs = torch_ref.methods.METHODS[name](settings)
-    model = theirs.init_model(FEATURES, torch.Generator().manual_seed(0))
-    initial = torch_ref.weights.get_weights(model)
+    state, drawn = init_state(method, FEATURES, 0), draw_batch(method, 0, X, X, 0, batch_size=BATCH)
+    theirs = twin_of(method)
+    rows = torch_ref.batch.RowSpec(FEATURES)
+    network = theirs.init(rows, torch.Generator().manual_seed(0))
+    initial = torch_ref.weights.get_weights(network)
     params = {name: np.asarray(array) for name, array in state.params.items()}
-    model = torch_ref.weights.with_weights(model, initial | params)
-    optimizer = theirs.optimizer()(model.parameters())
-    tensors = jax.tree.map(lambda array: torch.tensor(np.asarray(array)), batch)
+    network = torch_ref.weights.with_weights(network, initial | params)
+    optimizer = theirs.optimizer()(network.parameters())
+    batch, noise = jax.tree.map(lambda array: torch.tensor(np.asarray(array)), drawn)
     found = torch_ref.training.train_step(
-        theirs, model, optimizer, torch_ref.training.Batch(*tensors)
+        theirs, network, optimizer, torch_ref.batch.Batch(*batch), noise
     )
-    _, expected = train_step(method, state, batch)
-    _, exact = train_step(make(name), state, batch)
+    _, expected = train_step(method, state, *drawn)
+    _, exact = train_step(make(name), state, *drawn)
     for key, value in expected.items():
         assert found[key] == pytest.approx(float(value), rel=2**-7)
     assert found["loss"] != pytest.approx(float(exact["loss"]), rel=1e-6)

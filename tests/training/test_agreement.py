@@ -4,13 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-import torch_ref.hyperparameters
-import torch_ref.methods
 import torch_ref.training
+from jaxrep import methods
 from jaxrep.data import load, preprocessing
-from jaxrep.hyperparameters import BY_METHOD
-from jaxrep.methods import METHODS
 from jaxrep.training import fit
+from tests.helpers.twins import twin_of
 
 SEEDS = range(10)
 # Where one run of a plain PyTorch script with these settings ended.
@@ -24,15 +22,14 @@ def blobs() -> np.ndarray:
     return preprocessing.apply(prepared, table, source="blobs")
 
 
-@pytest.mark.parametrize("name", list(METHODS))
+@pytest.mark.parametrize("name", methods.names())
 def test_final_losses_of_ten_seeds_agree_with_plain_pytorch(name, blobs, record_property):
     ours, theirs = [], []
     for seed in SEEDS:
-        method = METHODS[name](BY_METHOD[name](seed=seed))
+        method = methods.make(methods.hyperparameters_of(name)(seed=seed))
         ours.append(fit(method, blobs).history[-1]["loss"])
-        settings = torch_ref.hyperparameters.BY_METHOD[name](seed=seed)
-        twin = torch_ref.methods.METHODS[name](settings)
-        theirs.append(torch_ref.training.fit(twin, torch.from_numpy(blobs)).history[-1]["loss"])
+        run = torch_ref.training.fit(twin_of(method), torch.from_numpy(blobs))
+        theirs.append(run.history[-1]["loss"])
     standard_error = np.hypot(np.std(ours, ddof=1), np.std(theirs, ddof=1)) / len(SEEDS) ** 0.5
     deviation = (np.mean(ours) - np.mean(theirs)) / standard_error
     print(

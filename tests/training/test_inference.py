@@ -4,56 +4,57 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from jaxrep import inference
-from jaxrep.hyperparameters import BY_METHOD
+from jaxrep import inference, methods
+from jaxrep.batch import Batch, RowSpec
 from jaxrep.inference import map_rows
-from jaxrep.methods import METHODS, abstract_model
-from jaxrep.models import get_weights, with_weights
+from jaxrep.methods import abstract_network
+from jaxrep.networks import get_weights, with_weights
+from jaxrep.outputs import OUTPUTS
 
 D = 5
 ROWS = np.random.default_rng(0).normal(size=(9_001, D)).astype(np.float32)
-FUNCTIONS = [
-    (name, function)
-    for name in METHODS
-    for function in ("embed", "score", "reconstruct", "decode")
-    if name != "simclr" or function in ("embed", "score")
+SPEC = RowSpec(D)
+DECLARED = [
+    (name, output) for name in methods.names() for output in methods.get(name).network_type.outputs
 ]
 
 
 def make(name, width=D, **settings):
-    method = METHODS[name](BY_METHOD[name](hidden_dims=(8,), latent_dim=D, **settings))
-    return method, get_weights(method.init_model(width, nnx.Rngs(0)))
+    kind = methods.hyperparameters_of(name)
+    method = methods.make(kind(hidden_dims=(8,), latent_dim=D, **settings))
+    return method, get_weights(method.init(RowSpec(width), nnx.Rngs(0)))
 
 
-@pytest.mark.parametrize(("name", "function"), FUNCTIONS)
-def test_rows_of_several_batches_have_the_results_of_the_model(name, function):
+@pytest.mark.parametrize(("name", "output"), DECLARED)
+def test_rows_of_several_batches_have_the_results_of_the_network(name, output):
     method, weights = make(name)
-    model = with_weights(abstract_model(method, D), weights)
-    found = map_rows(method, function, weights, ROWS, input_dim=D)
-    np.testing.assert_allclose(found, getattr(method, function)(model, ROWS), rtol=1e-5, atol=1e-6)
+    network = with_weights(abstract_network(method, SPEC), weights)
+    given = Batch(ROWS) if OUTPUTS[output].takes == "rows" else ROWS
+    expected = getattr(network, output)(given)
+    found = map_rows(method, output, weights, ROWS, SPEC)
+    first = expected[0] if isinstance(expected, tuple) else expected
+    np.testing.assert_allclose(found, first, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("width", [D, 700])
-@pytest.mark.parametrize(("name", "function"), FUNCTIONS)
-def test_a_row_has_the_same_bits_wherever_it_stands_and_whatever_comes_with_it(
-    name, function, width
-):
+@pytest.mark.parametrize(("name", "output"), DECLARED)
+def test_a_row_has_the_same_bits_wherever_it_stands_and_whatever_comes_with_it(name, output, width):
     method, weights = make(name, width)
-    x = np.random.default_rng(1).normal(size=(9_001, D if function == "decode" else width))
-    x = x.astype(np.float32)
+    columns = width if OUTPUTS[output].takes == "rows" else D
+    x = np.random.default_rng(1).normal(size=(9_001, columns)).astype(np.float32)
     order = np.random.default_rng(2).permutation(len(x))
-    whole = map_rows(method, function, weights, x, input_dim=width)
-    mixed = map_rows(method, function, weights, x[order], input_dim=width)
+    whole = map_rows(method, output, weights, x, RowSpec(width))
+    mixed = map_rows(method, output, weights, x[order], RowSpec(width))
     np.testing.assert_array_equal(mixed, whole[order])
     for start, stop in ((0, 1), (4_097, 4_098), (9_000, 9_001), (100, 5_000)):
-        part = map_rows(method, function, weights, x[start:stop], input_dim=width)
+        part = map_rows(method, output, weights, x[start:stop], RowSpec(width))
         np.testing.assert_array_equal(part, whole[start:stop])
 
 
-@pytest.mark.parametrize(("name", "function"), FUNCTIONS)
-def test_no_rows_have_no_results_of_the_same_shape(name, function):
+@pytest.mark.parametrize(("name", "output"), DECLARED)
+def test_no_rows_have_no_results_of_the_same_shape(name, output):
     method, weights = make(name)
-    one, none = (map_rows(method, function, weights, ROWS[:n], input_dim=D) for n in (1, 0))
+    one, none = (map_rows(method, output, weights, ROWS[:n], SPEC) for n in (1, 0))
     assert none.shape == (0, *one.shape[1:])
     assert none.dtype == one.dtype
 
@@ -63,18 +64,18 @@ def test_any_number_of_rows_is_mapped_by_one_program():
     x = np.zeros((10_000, 11), np.float32)
     before = inference._apply._cache_size()
     for rows in (0, 1, 7, 4_096, 4_097, 10_000):
-        map_rows(method, "embed", weights, x[:rows], input_dim=11)
+        map_rows(method, "embed", weights, x[:rows], RowSpec(11))
     assert inference._apply._cache_size() == before + 1
 
 
 def test_rows_are_left_as_they_are_and_results_are_the_callers():
     method, weights = make("autoencoder")
     x = ROWS.copy()
-    first = map_rows(method, "embed", weights, x, input_dim=D)
+    first = map_rows(method, "embed", weights, x, SPEC)
     np.testing.assert_array_equal(x, ROWS)
     kept = first.copy()
     first[:] = 0
-    np.testing.assert_array_equal(map_rows(method, "embed", weights, x, input_dim=D), kept)
+    np.testing.assert_array_equal(map_rows(method, "embed", weights, x, SPEC), kept)
 
 
 @pytest.mark.parametrize(

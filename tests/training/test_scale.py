@@ -14,8 +14,7 @@ import jax
 import numpy as np
 import pytest
 
-from jaxrep.hyperparameters import VAEHyperparameters
-from jaxrep.methods import VAE
+from jaxrep.methods import VAE, VAEHyperparameters
 from jaxrep.training import fit, mesh_of
 
 ROOT = Path(__file__).parents[2]

@@ -9,14 +9,14 @@ import jax
 import numpy as np
 import pytest
 
-from jaxrep.methods import METHODS
+from jaxrep.methods import names
 from jaxrep.training import fit, members, program, sweep
 from tests.helpers.compilations import count_compilations
 from tests.helpers.small import FEATURES, ROWS, X, make
 from tests.helpers.sweeps import HELD_OUT, assert_equal, largest, make_all
 
 
-@pytest.mark.parametrize("name", list(METHODS))
+@pytest.mark.parametrize("name", names())
 def test_every_member_is_the_run_that_it_is_alone(name):
     result = sweep(make_all(name), X, validation=HELD_OUT)
     for method, member in zip(make_all(name), result.members, strict=True):

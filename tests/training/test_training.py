@@ -5,22 +5,23 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import torch
-import torch_ref.hyperparameters
 from flax import nnx
-from jaxrep.models import get_weights, with_weights
 
-import torch_ref.methods
+import torch_ref.batch
 import torch_ref.training
 import torch_ref.weights
-from jaxrep.hyperparameters import AutoencoderHyperparameters
+from jaxrep import methods
+from jaxrep.batch import Batch
 from jaxrep.inference import map_rows
-from jaxrep.methods import METHODS, Autoencoder, abstract_model
+from jaxrep.methods import Autoencoder, AutoencoderHyperparameters, abstract_network
+from jaxrep.networks import get_weights, with_weights
 from jaxrep.training import DivergedError, draw_batch, fit, init_state, program, train_step
 from jaxrep.training.history import EpochMeans
 from jaxrep.training.schedule import Schedule
 from jaxrep.training.step import RANDOM, steps_per_epoch
 from tests.helpers.compilations import count_compilations
-from tests.helpers.small import BATCH, FEATURES, ROWS, SMALL, X, make
+from tests.helpers.small import BATCH, FEATURES, ROWS, SMALL, SPEC, X, make
+from tests.helpers.twins import twin_of
 
 
 def test_every_row_is_seen_exactly_once_an_epoch_in_another_order_each():
@@ -29,8 +30,8 @@ def test_every_row_is_seen_exactly_once_an_epoch_in_another_order_each():
     for epoch in range(2):
         seen = []
         for step in range(4 * epoch, 4 * epoch + 4):
-            batch = draw_batch(make(), 0, x, x, step, batch_size=BATCH)
-            seen += batch.x[batch.weights > 0][:, 0].tolist()
+            batch, _ = draw_batch(make(), 0, x, x, step, batch_size=BATCH)
+            seen += batch.numbers[batch.weights > 0][:, 0].tolist()
         assert sorted(seen) == list(range(ROWS))
         orders.append(seen)
     assert orders[0] != orders[1]
@@ -45,11 +46,11 @@ def test_order_and_noise_depend_on_the_seed_and_the_step_alone():
     assert all(jax.tree.leaves(jax.tree.map(jnp.array_equal, one, same)))
     next_epoch = draw_batch(method, 0, x, x, 5 + steps_per_epoch(ROWS, BATCH), batch_size=BATCH)
     for other in (other_seed, other_step, next_epoch):
-        assert not jnp.array_equal(one.x, other.x)
-        assert not jnp.array_equal(one.noise["eps"], other.noise["eps"])
+        assert not jnp.array_equal(one[0].numbers, other[0].numbers)
+        assert not jnp.array_equal(one[1]["eps"], other[1]["eps"])
 
 
-@pytest.mark.parametrize("name", list(METHODS))
+@pytest.mark.parametrize("name", methods.names())
 def test_the_compiled_run_takes_the_steps_that_the_functions_define(name):
     method = make(name, seed=7)
     state = init_state(method, FEATURES, 7)
@@ -57,7 +58,7 @@ def test_the_compiled_run_takes_the_steps_that_the_functions_define(name):
     step = jax.jit(train_step)
     draw = jax.jit(draw_batch, static_argnames="batch_size")
     for i in range(4 * steps_per_epoch(ROWS, BATCH)):
-        state, metrics = step(method, state, draw(method, 7, x, x, i, batch_size=BATCH))
+        state, metrics = step(method, state, *draw(method, 7, x, x, i, batch_size=BATCH))
         losses.append(float(metrics["loss"]))
     run = fit(method, X)
     for key, expected in state.params.items():
@@ -75,7 +76,7 @@ def test_how_a_run_is_cut_into_chunks_changes_no_bit(monkeypatch):
     assert all((whole.weights[key] == cut.weights[key]).all() for key in whole.weights)
 
 
-@pytest.mark.parametrize("name", list(METHODS))
+@pytest.mark.parametrize("name", methods.names())
 def test_a_table_beyond_the_caches_is_trained_on_in_the_same_order(monkeypatch, name):
     small = fit(make(name), X)
     monkeypatch.setattr(program, "_CACHE_BYTES", 0)
@@ -131,7 +132,7 @@ def test_validation_loss_is_that_of_the_rows_held_out():
     held_out = X[:23]
     run = fit(make(), X, validation=held_out)
     method = make()
-    scores = map_rows(method, "score", run.weights, held_out, input_dim=FEATURES)
+    scores = map_rows(method, "score", run.weights, held_out, SPEC)
     assert run.history[-1]["validation_loss"] == pytest.approx(float(scores.mean()), rel=1e-5)
     without = fit(make(), X)
     assert [m["loss"] for m in without.history] == [m["loss"] for m in run.history]
@@ -157,16 +158,16 @@ def test_a_validation_loss_that_is_not_finite_stops_the_run():
 def test_simclr_scores_of_the_training_rows_average_one():
     method = make("simclr")
     run = fit(method, X)
-    h = map_rows(method, "embed", run.weights, X, input_dim=FEATURES)
-    np.testing.assert_allclose(run.weights["h_mean"], h.mean(axis=0), rtol=1e-5, atol=1e-6)
+    h = map_rows(method, "embed", run.weights, X, SPEC)
+    np.testing.assert_allclose(run.weights["distance.mean"], h.mean(axis=0), rtol=1e-5, atol=1e-6)
 
 
 def test_many_rows_are_mapped_each_to_its_own_result():
     method = make()
-    weights = get_weights(method.init_model(FEATURES, nnx.Rngs(0)))
+    weights = get_weights(method.init(SPEC, nnx.Rngs(0)))
     rows = np.random.default_rng(1).normal(size=(2500, FEATURES)).astype(np.float32)
-    direct = method.embed(with_weights(abstract_model(method, FEATURES), weights), rows)
-    found = map_rows(method, "embed", weights, rows, input_dim=FEATURES)
+    direct = with_weights(abstract_network(method, SPEC), weights).embed(Batch(rows))
+    found = map_rows(method, "embed", weights, rows, SPEC)
     np.testing.assert_allclose(found, direct, rtol=1e-5, atol=1e-6)
 
 
@@ -215,32 +216,32 @@ def test_the_state_before_the_first_step_is_the_seed_alone():
 
 
 def test_the_weights_of_a_fit_are_all_that_the_model_has():
-    for name in METHODS:
+    for name in methods.names():
         method = make(name)
         run = fit(method, X)
-        assert set(run.weights) == set(get_weights(abstract_model(method, FEATURES)))
+        assert set(run.weights) == set(get_weights(abstract_network(method, SPEC)))
 
 
-@pytest.mark.parametrize("name", list(METHODS))
+@pytest.mark.parametrize("name", methods.names())
 def test_torch_replays_a_run_on_its_batches_in_float64(name, x64):
     method, x = make(name), jnp.asarray(X, "float64")
     state = jax.tree.map(
         lambda leaf: leaf.astype("float64") if leaf.dtype == jnp.float32 else leaf,
         init_state(method, FEATURES, 0),
     )
-    twin_settings = torch_ref.hyperparameters.BY_METHOD[name](**SMALL)
-    twin = torch_ref.methods.METHODS[name](twin_settings)
-    model = twin.init_model(FEATURES, torch.Generator()).double()
-    torch_ref.weights.with_weights(model, {k: np.asarray(v) for k, v in state.params.items()})
-    step, batches, losses = jax.jit(train_step), [], []
+    twin = twin_of(method)
+    network = twin.init(torch_ref.batch.RowSpec(FEATURES), torch.Generator()).double()
+    torch_ref.weights.with_weights(network, {k: np.asarray(v) for k, v in state.params.items()})
+    step, steps, losses = jax.jit(train_step), [], []
     for i in range(12):
-        batch = draw_batch(method, 0, x, x, i, batch_size=BATCH)
-        batches.append(torch_ref.training.Batch(*jax.tree.map(_to_torch, batch)))
-        state, metrics = step(method, state, batch)
+        batch, noise = draw_batch(method, 0, x, x, i, batch_size=BATCH)
+        tensors = jax.tree.map(_to_torch, batch)
+        steps.append((torch_ref.batch.Batch(*tensors), jax.tree.map(_to_torch, noise)))
+        state, metrics = step(method, state, batch, noise)
         losses.append(float(metrics["loss"]))
-    replayed = [m["loss"] for m in torch_ref.training.replay(twin, model, batches)]
+    replayed = [m["loss"] for m in torch_ref.training.replay(twin, network, steps)]
     np.testing.assert_allclose(losses, replayed, rtol=1e-12)
-    trained = torch_ref.weights.get_weights(model)
+    trained = torch_ref.weights.get_weights(network)
     for key, array in state.params.items():
         np.testing.assert_allclose(array, trained[key], rtol=1e-11, atol=1e-12)
 
@@ -253,9 +254,9 @@ def test_a_method_of_ones_own_trains_in_the_same_engine():
     class Median(Autoencoder):
         """Mean absolute error in the place of the squared one."""
 
-        def loss(self, model, x, noise, weights):
-            rows = jnp.abs(x - model(x)[0]).mean(axis=-1)
-            return jnp.sum(weights * rows) / jnp.sum(weights), {}
+        def loss(self, network, batch, noise):
+            rows = jnp.abs(batch.numbers - network.reconstruct(batch)).mean(axis=-1)
+            return jnp.sum(batch.weights * rows) / jnp.sum(batch.weights), {}
 
     run = fit(Median(AutoencoderHyperparameters(**SMALL, epochs=4)), X)
     assert run.history[-1]["loss"] < run.history[0]["loss"]

@@ -1,0 +1,249 @@
+"""Hyperparameters: what a field must declare, what is refused, and that each of them counts."""
+
+import dataclasses
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxrep import methods
+from jaxrep.hyperparameters import (
+    Flag,
+    Names,
+    Number,
+    OneOf,
+    TrainingHyperparameters,
+    Whole,
+    Widths,
+    check,
+    declaration,
+    hyperparameter,
+    hyperparameters,
+)
+from jaxrep.methods import (
+    AutoencoderHyperparameters,
+    SimCLRHyperparameters,
+    VAEHyperparameters,
+)
+from jaxrep.training import draw_batch, fit, init_state, train_step
+
+SMALL = {"hidden_dims": (6,), "latent_dim": 3}
+X = np.random.default_rng(0).normal(size=(12, 5)).astype(np.float32)
+# For every hyperparameter of every method another value than its default, and what else it takes
+# to see the difference: weight decay shows once weights have moved, its kind only with it.
+OTHER_VALUES = {
+    "hidden_dims": (4, 4),
+    "latent_dim": 2,
+    "epochs": 3,
+    "batch_size": 6,
+    "learning_rate": 3e-3,
+    "optimizer": "adamw",
+    "precision": "bfloat16",
+    "weight_decay": 0.3,
+    "validation_fraction": 0.25,
+    "seed": 1,
+    "split_seed": 1,
+    "noise_std": 0.7,
+    "drop_rate": 0.6,
+    "views": ("swap",),
+    "corruption_rate": 0.2,
+    "swap_rate": 0.7,
+    "beta": 4.0,
+    "temperature": 0.2,
+    "proj_dim": 7,
+    "clean_anchor": True,
+    "microbatch": 4,
+}
+# The rates of views that are not taken by default count where they are.
+WITH = {"corruption_rate": {"views": ("scarf",)}, "swap_rate": {"views": ("swap",)}}
+FIELDS = [
+    (name, field)
+    for name in methods.names()
+    for field in dataclasses.fields(methods.hyperparameters_of(name))
+]
+KNOBS = [
+    (name, field.name)
+    for name, field in FIELDS
+    # A microbatch changes no parameter, but memory: tests/functions/test_nt_xent.py.
+    if declaration(field).kind != "host" and field.name != "microbatch"
+]
+
+
+def make(name: str, **settings):
+    return methods.make(methods.hyperparameters_of(name)(**SMALL | settings))
+
+
+@jax.jit
+def after_two_steps(method):
+    def step(i, state):
+        drawn = draw_batch(method, 0, jnp.asarray(X), jnp.asarray(X), i, batch_size=6)
+        return train_step(method, state, *drawn)[0]
+
+    return jax.lax.fori_loop(0, 2, step, init_state(method, 5, 0)).params
+
+
+@pytest.mark.parametrize(("method", "knob"), KNOBS)
+def test_every_hyperparameter_changes_the_parameters_after_two_steps(method, knob):
+    settings = {"weight_decay": 0.1} | WITH.get(knob, {})
+    one = after_two_steps(make(method, **settings))
+    other = after_two_steps(make(method, **settings | {knob: OTHER_VALUES[knob]}))
+    assert {k: v.shape for k, v in one.items()} != {k: v.shape for k, v in other.items()} or any(
+        not jnp.array_equal(one[name], other[name]) for name in one
+    )
+
+
+@pytest.mark.parametrize("knob", ["epochs", "batch_size", "seed"])
+def test_what_the_host_alone_reads_changes_a_training(knob):
+    one, other = (
+        fit(make("vae", **{"epochs": 2, "batch_size": 12} | settings), X)
+        for settings in ({}, {knob: OTHER_VALUES[knob]})
+    )
+    assert any(not np.array_equal(one.weights[name], other.weights[name]) for name in one.weights)
+
+
+@pytest.mark.parametrize(("method", "field"), FIELDS)
+def test_every_hyperparameter_has_a_range_a_kind_and_a_help(method, field):
+    told = declaration(field)
+    assert isinstance(told.range, Whole | Number | Flag | OneOf | Widths | Names)
+    assert told.kind in ("traced", "shaping", "host")
+    assert told.help.endswith(".") and len(told.help) > 10
+    assert told.range.problem(field.default) is None
+    # What is traced is a number that may be any; what shapes or the host reads may be all else.
+    assert (told.kind == "traced") == isinstance(told.range, Number) or told.kind == "host"
+
+
+def test_the_kind_of_a_field_is_where_its_value_goes():
+    for name, field in FIELDS:
+        kind = declaration(field).kind
+        settings = WITH.get(field.name, {})
+        one = make(name, **settings | {"weight_decay": 0.1})
+        hp = dataclasses.replace(one.hyperparameters, **{field.name: OTHER_VALUES[field.name]})
+        other = type(one)(hp)
+        leaves = {key[0].name for key, _ in jax.tree.leaves_with_path(other)}
+        same_structure = jax.tree.structure(one) == jax.tree.structure(other)
+        assert (field.name in leaves) == (kind == "traced"), (name, field.name)
+        if field.name not in ("noise_std", "drop_rate"):  # from 0, which is no leaf, to a leaf
+            assert same_structure == (kind != "shaping"), (name, field.name)
+
+
+@pytest.mark.parametrize("name", methods.names())
+def test_check_knows_a_range_for_every_hyperparameter(name):
+    impossible = {"hidden_dims": (0,), "optimizer": "sgd", "precision": "double"}
+    kind = methods.hyperparameters_of(name)
+    for field in dataclasses.fields(kind):
+        plain = kind(**WITH.get(field.name, {}))
+        check(dataclasses.replace(plain, **{field.name: OTHER_VALUES[field.name]}))
+        for value in (impossible.get(field.name, -1), float("nan"), "1", None):
+            wrong = dataclasses.replace(plain, **{field.name: value})
+            with pytest.raises(ValueError, match=f"^{field.name} is "):
+                check(wrong)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("temperature", 0.0),
+        ("drop_rate", 1.0),
+        ("latent_dim", 0),
+        ("latent_dim", 2.5),
+        ("epochs", True),
+        ("clean_anchor", 1),
+        ("learning_rate", 10**400),
+        ("seed", 2**32),
+        ("split_seed", 2**32),
+        ("hidden_dims", (1 << 21,)),
+        ("hidden_dims", (8,) * 65),
+    ],
+)
+def test_check_refuses_values_at_the_edge(name, value):
+    with pytest.raises(ValueError, match=f"^{name} is .*; it must be "):
+        check(SimCLRHyperparameters(**{name: value}))
+
+
+def test_hyperparameters_of_the_seed_are_the_defaults():
+    assert AutoencoderHyperparameters() == AutoencoderHyperparameters(
+        hidden_dims=(64,), latent_dim=8, epochs=50, batch_size=128, learning_rate=1e-3
+    )
+    assert VAEHyperparameters() == VAEHyperparameters(epochs=80, beta=1.0)
+    assert SimCLRHyperparameters() == SimCLRHyperparameters(
+        epochs=60, weight_decay=1e-4, temperature=0.5, proj_dim=32, noise_std=0.1, drop_rate=0.1
+    )
+    for name in methods.names():
+        kind = methods.hyperparameters_of(name)
+        assert kind() == kind(**kind.recipes["seed"])
+
+
+field_of = functools.partial(hyperparameter, 1.0, Number(above=0), kind="traced", help="Margin.")
+
+
+@pytest.mark.parametrize(
+    ("left_out", "message"),
+    [
+        ({"range": None}, "None is no range; it must have a method `problem`"),
+        ({"range": (0, 1)}, r"\(0, 1\) is no range"),
+        ({"kind": None}, "kind is None; it must be traced, shaping or host"),
+        ({"kind": "static"}, "kind is 'static'"),
+        ({"help": None}, "help is empty; say what the hyperparameter means"),
+        ({"help": " "}, "help is empty"),
+    ],
+)
+def test_a_field_without_a_range_a_kind_or_a_help_fails_where_its_class_is_defined(
+    left_out, message
+):
+    declared = {"range": Number(above=0), "kind": "traced", "help": "Margin."}
+    with pytest.raises(TypeError, match=message):
+
+        @hyperparameters(name="mine", title="Mine")
+        class Mine(TrainingHyperparameters):
+            margin: float = hyperparameter(1.0, **declared | left_out)
+
+
+@pytest.mark.parametrize("missing", ["range", "kind", "help"])
+def test_a_field_that_leaves_one_of_them_out_fails_as_well(missing):
+    declared = {"range": Number(above=0), "kind": "traced", "help": "Margin."}
+    del declared[missing]
+    with pytest.raises(TypeError, match=missing):
+        hyperparameter(1.0, **declared)
+
+
+@pytest.mark.parametrize("default", [3, dataclasses.field(default=3)], ids=["plain", "a field"])
+def test_a_plain_field_fails_where_its_class_is_defined(default):
+    with pytest.raises(TypeError, match=r"Mine.x has no range, kind and help; make it by `hyperp"):
+
+        @hyperparameters(name="mine", title="Mine")
+        class Mine(TrainingHyperparameters):
+            x: int = default
+
+
+@pytest.mark.parametrize(
+    ("recipes", "message"),
+    [
+        ({"seed": {"epoch": 3}}, "recipe seed of Mine: .*unexpected keyword argument 'epoch'"),
+        ({"seed": {"epochs": 0}}, "recipe seed of Mine: epochs is 0; it must be a whole number"),
+        ({"seed": {}, "wide": {"margin": -1.0}}, "recipe wide of Mine: margin is -1.0; it must be"),
+        ({"seed": {"margin": -1.0}}, "recipe seed of Mine: margin is -1.0"),
+    ],
+)
+def test_a_recipe_of_an_unknown_name_or_a_value_out_of_range_fails(recipes, message):
+    with pytest.raises(TypeError, match=message):
+
+        @hyperparameters(name="mine", title="Mine", recipes=recipes)
+        class Mine(TrainingHyperparameters):
+            margin: float = field_of()
+
+
+def test_the_first_recipe_gives_the_defaults_and_changes_no_other_class():
+    recipes = {"wide": {"epochs": 7, "margin": 2.0}, "seed": {}}
+
+    @hyperparameters(name="mine", title="Mine", recipes=recipes, changes_loss=("batch_size",))
+    class Mine(TrainingHyperparameters):
+        margin: float = field_of()
+
+    assert (Mine().epochs, Mine().margin, Mine.name, Mine.title) == (7, 2.0, "mine", "Mine")
+    assert TrainingHyperparameters().epochs == 50
+    told = {field.name: declaration(field) for field in dataclasses.fields(Mine)}
+    assert told["batch_size"].changes_loss and not told["epochs"].changes_loss
+    shared = {field.name: declaration(field) for field in dataclasses.fields(VAEHyperparameters)}
+    assert not shared["batch_size"].changes_loss
