@@ -97,5 +97,5 @@ def check_method(arguments: list[str]) -> None:
     Raises:
         InputError: `train` or `sweep` is asked for a method that there is not.
     """
-    if arguments[:1] in (["train"], ["sweep"]) and not arguments[1:2] in ([], ["-h"], ["--help"]):
+    if arguments[:1] in (["train"], ["sweep"]) and arguments[1:2] not in ([], ["-h"], ["--help"]):
         methods.hyperparameters_of(arguments[1])

@@ -172,7 +172,10 @@ def use(path: Path) -> None:
     for method in defined:
         register(method)
     if "torch_ref.methods" in sys.modules:  # else the file defines no twin, nor needs torch
-        sys.modules["torch_ref.methods"].use(path)
+        try:
+            sys.modules["torch_ref.methods"].use(path)
+        except ValueError as error:  # the name of a twin is taken
+            raise InputError(f"--use {path}: {error}") from error
 
 
 def _load_module(path: Path) -> Any:

@@ -1,10 +1,9 @@
 """SimCLR: two corrupted views of each row, compared by NT-Xent."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from flax import nnx
 from jax import Array
 
@@ -65,14 +64,6 @@ class SimCLRNetwork(Network):
     def score(self, batch: Batch) -> Array:
         """Mahalanobis distance² / Z of h from the training rows' h, `[B]`."""
         return self.distance(self.embed(batch))
-
-    def fit_statistics(self, embed: Callable[[], np.ndarray]) -> dict[str, np.ndarray]:
-        """Returns the statistics of `Mahalanobis`, by their names in the network.
-
-        Args:
-            embed: returns the representations of training rows, `[rows, Z]`.
-        """
-        return {f"distance.{name}": array for name, array in Mahalanobis.fit(embed()).items()}
 
 
 class SimCLR(Method[SimCLRHyperparameters, SimCLRNetwork]):

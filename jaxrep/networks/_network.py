@@ -6,6 +6,7 @@ from typing import ClassVar
 import numpy as np
 from flax import nnx
 
+from jaxrep.networks._mahalanobis import Mahalanobis
 from jaxrep.outputs import OUTPUTS
 
 
@@ -42,7 +43,9 @@ class Network(nnx.Module):
             raise TypeError(f"{cls.__name__} must declare the output {min(missing)}")
 
     def fit_statistics(self, embed: Callable[[], np.ndarray]) -> dict[str, np.ndarray]:
-        """Returns the weights that outputs need beyond the trained ones; by default none.
+        """Returns the weights that outputs need beyond the trained ones.
+
+        These are the statistics of the network's `Mahalanobis` blocks; most networks have none.
 
         Args:
             embed: returns the representations of training rows, `[rows, Z]`; called if needed.
@@ -50,5 +53,12 @@ class Network(nnx.Module):
         Returns:
             Arrays by the names they have in the network.
         """
-        del embed
-        return {}
+        blocks = [
+            path for path, module in nnx.iter_modules(self) if isinstance(module, Mahalanobis)
+        ]
+        fitted = Mahalanobis.fit(embed()) if blocks else {}
+        return {
+            ".".join((*map(str, path), name)): array
+            for path in blocks
+            for name, array in fitted.items()
+        }

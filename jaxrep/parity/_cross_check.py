@@ -13,6 +13,7 @@ import numpy as np
 
 from jaxrep.errors import InputError
 from jaxrep.parity._bounds import ROUNDOFF, judge
+from jaxrep.parity._check import Check
 from jaxrep.parity._evaluate import (
     Evaluation,
     Failure,
@@ -28,7 +29,7 @@ from jaxrep.parity._evaluate import (
     require_torch,
     rounded,
 )
-from jaxrep.parity._report import Check, Report
+from jaxrep.parity._report import Report
 
 
 @dataclass(frozen=True)

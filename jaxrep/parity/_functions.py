@@ -12,10 +12,10 @@ from jaxrep import optim
 from jaxrep.batch import Batch
 from jaxrep.methods import AnyMethod, hyperparameters_of, make, names
 from jaxrep.parity import _oracles
+from jaxrep.parity._check import Check
 from jaxrep.parity._cross_check import Case, Reference
 from jaxrep.parity._evaluate import Inputs, compiled
 from jaxrep.parity._models import ARCHITECTURES, all_views, noise_in_jax, twins
-from jaxrep.parity._report import Check
 
 HALF = ("bfloat16", "float16")
 ARGUMENTS = {

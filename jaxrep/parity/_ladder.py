@@ -5,11 +5,12 @@ import time
 from collections.abc import Callable, Collection, Iterable, Iterator
 
 from jaxrep.errors import InputError
+from jaxrep.parity._check import Check
 from jaxrep.parity._cross_check import Case, check_cases
 from jaxrep.parity._evaluate import explain, require_torch
 from jaxrep.parity._functions import loss_cases, optimizer_cases, view_cases
 from jaxrep.parity._models import method_cases, output_cases, weight_checks
-from jaxrep.parity._report import Check, Report, environment
+from jaxrep.parity._report import Report, environment
 from jaxrep.parity._training import epoch_checks, trajectory_checks
 
 Rung = Callable[[bool], Iterable[Case | Check]]

@@ -16,8 +16,8 @@ from jaxrep.inference import apply_output
 from jaxrep.methods import AnyMethod, abstract_network, get, hyperparameters_of, make, names
 from jaxrep.networks import get_weights, with_weights
 from jaxrep.outputs import OUTPUTS
+from jaxrep.parity._check import Check
 from jaxrep.parity._cross_check import Case
-from jaxrep.parity._report import Check
 from jaxrep.views import Draws, resolve
 
 Architecture = tuple[int, tuple[int, ...], int]

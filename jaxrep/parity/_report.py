@@ -1,4 +1,4 @@
-"""What a cross-check found: one `Check` for each array compared, and the `Report` of all."""
+"""What a cross-check found in all."""
 
 import math
 import platform
@@ -10,77 +10,10 @@ from typing import Any
 import jax
 
 from jaxrep.parity._bounds import ROUNDOFF
+from jaxrep.parity._check import TARGET_RATIO, Accuracy, Check
+from jaxrep.parity._tables import render
 
-TARGET_RATIO = 1.5
 _PACKAGES = ("jaxrep", "jax", "jaxlib", "flax", "optax", "numpy", "torch")
-
-
-@dataclass(frozen=True)
-class Check:
-    """One array that both frameworks computed. Errors are relative to the largest element."""
-
-    check: str
-    """What was compared, such as `nt_xent_loss: gradient of z1`."""
-
-    case: str
-    """On which input."""
-
-    dtype: str
-    """The dtype that both computed in."""
-
-    passed: bool
-    """Whether all bounds hold."""
-
-    array: str = ""
-    """Which of several outputs or weights, such as `['mu']`."""
-
-    jax_error: float | None = None
-    """Error of JAX against the float64 reference; None where there is none."""
-
-    torch_error: float | None = None
-    """Error of PyTorch against it; None in float64 where PyTorch's result is the reference."""
-
-    difference: float | None = None
-    """Between the two."""
-
-    bound: float | None = None
-    """What the error nearest to its bound may be."""
-
-    margin: float | None = None
-    """Bound / error, at that error: below 1 it fails. None is infinite: no error at all."""
-
-    index: tuple[int, ...] | None = None
-    """Where the largest error is."""
-
-    message: str = ""
-    """What is wrong, in words, where it did not pass."""
-
-    @property
-    def tightness(self) -> float:
-        """A number that is lowest for what fails or comes nearest to failing."""
-        if not self.passed:
-            return -1.0
-        return math.inf if self.margin is None else self.margin
-
-
-@dataclass(frozen=True)
-class Accuracy:
-    """How exact both frameworks are over all cases of a check, in one dtype."""
-
-    check: str
-    """What was compared."""
-
-    dtype: str
-    """The dtype."""
-
-    jax_error: float
-    """Geometric mean of JAX's errors, each at least the unit roundoff."""
-
-    torch_error: float
-    """The same of PyTorch."""
-
-    ratio: float
-    """Their ratio; below 1, JAX is the more exact."""
 
 
 @dataclass(frozen=True)
@@ -158,9 +91,20 @@ class Report:
 
     def __str__(self) -> str:
         """Returns the tables as text, the failing checks last."""
-        from jaxrep.parity._tables import render
+        return render(self.worst(), self.accuracy(), self.failures, self._summary())
 
-        return render(self)
+    def _summary(self) -> str:
+        if not self.checks:
+            return "nothing was compared"
+        failed = len(self.failures)
+        outcome = (
+            f"{failed} of {len(self.checks)} comparisons FAILED"
+            if failed
+            else (f"all {len(self.checks)} comparisons passed")
+        )
+        ratio = self.ratio()
+        exactness = "" if ratio is None else f"; float32 errors, jax / torch: {ratio:.2f}"
+        return f"{outcome}{exactness}; {self.seconds:.1f} s"
 
     def _groups(self) -> Iterator[list[Check]]:
         groups: dict[tuple[str, str], list[Check]] = {}

@@ -2,41 +2,54 @@
 
 import io
 import re
+from collections.abc import Sequence
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from jaxrep.parity._report import TARGET_RATIO, Check, Report
+from jaxrep.parity._check import TARGET_RATIO, Accuracy, Check
 
 WIDTH = 140
 MOST_FAILURES = 20
 
 
-def render(report: Report) -> str:
-    """Returns a report's tables: every check at its tightest case, the failing ones last."""
+def render(
+    worst: Sequence[tuple[Check, int]],
+    accuracy: Sequence[Accuracy],
+    failures: Sequence[Check],
+    summary: str,
+) -> str:
+    """Returns a report's tables: every check at its tightest case, the failing ones last.
+
+    Args:
+        worst: the tightest case of each check, and how many cases it has.
+        accuracy: how exact both frameworks are, by check and dtype.
+        failures: the checks that failed.
+        summary: the last line.
+    """
     console = Console(file=io.StringIO(), width=WIDTH, color_system=None, highlight=False)
-    console.print(_checks(report))
-    if any(row.dtype == "float32" for row in report.accuracy()):
-        console.print(_accuracy(report))
-    for check in report.failures[:MOST_FAILURES]:
+    console.print(_checks(worst))
+    if single := [row for row in accuracy if row.dtype == "float32"]:
+        console.print(_accuracy(single))
+    for check in failures[:MOST_FAILURES]:
         where = ", ".join(filter(None, [check.dtype, check.case]))
         console.print(Text(f"FAILED {check.check}{check.array} ({where}): {check.message}"))
-    if len(report.failures) > MOST_FAILURES:
-        console.print(f"… and {len(report.failures) - MOST_FAILURES} more")
-    console.print(Text(_summary(report)))
+    if len(failures) > MOST_FAILURES:
+        console.print(f"… and {len(failures) - MOST_FAILURES} more")
+    console.print(Text(summary))
     file = console.file
     assert isinstance(file, io.StringIO)
     return "\n".join(line.rstrip() for line in file.getvalue().strip().splitlines())
 
 
-def _checks(report: Report) -> Table:
+def _checks(worst: Sequence[tuple[Check, int]]) -> Table:
     table = Table(title="Errors, relative to the largest element, at the tightest case", box=None)
     for name in ("check", "dtype"):
         table.add_column(name)
     for name in ("cases", "jax", "torch", "between", "bound", "margin", "worst at"):
         table.add_column(name, justify="right")
-    for check, cases in report.worst():
+    for check, cases in worst:
         table.add_row(
             Text(check.check),
             check.dtype,
@@ -48,30 +61,16 @@ def _checks(report: Report) -> Table:
     return table
 
 
-def _accuracy(report: Report) -> Table:
+def _accuracy(rows: Sequence[Accuracy]) -> Table:
     table = Table(title="float32 errors against float64, geometric means over cases", box=None)
     table.add_column("check")
     for name in ("jax", "torch", "jax / torch"):
         table.add_column(name, justify="right")
-    for row in (row for row in report.accuracy() if row.dtype == "float32"):
+    for row in rows:
         mark = "" if row.ratio <= TARGET_RATIO else f" > {TARGET_RATIO}"
         errors = _error(row.jax_error), _error(row.torch_error)
         table.add_row(Text(row.check), *errors, f"{row.ratio:.2f}{mark}")
     return table
-
-
-def _summary(report: Report) -> str:
-    if not report.checks:
-        return "nothing was compared"
-    failed = len(report.failures)
-    outcome = (
-        f"{failed} of {len(report.checks)} comparisons FAILED"
-        if failed
-        else (f"all {len(report.checks)} comparisons passed")
-    )
-    ratio = report.ratio()
-    exactness = "" if ratio is None else f"; float32 errors, jax / torch: {ratio:.2f}"
-    return f"{outcome}{exactness}; {report.seconds:.1f} s"
 
 
 def _error(value: float | None) -> str:

@@ -25,9 +25,9 @@ from jaxrep.methods import (
 )
 from jaxrep.networks import MLP, Network, get_weights
 from jaxrep.parity._bounds import FLOAT64, TRAJECTORY_WEIGHTS, judge
+from jaxrep.parity._check import Check
 from jaxrep.parity._evaluate import compiled
 from jaxrep.parity._models import draw_weights, twin_of
-from jaxrep.parity._report import Check
 from jaxrep.training import TrainState, draw_batch, fit, init_state, train_step
 from jaxrep.training.history import EpochMeans
 from jaxrep.training.schedule import Schedule

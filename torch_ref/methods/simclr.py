@@ -1,9 +1,8 @@
 """SimCLR: two corrupted views of each row, compared by NT-Xent."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
@@ -78,14 +77,6 @@ class SimCLRNetwork(Network):
         """Mahalanobis distance² / Z of h from the training rows' h, `[B]`."""
         distance: Tensor = self.distance(self.embed(batch))
         return distance
-
-    def fit_statistics(self, embed: Callable[[], np.ndarray]) -> dict[str, np.ndarray]:
-        """Returns the statistics of `Mahalanobis`, by their names in the network.
-
-        Args:
-            embed: returns the representations of training rows, `[rows, Z]`.
-        """
-        return {f"distance.{name}": array for name, array in Mahalanobis.fit(embed()).items()}
 
 
 class SimCLR(Method[SimCLRHyperparameters, SimCLRNetwork]):

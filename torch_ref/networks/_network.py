@@ -6,6 +6,7 @@ from typing import ClassVar
 import numpy as np
 from torch import nn
 
+from torch_ref.networks._mahalanobis import Mahalanobis
 from torch_ref.outputs import OUTPUTS
 
 
@@ -43,7 +44,9 @@ class Network(nn.Module):
             raise TypeError(f"{cls.__name__} must declare the output {min(missing)}")
 
     def fit_statistics(self, embed: Callable[[], np.ndarray]) -> dict[str, np.ndarray]:
-        """Returns the weights that outputs need beyond the trained ones; by default none.
+        """Returns the weights that outputs need beyond the trained ones.
+
+        These are the statistics of the network's `Mahalanobis` blocks; most networks have none.
 
         Args:
             embed: returns the representations of training rows, `[rows, Z]`; called if needed.
@@ -51,5 +54,6 @@ class Network(nn.Module):
         Returns:
             Arrays by the names they have in the network.
         """
-        del embed
-        return {}
+        blocks = [name for name, module in self.named_modules() if isinstance(module, Mahalanobis)]
+        fitted = Mahalanobis.fit(embed()) if blocks else {}
+        return {f"{block}.{name}": array for block in blocks for name, array in fitted.items()}
