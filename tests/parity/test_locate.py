@@ -11,8 +11,12 @@ import torch
 from flax import nnx
 from torch import nn
 
-import jaxrep.models
-import torch_ref.models
+import jaxrep.batch
+import jaxrep.methods
+import jaxrep.networks
+import torch_ref.batch
+import torch_ref.methods
+import torch_ref.networks
 import torch_ref.weights
 from jaxrep.errors import InputError, MissingPackageError
 from jaxrep.parity._locate import locate
@@ -271,31 +275,61 @@ def test_layers_called_in_another_order_are_named():
     assert found.output_error < 1e-14
 
 
+class OfNumbers(nnx.Module):
+    """A network's functions one after the other, on rows as an array."""
+
+    def __init__(self, network, functions):
+        self.network, self.functions = network, functions
+
+    def __call__(self, x):
+        return [getattr(self.network, name)(jaxrep.batch.Batch(x)) for name in self.functions]
+
+
+class TorchOfNumbers(nn.Module):
+    def __init__(self, network, functions):
+        super().__init__()
+        self.network, self.functions = network, functions
+
+    def forward(self, x):
+        return [getattr(self.network, name)(torch_ref.batch.Batch(x)) for name in self.functions]
+
+
 # All sizes are equal, so that every kernel is square.
-OUR_MODELS = {
-    "MLP": (((WIDTH, WIDTH, WIDTH),), 1),
-    "Autoencoder": ((WIDTH, (WIDTH,), WIDTH), 1),
-    "VAE": ((WIDTH, (WIDTH,), WIDTH), 2),
-    "SimCLREncoder": ((WIDTH, (WIDTH,), WIDTH, WIDTH), 1),
+OUR_NETWORKS = {
+    "AutoencoderNetwork": (((WIDTH,), WIDTH), ("reconstruct",)),
+    "VAENetwork": (((WIDTH,), WIDTH), ("encode", "reconstruct")),
+    "SimCLRNetwork": (((WIDTH,), WIDTH, WIDTH), ("project",)),
 }
 
 
-@pytest.mark.parametrize("name", OUR_MODELS)
-def test_our_own_models_do_not_part_until_a_kernel_is_transposed(name):
-    sizes, count = OUR_MODELS[name]
-    inputs = [X, np.random.default_rng(3).normal(size=X.shape)][:count]
-    ours = getattr(jaxrep.models, name)(*sizes, rngs=nnx.Rngs(0))
-    theirs = getattr(torch_ref.models, name)(*sizes, generator=torch.Generator())
-    weights = {key: np.asarray(a) for key, a in jaxrep.models.get_weights(ours).items()}
+def find_transposed(ours, theirs, weights, of_ours, of_theirs):
     torch_ref.weights.with_weights(theirs, weights)
-    same = locate(ours, theirs, *inputs)
+    same = locate(of_ours, of_theirs, X)
     assert not same.parted, str(same)
     assert same.error < 1e-14
     last = [module for module in theirs.modules() if isinstance(module, nn.Linear)][-1]
     set_weight(last, last.weight.detach().numpy().T)
-    found = locate(ours, theirs, *inputs)
+    found = locate(of_ours, of_theirs, X)
     assert found.jax_layer == same.layers[-1].jax_layer
     assert "untransposed" in found.hint
+
+
+@pytest.mark.parametrize("name", OUR_NETWORKS)
+def test_our_own_networks_do_not_part_until_a_kernel_is_transposed(name):
+    sizes, functions = OUR_NETWORKS[name]
+    rows = jaxrep.batch.RowSpec(WIDTH), torch_ref.batch.RowSpec(WIDTH)
+    ours = getattr(jaxrep.methods, name)(rows[0], *sizes, rngs=nnx.Rngs(0))
+    theirs = getattr(torch_ref.methods, name)(rows[1], *sizes, generator=torch.Generator())
+    weights = {key: np.asarray(a) for key, a in jaxrep.networks.get_weights(ours).items()}
+    of_ours, of_theirs = OfNumbers(ours, functions), TorchOfNumbers(theirs, functions)
+    find_transposed(ours, theirs, weights, of_ours, of_theirs)
+
+
+def test_our_own_layers_do_not_part_until_a_kernel_is_transposed():
+    ours = jaxrep.networks.MLP((WIDTH,) * 3, rngs=nnx.Rngs(0))
+    theirs = torch_ref.networks.MLP((WIDTH,) * 3, generator=torch.Generator())
+    weights = {key: np.asarray(a) for key, a in jaxrep.networks.get_weights(ours).items()}
+    find_transposed(ours, theirs, weights, ours, theirs)
 
 
 class Tagger(nnx.Module):

@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 import subprocess
 import sys
 
@@ -13,7 +14,7 @@ import torch
 
 from jaxrep.cli import main
 from jaxrep.errors import InputError, MissingPackageError
-from jaxrep.hyperparameters import BY_METHOD
+from jaxrep.methods import VAEHyperparameters, make
 from jaxrep.parity import Check, Report, _oracles, cross_check, run_ladder
 from jaxrep.parity._bounds import judge
 from jaxrep.parity._functions import ARGUMENTS, SETTINGS, _draw, _weightings
@@ -362,8 +363,8 @@ def run(tmp_path_factory):
     path = tmp_path_factory.mktemp("parity")
     rng = np.random.default_rng(0)
     np.save(path / "rows.npy", rng.normal(size=(80, 4)) @ rng.normal(size=(4, 6)) + 5)
-    settings = BY_METHOD["vae"](hidden_dims=(8,), latent_dim=3, epochs=3, batch_size=32)
-    train("vae", str(path / "rows.npy"), path / "run", settings, Columns())
+    settings = VAEHyperparameters(hidden_dims=(8,), latent_dim=3, epochs=3, batch_size=32)
+    train(str(path / "rows.npy"), path / "run", settings, Columns())
     return path
 
 
@@ -379,13 +380,13 @@ def test_a_run_is_checked_on_its_own_data(run, capsys):
     assert code == 0, captured.err
     assert result["passed"] is True
     assert {row["check"] for row in result["checks"]} == {
-        "use of vae: value",
+        "outputs of vae: value",
         "commands on vae: value",
         "loss of vae: value",
         "loss of vae: gradient of weights",
         "loss of vae: gradient of x",
     }
-    assert {row["case"] for row in result["checks"] if row["check"].startswith("use")} == {
+    assert {row["case"] for row in result["checks"] if row["check"].startswith("outputs")} == {
         "80 rows"
     }
     assert json.loads((run / "report.json").read_text()) == result
@@ -416,17 +417,13 @@ def test_a_run_whose_data_changed_is_checked_on_drawn_rows(run, capsys, tmp_path
 def test_a_run_whose_embedding_parts_exits_with_1(run, capsys, monkeypatch):
     import torch_ref.methods
 
-    right = torch_ref.methods.VAE.embed
-    monkeypatch.setattr(torch_ref.methods.VAE, "embed", lambda *a: right(*a) * (1 + 1e-5))
+    right = torch_ref.methods.VAENetwork.embed
+    monkeypatch.setattr(torch_ref.methods.VAENetwork, "embed", lambda *a: right(*a) * (1 + 1e-5))
     code, result, captured = parity(capsys, run / "run")
     assert code == 1
     assert result["passed"] is False
-    assert all(
-        "['embed']" in row["array"]
-        or "['reconstruct']" in row["array"]
-        or "['score']" in row["array"]
-        for row in result["failures"]
-    )
+    parted = {re.findall(r"\['(\w+)'\]", row["array"])[0] for row in result["failures"]}
+    assert parted <= {"embed", "reconstruct", "score"}
     assert "FAILED" in captured.out
 
 
@@ -450,23 +447,21 @@ def test_wrong_flags_exit_with_2(run, capsys, arguments, reason):
 
 
 def test_a_trajectory_of_nan_or_of_missing_steps_fails(monkeypatch):
-    from jaxrep.methods import METHODS
     from jaxrep.parity import _training
 
-    recorded = _training.record(
-        METHODS["vae"](BY_METHOD["vae"]()), np.ones((9, 3)) * np.arange(3), 3, light=True
-    )
-    assert all(check.passed for check in _training._follow_in_torch("vae", recorded))
+    method = make(VAEHyperparameters())
+    recorded = _training.record(method, np.ones((9, 3)) * np.arange(3), 3, light=True)
+    assert all(check.passed for check in _training._follow_in_torch(method, recorded))
     for part in ("params", "metrics"):
         spoilt = {key: np.full_like(a, np.nan) for key, a in getattr(recorded, part).items()}
-        checks = _training._follow_in_torch("vae", recorded._replace(**{part: spoilt}))
+        checks = _training._follow_in_torch(method, recorded._replace(**{part: spoilt}))
         assert not all(check.passed for check in checks), part
     extra = recorded._replace(metrics={**recorded.metrics, "other": np.zeros(3)})
-    assert [c.check for c in _training._follow_in_torch("vae", extra) if not c.passed] == [
+    assert [c.check for c in _training._follow_in_torch(method, extra) if not c.passed] == [
         "trajectory of vae: other"
     ]
     monkeypatch.setattr("torch_ref.training.replay", lambda *arguments: iter(()))
-    checks = list(_training._follow_in_torch("vae", recorded))
+    checks = list(_training._follow_in_torch(method, recorded))
     assert {check.message for check in checks} == {"torch took 0 steps of 3"}
 
 
