@@ -175,7 +175,9 @@ def test_hyperparameters_of_the_seed_are_the_defaults():
         assert kind() == kind(**kind.recipes["seed"])
 
 
-field_of = functools.partial(hyperparameter, 1.0, Number(above=0), kind="traced", help="Margin.")
+field_of = functools.partial(
+    hyperparameter, Number(above=0), default=1.0, kind="traced", help="Margin."
+)
 
 
 @pytest.mark.parametrize(
@@ -192,12 +194,12 @@ field_of = functools.partial(hyperparameter, 1.0, Number(above=0), kind="traced"
 def test_a_field_without_a_range_a_kind_or_a_help_fails_where_its_class_is_defined(
     left_out, message
 ):
-    declared = {"range": Number(above=0), "kind": "traced", "help": "Margin."}
+    declared = {"range": Number(above=0), "default": 1.0, "kind": "traced", "help": "Margin."}
     with pytest.raises(TypeError, match=message):
 
         @hyperparameters(name="mine", title="Mine")
         class Mine(TrainingHyperparameters):
-            margin: float = hyperparameter(1.0, **declared | left_out)
+            margin: float = hyperparameter(**declared | left_out)
 
 
 @pytest.mark.parametrize("missing", ["range", "kind", "help"])
@@ -205,7 +207,7 @@ def test_a_field_that_leaves_one_of_them_out_fails_as_well(missing):
     declared = {"range": Number(above=0), "kind": "traced", "help": "Margin."}
     del declared[missing]
     with pytest.raises(TypeError, match=missing):
-        hyperparameter(1.0, **declared)
+        hyperparameter(default=1.0, **declared)
 
 
 @pytest.mark.parametrize("default", [3, dataclasses.field(default=3)], ids=["plain", "a field"])
