@@ -207,7 +207,7 @@ def test_a_row_is_predicted_alike_whatever_rows_come_with_it(digits):
 
 
 def test_a_run_takes_the_table_in_its_own_units_as_an_array_and_by_name(tmp_path):
-    train("autoencoder", "iris", tmp_path / "run", AutoencoderHyperparameters(epochs=5), Columns())
+    train("iris", tmp_path / "run", AutoencoderHyperparameters(epochs=5), Columns())
     whole = datasets.load("iris")
     y = whole["target"].to_pylist()
     features = whole.drop_columns(["target"])

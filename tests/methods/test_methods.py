@@ -1,6 +1,7 @@
-"""What the methods promise beyond their losses: noise as data, no dead knobs, use when trained."""
+"""What the methods promise beyond their losses: noise as data, corruption, optimisers."""
 
 import dataclasses
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -9,13 +10,14 @@ import pytest
 import torch
 from flax import nnx
 
+import torch_ref.batch
 import torch_ref.methods
+import torch_ref.views
 from jaxrep import losses, methods
 from jaxrep.batch import Batch, RowSpec
-from jaxrep.hyperparameters import check, declaration
-from jaxrep.methods import AutoencoderHyperparameters, SimCLRHyperparameters, VAEHyperparameters
-from jaxrep.training import draw_batch, init_state, train_step
 from jaxrep.views import Draws, resolve
+from tests.helpers import oracles
+from tests.helpers.twins import TWINS, twin_of
 
 SMALL = {"hidden_dims": (6,), "latent_dim": 3}
 X = np.random.default_rng(0).normal(size=(12, 5)).astype(np.float32)
@@ -27,93 +29,6 @@ def make(name: str, **settings):
 
 def draw_noise(method, x):
     return resolve(method.noise(Draws(jax.random.key(0), x), Batch(x)))
-
-
-# For every hyperparameter of every method another value than its default, and what else it takes
-# to see the difference: weight decay shows once weights have moved, its kind only with it.
-OTHER_VALUES = {
-    "hidden_dims": (4, 4),
-    "latent_dim": 2,
-    "epochs": 3,
-    "batch_size": 6,
-    "learning_rate": 3e-3,
-    "optimizer": "adamw",
-    "precision": "bfloat16",
-    "weight_decay": 0.3,
-    "validation_fraction": 0.25,
-    "seed": 1,
-    "split_seed": 1,
-    "noise_std": 0.7,
-    "drop_rate": 0.6,
-    "views": ("swap",),
-    "corruption_rate": 0.2,
-    "swap_rate": 0.7,
-    "beta": 4.0,
-    "temperature": 0.2,
-    "clean_anchor": True,
-    "proj_dim": 7,
-    "microbatch": 4,
-}
-# The rates of views that are not taken by default count where they are.
-WITH = {"corruption_rate": {"views": ("scarf",)}, "swap_rate": {"views": ("swap",)}}
-KNOBS = [
-    (method, field.name)
-    for method in methods.names()
-    for field in dataclasses.fields(methods.hyperparameters_of(method))
-    # A microbatch changes no parameter, but memory: tests/functions/test_nt_xent.py.
-    if declaration(field).kind != "host" and field.name != "microbatch"
-]
-
-
-@jax.jit
-def after_two_steps(method):
-    def step(i, state):
-        batch, noise = draw_batch(method, 0, jnp.asarray(X), jnp.asarray(X), i, batch_size=6)
-        return train_step(method, state, batch, noise)[0]
-
-    return jax.lax.fori_loop(0, 2, step, init_state(method, 5, 0)).params
-
-
-@pytest.mark.parametrize(("method", "knob"), KNOBS)
-def test_every_hyperparameter_changes_the_parameters_after_two_steps(method, knob):
-    settings = {"weight_decay": 0.1} | WITH.get(knob, {})
-    one = after_two_steps(make(method, **settings))
-    other = after_two_steps(make(method, **settings | {knob: OTHER_VALUES[knob]}))
-    assert {k: v.shape for k, v in one.items()} != {k: v.shape for k, v in other.items()} or any(
-        not jnp.array_equal(one[name], other[name]) for name in one
-    )
-
-
-@pytest.mark.parametrize("method", methods.names())
-def test_check_knows_a_range_for_every_hyperparameter(method):
-    impossible = {"hidden_dims": (0,), "optimizer": "sgd", "precision": "double"}
-    kind = methods.hyperparameters_of(method)
-    for field in dataclasses.fields(kind):
-        plain = kind(**WITH.get(field.name, {}))
-        check(dataclasses.replace(plain, **{field.name: OTHER_VALUES[field.name]}))
-        for value in (impossible.get(field.name, -1), float("nan"), "1", None):
-            wrong = dataclasses.replace(plain, **{field.name: value})
-            with pytest.raises(ValueError, match=f"^{field.name} is "):
-                check(wrong)
-
-
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [
-        ("temperature", 0.0),
-        ("drop_rate", 1.0),
-        ("latent_dim", 0),
-        ("latent_dim", 2.5),
-        ("epochs", True),
-        ("seed", 2**32),
-        ("split_seed", 2**32),
-        ("hidden_dims", (1 << 21,)),
-        ("hidden_dims", (8,) * 65),
-    ],
-)
-def test_check_refuses_values_at_the_edge(name, value):
-    with pytest.raises(ValueError, match=f"^{name} is .*; it must be "):
-        check(SimCLRHyperparameters(**{name: value}))
 
 
 def test_a_denoising_autoencoder_corrupts_its_input_and_not_its_target():
@@ -200,21 +115,43 @@ def test_a_method_is_a_tree_whose_leaves_are_the_numbers_it_computes_with():
     assert jax.tree.structure(method) != jax.tree.structure(make("simclr", latent_dim=4))
 
 
-def test_a_sweep_over_traced_hyperparameters_equals_single_runs():
-    runs = [make("vae", beta=beta, learning_rate=1e-2) for beta in (0.5, 1.0, 4.0)]
-    stacked = jax.tree.map(lambda *leaves: jnp.array(leaves), *runs)
+def two_views(twin, **settings):
+    """The views of X that a network is given in SimCLR's loss, the noise, and the loss."""
+    method, given = make("simclr", noise_std=0.5, drop_rate=0.3, **settings), []
+    if twin == "jax":
+        batch = Batch(jnp.asarray(X))
+        noise = resolve(method.noise(Draws(jax.random.key(0), batch.numbers), batch))
+    else:
+        method, batch = twin_of(method), torch_ref.batch.Batch(torch.from_numpy(X))
+        draws = torch_ref.views.Draws(torch.Generator().manual_seed(0), batch.numbers)
+        noise = method.noise(draws, batch)
 
-    together = jax.jit(jax.vmap(after_two_steps))(stacked)
-    for i, method in enumerate(runs):
-        for key, alone in after_two_steps(method).items():
-            np.testing.assert_allclose(together[key][i], alone, rtol=1e-6, atol=1e-7)
+    def project(rows):
+        given.append(np.asarray(rows.numbers).reshape(2, *X.shape))
+        return rows.numbers / 4
+
+    loss, _ = method.loss(SimpleNamespace(project=project), batch, noise)
+    return given[0], {name: np.asarray(array) for name, array in noise.items()}, float(loss)
 
 
-def test_hyperparameters_of_the_seed_are_the_defaults():
-    assert AutoencoderHyperparameters() == AutoencoderHyperparameters(
-        hidden_dims=(64,), latent_dim=8, epochs=50, batch_size=128, learning_rate=1e-3
-    )
-    assert VAEHyperparameters() == VAEHyperparameters(epochs=80, beta=1.0)
-    assert SimCLRHyperparameters() == SimCLRHyperparameters(
-        epochs=60, weight_decay=1e-4, temperature=0.5, proj_dim=32, noise_std=0.1, drop_rate=0.1
-    )
+@pytest.mark.parametrize("twin", TWINS)
+def test_with_a_clean_anchor_simclr_corrupts_the_second_view_alone(twin):
+    (first, second), noise, loss = two_views(twin, clean_anchor=True)
+    assert {name: array.shape for name, array in noise.items()} == {
+        "normal": (1, *X.shape),
+        "keep": (1, *X.shape),
+    }
+    corrupted = np.where(noise["keep"][0], X + 0.5 * noise["normal"][0], 0)
+    np.testing.assert_array_equal(first, X)
+    np.testing.assert_allclose(second, corrupted, rtol=1e-6, atol=1e-6)
+    assert not np.allclose(second, X)
+    expected = oracles.nt_xent_loss(X / 4, corrupted / 4, temperature=0.5)
+    assert loss == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("twin", TWINS)
+def test_without_one_both_views_are_corrupted(twin):
+    views, noise, _ = two_views(twin)
+    corrupted = np.where(noise["keep"], X + 0.5 * noise["normal"], 0)
+    np.testing.assert_allclose(views, corrupted, rtol=1e-6, atol=1e-6)
+    assert not any(np.allclose(view, X) for view in views)

@@ -15,9 +15,8 @@ import torch_ref.views
 from jaxrep import methods
 from jaxrep.batch import Batch
 from jaxrep.hyperparameters import VIEWS, ViewHyperparameters, check
-from jaxrep.runs import grid, selection
 from jaxrep.training import fit, sweep
-from jaxrep.views import Draws, resolve
+from jaxrep.views import Deferred, Draws, resolve
 from jaxrep.views._replacement import _index_and_place
 from torch_ref.batch import Batch as TorchBatch
 
@@ -227,22 +226,6 @@ def test_runs_of_a_sweep_over_the_corruption_rate_are_those_alone(name):
         assert fit(method, x).history[-1]["loss"] == pytest.approx(loss, rel=1e-5)
 
 
-def test_a_grid_names_views_joined_by_plus():
-    hyperparameters = methods.SimCLRHyperparameters()
-    read = grid.parse(["views=scarf,swap+dropout,none"], hyperparameters)
-    assert read == {"views": [("scarf",), ("swap", "dropout"), ()]}
-    assert [grid.as_text(value) for value in read["views"]] == ["scarf", "swap+dropout", "none"]
-    assert grid.complete(read, hyperparameters, 1)["views"] == read["views"]
-
-
-@pytest.mark.parametrize("name", ["autoencoder", "simclr"])
-@pytest.mark.parametrize("knob", ["views", "corruption_rate", "swap_rate"])
-def test_losses_of_different_corruptions_do_not_compare(name, knob):
-    hyperparameters = made(name, validation_fraction=0.1).hyperparameters
-    with pytest.raises(ValueError, match=f"runs that differ in {knob}"):
-        selection.check_selection("loss", hyperparameters, {knob: [0.2, 0.3]})
-
-
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
@@ -268,3 +251,67 @@ def test_rates_of_views_that_are_not_chosen_change_no_program():
     assert leaves == {"learning_rate", "weight_decay", "temperature", "corruption_rate"}
     other = dataclasses.replace(method.hyperparameters, noise_std=0.7)
     assert jax.tree.structure(method) == jax.tree.structure(methods.SimCLR(other))
+
+
+def doubled(array):
+    return {"twice": 2 * array}
+
+
+@dataclasses.dataclass(frozen=True)
+class Times:
+    factor: int
+
+    def __call__(self, noise):
+        (array,) = resolve(noise).values()
+        return {"more": self.factor * array}
+
+
+def test_deferred_noise_is_made_of_its_arrays_wherever_it_stands_in_a_tree():
+    noise = {
+        "whole": Deferred(doubled, jnp.ones(2)),
+        "nested": Deferred(Times(3), Deferred(doubled, jnp.ones(2))),
+        "listed": [Deferred(jnp.negative, jnp.ones(1)), jnp.zeros(1)],
+        "made": jnp.full(1, 7.0),
+    }
+    found = jax.tree.map(np.ndarray.tolist, jax.tree.map(np.asarray, resolve(noise)))
+    assert found == {
+        "whole": {"twice": [2.0, 2.0]},
+        "nested": {"more": [6.0, 6.0]},
+        "listed": [[-1.0], [0.0]],
+        "made": [7.0],
+    }
+
+
+def test_what_is_kept_of_deferred_noise_are_its_arrays_and_its_structure_is_the_function():
+    noise = Deferred(Times(3), Deferred(doubled, jnp.ones(2)))
+    (bits,) = jax.tree.leaves(noise)
+    assert bits.shape == (2,)
+    structure = jax.tree.structure
+    assert structure(noise) == structure(Deferred(Times(3), Deferred(doubled, jnp.zeros(9))))
+    assert structure(noise) != structure(Deferred(Times(4), Deferred(doubled, jnp.ones(2))))
+    steps = jax.tree.map(lambda array: jnp.stack([array, 5 * array]), noise)
+    found = jax.vmap(resolve)(steps)["more"]
+    np.testing.assert_array_equal(found, [[6.0, 6.0], [30.0, 30.0]])
+
+
+@pytest.mark.parametrize("views", [("noise", "dropout"), ("scarf", "noise"), ("swap",)], ids=str)
+@pytest.mark.parametrize("name", methods.names())
+def test_bits_kept_for_several_steps_become_the_noise_of_each_step(name, views):
+    rates = {} if name == "vae" else {"views": views}
+    if rates and "noise" in views:
+        rates["noise_std"] = 0.3
+    method, batch = made(name, latent_dim=3, **rates), Batch(jnp.asarray(X[:12]))
+    background, keys = jnp.asarray(BACKGROUND), jax.random.split(jax.random.key(0), 3)
+
+    def draw(key):
+        return method.noise(Draws(key, background), batch)
+
+    together = jax.vmap(resolve)(jax.vmap(draw)(keys))
+    for i, key in enumerate(keys):
+        alone = resolve(draw(key))
+        assert together.keys() == alone.keys()
+        for each, array in alone.items():
+            np.testing.assert_array_equal(together[each][i], array, err_msg=each)
+    # Noise and dropout keep the bits that both are made of, not one array for each.
+    kept = [array.dtype for array in jax.tree.leaves(draw(keys[0]))]
+    assert (np.dtype("int32") in kept) == ("normal" in together)
