@@ -282,7 +282,7 @@ def test_a_warm_start_keeps_the_standardisation_and_refuses_another_network(X, t
 @pytest.mark.parametrize("jobs", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_a_grid_search_finds_the_larger_code(jobs, X):
     search = GridSearchCV(
-        small(VAEEmbedding, epochs=40, learning_rate=1e-2),
+        VAEEmbedding(hidden_dims=(), epochs=40, learning_rate=1e-2),
         {"latent_dim": [1, 2], "beta": [0.1, 10.0]},
         cv=2,
         n_jobs=jobs,

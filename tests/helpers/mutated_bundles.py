@@ -7,8 +7,8 @@ import random
 import numpy as np
 import safetensors.numpy
 
-from jaxrep.export import export_run
-from tests.export.test_export import make_run
+from jaxrep.export import FORMATS
+from tests.helpers.exports import make_run
 from tests.helpers.mutations import HOSTILE, dumps, raw, some_bytes, some_json
 from torch_ref import archives, graph_files
 
@@ -20,7 +20,7 @@ def make_sound(path, formats=tuple(EXPORTED)):
     """Writes a run and exports it; returns the folder's files by name and the others by suffix."""
     run = make_run(path, "autoencoder", "mixed")
     for format in formats:
-        export_run(run, path / f"model{EXPORTED[format]}", format=format)
+        FORMATS[format].write(run, path / f"model{EXPORTED[format]}")
     folder = {name: (run.path / name).read_bytes() for name in (*CONTENT, "manifest.json")}
     files = {EXPORTED[f]: (path / f"model{EXPORTED[f]}").read_bytes() for f in formats}
     return folder, files
