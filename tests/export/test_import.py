@@ -18,6 +18,8 @@ from jaxrep.runs import folder, outputs
 from tests.helpers.exports import raw_rows, rewritten
 from torch_ref.files import read_safetensors, write_safetensors
 
+pytestmark = pytest.mark.quick
+
 
 @pytest.fixture
 def exported(vae_run, vae_file):

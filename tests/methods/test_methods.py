@@ -106,6 +106,7 @@ def test_every_hyperparameter_changes_the_shapes_or_the_numbers_of_what_is_train
         assert any((weights[0][name] != weights[1][name]).any() for name in weights[0])
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize("method", list(BY_METHOD))
 def test_check_knows_a_range_for_every_hyperparameter(method):
     impossible = {"hidden_dims": (0,), "optimizer": "sgd", "precision": "double"}
@@ -118,6 +119,7 @@ def test_check_knows_a_range_for_every_hyperparameter(method):
                 check(wrong)
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize(
     ("name", "value"),
     [
@@ -137,6 +139,7 @@ def test_check_refuses_values_at_the_edge(name, value):
         check(SimCLRHyperparameters(**{name: value}))
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize("method", list(BY_METHOD))
 def test_embeddings_and_scores_of_the_twins_agree_in_float64(method, x64):
     ours = make(method)

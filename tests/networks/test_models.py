@@ -13,6 +13,8 @@ import torch_ref.models
 import torch_ref.weights
 from jaxrep.models import get_weights, with_weights
 
+pytestmark = pytest.mark.quick
+
 ARCHITECTURES = [(5, (), 2), (6, (9, 8), 4), (4, (4, 4), 4)]
 NAMES = ("Autoencoder", "VAE", "SimCLREncoder")
 

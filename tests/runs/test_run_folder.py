@@ -19,6 +19,8 @@ from tests.helpers.saved_runs import (
     untrained_weights,
 )
 
+pytestmark = pytest.mark.quick
+
 
 @pytest.fixture
 def run(tmp_path):

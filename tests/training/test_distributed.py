@@ -5,6 +5,8 @@ import pytest
 from jaxrep.errors import InputError
 from jaxrep.training.distributed import Flags, detect, join, lead
 
+pytestmark = pytest.mark.quick
+
 SLURM = {
     "SLURM_JOB_ID": "4242",
     "SLURM_STEP_NODELIST": "node[001-004]",

@@ -61,6 +61,7 @@ def assert_share_replaced(found, rate):
         assert is_share(column.sum(), len(X), rate)
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize("rate", [0.05, 0.6])
 @pytest.mark.parametrize(
     ("name", "rate_name"), [("scarf", "corruption_rate"), ("swap", "swap_rate")]
@@ -202,6 +203,7 @@ def test_views_do_not_share_their_draws(twin):
     assert is_share((together == x).sum(), x.size, 0.125)
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize("twin", TWINS)
 def test_views_are_applied_in_their_order(twin):
     rates = {"drop_rate": 0.5, "corruption_rate": 0.5}
@@ -241,6 +243,7 @@ def test_losses_of_different_corruptions_do_not_compare(name, knob):
         selection.check_selection("loss", name, hyperparameters, {knob: [0.2, 0.3]})
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
