@@ -22,6 +22,8 @@ from jaxrep.data import (
 )
 from jaxrep.errors import InputError, ModelFormatError
 
+pytestmark = pytest.mark.quick
+
 PEOPLE = pa.table({"age": [30.0, 50.0, 41.0, 30.0], "job": ["b", "a", "b", "c"]})
 AGES = PEOPLE.select(["age"])
 

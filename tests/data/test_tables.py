@@ -14,6 +14,8 @@ import pytest
 from jaxrep.data import NAMES, check_output, read_table, write_table
 from jaxrep.errors import InputError
 
+pytestmark = pytest.mark.quick
+
 
 @pytest.fixture
 def csv(tmp_path):

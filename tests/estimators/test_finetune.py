@@ -101,6 +101,7 @@ def test_a_backbone_learning_rate_of_zero_is_a_frozen_backbone(digits):
     np.testing.assert_allclose(still.predict_proba(x), frozen.predict_proba(x), atol=1e-5)
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize("target", ["classes", "numbers"])
 def test_the_gradient_of_the_head_is_that_of_float64(target):
     rng = np.random.default_rng(0)
@@ -304,6 +305,7 @@ def test_rows_that_do_not_fit_the_backbone_are_refused(digits):
         head.fit(x[:1], y[:1])
 
 
+@pytest.mark.quick
 def test_an_epoch_holds_every_row_once_and_padding_weighs_nothing():
     key, orders = jax.random.key(0), []
     for epoch in range(2):

@@ -7,6 +7,8 @@ from jaxrep import evaluation
 from jaxrep.data.preprocessing import CategoricalColumn, NumericColumn, Preprocessing
 from jaxrep.evaluation import Result, split
 
+pytestmark = pytest.mark.quick
+
 RNG = np.random.default_rng(0)
 
 

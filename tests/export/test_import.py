@@ -20,6 +20,8 @@ from tests.helpers.exports import raw_rows, rewritten
 from torch_ref.batch import Batch
 from torch_ref.files import read_safetensors, write_safetensors
 
+pytestmark = pytest.mark.quick
+
 
 @pytest.fixture
 def exported(vae_run, vae_file):

@@ -35,9 +35,10 @@ def test_value_and_gradient_equal_the_loops(twin, name, settings, batch, width, 
         assert np.max(np.abs(gradient - difference)) <= tolerance * max(1, abs(difference).max())
 
 
-@pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize(
+    ("batch", "dtype"), [(17, dtype) for dtype in TOLERANCE] + [(1, "float64"), (1, "float32")]
+)
 @pytest.mark.parametrize("weighting", ["none", "some zero"])
-@pytest.mark.parametrize("batch", [1, 17])
 @pytest.mark.parametrize(("name", "settings"), CASES)
 def test_twins_agree_in_value_and_gradient(name, settings, batch, weighting, dtype):
     arrays = [rounded(array, dtype) for array in draw(name, batch, 8, seed=1)]

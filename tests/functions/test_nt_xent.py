@@ -306,7 +306,7 @@ def test_no_square_is_in_the_program_for_an_accelerator(platform):
     assert max(sizes) == 2 * 8192 * 128 < 16_384**2
 
 
-@pytest.mark.parametrize("size", [3, 5, 64])
+@pytest.mark.parametrize("size", [3, pytest.param(5, marks=pytest.mark.slow), 64])
 def test_a_microbatch_changes_neither_loss_nor_gradient(x64, size):
     def gradient(microbatch):
         method = SimCLR(SimCLRHyperparameters(microbatch=microbatch))

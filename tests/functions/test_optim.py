@@ -10,6 +10,8 @@ import torch
 import jaxrep.optim
 import torch_ref.optim
 
+pytestmark = pytest.mark.quick
+
 STEPS = 100
 
 

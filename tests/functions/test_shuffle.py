@@ -10,6 +10,8 @@ from scipy.stats import chisquare
 
 from jaxrep.shuffle import rounds, shuffled
 
+pytestmark = pytest.mark.quick
+
 
 def keys(size: int, count: int, seed: int = 0) -> jax.Array:
     return jax.random.bits(jax.random.key(seed), (count, rounds(size)))

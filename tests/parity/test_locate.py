@@ -22,6 +22,8 @@ from jaxrep.errors import InputError, MissingPackageError
 from jaxrep.parity._locate import locate
 from jaxrep.parity._recording import record_jax
 
+pytestmark = pytest.mark.quick
+
 WIDTH = 6
 X = np.random.default_rng(0).normal(size=(5, WIDTH))
 

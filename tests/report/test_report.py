@@ -200,6 +200,7 @@ def test_the_command_repeats_the_run_bit_for_bit(folder, tmp_path):
         assert again.read_bytes() == before.read_bytes()
 
 
+@pytest.mark.quick
 def test_a_command_is_quoted_for_a_shell_whatever_its_words_hold():
     columns = {"categorical": ["a b", "it's"], "label": "-x", "id_column": "c\x01\udcff\\'"}
     config = {

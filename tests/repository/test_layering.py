@@ -10,6 +10,9 @@ import pytest
 from jaxrep import methods
 
 NAMES = set(methods.names())
+
+pytestmark = pytest.mark.quick
+
 ROOT = Path(__file__).parents[2]
 
 FLOORS = {

@@ -22,6 +22,8 @@ from tests.helpers.saved_runs import (
     untrained_weights,
 )
 
+pytestmark = pytest.mark.quick
+
 
 @pytest.fixture
 def run(tmp_path):

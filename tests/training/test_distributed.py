@@ -6,6 +6,8 @@ from jaxrep.errors import InputError
 from jaxrep.training.distributed import join, lead
 from jaxrep.training.launcher import Flags, detect
 
+pytestmark = pytest.mark.quick
+
 SLURM = {
     "SLURM_JOB_ID": "4242",
     "SLURM_STEP_NODELIST": "node[001-004]",

@@ -60,6 +60,7 @@ def assert_share_replaced(found, rate):
         assert is_share(column.sum(), len(X), rate)
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize("rate", [0.05, 0.6])
 @pytest.mark.parametrize(
     ("name", "rate_name"), [("scarf", "corruption_rate"), ("swap", "swap_rate")]
@@ -204,6 +205,7 @@ def test_views_do_not_share_their_draws(twin):
     assert is_share((together == x).sum(), x.size, 0.125)
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize("twin", TWINS)
 def test_views_are_applied_in_their_order(twin):
     rates = {"drop_rate": 0.5, "corruption_rate": 0.5}
@@ -226,6 +228,7 @@ def test_runs_of_a_sweep_over_the_corruption_rate_are_those_alone(name):
         assert fit(method, x).history[-1]["loss"] == pytest.approx(loss, rel=1e-5)
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
