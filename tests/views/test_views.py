@@ -309,12 +309,15 @@ def test_bits_kept_for_several_steps_become_the_noise_of_each_step(name, views):
     def draw(key):
         return method.noise(Draws(key, background), batch)
 
-    together = jax.vmap(resolve)(jax.vmap(draw)(keys))
+    bits = jax.vmap(draw)(keys)
+    together = jax.vmap(resolve)(bits)
     for i, key in enumerate(keys):
+        for ours, expected in zip(jax.tree.leaves(bits), jax.tree.leaves(draw(key)), strict=True):
+            np.testing.assert_array_equal(ours[i], expected)
         alone = resolve(draw(key))
         assert together.keys() == alone.keys()
-        for each, array in alone.items():
-            np.testing.assert_array_equal(together[each][i], array, err_msg=each)
+        for each, array in alone.items():  # XLA may round the quantiles of a larger array otherwise
+            np.testing.assert_allclose(together[each][i], array, rtol=1e-6, err_msg=each)
     # Noise and dropout keep the bits that both are made of, not one array for each.
     kept = [array.dtype for array in jax.tree.leaves(draw(keys[0]))]
     assert (np.dtype("int32") in kept) == ("normal" in together)
