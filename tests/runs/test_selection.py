@@ -19,4 +19,4 @@ def test_a_grid_names_views_joined_by_plus():
 def test_losses_of_different_corruptions_do_not_compare(name, knob):
     hyperparameters = methods.hyperparameters_of(name)(validation_fraction=0.1)
     with pytest.raises(ValueError, match=f"runs that differ in {knob}"):
-        selection.check_selection("loss", name, hyperparameters, {knob: [0.2, 0.3]})
+        selection.check_selection("loss", hyperparameters, {knob: [0.2, 0.3]})
