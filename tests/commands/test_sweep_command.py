@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 from safetensors.numpy import load_file
 
-from jaxrep.hyperparameters import BY_METHOD
+from jaxrep.methods import SimCLRHyperparameters, VAEHyperparameters
 from jaxrep.runs import folder, grid, selection, sweep
 from tests.helpers.commands import call, done
 from tests.helpers.small import FEATURES, FLAGS, ROWS
@@ -312,17 +312,17 @@ def test_what_is_wrong_is_named_before_anything_is_read_or_written(tmp_path, fla
 @pytest.mark.quick
 @pytest.mark.parametrize("name", ["temperature", "batch_size", "noise_std", "drop_rate"])
 def test_losses_of_simclr_do_not_compare_where_what_they_measure_varies(name):
-    hyperparameters = BY_METHOD["simclr"](validation_fraction=0.1)
+    hyperparameters = SimCLRHyperparameters(validation_fraction=0.1)
     values = {"batch_size": [8, 16]}.get(name, [0.1, 0.2])
     for select in selection.LOSSES:
         with pytest.raises(ValueError, match=f"runs that differ in {name}"):
-            selection.check_selection(select, "simclr", hyperparameters, {name: values})
-        selection.check_selection(select, "simclr", hyperparameters, {name: values[:1]})
-    selection.check_selection("common_loss", "simclr", hyperparameters, {name: values})
+            selection.check_selection(select, hyperparameters, {name: values})
+        selection.check_selection(select, hyperparameters, {name: values[:1]})
+    selection.check_selection("common_loss", hyperparameters, {name: values})
 
 
 def test_sweeps_from_python_are_held_to_the_same_rules(tmp_path):
-    hyperparameters = BY_METHOD["vae"]()
+    hyperparameters = VAEHyperparameters()
     for varied, said in (({"beta": [-1.0]}, "beta is -1"), ({"beta": []}, "there are no values")):
         with pytest.raises(ValueError, match=said):
             grid.complete(varied, hyperparameters, 1)
@@ -331,7 +331,7 @@ def test_sweeps_from_python_are_held_to_the_same_rules(tmp_path):
 
 
 def test_the_text_of_a_value_reads_back_as_the_value():
-    hyperparameters = BY_METHOD["vae"]()
+    hyperparameters = VAEHyperparameters()
     written = {
         "hidden_dims": [(), (64,), (128, 64)],
         "learning_rate": [1e-3, 3e-4, 0.1],

@@ -28,6 +28,7 @@ from jaxrep.data.tables import read_table
 from jaxrep.errors import InputError, ModelFormatError
 from jaxrep.estimators import AutoencoderEmbedding, SimCLREmbedding, VAEEmbedding
 from jaxrep.inference import map_rows
+from jaxrep.methods import hyperparameters_of
 from jaxrep.runs import folder
 
 ALL = (AutoencoderEmbedding, VAEEmbedding, SimCLREmbedding)
@@ -149,7 +150,7 @@ def test_fit_gives_the_weights_that_train_gives(kind, options, X, tmp_path):
     flags = ["--hidden-dims", "8", "--latent-dim", "2", "--epochs", "3", "--seed", "5"]
     flags += [f"--{name.replace('_', '-')}={value}" for name, value in options.items()]
     run = tmp_path / "run"
-    assert main(["train", kind.method, str(tmp_path / "x.npy"), "--out", str(run), *flags]) == 0
+    assert main(["train", kind.name, str(tmp_path / "x.npy"), "--out", str(run), *flags]) == 0
     estimator = small(kind, seed=5, **options).fit(X)
     loaded = kind.load(run)
     assert same(estimator, loaded) and estimator.history_ == loaded.history_
@@ -222,7 +223,7 @@ def test_default_names_in_a_frame_survive_saving(fitted, X, tmp_path):
 
 @pytest.mark.parametrize("kind", ALL)
 def test_hyperparameters_are_parameters(kind, fitted):
-    fields = set(jaxrep.hyperparameters.BY_METHOD[kind.method].__dataclass_fields__)
+    fields = set(hyperparameters_of(kind.name).__dataclass_fields__)
     assert set(kind().get_params()) == fields | {"contamination", "warm_start", "verbose"}
     copied = clone(fitted[kind])
     assert copied.get_params() == fitted[kind].get_params()
@@ -346,8 +347,17 @@ def test_samples_and_lines_are_in_the_tables_units(fitted, X):
 
 
 def test_only_what_a_method_can_do_is_there():
-    assert not hasattr(SimCLREmbedding, "inverse_transform")
-    assert not hasattr(AutoencoderEmbedding, "sample")
+    offered = {
+        kind: [
+            name for name in ("inverse_transform", "interpolate", "sample") if hasattr(kind(), name)
+        ]
+        for kind in ALL
+    }
+    assert offered == {
+        AutoencoderEmbedding: ["inverse_transform", "interpolate"],
+        VAEEmbedding: ["inverse_transform", "interpolate", "sample"],
+        SimCLREmbedding: [],
+    }
 
 
 def test_the_share_of_outliers_is_the_contamination(X):
@@ -364,7 +374,7 @@ def test_a_row_that_overflows_the_network_is_an_outlier(kind, fitted, X):
     x = estimator._features(X)[0]
     for size in (1e11, 1e13, 1e16, 1e19, 1e25):
         huge = {name: np.float32(size) * array for name, array in run.weights.items()}
-        raw = map_rows(run.method, "score", huge, x, input_dim=COLUMNS)
+        raw = map_rows(run.method, "score", huge, x, run.rows)
         estimator.run_ = dataclasses.replace(run, weights=huge)
         undefined += np.isnan(raw).sum()
         assert np.isneginf(estimator.score_samples(X)[~np.isfinite(raw)]).all()

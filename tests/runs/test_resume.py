@@ -16,8 +16,7 @@ import pytest
 
 from jaxrep.cli import main
 from jaxrep.errors import DivergedError, InputError, InterruptedRunError
-from jaxrep.hyperparameters import BY_METHOD
-from jaxrep.methods import METHODS
+from jaxrep.methods import Autoencoder, AutoencoderHyperparameters, names
 from jaxrep.runs import folder
 from jaxrep.training import Checkpoints, Every, checkpoint, draw_batch, fit, program, rows
 from jaxrep.training.manifest import MANIFEST, seal
@@ -132,20 +131,20 @@ def test_every_epoch_sees_every_row_once_whatever_the_blocks(monkeypatch):
     monkeypatch.setattr(rows, "BLOCK_BYTES", 300)
     seen = []
 
-    class Recording(METHODS["autoencoder"]):
-        name = "autoencoder"
-
-        def loss(self, model, x, noise, weights):
+    class Recording(Autoencoder):
+        def loss(self, network, batch, noise):
             import jax
 
             jax.debug.callback(
-                lambda x, w: seen.append(np.asarray(x)[np.asarray(w) > 0, 0]), x, weights
+                lambda x, w: seen.append(np.asarray(x)[np.asarray(w) > 0, 0]),
+                batch.numbers,
+                batch.weights,
             )
-            return super().loss(model, x, noise, weights)
+            return super().loss(network, batch, noise)
 
     x = X[:48].copy()
     x[:, 0] = np.arange(48)
-    settings = BY_METHOD["autoencoder"](**SMALL | {"epochs": 2, "learning_rate": 1e-9})
+    settings = AutoencoderHyperparameters(**SMALL | {"epochs": 2, "learning_rate": 1e-9})
     run = fit(Recording(settings), Store(x))
     epochs = np.split(np.concatenate(seen).astype(int), 2)
     assert len(run.history) == 2
@@ -579,6 +578,6 @@ INSIDE = [
 @pytest.mark.slow
 @pytest.mark.parametrize("case", range(6))
 def test_fifty_kills_twenty_of_them_inside_a_save(case, kill_and_resume):
-    method, stream = list(METHODS)[case % 3], ("never", "always")[case // 3]
+    method, stream = names()[case % 3], ("never", "always")[case // 3]
     assert sum(len(inside) for inside in INSIDE) == 20
     kill_and_resume(method, stream, (INSIDE[case] + [None] * 5)[:9], 150)

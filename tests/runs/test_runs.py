@@ -1,13 +1,16 @@
 """From a table to a run and back, called from Python: which rows teach what, and what is drawn."""
 
+import dataclasses
+
 import jax
 import numpy as np
 import pytest
 
-from jaxrep.hyperparameters import BY_METHOD, SCHEDULE
+from jaxrep.hyperparameters import TrainingHyperparameters, declaration
+from jaxrep.methods import hyperparameters_of
 from jaxrep.runs import folder, outputs
 from jaxrep.runs.train import Columns, train
-from tests.helpers.small import BATCH, FEATURES, ROWS, SMALL
+from tests.helpers.small import BATCH, FEATURES, ROWS, SMALL, make
 
 
 @pytest.fixture
@@ -18,9 +21,9 @@ def rows(tmp_path):
 
 
 def run_of(tmp_path, name="run", method="autoencoder", notes=None, **hyperparameters):
-    settings = BY_METHOD[method](**SMALL | {"epochs": 2} | hyperparameters)
+    settings = hyperparameters_of(method)(**SMALL | {"epochs": 2} | hyperparameters)
     note = (lambda message: None) if notes is None else notes.append
-    train(method, str(tmp_path / "rows.npy"), tmp_path / name, settings, Columns(), note=note)
+    train(str(tmp_path / "rows.npy"), tmp_path / name, settings, Columns(), note=note)
     return folder.load(tmp_path / name)
 
 
@@ -47,6 +50,11 @@ def test_statistics_come_from_the_rows_trained_on_which_the_split_seed_draws(tmp
         np.testing.assert_allclose(scales, kept.std(axis=0), rtol=1e-12)
 
 
+SCHEDULE = [
+    field.name
+    for field in dataclasses.fields(TrainingHyperparameters)
+    if declaration(field).kind == "host"
+]
 OTHER = {"epochs": 3, "batch_size": 20, "validation_fraction": 0.25, "seed": 1, "split_seed": 1}
 
 
@@ -70,7 +78,7 @@ def test_generate_decodes_draws_of_the_standard_normal_distribution(tmp_path, ro
     monkeypatch.setattr(folder.Run, "map", watch)
     outputs.generate(run, 20_000, seed=3)
     [(function, z)] = codes
-    assert function == "decode"
+    assert function == "generate"
     assert z.shape == (20_000, 3)
     error = 1 / np.sqrt(20_000)
     assert (np.abs(z.mean(axis=0)) < 4 * error).all()
@@ -90,10 +98,9 @@ def test_a_model_that_gives_every_row_the_same_score_is_reported(tmp_path, rows)
 
 def test_training_gives_its_arrays_back_to_the_device(rows):
     """The state of a chunk lives in the memory of the one before it."""
-    from jaxrep.methods import METHODS
     from jaxrep.training import program
 
-    method = METHODS["autoencoder"](BY_METHOD["autoencoder"](**SMALL))
+    method = make()
     state = program.empty_state(method, FEATURES)
     x = jax.numpy.asarray(rows, jax.numpy.float32)
     sizes = {"batch_size": BATCH, "chunk": program._MAX_STEPS_PER_CHUNK}
