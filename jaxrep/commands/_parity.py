@@ -19,7 +19,7 @@ class Parity(Command):
     """Check JAX against PyTorch: all of jaxrep, or a run's weights; exit code 1 if they part."""
 
     folder: Annotated[Path | None, Positional, arg(metavar="RUN")] = None
-    """A finished run; without one, the whole ladder from weights to whole trainings."""
+    """A finished run; without one, all suites, from weights to whole trainings."""
 
     data: str | None = None
     """Rows for RUN; by default those that it was trained on."""
@@ -41,7 +41,7 @@ class Parity(Command):
         if self.out is not None:
             files.check_writable(self.out)
         if self.folder is None:
-            report = parity.run_ladder(quick=self.quick, on_rung=lambda name: note(f"{name} …"))
+            report = parity.run_suites(quick=self.quick, on_suite=lambda name: note(f"{name} …"))
         else:
             report = self._check_run(self.folder)
         result = report.to_json()

@@ -1,4 +1,4 @@
-"""The rungs of pure functions: losses, views, optimisers."""
+"""The suites of pure functions: losses, views, optimisers."""
 
 import functools
 from collections.abc import Iterator

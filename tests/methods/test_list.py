@@ -12,6 +12,8 @@ from jaxrep.errors import InputError
 from jaxrep.hyperparameters import TrainingHyperparameters
 from tests.helpers.twins import TWINS
 
+pytestmark = pytest.mark.quick
+
 FILE = '''
 from helper_of_{stem} import NAME
 

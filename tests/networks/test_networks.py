@@ -21,6 +21,8 @@ from jaxrep.networks import Mahalanobis, get_weights, with_weights
 from jaxrep.outputs import OUTPUTS
 from torch_ref.batch import Batch as TorchBatch
 
+pytestmark = pytest.mark.quick
+
 ARCHITECTURES = [(5, (), 2), (6, (9, 8), 4), (4, (4, 4), 4)]
 NAMES = methods.names()
 

@@ -15,7 +15,7 @@ import torch
 from jaxrep.cli import main
 from jaxrep.errors import InputError, MissingPackageError
 from jaxrep.methods import VAEHyperparameters, make
-from jaxrep.parity import Check, Report, _oracles, cross_check, run_ladder
+from jaxrep.parity import Check, Report, _oracles, cross_check, run_suites
 from jaxrep.parity._bounds import judge
 from jaxrep.parity._functions import ARGUMENTS, SETTINGS, _draw, _weightings
 from jaxrep.runs.train import Columns, train
@@ -190,7 +190,7 @@ def test_missing_torch_says_how_to_install_it(monkeypatch):
     with pytest.raises(MissingPackageError, match=r"pip install 'jaxrep\[torch\]'"):
         cross_check(jnp.tanh, jnp.tanh, (X,))
     with pytest.raises(ImportError):
-        run_ladder(rungs=["weights"])
+        run_suites(suites=["weights"])
 
 
 def test_wrong_arguments_are_refused():
@@ -200,8 +200,8 @@ def test_wrong_arguments_are_refused():
         cross_check(jnp.tanh, torch.tanh, (X,), dtypes=["float8"])
     with pytest.raises(InputError, match=r"gradients names \['y'\]; the inputs are \[0\]"):
         cross_check(jnp.tanh, torch.tanh, (X,), gradients=["y"])
-    with pytest.raises(InputError, match="there are no rungs"):
-        run_ladder(rungs=["snakes"])
+    with pytest.raises(InputError, match="there are no suites"):
+        run_suites(suites=["snakes"])
 
 
 def test_half_precision_inputs_are_the_same_numbers_for_both():
@@ -223,7 +223,7 @@ def test_nothing_of_the_callers_settings_changes():
         torch.get_num_threads(),
     )
     cross_check(jnp.tanh, torch.tanh, (X,))
-    run_ladder(quick=True, rungs=["weights"])
+    run_suites(quick=True, suites=["weights"])
     assert not jax.config.jax_enable_x64
     assert jnp.ones(1).dtype == jnp.float32
     after = torch.get_default_dtype(), torch.get_float32_matmul_precision(), torch.get_num_threads()
@@ -327,7 +327,7 @@ def test_the_ratio_is_a_geometric_mean_with_errors_of_at_least_a_roundoff():
     assert row.ratio == pytest.approx(math.sqrt(4e-7 * U) / 1e-7)
 
 
-# The closed forms that the ladder takes for truth, against loops and central differences
+# The closed forms that the suites take for truth, against loops and central differences
 
 
 @pytest.mark.parametrize("rows", [1, 3])

@@ -24,15 +24,15 @@ import torch_ref.views
 import torch_ref.weights
 from jaxrep.parity import _training, cross_check
 from jaxrep.parity._cross_check import Case, check_cases
-from jaxrep.parity._ladder import RUNGS
+from jaxrep.parity._suites import SUITES
 
 SIDES = ("jax", "torch")
 ROOM = {"jax": jaxrep, "torch": torch_ref}
 
 
-def climb(rung, *names):
-    """The checks of a part of a rung of the quick ladder."""
-    items = [item for item in RUNGS[rung](True) if item.check.startswith(names)]
+def checks_of(suite, *names):
+    """The checks of a part of a suite, in its quick form."""
+    items = [item for item in SUITES[suite](True) if item.check.startswith(names)]
     cases = [item for item in items if isinstance(item, Case)]
     return [item for item in items if item not in cases] + list(check_cases(cases, light=True))
 
@@ -42,12 +42,15 @@ def failed(checks):
 
 
 def test_without_a_fault_all_of_these_pass():
-    assert failed(climb("losses", "elbo_loss", "gaussian_kl", "nt_xent_loss")) == set()
-    assert failed(climb("outputs", "outputs of vae", "outputs of autoencoder")) == set()
-    assert failed(climb("methods", "loss of simclr", "loss of autoencoder", "loss of vae")) == set()
-    assert failed(climb("optimizers", "Adam")) == set()
-    assert failed(climb("views")) == set()
-    assert failed(climb("epochs", "epoch")) == set()
+    assert failed(checks_of("losses", "elbo_loss", "gaussian_kl", "nt_xent_loss")) == set()
+    assert failed(checks_of("outputs", "outputs of vae", "outputs of autoencoder")) == set()
+    assert (
+        failed(checks_of("methods", "loss of simclr", "loss of autoencoder", "loss of vae"))
+        == set()
+    )
+    assert failed(checks_of("optimizers", "Adam")) == set()
+    assert failed(checks_of("views")) == set()
+    assert failed(checks_of("epochs", "epoch")) == set()
 
 
 def replace_loss(monkeypatch, side, name, make):
@@ -100,7 +103,7 @@ def test_a_wrong_loss_is_caught(monkeypatch, side, fault):
         return loss
 
     replace_loss(monkeypatch, side, name, keeping_the_signature)
-    assert {f"{name}: value float64", f"{name}: value float32"} <= failed(climb("losses", name))
+    assert {f"{name}: value float64", f"{name}: value float32"} <= failed(checks_of("losses", name))
 
 
 @pytest.mark.parametrize("side", SIDES)
@@ -115,7 +118,7 @@ def test_a_missing_self_mask_is_caught(monkeypatch, side):
         return (log_sum_exp(z @ z.T / temperature, 1) - positive).mean()
 
     replace_loss(monkeypatch, side, "nt_xent_loss", lambda right: unmasked)
-    assert "nt_xent_loss: value float64" in failed(climb("losses", "nt_xent_loss"))
+    assert "nt_xent_loss: value float64" in failed(checks_of("losses", "nt_xent_loss"))
 
 
 @pytest.mark.parametrize("side", SIDES)
@@ -128,7 +131,7 @@ def test_a_missing_half_in_the_exponent_of_sigma_is_caught(monkeypatch, side):
 
     name = {"jax": "__call__", "torch": "forward"}[side]
     monkeypatch.setattr(ROOM[side].methods.VAENetwork, name, call)
-    checks = failed(climb("methods", "loss of vae"))
+    checks = failed(checks_of("methods", "loss of vae"))
     assert {"loss of vae: value float64", "loss of vae: value float32"} <= checks
 
 
@@ -155,14 +158,14 @@ def test_a_transposed_square_kernel_is_caught(monkeypatch, side):
 
         monkeypatch.setattr(torch_ref.weights, "_to_state_dict", untransposed)
     assert "outputs of autoencoder: value float64" in failed(
-        climb("outputs", "outputs of autoencoder")
+        checks_of("outputs", "outputs of autoencoder")
     )
 
 
 @pytest.mark.parametrize("side", SIDES)
 def test_adamw_in_the_place_of_adam_with_l2_is_caught(monkeypatch, side):
     monkeypatch.setattr(ROOM[side].optim, "adam", ROOM[side].optim.adamw)
-    checks = failed(climb("optimizers", "Adam with L2"))
+    checks = failed(checks_of("optimizers", "Adam with L2"))
     assert {
         "Adam with L2, 1 step: value float64",
         "Adam with L2, 100 steps: value float64",
@@ -197,7 +200,7 @@ def test_a_bias_correction_in_float32_is_caught(monkeypatch, side):
             "adam",
             lambda *, learning_rate, weight_decay: lambda ps: Float32Correction(ps, learning_rate),
         )
-    checks = failed(climb("optimizers", "Adam, "))
+    checks = failed(checks_of("optimizers", "Adam, "))
     assert "Adam, 1 step: value float32" in checks
     assert "Adam, 1 step: value float64" not in checks  # there it is right
 
@@ -213,7 +216,7 @@ def test_noise_drawn_once_for_both_views_is_caught(monkeypatch, side):
         return {name: stack([views[0], views[0]]) for name, views in noise.items()}
 
     monkeypatch.setattr(module, "draw_views", once)
-    checks = climb("views", "noise of simclr")
+    checks = checks_of("views", "noise of simclr")
     [failure] = [check for check in checks if not check.passed]
     assert (failure.check, failure.case) == ("noise of simclr: distribution", side)
     assert "repeats itself" in failure.message
@@ -226,9 +229,9 @@ def test_features_kept_that_are_to_be_replaced_are_caught(monkeypatch, side):
     monkeypatch.setattr(
         views, "replace_features", lambda x, replace, values: right(x, ~replace, values)
     )
-    rung = climb("views", "replace_features") + climb("methods", "loss of autoencoder")
+    suite = checks_of("views", "replace_features") + checks_of("methods", "loss of autoencoder")
     assert {"replace_features: value", "loss of autoencoder: value"} <= {
-        check.check for check in rung if not check.passed
+        check.check for check in suite if not check.passed
     }
 
 
@@ -242,7 +245,7 @@ def test_one_views_noise_used_for_both_is_caught(monkeypatch, side):
         return right(self, network, batch, {k: stack([n[0], n[0]]) for k, n in noise.items()})
 
     monkeypatch.setattr(module.SimCLR, "loss", loss)
-    assert "loss of simclr: value float64" in failed(climb("methods", "loss of simclr"))
+    assert "loss of simclr: value float64" in failed(checks_of("methods", "loss of simclr"))
 
 
 @pytest.mark.parametrize("side", SIDES)
@@ -257,7 +260,7 @@ def test_a_dropped_last_batch_is_caught(monkeypatch, side):
             torch, "split", lambda t, size: [part for part in right(t, size) if len(part) == size]
         )
         expected = {"epoch: loss is the mean over rows float32"}
-    assert failed(climb("epochs", "epoch")) == expected
+    assert failed(checks_of("epochs", "epoch")) == expected
 
 
 def layer_norms(jax_epsilon, torch_epsilon):
@@ -303,7 +306,7 @@ def test_a_formula_that_cancels_in_both_twins_alike_is_caught(monkeypatch):
     monkeypatch.setattr(jaxrep.losses, "gaussian_kl", textbook(jnp.exp))
     monkeypatch.setattr(torch_ref.losses, "gaussian_kl", textbook(torch.exp))
     unweighted = [
-        c for c in RUNGS["losses"](True) if c.check == "gaussian_kl" and "weights" not in c.inputs
+        c for c in SUITES["losses"](True) if c.check == "gaussian_kl" and "weights" not in c.inputs
     ]
     checks = list(check_cases(unweighted, light=True))
     caught = [check for check in checks if not check.passed]
@@ -316,7 +319,7 @@ def test_a_loss_that_raises_is_a_failed_check_with_the_reason(monkeypatch, side)
         raise RuntimeError("no such loss")
 
     monkeypatch.setattr(ROOM[side].losses, "mse_loss", raises)
-    checks = climb("losses", "mse_loss")
+    checks = checks_of("losses", "mse_loss")
     assert checks
     for check in checks:
         assert not check.passed

@@ -1,4 +1,4 @@
-"""The whole ladder of checks, from single weights up to whole training runs."""
+"""All suites of checks, from single weights up to whole training runs."""
 
 import contextlib
 import time
@@ -13,9 +13,9 @@ from jaxrep.parity._models import method_cases, output_cases, weight_checks
 from jaxrep.parity._report import Report, environment
 from jaxrep.parity._training import epoch_checks, trajectory_checks
 
-Rung = Callable[[bool], Iterable[Case | Check]]
+Suite = Callable[[bool], Iterable[Case | Check]]
 
-RUNGS: dict[str, Rung] = {
+SUITES: dict[str, Suite] = {
     "weights": weight_checks,
     "outputs": output_cases,
     "losses": loss_cases,
@@ -27,41 +27,41 @@ RUNGS: dict[str, Rung] = {
 }
 
 
-def run_ladder(
+def run_suites(
     *,
     quick: bool = False,
-    rungs: Collection[str] = tuple(RUNGS),
-    on_rung: Callable[[str], None] = lambda name: None,
+    suites: Collection[str] = tuple(SUITES),
+    on_suite: Callable[[str], None] = lambda name: None,
 ) -> Report:
     """Compares all of jaxrep with torch_ref: weights, models, losses, steps and whole runs.
 
     Args:
         quick: fewer shapes, 40 steps of each training in the place of all, and programs that
             compile fast in the place of running fast; every kind of check stays.
-        rungs: the parts of the ladder to climb, of `RUNGS`.
-        on_rung: called with the name of each rung before it begins.
+        suites: names of the suites to run, of `SUITES`.
+        on_suite: called with the name of each suite before it begins.
 
     Returns:
         The report.
 
     Raises:
-        InputError: a rung that there is not.
+        InputError: there is no such suite.
         MissingPackageError: PyTorch is not installed.
 
     Example:
-        >>> run_ladder(quick=True, rungs=["weights"]).passed
+        >>> run_suites(quick=True, suites=["weights"]).passed
         True
     """
     require_torch()
-    unknown = [name for name in rungs if name not in RUNGS]
+    unknown = [name for name in suites if name not in SUITES]
     if unknown:
-        raise InputError(f"there are no rungs {unknown}; there are {', '.join(RUNGS)}")
+        raise InputError(f"there are no suites {unknown}; there are {', '.join(SUITES)}")
     started = time.perf_counter()
     checks: list[Check] = []
     with _one_torch_thread():
-        for name in (name for name in RUNGS if name in rungs):
-            on_rung(name)
-            checks += _climb(name, quick)
+        for name in (name for name in SUITES if name in suites):
+            on_suite(name)
+            checks += _checks_of(name, quick)
         about = environment() | {"quick": quick, "compilation": "light" if quick else "full"}
     return Report(tuple(checks), time.perf_counter() - started, about)
 
@@ -79,15 +79,15 @@ def _one_torch_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _climb(name: str, quick: bool) -> Iterator[Check]:
-    """Yields a rung's checks; one that raises is a check that failed, with the reason."""
+def _checks_of(name: str, quick: bool) -> Iterator[Check]:
+    """Yields the checks of a suite; one that raises is a check that failed, with the reason."""
     cases: list[Case] = []
     try:
-        for item in RUNGS[name](quick):
+        for item in SUITES[name](quick):
             if isinstance(item, Case):
                 cases.append(item)
             else:
                 yield item
         yield from check_cases(cases, light=quick)
     except Exception as error:
-        yield Check(name, "", "", passed=False, message=explain("this rung", error))
+        yield Check(name, "", "", passed=False, message=explain("this suite", error))
