@@ -316,5 +316,5 @@ def test_bits_kept_for_several_steps_become_the_noise_of_each_step(name, views):
         for each, array in alone.items():  # XLA may round the quantiles of a larger array otherwise
             np.testing.assert_allclose(together[each][i], array, rtol=1e-6, err_msg=each)
     # Noise and dropout keep the bits that both are made of, not one array for each.
-    kept = [array.dtype for array in jax.tree.leaves(draw(keys[0]))]
+    kept = [jnp.asarray(array).dtype for array in jax.tree.leaves(draw(keys[0]))]
     assert (np.dtype("int32") in kept) == ("normal" in together)
