@@ -69,9 +69,11 @@ KNOBS = [
 ]
 
 
-# These are the engine's, not a method's, and another program of it each.
-ENGINE = {"optimizer", "precision"}
-SLOW = {(method, knob) for method, knob in KNOBS if knob in ENGINE and method != "vae"}
+# Each of these takes a program of its own. They mean the same for every method that has them, so
+# that one stands for the others: the VAE for the engine's, SimCLR for those of views.
+ONE_FOR_ALL = dict.fromkeys(("optimizer", "precision"), "vae") | dict.fromkeys(
+    ("views", "drop_rate", "corruption_rate", "swap_rate"), "simclr"
+)
 
 
 @functools.cache
@@ -86,7 +88,12 @@ def shapes(name, **settings):
 
 @pytest.mark.parametrize(
     ("method", "knob"),
-    [pytest.param(*k, marks=[pytest.mark.slow] if k in SLOW else []) for k in KNOBS],
+    [
+        pytest.param(
+            method, knob, marks=[pytest.mark.slow] * (ONE_FOR_ALL.get(knob, method) != method)
+        )
+        for method, knob in KNOBS
+    ],
 )
 def test_every_hyperparameter_changes_the_shapes_or_the_numbers_of_what_is_trained(method, knob):
     settings = {"epochs": 1, "weight_decay": 0.1} | WITH.get(knob, {})

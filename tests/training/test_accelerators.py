@@ -59,7 +59,11 @@ def validation_program(method):
 def inference_program(method):
     shapes = get_weights(abstract_network(method, SPEC))
     weights = {name: np.zeros(array.shape, array.dtype) for name, array in shapes.items()}
-    return functools.partial(inference._apply, output="score", rows=SPEC), (method, weights, X)
+    return functools.partial(inference._apply, output="score", part=0, rows=SPEC), (
+        method,
+        weights,
+        X,
+    )
 
 
 def lowered(make_program, method, platforms):
