@@ -28,7 +28,7 @@ def seal(folder: Path) -> None:
     for name in names:
         files.flush_to_disk(folder / name)
     digests = {name: files.sha256(folder / name) for name in names}
-    files.write_text(folder / MANIFEST, strict_json.dumps({"sha256": digests}))
+    files.write_text(folder / MANIFEST, _text(digests))
     files.flush_to_disk(folder)
     files.flush_to_disk(folder.parent)
 
@@ -47,9 +47,9 @@ def check(folder: Path) -> None:
         raise DamagedError("has no manifest; its saving was interrupted") from None
     except (OSError, ValueError) as error:
         raise DamagedError(f"{MANIFEST} cannot be read ({first_line(error)})") from error
-    if text != strict_json.dumps(msgspec.to_builtins(manifest)):
-        raise DamagedError(f"{MANIFEST} is not as it was written")
     digests = manifest.sha256
+    if text != _text(digests):
+        raise DamagedError(f"{MANIFEST} is not as it was written")
     found = set(_contents(folder))
     for name in sorted(found | set(digests)):
         if name not in digests or name not in found:
@@ -61,6 +61,11 @@ def check(folder: Path) -> None:
 def first_line(error: Exception) -> str:
     """Returns what an error says first, or its class where it says nothing."""
     return (str(error).splitlines() or [type(error).__name__])[0]
+
+
+def _text(digests: dict[str, str]) -> str:
+    """Returns the manifest of files with these digests."""
+    return strict_json.dumps({"sha256": digests})
 
 
 def _contents(folder: Path) -> list[str]:

@@ -27,7 +27,7 @@ POINTS = {
     "arrays": (checkpoint, "write_progress"),  # orbax is through, nothing of ours is written
     "files": (checkpoint, "seal"),
     "flushed": (files, "sha256"),
-    "manifest": (manifest, "_dump"),
+    "manifest": (manifest, "_text"),
 }
 
 

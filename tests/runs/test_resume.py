@@ -325,8 +325,8 @@ def test_a_diverged_run_names_its_rows_and_keeps_its_last_good_state(tmp_path, s
     with pytest.raises(DivergedError) as caught:
         fit(method, X, checkpoints=checkpoints, on_epoch=logged.append)
     step = caught.value.step
-    batch = draw_batch(method, 0, X, X, step, batch_size=16)
-    seen = sorted(int(np.flatnonzero((row == X).all(1))[0]) for row in np.asarray(batch.x))
+    batch, _ = draw_batch(method, 0, X, X, step, batch_size=16)
+    seen = sorted(int(np.flatnonzero((row == X).all(1))[0]) for row in np.asarray(batch.numbers))
     assert list(caught.value.rows) == seen
     assert str(seen[0]) in str(caught.value) and "epoch 1" in str(caught.value)
     kept = checkpoints.newest(method, 5)
