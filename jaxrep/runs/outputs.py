@@ -192,7 +192,7 @@ def interpolate(run: Run, source: str, rows: tuple[int, int], steps: int) -> pa.
         InputError: the network does not declare `decode`, a row is not there, or `steps` is out
             of range.
     """
-    _need(run, "decode")
+    _need(run, "decode", command="interpolate")
     if not 2 <= steps <= MAX_ROWS:
         raise InputError(
             f"--steps is {steps}; it must be a whole number from 2 (both ends) to {MAX_ROWS}"
@@ -247,12 +247,12 @@ def _decode(run: Run, z: np.ndarray) -> pa.Table:
     return preprocessing.invert(run.preprocessing, run.map("decode", z))
 
 
-def _need(run: Run, output: str) -> None:
+def _need(run: Run, output: str, *, command: str | None = None) -> None:
     """Refuses what the run's network does not declare."""
     if output in run.outputs:
         return
     able = [name for name in names() if output in get(name).network_type.outputs]
     raise InputError(
-        f"{run.path}: {run.method.name} has no {output} ({OUTPUTS[output].help}); of the methods "
-        f"{', '.join(able)} have it"
+        f"{run.path}: {run.method.name} has no {output} ({OUTPUTS[output].help})"
+        f"{f', which {command} needs' if command else ''}; methods that have it: {', '.join(able)}"
     )

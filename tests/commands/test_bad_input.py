@@ -414,15 +414,19 @@ def test_an_id_column_named_like_an_output_is_not_overwritten(refused, tmp_path)
 # Commands on a run: flags
 
 
-@pytest.mark.parametrize("command", ["decode", "reconstruct", "interpolate"])
-def test_simclr_is_refused_where_a_decoder_is_needed(refused, runs, command):
-    facts = [runs / "simclr", "simclr has no decoder", command]
+@pytest.mark.parametrize(
+    ("command", "output"),
+    [("decode", "decode"), ("reconstruct", "reconstruct"), ("interpolate", "decode")],
+)
+def test_simclr_is_refused_where_a_decoder_is_needed(refused, runs, command, output):
+    able = "methods that have it: autoencoder, vae"
+    facts = [runs / "simclr", f"simclr has no {output}", command, able]
     refused(*on_a_run(command, runs / "simclr"), facts=facts)
 
 
 @pytest.mark.parametrize("method", ["autoencoder", "simclr"])
 def test_only_a_vae_generates(refused, runs, method):
-    facts = [runs / method, f"{method} has no prior", "vae"]
+    facts = [runs / method, f"{method} has no generate", "methods that have it: vae"]
     refused(*on_a_run("generate", runs / method), facts=facts)
 
 
