@@ -14,6 +14,7 @@ import warnings
 import zipfile
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 import torch
@@ -272,8 +273,8 @@ def test_a_column_that_is_constant_at_a_large_value_is_no_obstacle(tmp_path):
     x[:, 1] = 20240101123000.0
     run = make_run(tmp_path, "vae", "plain")
     columns = list(run.preprocessing.columns)
-    columns[1] = dataclasses.replace(columns[1], mean=20240101123000.0, scale=1.0)
-    prepared = dataclasses.replace(run.preprocessing, columns=tuple(columns))
+    columns[1] = msgspec.structs.replace(columns[1], mean=20240101123000.0, scale=1.0)
+    prepared = msgspec.structs.replace(run.preprocessing, columns=tuple(columns))
     folder.begin(run.path, run.config, prepared)
     folder.append_metrics(run.path, {"epoch": 1, "loss": 1.0})
     folder.finish(run.path, run.config, run.weights)

@@ -5,8 +5,7 @@ import os
 import numpy as np
 import pytest
 
-from jaxrep.hyperparameters import AutoencoderHyperparameters
-from jaxrep.methods import Autoencoder
+from jaxrep.methods import Autoencoder, AutoencoderHyperparameters
 from jaxrep.training import Checkpoints, Every, checkpoint, fit
 from jaxrep.training.manifest import is_sealed
 
