@@ -92,15 +92,7 @@ def train(
     else:
         fitted = fit(make(hyperparameters), x, validation=validation, on_progress=on_progress)
     config = describe(None, hyperparameters, Columns())
-    trained = Trained(
-        weights=fitted.weights,
-        history=fitted.history,
-        seconds=fitted.seconds,
-        compile_seconds=fitted.compile_seconds,
-        rows_per_second=fitted.rows_per_second,
-        resumed_from_step=fitted.resumed_from_step,
-    )
-    return complete(Path(), config, hyperparameters, prepared, trained, x, note)
+    return complete(Path(), config, hyperparameters, prepared, Trained.of_fit(fitted), x, note)
 
 
 def _train_on(

@@ -25,7 +25,7 @@ from jaxrep.runs.preparation import Columns
 from jaxrep.runs.results import TrainResult
 from jaxrep.runs.scores import score_quantiles
 from jaxrep.runs.sources import digest
-from jaxrep.training import EpochMetrics, RowStore
+from jaxrep.training import EpochMetrics, Fit, RowStore
 
 IN_MEMORY = "a table in memory"
 
@@ -53,6 +53,18 @@ class Trained:
 
     resumed_from_step: int = 0
     """Step that training went on from."""
+
+    @classmethod
+    def of_fit(cls, fitted: Fit) -> "Trained":
+        """Returns what a lone training gave."""
+        return cls(
+            weights=fitted.weights,
+            history=fitted.history,
+            seconds=fitted.seconds,
+            compile_seconds=fitted.compile_seconds,
+            rows_per_second=fitted.rows_per_second,
+            resumed_from_step=fitted.resumed_from_step,
+        )
 
 
 def describe(
@@ -99,6 +111,26 @@ def _describe_source(source: str | None) -> dict[str, Any]:
     return {"source": str(Path(source).resolve()), "sha256": digest(source)}
 
 
+def figures(
+    path: Path,
+    hyperparameters: TrainingHyperparameters,
+    trained: Trained,
+    x: np.ndarray | RowStore,
+) -> TrainResult:
+    """Returns the figures of a run; arguments as of `complete`."""
+    return TrainResult(
+        run="" if path == Path() else str(path),
+        method=type(hyperparameters).name,
+        rows=row_count(x),
+        epochs=hyperparameters.epochs,
+        loss=trained.history[-1]["loss"],
+        seconds=trained.seconds,
+        compile_seconds=trained.compile_seconds,
+        rows_per_second=trained.rows_per_second,
+        resumed_from_step=trained.resumed_from_step,
+    )
+
+
 def complete(
     path: Path,
     config: Mapping[str, Any],
@@ -120,17 +152,7 @@ def complete(
         note: called with a warning if the network is of little use.
     """
     method = make(hyperparameters)
-    result = TrainResult(
-        run="" if path == Path() else str(path),
-        method=method.name,
-        rows=row_count(x),
-        epochs=hyperparameters.epochs,
-        loss=trained.history[-1]["loss"],
-        seconds=trained.seconds,
-        compile_seconds=trained.compile_seconds,
-        rows_per_second=trained.rows_per_second,
-        resumed_from_step=trained.resumed_from_step,
-    )
+    result = figures(path, hyperparameters, trained, x)
     results = {
         "result": dataclasses.asdict(result),
         "score_quantiles": score_quantiles(method, trained.weights, x, note),

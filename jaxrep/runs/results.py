@@ -55,7 +55,7 @@ class SweepResult:
     """Runs whose loss became infinite or NaN."""
 
     select: str
-    """Metric that the best run has least of."""
+    """Metric that is lowest for the best run."""
 
     best: dict[str, str | float | bool | None]
     """The best run's row of the table."""

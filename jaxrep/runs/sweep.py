@@ -54,7 +54,7 @@ def sweep(
         columns: what the columns are.
         varied: values of hyperparameters by name.
         seeds: how many seeds to train every combination with.
-        select: metric that the best run has least of; by default `validation_error`, and for a
+        select: metric that is lowest for the best run; by default `validation_error`, and for a
             method without a decoder `common_loss`. What they are: `selection.metrics_of`.
         save_all: save every run that has not diverged.
         overwrite: replace a run that is in the folder, whatever it is; never other files.

@@ -17,7 +17,7 @@ from jaxrep.methods import AnyMethod, make
 from jaxrep.runs import folder, sources
 from jaxrep.runs.identity import Earlier, find_earlier, warn_of_other_versions
 from jaxrep.runs.interruption import listening
-from jaxrep.runs.making import Trained, complete, describe, row_count
+from jaxrep.runs.making import Trained, complete, describe, figures, row_count
 from jaxrep.runs.preparation import Columns as Columns
 from jaxrep.runs.preparation import Prepared, with_known_label
 from jaxrep.runs.results import TrainResult as TrainResult
@@ -189,22 +189,17 @@ class _Run:
                 on_epoch=log,
                 on_progress=on_progress,
             )
-        made = complete(
-            self.out,
-            self.config,
-            self.method.hyperparameters,
-            self.prepared.preprocessing,
-            Trained(
-                weights=fitted.weights,
-                history=fitted.history,
-                seconds=fitted.seconds,
-                compile_seconds=fitted.compile_seconds,
-                rows_per_second=fitted.rows_per_second,
-                resumed_from_step=fitted.resumed_from_step,
-            ),
-            self.prepared.x,
-            self.note,
-        )
-        if is_leader():
+        hyperparameters, x = self.method.hyperparameters, self.prepared.x
+        trained = Trained.of_fit(fitted)
+        if is_leader():  # scoring the training rows is work that one process does for all
+            made = complete(
+                self.out,
+                self.config,
+                hyperparameters,
+                self.prepared.preprocessing,
+                trained,
+                x,
+                self.note,
+            )
             folder.finish(self.out, made.config, made.weights)
-        return TrainResult(**made.config["result"])
+        return figures(self.out, hyperparameters, trained, x)
