@@ -35,7 +35,7 @@ def measure(*, quick: bool, rounds: int) -> Measured:
         rounds: how often.
 
     Returns:
-        GFLOP a second of each.
+        GFLOP per second of each.
     """
     cells = [(batch, width) for batch in BATCHES for width in WIDTHS]
     if quick:
@@ -89,7 +89,7 @@ def _gflops(product: Callable[[], object]) -> float:
 
 
 def _steps(batch: int, width: int) -> Callable[[int], float]:
-    """Returns what trains some steps, compiled, and gives their GFLOP a second."""
+    """Returns what trains some steps, compiled, and gives their GFLOP per second."""
     hp = AutoencoderHyperparameters(hidden_dims=(width,), latent_dim=width, batch_size=batch)
     a_step = flop(layers(hp, width), batch)
     rows = blobs.many(batch, width)

@@ -84,7 +84,7 @@ def _step(kernels: list[Array], x: Array, pairs: bool) -> list[Array]:
     """Returns the kernels' gradients of a network without activations or loss."""
     inputs = []
     for kernel in kernels:
-        x = x[:, : len(kernel)]  # of the VAE's heads, only μ goes on
+        x = x[:, : len(kernel)]  # of the VAE's heads, only μ is used further
         inputs.append(x)
         x = x @ kernel
     gradient = x @ x.T @ x if pairs else x  # NT-Xent: the similarities, and the pull on z

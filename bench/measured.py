@@ -88,7 +88,7 @@ class Measured:
 
 @dataclass(frozen=True)
 class Figure:
-    """A number computed from series, and what it has to be.
+    """A number computed from series, and what it must be.
 
     Example:
         >>> Figure("speed", 4.2, "×", 4.0).verdict, Figure("share", 0.12, "%", 0.1, "most").verdict
@@ -108,7 +108,7 @@ class Figure:
     """Bound on the value, if it has one."""
 
     bound: Literal["least", "most"] = "least"
-    """On which side of the target the value has to be."""
+    """On which side of the target the value must be."""
 
     @property
     def verdict(self) -> str:

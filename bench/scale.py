@@ -33,9 +33,9 @@ WIDTH = 32
 ROWS_A_DEVICE = 128
 BATCHES = 1  # in the table: a large one's are gathered for several steps at once, byte for byte
 
-# As published: peak in bfloat16, dense, and bytes a second that a device sends one way. v5e: Google
-# Cloud's page on TPU v5e, 1,600 Gbit/s over all four links of a chip. H100 SXM5: NVIDIA's data
-# sheet, NVLink 900 GB/s both ways; InfiniBand NDR, 400 Gbit/s to each GPU.
+# As published: peak in bfloat16, dense, and bytes per second that a device sends one way. v5e:
+# Google Cloud's page on TPU v5e, 1,600 Gbit/s over all four links of a chip. H100 SXM5: NVIDIA's
+# data sheet, NVLink 900 GB/s both ways; InfiniBand NDR, 400 Gbit/s to each GPU.
 PUBLISHED = {
     "TPU v5e, ICI": (197e12, 200e9),
     "H100, NVLink": (989e12, 450e9),

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 
 def seconds(work: Callable[[], object]) -> float:
-    """Returns the seconds that some work takes; it has to be done when it returns.
+    """Returns the seconds that some work takes; it must be done when it returns.
 
     Example:
         >>> seconds(lambda: None) < 1

@@ -40,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.reconfigure(errors="backslashreplace")
     code = _code(arguments)
     if code not in (0, _INTERRUPTED) and "jaxrep.training.distributed" in sys.modules:
-        sys.modules["jaxrep.training.distributed"].leave(code)
+        sys.modules["jaxrep.training.distributed"].abort(code)
     return code
 
 
@@ -53,7 +53,7 @@ def _code(arguments: Sequence[str] | None) -> int:
     except (DivergedError, VerificationError) as error:
         return _fail(error, 1)
     except InterruptedRunError as error:
-        return _fail(error, _INTERRUPTED)  # EX_TEMPFAIL: the same command again goes on
+        return _fail(error, _INTERRUPTED)  # EX_TEMPFAIL: the same command again continues
     except KeyboardInterrupt:
         return _fail("interrupted", 130)
     except BrokenPipeError:  # whoever read our output has left
@@ -70,7 +70,7 @@ def _code(arguments: Sequence[str] | None) -> int:
         if sys.modules["jax"].process_count() > 1:
             reason += (
                 "; another process of the job may have ended. The same command, started again in "
-                "all of them, goes on after the newest checkpoint"
+                "all of them, continues after the newest checkpoint"
             )
         return _fail(reason, 1)
     except SystemExit as stop:  # tyro, after its help or its message about a wrong flag
@@ -88,7 +88,7 @@ def _run(arguments: Sequence[str] | None) -> int:
         config=(FlagCreatePairsOff, OmitSubcommandPrefixes),
     )
     command: Any = parsed.command if hasattr(parsed, "command") else parsed
-    prints = command.join()
+    prints = command.initialize()
     _select_device(command.device)
     if command.compile_cache:
         _switch_on_cache()
@@ -109,7 +109,7 @@ def _switch_on_cache() -> None:
     try:
         compile_cache.switch_on(compile_cache.folder())
     except InputError as error:  # nothing that a command needs
-        print(f"warning: {error}; going on without", file=sys.stderr)
+        print(f"warning: {error}; continuing without", file=sys.stderr)
 
 
 def _report_cache() -> None:
@@ -124,7 +124,7 @@ def _report_cache() -> None:
 
 
 def _fail(reason: object, code: int) -> int:
-    # A name in it may come from a stranger's file: of any length, and with a terminal's controls.
+    # A name in it may come from an untrusted file: of any length, and with a terminal's controls.
     text = commands.printable(str(reason))
     more = "…" if len(text) > _LONGEST_MESSAGE else ""
     print(f"jaxrep: {text[:_LONGEST_MESSAGE]}{more}", file=sys.stderr)

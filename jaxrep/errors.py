@@ -28,7 +28,7 @@ class DivergedError(ArithmeticError):
     Args:
         message: what happened, and when.
         step: number of the step in the run, from 0; None for the loss of rows held out.
-        rows: numbers of the training rows in its batch.
+        rows: indices of the training rows in its batch.
     """
 
     def __init__(self, message: str, *, step: int | None = None, rows: Sequence[int] = ()):
@@ -37,4 +37,4 @@ class DivergedError(ArithmeticError):
 
 
 class InterruptedRunError(RuntimeError):
-    """A training was told to stop, and can go on; the command line exits with code 75."""
+    """A training was told to stop, and can continue; the command line exits with code 75."""

@@ -72,7 +72,7 @@ def check_writable(path: Path) -> None:
         if path.is_dir():
             raise InputError(f"{path}: a folder; give the name of a file")
         if path.exists() and not path.is_file():  # a device, for one, which we would replace
-            raise InputError(f"{path}: exists and is no file; give another name")
+            raise InputError(f"{path}: exists and is not a file; give another name")
     except OSError as error:  # a name that is too long, for one
         raise InputError(f"{path}: cannot be written ({error.strerror})") from None
     if path.is_symlink() and not path.exists():
@@ -80,7 +80,7 @@ def check_writable(path: Path) -> None:
     if not folder.exists():
         raise InputError(f"{path}: there is no folder {folder}; create it first")
     if not folder.is_dir():
-        raise InputError(f"{path}: {folder} is no folder; give a name in one")
+        raise InputError(f"{path}: {folder} is not a folder; give a name in one")
     try:
         tempfile.TemporaryFile(dir=folder).close()
     except OSError as error:  # asking for permissions misses what cannot be written for all that

@@ -454,7 +454,7 @@ def _features(backbone: Backbone, X: Any) -> npt.NDArray[np.float32]:
 def _as_table(prepared: Preprocessing, X: Any) -> pa.Table:
     if isinstance(X, pa.Table):
         return X
-    if hasattr(X, "iloc"):  # pandas, whose index is no column
+    if hasattr(X, "iloc"):  # pandas, whose index is not a column
         return pa.Table.from_pandas(X, preserve_index=False)
     if hasattr(X, "__arrow_c_stream__"):
         return pa.table(X)

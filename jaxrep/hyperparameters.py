@@ -213,7 +213,7 @@ def hyperparameter(
         TypeError: the range, the kind or the help is none.
     """
     if not callable(getattr(range, "problem", None)):
-        raise TypeError(f"{range!r} is no range; it must have a method `problem`")
+        raise TypeError(f"{range!r} is not a range; it must have a method `problem`")
     if kind not in ("traced", "shaping", "host"):
         raise TypeError(f"kind is {kind!r}; it must be traced, shaping or host")
     if not isinstance(help, str) or not help.strip():

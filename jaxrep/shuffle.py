@@ -13,7 +13,7 @@ from jax import Array
 
 
 def rounds(size: int) -> int:
-    """Returns how many rounds, and so how many random words, a shuffle of `size` rows takes.
+    """Returns how many rounds, and so how many random bits, a shuffle of `size` rows takes.
 
     Small grids mix slowly. With these numbers, chi-square tests of hundreds of thousands of
     permutations see no bias; half as many fail them.
@@ -26,7 +26,7 @@ def shuffled(positions: Array, keys: Array, *, size: int) -> Array:
 
     Args:
         positions: whole numbers below `size`, uint32, of any shape.
-        keys: random words, uint32, `[rounds(size)]`.
+        keys: random bits, uint32, `[rounds(size)]`.
         size: number of rows, from 1 to 2³² − 1.
 
     Returns:

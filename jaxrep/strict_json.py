@@ -64,7 +64,7 @@ def read(path: Path) -> Any:
     """Returns what a JSON file says.
 
     Raises:
-        ValueError: as `loads`, or it is no regular file, which might never end, or over 256 MiB.
+        ValueError: as `loads`, or it is not a regular file, which might never end, or over 256 MiB.
         OSError: it is missing or cannot be read.
     """
     return loads(read_bytes(path, MAX_BYTES))
@@ -78,7 +78,7 @@ def read_bytes(path: Path, most: int) -> bytes:
         most: how many there may be.
 
     Raises:
-        ValueError: it is no regular file, which might never end, or larger.
+        ValueError: it is not a regular file, which might never end, or larger.
         OSError: it is missing or cannot be read.
     """
     status = path.stat()

@@ -127,7 +127,7 @@ def read_members(data: bytes) -> dict[str, bytes]:
     """Returns an archive's members by their names below its root.
 
     Raises:
-        FileFormatError: it is no archive, or not such a one as PyTorch writes: members that are
+        FileFormatError: it is not an archive, or not such a one as PyTorch writes: members that are
             compressed, come twice or have different roots could hide others.
     """
     try:

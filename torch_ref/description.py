@@ -237,7 +237,7 @@ def check_weights(network: Network, weights: Mapping[str, np.ndarray]) -> None:
         if name not in weights:
             raise FileFormatError(f"the weight {name} is missing")
         if name not in expected:
-            raise FileFormatError(f"{name:.80} is no weight of the network that is described")
+            raise FileFormatError(f"{name:.80} is not a weight of the network that is described")
         found = weights[name]
         if found.shape != expected[name] or found.dtype != np.float32:
             raise FileFormatError(

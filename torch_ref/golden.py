@@ -19,7 +19,7 @@ def read_golden(golden: Any) -> dict[str, Tensor]:
         golden: nested lists of numbers by name, as JSON has them; null is NaN.
 
     Raises:
-        FileFormatError: names what is no array of numbers.
+        FileFormatError: names what is not an array of numbers.
     """
     if not isinstance(golden, dict):
         raise FileFormatError("the golden rows are no object")
@@ -28,7 +28,7 @@ def read_golden(golden: Any) -> dict[str, Tensor]:
         try:
             tensors[name] = torch.from_numpy(np.array(values, np.float64))
         except (ValueError, TypeError, OverflowError) as error:
-            raise FileFormatError(f"golden {name!r:.40} is no array of numbers") from error
+            raise FileFormatError(f"golden {name!r:.40} is not an array of numbers") from error
     return tensors
 
 

@@ -160,7 +160,7 @@ def _load(text: bytes | str) -> dict[str, Tensor]:
     try:
         golden = read_json(text)
     except ValueError as error:
-        raise FileFormatError(f"{GOLDEN} is no JSON: {error}") from error
+        raise FileFormatError(f"{GOLDEN} is not valid JSON: {error}") from error
     tensors = read_golden(golden)
     if "rows" not in tensors:
         raise FileFormatError(f"{GOLDEN} holds no rows")

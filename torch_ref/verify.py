@@ -65,7 +65,7 @@ def verify(contents: Contents, expected: Mapping[str, Tensor] | None = None) -> 
                 results.append(Result(name, math.inf, 0.0, 0.0, 0))
                 continue
             if torch.isnan(wanted[1]).any(dim=0)[~may_be_open(name, columns, wanted[1])].any():
-                raise FileFormatError(f"exact.{name} is NaN where there has to be a number")
+                raise FileFormatError(f"exact.{name} is NaN where a number must be")
             found = comparable(name, output, columns)
             results.append(compare(name, found, *wanted, slack=rounding(name, columns)))
     return results
@@ -98,7 +98,7 @@ def read_expected(path: Path) -> dict[str, Tensor]:
     """Reads rows and outputs by name from a file that torch.save wrote.
 
     Raises:
-        FileFormatError: it is no such file.
+        FileFormatError: it is not such file.
         OSError: it cannot be read.
     """
     return read_tensors(path.read_bytes())
@@ -108,7 +108,7 @@ def check_sizes(contents: Contents) -> None:
     """Runs every function on no row, one row and float32 rows, and draws samples.
 
     Raises:
-        FileFormatError: a shape or dtype is not what it has to be.
+        FileFormatError: a shape or dtype is not what it must be.
     """
     rows = contents.golden["rows"]
     batches = [rows[:0], rows[:1]]

@@ -34,8 +34,8 @@ class Command:
     """Keep compiled programs for later commands, in a folder of yours (or $JAXREP_CACHE_DIR);
     with --no-compile-cache all are compiled anew."""
 
-    def join(self) -> bool:
-        """Joins the other processes of a job, before JAX starts; most commands know none.
+    def initialize(self) -> bool:
+        """Connects to the other processes of a job, before JAX starts; most commands know none.
 
         Returns:
             Whether this process prints the result: of a job's processes the first alone does.

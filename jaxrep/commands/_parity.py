@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(kw_only=True)
 class Parity(Command):
-    """Check JAX against PyTorch: all of jaxrep, or a run's weights; exit code 1 if they part."""
+    """Check JAX against PyTorch: all of jaxrep, or a run's weights; exit code 1 if they differ."""
 
     folder: Annotated[Path | None, Positional, arg(metavar="RUN")] = None
     """A finished run; without one, all suites, from weights to whole trainings."""
@@ -51,9 +51,9 @@ class Parity(Command):
 
     def _check_run(self, folder: Path) -> "Report":
         from jaxrep.parity import check_run
+        from jaxrep.runs.default_table import rows_of
         from jaxrep.runs.folder import load
         from jaxrep.runs.overwriting import check_spared
-        from jaxrep.runs.rows import rows_of
 
         run = load(folder)
         if self.out is not None:

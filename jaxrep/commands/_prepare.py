@@ -16,7 +16,7 @@ class Prepare(TableColumns):
     """A .csv, .parquet, .npy or .npz file, a folder of .parquet files, or a bundled set."""
 
     out: Path
-    """The folder to write. What was interrupted goes on; what is finished is left as it is."""
+    """The folder to write. What was interrupted is continued; what is finished is left as it is."""
 
     overwrite: bool = False
     """Replace other prepared rows that are in the folder."""
@@ -26,9 +26,9 @@ class Prepare(TableColumns):
 
     def __call__(self) -> tuple[str, Result]:
         """Prepares the rows and says how many there are."""
-        from jaxrep.data.preparing import prepare
+        from jaxrep.data.preparation import prepare
         from jaxrep.progress import report_rows
-        from jaxrep.runs.preparation import with_known_label
+        from jaxrep.runs.training_rows import with_known_label
 
         made = prepare(
             self.data,

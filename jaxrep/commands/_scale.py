@@ -34,7 +34,7 @@ class Scaling(Command):
     heartbeat_timeout: int = 100
     """Seconds after which a process that is not heard of ends the job."""
 
-    def join(self) -> bool:
+    def initialize(self) -> bool:
         """Finds out which job this process belongs to, says so if there is one, and joins it."""
         from jaxrep.training import distributed, launcher
 
@@ -42,7 +42,7 @@ class Scaling(Command):
         found = launcher.detect(os.environ, flags)
         if found.launcher != "none" or "SLURM_JOB_ID" in os.environ:
             note(found.remark)
-        return distributed.join(found, heartbeat_seconds=self.heartbeat_timeout).process == 0
+        return distributed.initialize(found, heartbeat_seconds=self.heartbeat_timeout).process == 0
 
     def scale(self) -> dict[str, Any]:
         """Returns the arguments of `train` and `resume` that say which devices train."""

@@ -55,7 +55,7 @@ class Saving:
 
 @dataclass(kw_only=True)
 class Train(Saving, Scaling, Training, WithHyperparameters):
-    """Train on a table and save the run; the same command again goes on after an interruption."""
+    """Train on a table and save the run; the same command again continues after an interruption."""
 
     stream: Literal["auto", "always", "never"] = "auto"
     """Whether to read the rows block by block while training, for tables larger than memory; auto
@@ -66,7 +66,7 @@ class Train(Saving, Scaling, Training, WithHyperparameters):
         from jaxrep.progress import Reporter
         from jaxrep.runs.train import train
         from jaxrep.training import Every
-        from jaxrep.training.distributed import is_leader
+        from jaxrep.training.distributed import is_main
 
         with Reporter() as reporter:
             result = train(
@@ -82,7 +82,7 @@ class Train(Saving, Scaling, Training, WithHyperparameters):
                 note=note,
                 on_progress=reporter,
             )
-        if is_leader():
+        if is_main():
             self.draw()
         return _summary(result, self.data), dataclasses.asdict(result)
 
@@ -125,7 +125,7 @@ def _summary(result: "TrainResult", source: str) -> str:
 
     cache = compile_cache.use()
     compiling = "compiling" if cache.misses or not cache.hits else "loading compiled programs"
-    resumed = f", going on after step {result.resumed_from_step}" * bool(result.resumed_from_step)
+    resumed = f", continuing after step {result.resumed_from_step}" * bool(result.resumed_from_step)
     return (
         f"{result.method} on {source}: loss {result.loss:.6g} after {result.epochs} epochs "
         f"of {result.rows} rows{resumed}\n{result.compile_seconds:.2f} s {compiling}, "

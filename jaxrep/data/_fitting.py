@@ -119,7 +119,7 @@ def _check_roles(
     for name, flag in roles:
         if name not in table.column_names:
             raise InputError(
-                f"{source}: {flag} names {name!r}, which is no column; "
+                f"{source}: {flag} names {name!r}, which is not a column; "
                 f"the columns are {listed(table.column_names)}"
             )
         if name in flags:

@@ -86,7 +86,7 @@ class IdCheck:
         self._hash = 0
 
     def add(self, values: _Values) -> None:
-        """Adds a block of values; one missing (NaN) is no id."""
+        """Adds a block of values; one missing (NaN) is not an id."""
         if not self._possible or not len(values):
             return
         if (values != np.floor(values)).any():

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from .prepared import PreparedRows
+from .row_file import PreparedRows
 
 _BYTES_AT_ONCE = 8 << 20
 
@@ -17,7 +17,7 @@ class RowsWithout:
     Example:
         >>> import tempfile
         >>> from pathlib import Path
-        >>> from jaxrep.data.preparing import prepare
+        >>> from jaxrep.data.preparation import prepare
         >>> wine = prepare("wine", Path(tempfile.mkdtemp()) / "wine", label="target")
         >>> rest = RowsWithout(wine, np.array([0, 2]))
         >>> first = np.empty((1, rest.width), np.float32)

@@ -55,7 +55,7 @@ def read_table(
             `jaxrep.data.NAMES`.
         text_columns: the columns to read as text, exactly as they are written.
         numeric_columns: if given, the only columns to read as numbers: all others are text,
-            and none has to be there. For tables that a fitted preprocessing is applied to,
+            and none need be there. For tables that a fitted preprocessing is applied to,
             since `apply` says which columns are missing or too many.
         na_values: further cells that mean "missing", in text as they are written, in numeric
             columns also by their value.
@@ -120,7 +120,7 @@ def digests(source: str) -> dict[str, str]:
     """Returns the SHA-256 of the files that a table is read from, by name; none of a named set.
 
     Raises:
-        InputError: there is no such table, or a file cannot be read.
+        InputError: there is not such table, or a file cannot be read.
 
     Example:
         >>> digests("iris")

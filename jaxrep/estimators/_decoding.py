@@ -7,7 +7,7 @@ import numpy as np
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_array, check_is_fitted
 
-from jaxrep.estimators._rows import FLOATS, to_rows
+from jaxrep.estimators._conversion import FLOATS, to_rows
 from jaxrep.methods import get
 from jaxrep.runs.folder import Run
 from jaxrep.runs.outputs import MAX_ROWS, generate

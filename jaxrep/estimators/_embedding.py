@@ -16,8 +16,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from jaxrep.data import preprocessing
 from jaxrep.errors import InputError
 from jaxrep.estimators import _runs
-from jaxrep.estimators._decoding import Decoding
-from jaxrep.estimators._rows import (
+from jaxrep.estimators._conversion import (
     FLOATS,
     SOURCE,
     frame_features,
@@ -25,6 +24,7 @@ from jaxrep.estimators._rows import (
     may_be_missing,
     to_table,
 )
+from jaxrep.estimators._decoding import Decoding
 from jaxrep.hyperparameters import CONTAMINATION, check
 from jaxrep.methods import hyperparameters_of
 from jaxrep.runs.folder import Run
@@ -56,7 +56,7 @@ class Embedding(Decoding, TransformerMixin, OutlierMixin, BaseEstimator):  # typ
     """Share of the training rows that `predict` calls outliers."""
 
     warm_start: bool = False
-    """Whether another `fit` goes on from the weights of the last one: `epochs` more, counted on,
+    """Whether another `fit` continues from the weights of the last one: `epochs` more, counted on,
     with a new optimiser. Columns stay standardised as they were in the first fit."""
 
     verbose: bool = False

@@ -13,17 +13,17 @@ import pyarrow as pa
 from jaxrep.batch import RowSpec
 from jaxrep.data import preprocessing
 from jaxrep.errors import InputError, ModelFormatError
-from jaxrep.estimators._rows import SOURCE
+from jaxrep.estimators._conversion import SOURCE
 from jaxrep.hyperparameters import CONTAMINATION, TrainingHyperparameters, declaration
 from jaxrep.methods import abstract_network, make
 from jaxrep.networks import get_weights
 from jaxrep.runs import folder
 from jaxrep.runs.folder import Run
 from jaxrep.runs.making import Trained, complete, describe, write
-from jaxrep.runs.preparation import Columns, held_out_rows
+from jaxrep.runs.training_rows import Columns, held_out_rows
 from jaxrep.training import Fit, Progress, TrainState, fit
+from jaxrep.training.epoch_plan import EpochPlan
 from jaxrep.training.program import abstract_state
-from jaxrep.training.schedule import Schedule
 from jaxrep.training.snapshot import Snapshot
 
 Note = Callable[[str], None]
@@ -73,7 +73,7 @@ def train(
     Args:
         hyperparameters: of the method to train, checked.
         table: columns of float64.
-        earlier: a run to go on from: its weights, its standardisation of the columns and its
+        earlier: a run to continue from: its weights, its standardisation of the columns and its
             history; None for a new one.
         note: called with warnings about columns.
         on_progress: called after each chunk of steps.
@@ -109,11 +109,11 @@ def _train_on(
     before = _epochs_of(earlier)
     epochs = before + hyperparameters.epochs
     method = make(dataclasses.replace(hyperparameters, epochs=epochs))
-    schedule = Schedule(rows=len(x), batch_size=min(hyperparameters.batch_size, len(x)))
+    plan = EpochPlan(rows=len(x), batch_size=min(hyperparameters.batch_size, len(x)))
     trained_names = abstract_state(method, x.shape[1]).params
     params = {name: jnp.asarray(earlier.weights[name]) for name in trained_names}
     state = TrainState(params, method.optimizer().init(params))
-    start = Snapshot(before * schedule.steps_per_epoch, state, None, {}, earlier.history, 0.0)
+    start = Snapshot(before * plan.steps_per_epoch, state, None, {}, earlier.history, 0.0)
     trained = fit(method, x, validation=validation, start=start, on_progress=on_progress)
     rows = len(x) * hyperparameters.epochs
     return dataclasses.replace(trained, rows_per_second=rows / max(trained.seconds, 1e-9))
@@ -139,7 +139,7 @@ def _prepare(
 
 
 def _check_same_network(earlier: Run, asked: TrainingHyperparameters) -> None:
-    """Refuses to go on from the weights of a network of other shapes."""
+    """Refuses to continue from the weights of a network of other shapes."""
     there = earlier.method.hyperparameters
     before, now = _shapes(there, earlier.rows), _shapes(asked, earlier.rows)
     differing = [
@@ -151,7 +151,7 @@ def _check_same_network(earlier: Run, asked: TrainingHyperparameters) -> None:
     ]
     if differing:
         raise InputError(
-            "warm_start goes on from the weights of the last fit, whose network is another: "
+            "warm_start continues from the weights of the last fit, whose network is another: "
             f"{', '.join(differing)}; set warm_start=False to begin anew"
         )
 
@@ -180,8 +180,8 @@ def save(run: Run, path: Path, estimator: Mapping[str, Any], *, overwrite: bool)
         InputError: the folder is taken or cannot be written.
     """
     state = folder.state(path)
-    if state == "foreign":
-        raise InputError(f"{path}: exists and is no run folder; choose another path")
+    if state == "unrecognised":
+        raise InputError(f"{path}: exists and is not a run folder; choose another path")
     if state != "absent" and not overwrite:
         raise InputError(f"{path}: holds a run; choose another path, or replace it: overwrite=True")
     config = run.config | {"estimator": dict(estimator)}
@@ -220,7 +220,7 @@ def read_estimator(run: Run, path: Path) -> dict[str, Any]:
     """
     stored = run.config.get("estimator", {})
     if not isinstance(stored, dict):
-        raise ModelFormatError(f"{path / folder.CONFIG}: estimator is no object")
+        raise ModelFormatError(f"{path / folder.CONFIG}: estimator is not an object")
     share = stored.get("contamination", CONTAMINATION)
     if not isinstance(share, float) or not 0 < share < 1:
         raise ModelFormatError(f"{path / folder.CONFIG}: estimator.contamination is {share!r}")

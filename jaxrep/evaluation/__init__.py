@@ -1,4 +1,4 @@
-"""What a representation is worth: probes, anomaly metrics, and the baselines they have to beat."""
+"""What a representation is worth: probes, anomaly metrics, and the baselines they must beat."""
 
 from ._anomalies import anomaly_baselines as anomaly_baselines
 from ._anomalies import auroc as auroc
@@ -15,8 +15,8 @@ from ._probes import knn_r2 as knn_r2
 from ._probes import linear_probe as linear_probe
 from ._probes import ridge_probe as ridge_probe
 from ._probes import silhouette as silhouette
+from ._result_table import render as render
 from ._results import Evaluation as Evaluation
 from ._results import Result as Result
 from ._splits import Split as Split
 from ._splits import split as split
-from ._tables import render as render

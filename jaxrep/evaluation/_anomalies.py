@@ -71,7 +71,7 @@ def neighbour_distance(x_train: Rows, x_test: Rows, *, neighbours: int = NEIGHBO
 def anomaly_baselines(
     x_train: Rows, x_test: Rows, *, components: int = 8, seed: int = 0
 ) -> dict[str, Scores]:
-    """Returns the scores that a learnt one has to beat, higher for more anomalous rows.
+    """Returns the scores that a learnt one must beat, higher for more anomalous rows.
 
     Args:
         x_train: standardised rows, `[N, D]`, of which no label is used.

@@ -12,14 +12,14 @@ from sklearn.metrics import balanced_accuracy_score, mean_absolute_error, r2_sco
 from jaxrep import files
 from jaxrep.data import datasets
 from jaxrep.errors import InputError
+from jaxrep.runs.default_table import check_near
 from jaxrep.runs.folder import Run
-from jaxrep.runs.rows import check_near
 
 from . import _anomalies, _probes
 from ._columns import column_errors
 from ._pca import fit_pca, reconstruct
 from ._results import Evaluation, Result
-from ._rows import draw_rows, far_columns
+from ._sample import draw_rows, far_columns
 from ._splits import Split, split
 from ._target import Target, choose_target
 

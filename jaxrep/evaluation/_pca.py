@@ -1,4 +1,4 @@
-"""Principal components: the linear representation that a learnt one has to beat."""
+"""Principal components: the linear representation that a learnt one must beat."""
 
 from typing import Any
 

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from jaxrep.errors import InputError
 
-from ._rows import is_number, value_counts
+from ._sample import is_number, value_counts
 
 MOST_NUMERIC_CLASSES = 20
 _LISTED = 10

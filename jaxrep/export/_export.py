@@ -15,8 +15,8 @@ from jaxrep.export import _onnx, _pt2, _safetensors, _torchscript
 from jaxrep.export._expected import expected_outputs
 from jaxrep.export._served import require_twin
 from jaxrep.parity import require_torch
+from jaxrep.runs.default_table import table_of
 from jaxrep.runs.folder import Run
-from jaxrep.runs.rows import table_of
 
 MAX_ROWS = 1000
 

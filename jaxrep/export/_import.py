@@ -15,7 +15,7 @@ from jaxrep.data.preprocessing import Preprocessing
 from jaxrep.errors import InputError, ModelFormatError
 from jaxrep.parity import require_torch
 from jaxrep.runs import folder
-from jaxrep.runs.preparation import Columns
+from jaxrep.runs.training_rows import Columns
 
 _ZIP = b"PK"
 
@@ -87,10 +87,10 @@ def _refuse_taken(file: Path, out: Path, overwrite: bool) -> None:
         raise InputError(f"--out {out}: cannot be written ({error.strerror})") from None
     home = next(parent for parent in out.parents if os.path.lexists(parent))
     if not home.is_dir():
-        raise InputError(f"--out {out}: {home} is no folder; choose another path")
+        raise InputError(f"--out {out}: {home} is not a folder; choose another path")
     state = folder.state(out)
-    if state == "foreign" or (state != "absent" and not overwrite):
-        advice = "choose another path" + ("" if state == "foreign" else ", or --overwrite")
+    if state == "unrecognised" or (state != "absent" and not overwrite):
+        advice = "choose another path" + ("" if state == "unrecognised" else ", or --overwrite")
         raise InputError(f"--out {out}: exists; {advice}")
     if out.is_symlink():
         raise InputError(f"--out {out}: is a link; give the folder itself")
@@ -98,7 +98,9 @@ def _refuse_taken(file: Path, out: Path, overwrite: bool) -> None:
         raise InputError(f"--out {out}: holds the file to import; choose another path")
     entries = {path.name for path in out.iterdir()} if out.exists() else set()
     if others := sorted(entries - {*folder.CONTENT, folder.MANIFEST, "plots"}):
-        raise InputError(f"--out {out}: holds {others[0]}, which is no part of a run; move it away")
+        raise InputError(
+            f"--out {out}: holds {others[0]}, which is not part of a run; move it away"
+        )
 
 
 def _replace(out: Path, made: Path) -> None:

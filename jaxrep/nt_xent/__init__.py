@@ -7,6 +7,6 @@ are. A kernel for one kind of accelerator would be a further form, behind the sa
 """
 
 from jaxrep.nt_xent._loss import nt_xent as nt_xent
-from jaxrep.nt_xent._schedule import Schedule as Schedule
-from jaxrep.nt_xent._schedule import schedule as schedule
 from jaxrep.nt_xent._sharded import devices as devices
+from jaxrep.nt_xent._tile_plan import TilePlan as TilePlan
+from jaxrep.nt_xent._tile_plan import tile_plan as tile_plan

@@ -13,7 +13,7 @@ from jax.custom_derivatives import SymbolicZero
 
 from jaxrep.nt_xent import _dense, _sharded, _tiled
 from jaxrep.nt_xent._derivatives import Derivatives, derivatives
-from jaxrep.nt_xent._schedule import schedule
+from jaxrep.nt_xent._tile_plan import tile_plan
 
 # Above this many embeddings tiles are faster than the whole square on the CPU, and smaller.
 MAX_DENSE = 2048
@@ -92,7 +92,7 @@ def _check(z1: Array, z2: Array, weights: Array | None) -> None:
 
 
 # Not a custom_vjp: a tangent that is linear in the gradient serves both modes, and the gradient is
-# all that has to be kept between the passes.
+# all that must be kept between the passes.
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
 def _loss(form: _Form, views: Array, weights: Array, temperature: Array) -> Array:
     return _derivatives(form, views, weights, temperature).loss
@@ -107,7 +107,7 @@ def _loss_jvp(
     for derivative, direction in zip(of_rows, tangents, strict=True):
         # Where a derivative is not asked for, its collectives do not run either.
         if not isinstance(direction, SymbolicZero):
-            # Not vdot: it would flatten, and so gather, rows that are parted among devices.
+            # Not vdot: it would flatten, and so gather, rows that are sharded among devices.
             tangent = tangent + jnp.sum(derivative * direction)
     return found.loss, tangent
 
@@ -131,11 +131,11 @@ def _derivatives(form: _Form, views: Array, weights: Array, temperature: Array) 
 def _on_tiles(tile: int | None, views: Array, weights: Array, temperature: Array) -> Derivatives:
     z = views.reshape(-1, views.shape[-1])  # (M, P)
     positive = jnp.roll(z, len(weights), axis=0)
-    plan = schedule(*z.shape, tile=tile)
+    plan = tile_plan(*z.shape, tile=tile)
     both = jnp.tile(weights, 2)
     sums = _tiled.softmax(z, positive, both, temperature, plan=plan)
     found = derivatives(z, positive, both, temperature, *sums)
-    return _parted(found, views)
+    return _sharded_like(found, views)
 
 
 def _dense_derivatives(views: Array, weights: Array, temperature: Array) -> Derivatives:
@@ -143,10 +143,10 @@ def _dense_derivatives(views: Array, weights: Array, temperature: Array) -> Deri
     positive = jnp.roll(z, len(weights), axis=0)
     both = jnp.tile(weights, 2)
     sums = _dense.softmax(z, both, temperature)
-    return _parted(derivatives(z, positive, both, temperature, *sums), views)
+    return _sharded_like(derivatives(z, positive, both, temperature, *sums), views)
 
 
-def _parted(found: Derivatives, views: Array) -> Derivatives:
+def _sharded_like(found: Derivatives, views: Array) -> Derivatives:
     return found._replace(
         by_z=found.by_z.reshape(views.shape), by_weights=found.by_weights.reshape(2, -1)
     )

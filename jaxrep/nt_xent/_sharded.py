@@ -15,7 +15,7 @@ from jax.sharding import AxisType, PartitionSpec
 
 from jaxrep.nt_xent import _tiled
 from jaxrep.nt_xent._derivatives import Derivatives, derivatives
-from jaxrep.nt_xent._schedule import schedule
+from jaxrep.nt_xent._tile_plan import tile_plan
 
 AXIS = "data"
 
@@ -24,7 +24,7 @@ def devices() -> int:
     """Returns how many devices of the mesh in context share a batch; 0 without such a mesh.
 
     Raises:
-        ValueError: a `jax.shard_map` over the axis has parted the batch already.
+        ValueError: a `jax.shard_map` over the axis has sharded the batch already.
     """
     mesh = jax.sharding.get_abstract_mesh()
     if AXIS not in mesh.axis_names:
@@ -82,7 +82,7 @@ def _on_a_device(
     z, all_weights = gathered[:, :-1], gathered[:, -1]
     # The other view of a row is on the same device.
     positive = jnp.flip(z.reshape(devices, 2, -1, z.shape[1]), 1).reshape(z.shape)
-    plan = schedule(*z.shape, tile=tile, devices=devices)
+    plan = tile_plan(*z.shape, tile=tile, devices=devices)
     log_denominator, pull = _tiled.softmax(
         z, positive, all_weights, temperature, plan=plan, axis=AXIS
     )

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from jaxrep.nt_xent._schedule import Schedule
+from jaxrep.nt_xent._tile_plan import TilePlan
 
 
 class _Rows(NamedTuple):
@@ -58,7 +58,7 @@ def softmax(
     weights: Array,
     temperature: Array,
     *,
-    plan: Schedule,
+    plan: TilePlan,
     axis: str | None = None,
 ) -> tuple[Array, Array]:
     """Computes what loss and gradient of NT-Xent need of the softmax p over similarities s.
@@ -88,7 +88,7 @@ def softmax(
     return log_denominator[: plan.rows], by_rows[: plan.rows]
 
 
-def _padded(z: Array, positive: Array, weights: Array, temperature: Array, plan: Schedule) -> _Rows:
+def _padded(z: Array, positive: Array, weights: Array, temperature: Array, plan: TilePlan) -> _Rows:
     padding = plan.blocks * plan.tile - plan.rows
     to_positive = jnp.pad(jnp.sum(z * positive, axis=1) / temperature, (0, padding))
     z = jnp.pad(z, ((0, padding), (0, 0)))
@@ -97,7 +97,7 @@ def _padded(z: Array, positive: Array, weights: Array, temperature: Array, plan:
 
 
 def _sums(
-    rows: _Rows, shift: Array, is_safe: Array, plan: Schedule, axis: str | None
+    rows: _Rows, shift: Array, is_safe: Array, plan: TilePlan, axis: str | None
 ) -> tuple[Array, Array]:
     """Returns a shift of each row and Σⱼ exp(sᵢⱼ − shiftᵢ), 1 in rows of no weight."""
     first, stop = _share(plan, axis)
@@ -148,7 +148,7 @@ def _pull(
     is_safe: Array,
     total: Array,
     log_denominator: Array,
-    plan: Schedule,
+    plan: TilePlan,
     axis: str | None,
 ) -> Array:
     """Returns Σⱼ (wᵢpᵢⱼ + wⱼpⱼᵢ) zⱼ over a device's tiles."""
@@ -180,7 +180,7 @@ def _pull(
 
 
 def _add_products(
-    rows: _Rows, plan: Schedule, tile: _Tile, w: Array, pull: Array, transposed: Array
+    rows: _Rows, plan: TilePlan, tile: _Tile, w: Array, pull: Array, transposed: Array
 ) -> tuple[Array, Array]:
     of_a = jax.lax.dynamic_slice_in_dim(rows.transposed, tile.a, plan.tile, axis=1)
     return _add(pull, tile.a, w @ _cut(rows.z, tile.b, plan)), _add(
@@ -188,7 +188,7 @@ def _add_products(
     )
 
 
-def _tile(rows: _Rows, plan: Schedule, t: Array) -> _Tile:
+def _tile(rows: _Rows, plan: TilePlan, t: Array) -> _Tile:
     diagonal, i = t // plan.blocks, t % plan.blocks
     a, b = i * plan.tile, (i + diagonal) % plan.blocks * plan.tile
     of_a = _cut(rows.z, a, plan) / rows.temperature
@@ -199,12 +199,12 @@ def _tile(rows: _Rows, plan: Schedule, t: Array) -> _Tile:
     return _Tile(a, b, similarity, above | (diagonal > 0))
 
 
-def _among(rows: _Rows, plan: Schedule, tile: _Tile) -> Array:
+def _among(rows: _Rows, plan: TilePlan, tile: _Tile) -> Array:
     of_a, of_b = _cut(rows.counted, tile.a, plan), _cut(rows.counted, tile.b, plan)
     return tile.once & of_a[:, None] & of_b[None, :]
 
 
-def _share(plan: Schedule, axis: str | None) -> tuple[Array, Array]:
+def _share(plan: TilePlan, axis: str | None) -> tuple[Array, Array]:
     """Returns the first pair of a device and the one after its last."""
     if axis is None:
         return jnp.int32(0), jnp.int32(plan.pairs)
@@ -213,7 +213,7 @@ def _share(plan: Schedule, axis: str | None) -> tuple[Array, Array]:
     return first, jnp.minimum(first + each, plan.pairs)
 
 
-def _cut(array: Array, at: Array, plan: Schedule) -> Array:
+def _cut(array: Array, at: Array, plan: TilePlan) -> Array:
     return jax.lax.dynamic_slice_in_dim(array, at, plan.tile)
 
 

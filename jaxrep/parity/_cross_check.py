@@ -113,7 +113,7 @@ def cross_check(
         A report: `print` it, ask whether it `passed`, or take `to_json()`.
 
     Raises:
-        InputError: an input is no array, a dtype is unknown, or nothing is named by `gradients`.
+        InputError: an input is not an array, a dtype is unknown, or `gradients` names nothing.
         MissingPackageError: PyTorch is not installed.
 
     Example:

@@ -59,7 +59,7 @@ def compare(
 
 
 def difference_of(a: np.ndarray, b: np.ndarray, which: int = 0) -> Difference:
-    """Returns max|a − b| / max|b| and where it is; the same NaN or infinity is no difference."""
+    """Returns max|a − b| / max|b| and where it is; the same NaN or infinity is not a difference."""
     if a.shape != b.shape:
         return Difference(np.inf, which, text=f"shape {a.shape} in JAX, {b.shape} in torch")
     if not a.size:

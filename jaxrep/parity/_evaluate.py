@@ -49,7 +49,7 @@ def as_inputs(inputs: Mapping[str, Any] | Sequence[Any]) -> Inputs:
     """Returns the inputs by keyword or position, all leaves as numpy arrays.
 
     Raises:
-        InputError: a leaf is no array of numbers.
+        InputError: a leaf is not an array of numbers.
     """
     named: Inputs = {}
     named.update(inputs if isinstance(inputs, Mapping) else enumerate(inputs))
@@ -256,7 +256,7 @@ def _as_array(leaf: Any) -> np.ndarray:
     try:
         array = np.asarray(leaf)
     except TypeError as error:
-        raise InputError(f"an input is no array of numbers: {error}") from error
+        raise InputError(f"an input is not an array of numbers: {error}") from error
     array = array.astype(array.dtype.newbyteorder("="))
     if array.dtype == ml_dtypes.bfloat16:
         return array.astype(np.float32)

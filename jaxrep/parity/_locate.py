@@ -75,7 +75,7 @@ class Located:
     output_error: float
 
     @property
-    def parted(self) -> bool:
+    def differs(self) -> bool:
         """Whether the models part."""
         return self.place is not None
 
@@ -102,7 +102,7 @@ def locate(
     Copies of both run on the same inputs, in eval mode and float64, and the inputs and outputs of
     every leaf layer are recorded. The layers that own parameters or state are paired in the order
     of their calls. Of each pair the inputs are compared first and the outputs next; at the end,
-    what the models return. An input that parts after outputs that agree says that what stands
+    what the models return. An input that differs after outputs that agree says that what stands
     between two layers differs. Arrays a and b part where max|a − b| > tolerance · max|b|, where
     their shapes differ, or where NaN or infinities are in different places.
 
@@ -144,7 +144,7 @@ def locate(
     runs = record_jax(jax_model, arrays), record_torch(torch_model, arrays)
     calls = [[call for call in run.calls if call.parameters] for run in runs]
     places = list(_places(calls, runs, tolerance))
-    parted = next((place for place in places if place.difference.error > tolerance), None)
+    first = next((place for place in places if place.difference.error > tolerance), None)
     counts = ""
     if len(calls[0]) != len(calls[1]):
         counts = (
@@ -153,12 +153,12 @@ def locate(
         )
     difference, hint = Difference(max(place.difference.error for place in places)), ""
     finding = f"Nothing parts: the largest error is {short(difference.error)}."
-    if parted:
-        difference, hint = parted.difference, " ".join(hints(parted, calls[0], tolerance))
-        finding = f"They part at the {parted.name}: {difference.text}. {_reason(parted)}"
-    ours, theirs = parted.pair if parted and parted.pair else (None, None)
+    if first:
+        difference, hint = first.difference, " ".join(hints(first, calls[0], tolerance))
+        finding = f"They differ at the {first.name}: {difference.text}. {_reason(first)}"
+    ours, theirs = first.pair if first and first.pair else (None, None)
     return Located(
-        place=parted.name if parted else None,
+        place=first.name if first else None,
         jax_layer=ours.layer if ours else None,
         torch_layer=theirs.layer if theirs else None,
         error=difference.error,

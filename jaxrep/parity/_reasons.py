@@ -90,7 +90,7 @@ def _betweenhints(place: Place, before: tuple[Call, Call], which: int) -> Iterat
         layer = place.number - 1 if place.pair else place.number
         names = [formula or "something else" for formula in (ours, theirs)]
         yield (
-            f"With x and y the input and output of layer {layer}, JAX goes on with {names[0]}, "
+            f"With x and y the input and output of layer {layer}, JAX continues with {names[0]}, "
             f"torch with {names[1]}."
         )
     elif difference_of(np.sort(a, axis=None), np.sort(b, axis=None)).error <= 1e-9:

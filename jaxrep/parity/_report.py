@@ -9,9 +9,9 @@ from typing import Any
 
 import jax
 
+from jaxrep.parity._accuracy_table import render
 from jaxrep.parity._bounds import ROUNDOFF
 from jaxrep.parity._check import TARGET_RATIO, Accuracy, Check
-from jaxrep.parity._tables import render
 
 _PACKAGES = ("jaxrep", "jax", "jaxlib", "flax", "optax", "numpy", "torch")
 

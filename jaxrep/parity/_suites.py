@@ -45,7 +45,7 @@ def run_suites(
         The report.
 
     Raises:
-        InputError: there is no such suite.
+        InputError: there is not such suite.
         MissingPackageError: PyTorch is not installed.
 
     Example:

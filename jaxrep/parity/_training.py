@@ -29,8 +29,8 @@ from jaxrep.parity._check import Check
 from jaxrep.parity._evaluate import compiled
 from jaxrep.parity._models import draw_weights, twin_of
 from jaxrep.training import TrainState, draw_batch, fit, init_state, train_step
+from jaxrep.training.epoch_plan import EpochPlan
 from jaxrep.training.history import EpochMeans
-from jaxrep.training.schedule import Schedule
 from jaxrep.training.step import steps_per_epoch
 from jaxrep.views import Draws, Noise
 
@@ -68,7 +68,7 @@ def epoch_checks(quick: bool) -> Iterator[Check]:
     batches, _ = draw(jnp.asarray(x))
     rows, weights = np.asarray(batches.numbers)[..., 0], np.asarray(batches.weights)
     yield _every_row_once(x[:, 0], rows[:steps][weights[:steps] > 0])
-    means = EpochMeans(Schedule(len(x), size))
+    means = EpochMeans(EpochPlan(len(x), size))
     ours = {"jax": list(means.add({"loss": (weights * rows).sum(1) / weights.sum(1)}))}
     if not quick:
         ours["jax, compiled run"] = fit(method, x).history

@@ -11,9 +11,9 @@ from flax import nnx
 from jaxrep.data import preprocessing
 from jaxrep.methods import abstract_network
 from jaxrep.networks import Mahalanobis
+from jaxrep.runs.default_table import DRAWN, check_near, table_of
 from jaxrep.runs.folder import Run
 from jaxrep.runs.outputs import threshold
-from jaxrep.runs.rows import DRAWN, check_near, table_of
 
 MAX_MAPPED = 20_000
 MAX_COLOURED_LABELS = 20

@@ -15,8 +15,8 @@ from jaxrep import strict_json
 from jaxrep.errors import ModelFormatError
 from jaxrep.hyperparameters import TrainingHyperparameters, check
 from jaxrep.methods import hyperparameters_of, names
-from jaxrep.runs.preparation import Columns
 from jaxrep.runs.results import SweepResult, TrainResult
+from jaxrep.runs.training_rows import Columns
 
 CONFIG = "config.json"
 SCHEMA_VERSION = 1

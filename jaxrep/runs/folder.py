@@ -21,8 +21,8 @@ import safetensors.numpy
 
 from jaxrep import files, strict_json
 from jaxrep.batch import RowSpec
-from jaxrep.data.prepared import is_prepared
 from jaxrep.data.preprocessing import Preprocessing
+from jaxrep.data.row_file import is_prepared
 from jaxrep.errors import InputError, ModelFormatError
 from jaxrep.inference import map_rows
 from jaxrep.methods import AnyMethod, abstract_network, make
@@ -42,7 +42,7 @@ REPORT = "report.html"
 SWEEP_TABLE, MEMBERS = "sweep.parquet", "members"  # of a sweep, whose best run the folder holds
 MAX_METRICS_BYTES = 1 << 27  # a million epochs and more
 
-State = Literal["absent", "foreign", "unfinished", "finished"]
+State = Literal["absent", "unrecognised", "unfinished", "finished"]
 
 
 class _Digests(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -120,11 +120,11 @@ def state(path: Path) -> State:
     if not os.path.exists(path):  # False, unlike Path.exists, where the name is too long
         return "absent"
     if not path.is_dir():
-        return "foreign"
+        return "unrecognised"
     if not (_is_ours(path / MANIFEST, "sha256") or _is_ours(path / CONFIG, "hyperparameters")):
         # A run that was killed before it began may have left a large table's rows.
         others = [entry for entry in path.iterdir() if not is_prepared(entry)]
-        return "foreign" if others else "absent"
+        return "unrecognised" if others else "absent"
     return "finished" if (path / MANIFEST).exists() else "unfinished"
 
 
@@ -232,7 +232,7 @@ def load(path: Path) -> Run:
             cannot be.
     """
     match state(path):
-        case "absent" | "foreign":
+        case "absent" | "unrecognised":
             raise ModelFormatError(
                 f"{path}: not a run folder; `jaxrep train … --out RUN` makes one"
             )

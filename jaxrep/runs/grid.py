@@ -144,8 +144,10 @@ def _read(name: str, text: str, kind: Any) -> Any:
         if get_origin(kind) is tuple:
             return tuple(part for part in text.split("+") if text != NO_WIDTHS)
     except ValueError:
-        wanted = {int: "whole number", float: "number"}.get(kind, "list of widths such as 128x64")
-        raise InputError(f"--grid {name}: {text!r} is no {wanted}") from None
+        wanted = {int: "a whole number", float: "a number"}.get(
+            kind, "a list of widths such as 128x64"
+        )
+        raise InputError(f"--grid {name}: {text!r} is not {wanted}") from None
     return text
 
 

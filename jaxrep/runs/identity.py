@@ -39,8 +39,8 @@ def find_earlier(
             where it is to stay.
     """
     state = folder.state(out)
-    if state == "foreign":
-        raise InputError(f"--out {out}: exists and is no run folder; choose another path")
+    if state == "unrecognised":
+        raise InputError(f"--out {out}: exists and is not a run folder; choose another path")
     if state == "absent":
         return Earlier("none", {})
     try:
@@ -91,10 +91,10 @@ def _difference(earlier: Mapping[str, Any], asked: Mapping[str, Any]) -> str | N
 def warn_of_other_versions(
     earlier: Mapping[str, Any], config: Mapping[str, Any], note: Callable[[str], None]
 ) -> None:
-    """Remarks on what a run that goes on was begun with and does not have any more."""
+    """Remarks on what a run that continues was begun with and does not have any more."""
     for key, what in (("versions", "versions"), ("device", "device")):
         if earlier.get(key) != config.get(key):
             note(
-                f"warning: the run was begun with other {what} ({earlier.get(key)}); it goes on, "
+                f"warning: the run was begun with other {what} ({earlier.get(key)}); it continues, "
                 "but may end with other last bits than if it had not been interrupted"
             )

@@ -21,10 +21,10 @@ from jaxrep.hyperparameters import TrainingHyperparameters
 from jaxrep.methods import make
 from jaxrep.runs import folder
 from jaxrep.runs.folder import Run
-from jaxrep.runs.preparation import Columns
 from jaxrep.runs.results import TrainResult
 from jaxrep.runs.scores import score_quantiles
 from jaxrep.runs.sources import digest
+from jaxrep.runs.training_rows import Columns
 from jaxrep.training import EpochMetrics, Fit, RowStore
 
 IN_MEMORY = "a table in memory"

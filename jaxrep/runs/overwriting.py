@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from jaxrep.data.prepared import is_prepared
+from jaxrep.data.row_file import is_prepared
 from jaxrep.errors import InputError
 from jaxrep.runs.folder import CHECKPOINTS, CONTENT, MANIFEST, Run
 

@@ -11,7 +11,7 @@ from jaxrep.runs import folder
 from jaxrep.runs.configuration import read_columns, read_config, read_hyperparameters
 from jaxrep.runs.train import TrainResult, train
 from jaxrep.training import EVERY_MINUTE, EpochMetrics, Every, Progress
-from jaxrep.training.distributed import lead
+from jaxrep.training.distributed import run_on_main
 
 
 def resume(
@@ -39,7 +39,7 @@ def resume(
         shard_parameters: as of `train`.
         note: called with warnings and remarks for the user.
         on_epoch: called with the metrics of each finished epoch.
-        on_progress: called as training goes on.
+        on_progress: called as training proceeds.
 
     Returns:
         The run's figures.
@@ -50,7 +50,7 @@ def resume(
         DivergedError: the loss became infinite or NaN.
         InterruptedRunError: SIGTERM or SIGINT came; the state is saved.
     """
-    config = lead(lambda: _config(out, epochs))
+    config = run_on_main(lambda: _config(out, epochs))
     hyperparameters = read_hyperparameters(config, out)
     recorded = config["data"]
     return train(
@@ -70,14 +70,14 @@ def resume(
 
 
 def _config(out: Path, epochs: int | None) -> dict[str, Any]:
-    """Returns the configuration to go on with, and makes a run with more epochs unfinished."""
+    """Returns the configuration to continue with, and makes a run with more epochs unfinished."""
     state = folder.state(out)
-    if state in ("absent", "foreign"):
+    if state in ("absent", "unrecognised"):
         raise ModelFormatError(f"{out}: not a run folder; `jaxrep train … --out RUN` makes one")
     config = folder.load(out).config if state == "finished" else read_config(out)
     for key, what in (("sweep", "a sweep"), ("imported", "imported"), ("member_of", "of a sweep")):
         if key in config:
-            raise InputError(f"{out}: is {what}, which has no training state to go on with")
+            raise InputError(f"{out}: is {what}, which has no training state to continue with")
     hyperparameters = read_hyperparameters(config, out)
     if epochs is not None and epochs < hyperparameters.epochs:
         raise InputError(

@@ -15,13 +15,13 @@ from typing import Literal
 import numpy as np
 import pyarrow.parquet as pq
 
-from jaxrep.data import datasets, preparing, tables
+from jaxrep.data import datasets, preparation, tables
 from jaxrep.data.held_out import RowsWithout, read_rows
-from jaxrep.data.prepared import PreparedRows, is_prepared, open_prepared
+from jaxrep.data.row_file import PreparedRows, is_prepared, open_prepared
 from jaxrep.errors import InputError
 from jaxrep.hyperparameters import TrainingHyperparameters
-from jaxrep.runs.preparation import Columns, Prepared, held_out_rows, prepare, read
-from jaxrep.training.distributed import lead
+from jaxrep.runs.training_rows import Columns, Prepared, held_out_rows, prepare, read
+from jaxrep.training.distributed import run_on_main
 
 Stream = Literal["auto", "always", "never"]
 SPOOL = "rows"  # the folder below a run's in which a large table's rows stand while it trains
@@ -67,13 +67,13 @@ class Source:
             )
         if stored is None:
             note(f"{self.name} is large: its rows are written to {out / SPOOL} while it trains")
-            lead(lambda: self._spool(out, note))
+            run_on_main(lambda: self._spool(out, note))
             stored = open_prepared(out / SPOOL)
         return _hold_out(stored, hyperparameters, note, streamed=self.streamed)
 
     def _spool(self, out: Path, note: Callable[[str], None]) -> None:
         columns = dataclasses.asdict(self.columns)
-        preparing.prepare(self.name, out / SPOOL, **columns, note=note)
+        preparation.prepare(self.name, out / SPOOL, **columns, note=note)
 
 
 def find(source: str, columns: Columns, stream: Stream = "auto") -> Source:
@@ -85,7 +85,7 @@ def find(source: str, columns: Columns, stream: Stream = "auto") -> Source:
         stream: whether to stream the rows; auto does if their features exceed 512 MiB.
 
     Raises:
-        InputError: there is no such table, or the columns of a prepared folder are named again.
+        InputError: there is not such table, or the columns of a prepared folder are named again.
     """
     stored = open_prepared(Path(source)) if is_prepared(Path(source)) else None
     if stored is not None and columns != Columns():

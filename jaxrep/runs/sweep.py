@@ -19,8 +19,8 @@ from jaxrep.runs import folder, grid, selection
 from jaxrep.runs.folder import Run
 from jaxrep.runs.identity import find_earlier
 from jaxrep.runs.making import Trained, complete, describe, row_count, write
-from jaxrep.runs.preparation import Columns, Prepared, prepare, read, with_known_label
 from jaxrep.runs.results import SweepResult as SweepResult
+from jaxrep.runs.training_rows import Columns, Prepared, prepare, read, with_known_label
 from jaxrep.training import Progress, Sweep
 from jaxrep.training import sweep as train_all
 
@@ -59,7 +59,7 @@ def sweep(
         save_all: save every run that has not diverged.
         overwrite: replace a run that is in the folder, whatever it is; never other files.
         note: called with warnings and remarks for the user.
-        on_progress: called as training goes on.
+        on_progress: called as training proceeds.
 
     Returns:
         The sweep's figures; those of the earlier sweep where the folder holds the same one.

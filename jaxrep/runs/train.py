@@ -18,10 +18,10 @@ from jaxrep.runs import folder, sources
 from jaxrep.runs.identity import Earlier, find_earlier, warn_of_other_versions
 from jaxrep.runs.interruption import listening
 from jaxrep.runs.making import Trained, complete, describe, figures, row_count
-from jaxrep.runs.preparation import Columns as Columns
-from jaxrep.runs.preparation import Prepared, with_known_label
 from jaxrep.runs.results import TrainResult as TrainResult
 from jaxrep.runs.sources import Stream
+from jaxrep.runs.training_rows import Columns as Columns
+from jaxrep.runs.training_rows import Prepared, with_known_label
 from jaxrep.training import (
     EVERY_MINUTE,
     Checkpoints,
@@ -32,7 +32,7 @@ from jaxrep.training import (
     fit,
 )
 from jaxrep.training.checkpoint import check_keep
-from jaxrep.training.distributed import is_leader, lead
+from jaxrep.training.distributed import is_main, run_on_main
 
 _SECONDS_TO_APPEAR = 60  # a network file system shows what another machine wrote after a while
 
@@ -53,7 +53,7 @@ def train(
     on_epoch: Callable[[EpochMetrics], None] = lambda metrics: None,
     on_progress: Callable[[Progress], None] = lambda progress: None,
 ) -> TrainResult:
-    """Trains a method on a table and saves the run; goes on with it where it was interrupted.
+    """Trains a method on a table and saves the run; continues it where it was interrupted.
 
     Nothing is written before the table, the hyperparameters and the folder have been found good.
 
@@ -72,7 +72,7 @@ def train(
         shard_parameters: whether these devices part weights and optimiser state, too.
         note: called with warnings and remarks for the user.
         on_epoch: called with the metrics of each finished epoch.
-        on_progress: called as training goes on.
+        on_progress: called as training proceeds.
 
     Returns:
         The run's figures; those of the earlier run where the folder holds the same one finished.
@@ -88,7 +88,7 @@ def train(
     except ValueError as error:
         raise InputError(str(error)) from error
     check_keep(keep)
-    if not is_leader():
+    if not is_main():
         note = on_epoch = on_progress = _ignore
     columns = with_known_label(source, columns)
     found = sources.find(source, columns, stream)
@@ -96,7 +96,7 @@ def train(
     count = None if devices is None else devices.count
     config = describe(source, hyperparameters, columns, streamed=found.streamed, devices=count)
     find = functools.partial(find_earlier, out, config, overwrite=overwrite, note=note)
-    earlier = Earlier(**lead(lambda: dataclasses.asdict(find())))
+    earlier = Earlier(**run_on_main(lambda: dataclasses.asdict(find())))
     if earlier.state == "finished":
         return TrainResult(**earlier.config["result"] | {"run": str(out)})
     prepared = found.prepare(hyperparameters, out, note)
@@ -109,13 +109,13 @@ def train(
             folder.begin(out, config, prepared.preprocessing)
 
     with contextlib.ExitStack() as stack:
-        lead(lambda: stack.enter_context(folder.held(out)))
-        lead(begin)
+        run_on_main(lambda: stack.enter_context(folder.held(out)))
+        run_on_main(begin)
         _check_shared(out)
         run = _Run(make(hyperparameters), prepared, config, out, devices, note)
         checkpoints = Checkpoints(out / folder.CHECKPOINTS, every, keep=keep, note=note)
         result = run.train(checkpoints, on_epoch, on_progress)
-    if is_leader():
+    if is_main():
         sources.remove_spool(out)
     return result
 
@@ -167,12 +167,12 @@ class _Run:
         width = self.prepared.preprocessing.width
         start = checkpoints.newest(self.method, width, self.devices)
         if start is not None:
-            self.note(f"{self.out} holds this run, unfinished: going on after step {start.step}")
+            self.note(f"{self.out} holds this run, unfinished: continuing after step {start.step}")
         # What was logged after the checkpoint will be logged again.
-        lead(lambda: folder.write_metrics(self.out, start.history if start else []))
+        run_on_main(lambda: folder.write_metrics(self.out, start.history if start else []))
 
         def log(metrics: EpochMetrics) -> None:
-            if is_leader():
+            if is_main():
                 folder.append_metrics(self.out, metrics)
             on_epoch(metrics)
 
@@ -191,7 +191,7 @@ class _Run:
             )
         hyperparameters, x = self.method.hyperparameters, self.prepared.x
         trained = Trained.of_fit(fitted)
-        if is_leader():  # scoring the training rows is work that one process does for all
+        if is_main():  # scoring the training rows is work that one process does for all
             made = complete(
                 self.out,
                 self.config,

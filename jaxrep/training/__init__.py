@@ -10,7 +10,7 @@ from jaxrep.training.fit import Fit as Fit
 from jaxrep.training.fit import fit as fit
 from jaxrep.training.history import EpochMetrics as EpochMetrics
 from jaxrep.training.loop import Progress as Progress
-from jaxrep.training.rows import RowStore as RowStore
+from jaxrep.training.row_store import RowStore as RowStore
 from jaxrep.training.snapshot import Snapshot as Snapshot
 from jaxrep.training.step import TrainState as TrainState
 from jaxrep.training.step import draw_batch as draw_batch

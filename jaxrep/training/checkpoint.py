@@ -4,10 +4,10 @@ Orbax writes and rotates the arrays (`saved_states.py`); a manifest of ours, wri
 digests of all files (`manifest.py`). Reading goes from the newest to the oldest that is intact.
 
 In a job of several processes all write and read the arrays, by one path that they share; process 0
-alone does the rest, and which devices or how many processes go on with a checkpoint is open.
+alone does the rest, and which devices or how many processes continue with a checkpoint is open.
 
     checkpoints/00000120/last/…          the state after step 120
-    checkpoints/00000120/best/…          the state at the epoch of the least validation loss
+    checkpoints/00000120/best/…          the state at the epoch of the lowest validation loss
     checkpoints/00000120/progress.json   where the run stands
     checkpoints/00000120/history.jsonl   the metrics of every finished epoch
     checkpoints/00000120/manifest.json   the digests of all these files
@@ -25,7 +25,7 @@ from pathlib import Path
 from jaxrep.errors import InputError
 from jaxrep.methods._method import AnyMethod
 from jaxrep.training.devices import Devices
-from jaxrep.training.distributed import is_leader, lead
+from jaxrep.training.distributed import is_main, run_on_main
 from jaxrep.training.manifest import DamagedError, check, first_line, is_sealed, seal
 from jaxrep.training.program import Best, abstract_state
 from jaxrep.training.saved_states import NAME_DIGITS, SavedStates, SealedOnly, placed
@@ -119,11 +119,11 @@ class Checkpoints:
         """
         folder = self._folder(snapshot.step)
         try:
-            lead(lambda: self._make_way_for(folder))
+            run_on_main(lambda: self._make_way_for(folder))
             self._write(folder, snapshot)
         except (OSError, ValueError, RuntimeError) as error:  # orbax raises what tensorstore does
             # A sealed one is whole, even if another process is lost before it hears of it.
-            if is_leader() and not is_sealed(folder):
+            if is_main() and not is_sealed(folder):
                 for left in self.path.glob(f"{folder.name}*"):  # orbax's temporary folder, too
                     shutil.rmtree(left, ignore_errors=True)
             raise OSError(
@@ -149,7 +149,7 @@ class Checkpoints:
             InputError: a checkpoint is of another version of the format.
         """
         passed_over: list[str] = []
-        while name := lead(lambda: self._newest_intact(passed_over)):
+        while name := run_on_main(lambda: self._newest_intact(passed_over)):
             try:
                 template = placed(abstract_state(method, input_dim), devices)
                 return self._read(self.path / name, template)
@@ -179,7 +179,7 @@ class Checkpoints:
     def _write(self, folder: Path, snapshot: Snapshot) -> None:
         best = {} if snapshot.best is None else {"best": snapshot.best.state}
         self._states.write(snapshot.step, {"last": snapshot.state} | best)
-        lead(lambda: self._complete(folder, snapshot))
+        run_on_main(lambda: self._complete(folder, snapshot))
 
     def _complete(self, folder: Path, snapshot: Snapshot) -> None:
         write_progress(folder, snapshot)
@@ -213,7 +213,7 @@ class Checkpoints:
 def check_keep(keep: int) -> None:
     """Raises an InputError for a number of checkpoints that would keep none."""
     if keep < 1:
-        raise InputError(f"--keep {keep}: at least 1 checkpoint has to be kept")
+        raise InputError(f"--keep {keep}: at least 1 checkpoint must be kept")
 
 
 def remove(path: Path) -> None:

@@ -2,7 +2,7 @@
 
 The devices stand along one axis, `data`. Each holds a part of the rows and computes its part of
 every batch; which rows a batch has, and what noise, does not depend on the devices. Weights are the
-same on all, or parted too (`shard_parameters`). The losses are written for one device: what has to
+same on all, or sharded too (`shard_parameters`). The losses are written for one device: what has to
 be summed over all is left to XLA.
 """
 
@@ -36,7 +36,7 @@ class Devices:
     """They, along the one axis `data`."""
 
     shard_parameters: bool = False
-    """Whether weights and the optimiser's state are parted too, where a dimension allows it."""
+    """Whether weights and the optimiser's state are sharded too, where a dimension allows it."""
 
     def __post_init__(self) -> None:
         """Refuses other axes, which nothing here would use."""
@@ -58,7 +58,7 @@ class Devices:
             yield
 
     def check_batch(self, batch_size: int, rows: int) -> None:
-        """Raises a ValueError where a batch cannot be parted evenly.
+        """Raises a ValueError where a batch cannot be sharded evenly.
 
         Args:
             batch_size: B, at most `rows`.
@@ -70,12 +70,12 @@ class Devices:
         fitting = [str(size) for size in (below, below + self.count) if 0 < size <= rows]
         advice = f"give batch_size {' or '.join(fitting)}" if fitting else "use fewer devices"
         raise ValueError(
-            f"batches of {batch_size} rows cannot be parted evenly among {self.count} devices; "
+            f"batches of {batch_size} rows cannot be sharded evenly among {self.count} devices; "
             f"{advice}"
         )
 
     def sharding(self, *axes: str | None) -> NamedSharding:
-        """Returns where an array is whose dimensions are parted along these axes."""
+        """Returns where an array is whose dimensions are sharded along these axes."""
         return NamedSharding(self.mesh, PartitionSpec(*axes))  # type: ignore[no-untyped-call]
 
     def of_state(self, leaf: Any) -> NamedSharding:
@@ -85,8 +85,8 @@ class Devices:
         fitting = [axis for axis, size in enumerate(leaf.shape) if size % self.count == 0]
         if not fitting:
             return self.sharding()
-        parted = max(fitting, key=lambda axis: leaf.shape[axis])
-        return self.sharding(*(AXIS if axis == parted else None for axis in range(leaf.ndim)))
+        sharded = max(fitting, key=lambda axis: leaf.shape[axis])
+        return self.sharding(*(AXIS if axis == sharded else None for axis in range(leaf.ndim)))
 
     def put(self, tree: Any, sharding: Callable[[Any], NamedSharding] | None = None) -> Any:
         """Copies arrays, the same in all processes, to the devices: by default whole to each."""
@@ -120,13 +120,13 @@ class Devices:
         """Puts rows on the devices, each process its own ones alone; padded to equal parts.
 
         Args:
-            rows: to be parted, counted from 0.
+            rows: to be sharded, counted from 0.
             width: features of a row.
             read: fills a buffer `[n, width]` with the rows from a number on.
             dtype: of the rows.
 
         Returns:
-            `[rows + padding, width]`, parted along the rows.
+            `[rows + padding, width]`, sharded along the rows.
         """
         each = -(-rows // self.count)
         parts = []
@@ -148,12 +148,12 @@ class Devices:
         axes = [AXIS if i == axis else None for i in range(axis + 1)]
         return _constrain(array, self.sharding(*axes))
 
-    def fix_state(self, state: Tree) -> Tree:
+    def constrain_state(self, state: Tree) -> Tree:
         """Says in a program where the training state is."""
         fixed: Tree = jax.tree.map(lambda leaf: _constrain(leaf, self.of_state(leaf)), state)
         return fixed
 
-    def fix_whole(self, tree: Tree) -> Tree:
+    def constrain_replicated(self, tree: Tree) -> Tree:
         """Says in a program that every device has these arrays whole."""
         return _constrain(tree, self.sharding())
 

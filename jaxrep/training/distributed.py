@@ -1,7 +1,7 @@
 """Jobs of several processes: how they are connected, and what they agree on.
 
-`launcher.detect` says which job this process belongs to; `join` connects its processes, and `lead`
-has process 0 do what must be done once.
+`launcher.detect` says which job this process belongs to; `initialize` connects its processes, and
+`run_on_main` has process 0, the main process, do what must be done once.
 """
 
 import dataclasses
@@ -32,7 +32,7 @@ _PATIENCE_SECONDS = 24 * 3600  # for what process 0 does alone, such as writing 
 T = TypeVar("T")
 
 
-def join(topology: Topology, *, heartbeat_seconds: int = HEARTBEAT_SECONDS) -> Topology:
+def initialize(topology: Topology, *, heartbeat_seconds: int = HEARTBEAT_SECONDS) -> Topology:
     """Connects the processes of a job; must come before JAX computes anything.
 
     Where they are connected already, as under Ray, nothing happens.
@@ -73,14 +73,14 @@ def join(topology: Topology, *, heartbeat_seconds: int = HEARTBEAT_SECONDS) -> T
     return topology
 
 
-def is_leader() -> bool:
+def is_main() -> bool:
     """Says whether this is process 0, which alone writes a run's files."""
     import jax
 
     return jax.process_index() == 0
 
 
-def leave(code: int) -> None:
+def abort(code: int) -> None:
     """Ends a process of a job that failed, at once; alone, it returns.
 
     An orderly end would wait for the other processes, which may wait for this one.
@@ -88,14 +88,14 @@ def leave(code: int) -> None:
     import jax
 
     if jax.distributed.is_initialized() and jax.process_count() > 1:
-        if is_leader():
+        if is_main():
             time.sleep(1)  # they, too, may be about to say why
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)
 
 
-class Agreement:
+class AnyProcess:
     """Flags on which all processes of a job agree: up if one of them raises it.
 
     In a job of several processes the answer is that to the question before, so that no process
@@ -105,7 +105,7 @@ class Agreement:
         devices: that train together; None is the one there is.
 
     Example:
-        >>> Agreement(None)(True, False)
+        >>> AnyProcess(None)(True, False)
         (True, False)
     """
 
@@ -125,7 +125,7 @@ class Agreement:
         return tuple(bool(flag) for flag in np.asarray(before))
 
 
-def lead(function: Callable[[], T]) -> T:
+def run_on_main(function: Callable[[], T]) -> T:
     """Calls a function in process 0 alone, and returns its result or raises its error in all.
 
     All processes must come here in the same order, and wait for one another. In a job of one
@@ -139,13 +139,13 @@ def lead(function: Callable[[], T]) -> T:
     if jax.process_count() == 1:
         return function()
     told, raised = "", None
-    if is_leader():
+    if is_main():
         try:
             told = json.dumps({"result": function()})
         except Exception as error:
             told = json.dumps({"error": type(error).__name__, "text": f"{error}"})
             raised = error
-    answer = json.loads(_told_by_leader(told))
+    answer = json.loads(_told_by_main(told))
     if raised is not None:
         raise raised
     if "error" in answer:
@@ -157,14 +157,14 @@ def lead(function: Callable[[], T]) -> T:
 _turns = itertools.count()
 
 
-def _told_by_leader(text: str) -> str:
+def _told_by_main(text: str) -> str:
     """Returns in all processes the text of process 0, once it has come here, too."""
     from jax.experimental import multihost_utils
     from orbax.checkpoint import multihost
 
     # It waits as long as it takes, where the collectives below would give up.
     barrier = multihost.get_barrier_sync_fn()
-    barrier(key=f"jaxrep/lead/{next(_turns)}", timeout_ms=_PATIENCE_SECONDS * 1000)
+    barrier(key=f"jaxrep/main/{next(_turns)}", timeout_ms=_PATIENCE_SECONDS * 1000)
     data = text.encode()
     size = int(multihost_utils.broadcast_one_to_all(np.int32(len(data))))
     # Of few sizes, each of which is compiled once.

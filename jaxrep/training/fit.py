@@ -14,7 +14,7 @@ from jaxrep.training.checkpoint import Checkpoints
 from jaxrep.training.devices import Devices
 from jaxrep.training.history import EpochMetrics
 from jaxrep.training.loop import Loop, Progress
-from jaxrep.training.rows import RowStore, check_data
+from jaxrep.training.row_store import RowStore, check_data
 from jaxrep.training.snapshot import Snapshot
 
 
@@ -26,7 +26,7 @@ class Fit:
     """The model's weights by name."""
 
     best_weights: dict[str, np.ndarray] | None
-    """Those after the epoch with the least validation loss, where rows were held out."""
+    """Those after the epoch with the lowest validation loss, where rows were held out."""
 
     history: list[EpochMetrics]
     """For each epoch its number from 1 as `epoch`, the means over rows of `loss` and the method's
@@ -66,7 +66,7 @@ def fit(
         x: training rows, standardised, `[rows, D]`; or a store that is read block by block, for
             tables larger than memory.
         validation: rows held out, `[rows, D]`; their loss is computed after every epoch.
-        start: where to go on, as `checkpoints.newest` gives it; by default a run begins. It ends
+        start: where to continue, as `checkpoints.newest` gives it; by default a run begins. It ends
             with the bits of a run that never stopped.
         weights: initial weights by name, in the place of those drawn by the seed.
         checkpoints: where to save the run's state, now and then and at its end.
@@ -112,6 +112,6 @@ def fit(
         history=loop.history,
         seconds=seconds,
         compile_seconds=compile_seconds,
-        rows_per_second=loop.schedule.rows_until(loop.schedule.steps) / max(seconds, 1e-9),
+        rows_per_second=loop.plan.rows_until(loop.plan.steps) / max(seconds, 1e-9),
         resumed_from_step=loop.first,
     )

@@ -9,7 +9,7 @@ from jax import Array
 
 from jaxrep import strict_json
 from jaxrep.errors import DivergedError
-from jaxrep.training.schedule import Schedule
+from jaxrep.training.epoch_plan import EpochPlan
 
 EpochMetrics = dict[str, float]
 
@@ -46,22 +46,22 @@ class EpochMeans:
     added one by one in float64: how they were cut into chunks does not change a bit.
 
     Args:
-        schedule: says how many rows each step has.
+        plan: says how many rows each step has.
         step: number of the step that comes first.
         sums: of the epoch that this step is in, over the steps before it; as `sums` gave them.
 
     Example:
-        >>> means = EpochMeans(Schedule(rows=3, batch_size=2))
+        >>> means = EpochMeans(EpochPlan(rows=3, batch_size=2))
         >>> list(means.add({"loss": np.array([1.0, 4.0, 5.0])}))
         [{'epoch': 1, 'loss': 2.0}]
         >>> means.step, means.sums
         (3, {'loss': 10.0})
     """
 
-    def __init__(self, schedule: Schedule, step: int = 0, sums: Mapping[str, float] | None = None):
+    def __init__(self, plan: EpochPlan, step: int = 0, sums: Mapping[str, float] | None = None):
         self.step = step
         self.sums = dict(sums or {})
-        self._schedule = schedule
+        self._plan = plan
 
     def add(self, metrics: Mapping[str, np.ndarray]) -> Iterator[EpochMetrics]:
         """Takes the metrics of the steps that follow, and yields the epochs that are finished.
@@ -77,20 +77,20 @@ class EpochMeans:
         """
         names = sorted(metrics, key=lambda name: (name != "loss", name))
         columns = [metrics[name].tolist() for name in names]
-        counts = self._schedule.counts(self.step, self.step + len(columns[0])).tolist()
+        counts = self._plan.counts(self.step, self.step + len(columns[0])).tolist()
         for count, *values in zip(counts, *columns, strict=True):
-            epoch, step = divmod(self.step, self._schedule.steps_per_epoch)
+            epoch, step = divmod(self.step, self._plan.steps_per_epoch)
             for name, value in zip(names, values, strict=True):
                 self.sums[name] = self.sums.get(name, 0.0) + count * value
             if not math.isfinite(self.sums["loss"]):
                 raise DivergedError(
                     f"the loss is no longer finite, at epoch {epoch + 1}, step {step + 1} of "
-                    f"{self._schedule.steps_per_epoch}; a smaller learning rate may help",
+                    f"{self._plan.steps_per_epoch}; a smaller learning rate may help",
                     step=self.step,
                 )
             self.step += 1
-            if step + 1 == self._schedule.steps_per_epoch:
-                rows, sums, self.sums = self._schedule.rows, self.sums, {}
+            if step + 1 == self._plan.steps_per_epoch:
+                rows, sums, self.sums = self._plan.rows, self.sums, {}
                 yield {"epoch": epoch + 1, **{name: total / rows for name, total in sums.items()}}
 
 

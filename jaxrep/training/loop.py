@@ -20,7 +20,8 @@ from jaxrep.inference import map_rows
 from jaxrep.methods._method import AnyMethod, Metrics, abstract_network
 from jaxrep.training.checkpoint import Checkpoints
 from jaxrep.training.devices import Devices
-from jaxrep.training.distributed import Agreement, is_leader
+from jaxrep.training.distributed import AnyProcess, is_main
+from jaxrep.training.epoch_plan import Chunk, EpochPlan
 from jaxrep.training.history import EpochMeans, EpochMetrics, collect
 from jaxrep.training.program import (
     Best,
@@ -31,10 +32,9 @@ from jaxrep.training.program import (
     validate,
     zeros,
 )
-from jaxrep.training.rows import RowStore, place
-from jaxrep.training.schedule import Chunk, Schedule
+from jaxrep.training.row_store import RowStore, place
 from jaxrep.training.snapshot import Snapshot
-from jaxrep.training.step import Pass, TrainState, batch_rows
+from jaxrep.training.step import BlockEpoch, TrainState, batch_rows
 
 _ROWS_NAMED = 8
 _STEPS_TOGETHER = 64  # most of a chunk in a job of several processes
@@ -54,7 +54,7 @@ class Progress:
     """Loss of the last step."""
 
     rows_per_second: float
-    """Rows trained on a second, since the first dispatch."""
+    """Rows trained on per second, since the first dispatch."""
 
 
 class Loop:
@@ -64,7 +64,7 @@ class Loop:
         method: to train.
         x: training rows.
         validation: rows held out.
-        start: where to go on from.
+        start: where to continue from.
         weights: initial weights by name, in the place of drawn ones.
         checkpoints: where to save.
         devices: that train together; None is the one there is.
@@ -87,13 +87,13 @@ class Loop:
         if devices is not None:
             devices.check_batch(self.batch_size, rows)
         self.rows = place(x, hp.batch_size, devices)
-        self.schedule = Schedule(
+        self.plan = EpochPlan(
             self.rows.rows, self.batch_size, hp.epochs, hp.seed, self.rows.block_rows
         )
         self.seed = np.uint32(hp.seed)
         put: Callable[[Any], Array] = jax.device_put if devices is None else devices.put
         self.validation: Array | None = None if validation is None else put(validation)
-        self.agree = Agreement(devices)
+        self.any_process = AnyProcess(devices)
         self.shapes = abstract_state(method, self.rows.width)
         self.chunk = chunk_length(self.shapes, self.batch_size)
         if jax.process_count() > 1:  # whose steps wait for the network
@@ -103,18 +103,18 @@ class Loop:
 
     def restore(self, start: Snapshot) -> None:
         """Puts the run where a snapshot was taken, and takes over its arrays."""
-        epochs = start.step // self.schedule.steps_per_epoch
-        if start.step > self.schedule.steps or len(start.history) != epochs:
+        epochs = start.step // self.plan.steps_per_epoch
+        if start.step > self.plan.steps or len(start.history) != epochs:
             raise InputError(
                 f"the snapshot after {start.step} steps, with {len(start.history)} epochs of "
-                f"metrics, is not of this run of {self.schedule.steps} steps"
+                f"metrics, is not of this run of {self.plan.steps} steps"
             )
         self.step = self.first = start.step
         self.state = start.state
         self.best: Best | None = None
         if self.validation is not None:
             self.best = self._no_best() if start.best is None else self._with_scalars(start.best)
-        self.means = EpochMeans(self.schedule, start.step, start.sums)
+        self.means = EpochMeans(self.plan, start.step, start.sums)
         self.history = list(start.history)
         self.seconds_before = start.seconds
         self.pending: tuple[int, Metrics, Array | None] | None = None
@@ -122,8 +122,8 @@ class Loop:
     def compile(self) -> float:
         """Compiles the programs by calling them with nothing to do; returns the seconds."""
         started = time.perf_counter()
-        for block in {0, self.schedule.blocks - 1}:
-            self._run(block, self.rows.like(block, self.schedule), 1, 1)
+        for block in {0, self.plan.blocks - 1}:
+            self._run(block, self.rows.like(block, self.plan), 1, 1)
         if self.validation is not None:
             self._validate(0, self._no_best())
         wait(self.state)
@@ -143,8 +143,8 @@ class Loop:
         """
         self.on_epoch, self.on_progress = on_epoch, on_progress
         self.started = time.perf_counter()
-        for chunk in self.schedule.chunks(self.step, self.chunk, stop_every=self._stop_every()):
-            stop, due = self.agree(interrupted(), self._is_due())
+        for chunk in self.plan.chunks(self.step, self.chunk, stop_every=self._stop_every()):
+            stop, due = self.any_process(interrupted(), self._is_due())
             if stop:
                 self._stop()
             if due or self._is_due_by_epochs():
@@ -180,7 +180,7 @@ class Loop:
         return self._complete(self.state)
 
     def best_weights(self) -> dict[str, np.ndarray] | None:
-        """Returns the weights of the epoch with the least validation loss."""
+        """Returns the weights of the epoch with the lowest validation loss."""
         return None if self.best is None else self._complete(self.best.state)
 
     def _complete(self, state: TrainState) -> dict[str, np.ndarray]:
@@ -190,7 +190,7 @@ class Loop:
 
     def _stop_every(self) -> int | None:
         """Returns after how many steps a chunk has to end, for validation or a checkpoint."""
-        epoch = self.schedule.steps_per_epoch
+        epoch = self.plan.steps_per_epoch
         if self.validation is not None:
             return epoch
         every = None if self.checkpoints is None else self.checkpoints.every.epochs
@@ -198,10 +198,10 @@ class Loop:
 
     def _dispatch(self, chunk: Chunk) -> None:
         """Starts a chunk of steps on the device, and takes in the one before."""
-        x = self.rows.at(chunk, self.schedule)
+        x = self.rows.at(chunk, self.plan)
         metrics = self._run(chunk.block, x, chunk.number, chunk.number + chunk.stop - chunk.first)
         self.step = chunk.stop
-        epoch, steps = divmod(chunk.stop, self.schedule.steps_per_epoch)
+        epoch, steps = divmod(chunk.stop, self.plan.steps_per_epoch)
         held_out = None
         if self.best is not None and steps == 0:
             held_out, self.best = self._validate(epoch, self.best)
@@ -222,8 +222,8 @@ class Loop:
                 self.initial is None,
                 batch_size=self.batch_size,
                 chunk=self.chunk,
-                steps_per_pass=self.schedule.steps_per_block,
-                rows=None if self.devices is None else self.schedule.rows_of(block),
+                steps_per_block=self.plan.steps_per_block,
+                rows=None if self.devices is None else self.plan.rows_of(block),
                 devices=self.devices,
             )
         return metrics
@@ -274,13 +274,13 @@ class Loop:
         for metrics in finished:
             self.history.append(metrics)
             self.on_epoch(metrics)
-        rows = self.schedule.rows_until(step) - self.schedule.rows_until(self.first)
+        rows = self.plan.rows_until(step) - self.plan.rows_until(self.first)
         rate = rows / (time.perf_counter() - self.started)
-        self.on_progress(Progress(step, self.schedule.steps, last_loss, rate))
+        self.on_progress(Progress(step, self.plan.steps, last_loss, rate))
 
     def _is_due(self) -> bool:
         """Says whether it is time to save after the chunk dispatched last: by one clock."""
-        if self.checkpoints is None or self.step == self.first or not is_leader():
+        if self.checkpoints is None or self.step == self.first or not is_main():
             return False
         return self.checkpoints.is_due()
 
@@ -288,7 +288,7 @@ class Loop:
         epochs = None if self.checkpoints is None else self.checkpoints.every.epochs
         if epochs is None or self.step == self.first:
             return False
-        return self.step % (epochs * self.schedule.steps_per_epoch) == 0
+        return self.step % (epochs * self.plan.steps_per_epoch) == 0
 
     def _stop(self) -> None:
         """Saves and raises the error that says so."""
@@ -298,8 +298,8 @@ class Loop:
         if self.step > self.first:
             self._save()
         raise InterruptedRunError(
-            f"interrupted after step {self.step} of {self.schedule.steps}, which is saved in "
-            f"{self.checkpoints.path}; the same command, or `jaxrep resume`, goes on from there"
+            f"interrupted after step {self.step} of {self.plan.steps}, which is saved in "
+            f"{self.checkpoints.path}; the same command, or `jaxrep resume`, continues from there"
         )
 
     def _save(self) -> None:
@@ -309,7 +309,7 @@ class Loop:
             self.checkpoints.save(self.snapshot())
 
     def snapshot(self) -> Snapshot:
-        """Returns all that it takes to go on from here."""
+        """Returns all that it takes to continue from here."""
         best = self.best if self.best is not None and self.best.epoch > 0 else None
         return Snapshot(self.step, self.state, best, self.means.sums, self.history, self.seconds())
 
@@ -322,7 +322,7 @@ class Loop:
             self.restore(start or self._fresh())
             if self.step >= stop:
                 break
-            for chunk in self.schedule.chunks(self.step, self.chunk, stop_every=self._stop_every()):
+            for chunk in self.plan.chunks(self.step, self.chunk, stop_every=self._stop_every()):
                 self._dispatch(replace(chunk, stop=min(chunk.stop, stop)))
                 if self.step == stop:
                     break
@@ -344,14 +344,14 @@ class Loop:
         return Snapshot(0, state, None, {}, [], 0.0)
 
     def _rows_of(self, step: int) -> np.ndarray:
-        """Returns the numbers of the training rows in a step's batch."""
-        chunk = next(self.schedule.chunks(step, 1))
-        each = Pass(
-            self.schedule.rows_of(chunk.block), self.batch_size, self.schedule.steps_per_block
+        """Returns the indices of the training rows in a step's batch."""
+        chunk = next(self.plan.chunks(step, 1))
+        epoch = BlockEpoch(
+            self.plan.rows_of(chunk.block), self.batch_size, self.plan.steps_per_block
         )
-        rows, inside = batch_rows(self.method.hyperparameters.seed, chunk.number, each)
+        rows, inside = batch_rows(self.method.hyperparameters.seed, chunk.number, epoch)
         found = np.asarray(rows)[np.asarray(inside)]
-        return np.sort(found.astype(np.int64)) + chunk.block * self.schedule.rows_per_block
+        return np.sort(found.astype(np.int64)) + chunk.block * self.plan.rows_per_block
 
 
 def _ignore(event: object) -> None:

@@ -196,7 +196,7 @@ def share_out(tree: Any, mesh: Mesh) -> Any:
     return jax.device_put(tree, NamedSharding(mesh, _spec(AXIS)))
 
 
-def put_everywhere(array: np.ndarray | Array, mesh: Mesh) -> Array:
+def replicate(array: np.ndarray | Array, mesh: Mesh) -> Array:
     """Puts an array on every device."""
     placed: Array = jax.device_put(array, NamedSharding(mesh, _spec()))
     return placed

@@ -21,14 +21,14 @@ from jaxrep.networks import with_weights
 from jaxrep.training.devices import Devices
 from jaxrep.training.step import (
     VALIDATION_STREAM,
-    Pass,
+    BlockEpoch,
     TrainState,
     draw_noise,
+    gather_sharded_batch,
     init_state,
     steps_per_epoch,
     stream,
     take_batch,
-    take_parted_batch,
     train_step,
 )
 from jaxrep.views import Deferred, Draws, Noise, resolve
@@ -40,7 +40,7 @@ Tree = TypeVar("Tree")
 
 
 class Best(NamedTuple):
-    """The state with the least validation loss so far."""
+    """The state with the lowest validation loss so far."""
 
     state: TrainState
     """After the last step of its epoch, the optimiser's state of that moment in it."""
@@ -66,7 +66,7 @@ _CACHE_BYTES = 8 << 20
 
 @functools.partial(
     jax.jit,
-    static_argnames=("batch_size", "chunk", "steps_per_pass", "rows", "devices"),
+    static_argnames=("batch_size", "chunk", "steps_per_block", "rows", "devices"),
     donate_argnames="state",
 )
 def run_steps(
@@ -81,7 +81,7 @@ def run_steps(
     *,
     batch_size: int,
     chunk: int,
-    steps_per_pass: int | None = None,
+    steps_per_block: int | None = None,
     rows: int | None = None,
     devices: Devices | None = None,
 ) -> tuple[TrainState, Metrics]:
@@ -98,37 +98,37 @@ def run_steps(
         begin: whether step 0 starts from weights drawn by the seed.
         batch_size: B, at most the number of rows.
         chunk: size of the arrays that the metrics come back in.
-        steps_per_pass: by which `first` counts passes over x; by default those that x takes.
+        steps_per_block: by which `first` counts passes over x; by default those that x takes.
         rows: of x that are no padding; by default all.
-        devices: that train together, x parted among them; `background` must be given then.
+        devices: that train together, x sharded among them; `background` must be given then.
 
     Returns:
         The state after the last step, and every step's metrics by name, `[chunk]`, of which the
         first `stop` − `first` are filled.
     """
-    each = Pass.of(rows or len(x), batch_size)
-    if steps_per_pass is not None:
-        each = dataclasses.replace(each, steps=steps_per_pass)
+    epoch = BlockEpoch.of(rows or len(x), batch_size)
+    if steps_per_block is not None:
+        epoch = dataclasses.replace(epoch, steps=steps_per_block)
     if background is None:
         background = background_rows(x)
     takes_rows_ahead = x.size * x.dtype.itemsize > _CACHE_BYTES
 
     def draw(step: Array) -> Noise | Deferred:
-        noise = draw_noise(method, seed, x, background, step, each)
+        noise = draw_noise(method, seed, x, background, step, epoch)
         return noise if devices is None else part_noise(method, noise, x, batch_size, devices)
 
     def take(step: Array) -> Batch:
         if devices is not None:
-            return take_parted_batch(seed, x, step, each, devices)
-        return take_batch(seed, x, step, each)
+            return gather_sharded_batch(seed, x, step, epoch, devices)
+        return take_batch(seed, x, step, epoch)
 
     def one_step(state: TrainState, batch: Batch, noise: Noise) -> tuple[TrainState, Metrics]:
         if devices is None:
             return train_step(method, state, batch, noise)
         # The network takes the weights whole, wherever they are between two steps.
-        state = state._replace(params=devices.fix_whole(state.params))
+        state = state._replace(params=devices.constrain_replicated(state.params))
         state, metrics = train_step(method, state, batch, noise)
-        return devices.fix_state(state), devices.fix_whole(metrics)
+        return devices.constrain_state(state), devices.constrain_replicated(metrics)
 
     def draw_ahead(step: Array) -> tuple[Noise | Deferred, Batch | None]:
         return draw(step), take(step) if takes_rows_ahead else None
@@ -160,7 +160,7 @@ def run_steps(
     init = functools.partial(init_state, method, x.shape[-1], seed)
     state = jax.lax.cond((first == 0) & begin, init, lambda: state)
     if devices is not None:
-        state = devices.fix_state(state)
+        state = devices.constrain_state(state)
     blocks = (stop - first + ahead - 1) // ahead
     made: tuple[TrainState, Metrics] = jax.lax.fori_loop(0, blocks, block, (state, filled))
     return made
@@ -190,7 +190,7 @@ def validation_loss(
         The mean over rows, a scalar.
     """
     if devices is not None:
-        params = devices.fix_whole(params)
+        params = devices.constrain_replicated(params)
     network = with_weights(training_network(method, RowSpec(x.shape[-1])), params)
     size, batch_size = len(x), min(batch_size, len(x))
     batches = steps_per_epoch(size, batch_size)
@@ -244,8 +244,8 @@ def validate(
     new = Best(state, loss, jnp.asarray(epoch, jnp.int32))
     kept: Best = jax.tree.map(lambda a, b: jnp.where(loss < best.loss, a, b), new, best)
     if devices is not None:
-        kept = kept._replace(state=devices.fix_state(kept.state))
-        loss = devices.fix_whole(loss)
+        kept = kept._replace(state=devices.constrain_state(kept.state))
+        loss = devices.constrain_replicated(loss)
     return loss, kept
 
 
@@ -273,10 +273,10 @@ def part_noise(
         return devices.part_batch(array, axes[0]) if axes else array
 
     # The dimension that grows with the batch is that of its rows.
-    parted: Noise | Deferred = jax.tree.map(
+    sharded: Noise | Deferred = jax.tree.map(
         part, noise, jax.eval_shape(lambda: draw(2 * batch_size))
     )
-    return parted
+    return sharded
 
 
 def no_best(state: TrainState) -> Best:

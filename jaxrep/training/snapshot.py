@@ -20,7 +20,7 @@ PROGRESS, HISTORY = "progress.json", "history.jsonl"
 
 @dataclass(frozen=True)
 class Snapshot:
-    """A training run between two steps: all that it takes to go on as if it had never stopped."""
+    """A training run between two steps: all that it needs to continue as if never stopped."""
 
     step: int
     """Steps taken."""

@@ -74,8 +74,8 @@ def steps_per_epoch(rows: int, batch_size: int) -> int:
 
 
 @dataclass(frozen=True)
-class Pass:
-    """One pass over rows that are on the device: an epoch, or the visit to a block of the table."""
+class BlockEpoch:
+    """One pass over rows that are on the device: all of them, or a block of the table."""
 
     rows: int
     """Rows to see once each."""
@@ -87,7 +87,7 @@ class Pass:
     """By which steps are counted on from one pass to the next; at least those that it takes."""
 
     @classmethod
-    def of(cls, rows: int, batch_size: int) -> "Pass":
+    def of(cls, rows: int, batch_size: int) -> "BlockEpoch":
         """Returns the pass whose steps follow one another without a gap."""
         return cls(rows, batch_size, steps_per_epoch(rows, batch_size))
 
@@ -111,14 +111,19 @@ def draw_batch(
         step: number of the step in the run, from 0.
         batch_size: B.
     """
-    epoch = Pass.of(len(x), batch_size)
+    epoch = BlockEpoch.of(len(x), batch_size)
     noise = draw_noise(method, seed, x, background, step, epoch)
     return take_batch(seed, x, step, epoch), resolve(noise)
 
 
 @jax.named_scope("noise")
 def draw_noise(
-    method: AnyMethod, seed: int | Array, x: Array, background: Array, step: int | Array, each: Pass
+    method: AnyMethod,
+    seed: int | Array,
+    x: Array,
+    background: Array,
+    step: int | Array,
+    epoch: BlockEpoch,
 ) -> Noise | Deferred:
     """Returns all that is random in a step, of which `resolve` makes the noise.
 
@@ -128,42 +133,42 @@ def draw_noise(
         x: the rows on the device, `[rows, D]`; their width and dtype count.
         background: training rows that views may take values from, `[R, D]`.
         step: number of the step, counted over all passes.
-        each: what every pass is.
+        epoch: what every block epoch is.
     """
-    number, step_in_pass = jnp.divmod(step, each.steps)
-    key = jax.random.fold_in(jax.random.fold_in(stream(seed, NOISE_STREAM), number), step_in_pass)
-    batch = Batch(jnp.zeros((each.batch_size, x.shape[-1]), x.dtype))
+    number, step_in_block = jnp.divmod(step, epoch.steps)
+    key = jax.random.fold_in(jax.random.fold_in(stream(seed, NOISE_STREAM), number), step_in_block)
+    batch = Batch(jnp.zeros((epoch.batch_size, x.shape[-1]), x.dtype))
     return method.noise(Draws(key, background), batch)
 
 
-def batch_rows(seed: int | Array, step: int | Array, each: Pass) -> tuple[Array, Array]:
-    """Returns the numbers `[B]` of the rows in a step's batch, and which of them are no padding.
+def batch_rows(seed: int | Array, step: int | Array, epoch: BlockEpoch) -> tuple[Array, Array]:
+    """Returns the indices `[B]` of the rows in a step's batch, and which of them are no padding.
 
     Args:
         seed: the run's seed.
         step: number of the step, counted over all passes.
-        each: what every pass is.
+        epoch: what every block epoch is.
     """
-    number, step_in_pass = jnp.divmod(step, each.steps)
+    number, step_in_block = jnp.divmod(step, epoch.steps)
     order = jax.random.fold_in(stream(seed, ORDER_STREAM), number)
-    positions = jnp.arange(each.batch_size, dtype=jnp.uint32)
-    positions = jnp.uint32(step_in_pass * each.batch_size) + positions
-    inside = positions < each.rows
+    positions = jnp.arange(epoch.batch_size, dtype=jnp.uint32)
+    positions = jnp.uint32(step_in_block * epoch.batch_size) + positions
+    inside = positions < epoch.rows
     # The padding repeats rows that the weights then take out again.
-    keys = jax.random.bits(order, (rounds(each.rows),))
-    return shuffled(jnp.where(inside, positions, 0), keys, size=each.rows), inside
+    keys = jax.random.bits(order, (rounds(epoch.rows),))
+    return shuffled(jnp.where(inside, positions, 0), keys, size=epoch.rows), inside
 
 
 @jax.named_scope("rows")
-def take_batch(seed: int | Array, x: Array, step: int | Array, each: Pass) -> Batch:
+def take_batch(seed: int | Array, x: Array, step: int | Array, epoch: BlockEpoch) -> Batch:
     """Returns the batch of a step; arguments as of `draw_noise`."""
-    rows, inside = batch_rows(seed, step, each)
+    rows, inside = batch_rows(seed, step, epoch)
     return Batch(x[rows], weights=inside.astype(x.dtype))
 
 
 @jax.named_scope("rows")
-def take_parted_batch(
-    seed: int | Array, x: Array, step: int | Array, each: Pass, devices: Devices
+def gather_sharded_batch(
+    seed: int | Array, x: Array, step: int | Array, epoch: BlockEpoch, devices: Devices
 ) -> Batch:
     """Returns the batch of `take_batch`, a part on every device, where each has a part of x.
 
@@ -172,22 +177,22 @@ def take_parted_batch(
     """
 
     def on_a_device(seed: Array, x: Array, step: Array) -> tuple[Array, Array]:
-        rows, inside = batch_rows(seed, step, each)
+        rows, inside = batch_rows(seed, step, epoch)
         device = jax.lax.axis_index(AXIS)
         own = rows.astype(jnp.int32) - device * len(x)
         held = (own >= 0) & (own < len(x))
         found = jnp.where(held[:, None], x[jnp.where(held, own, 0)], 0)
-        part = each.batch_size // devices.count
+        part = epoch.batch_size // devices.count
         weights = jax.lax.dynamic_slice_in_dim(inside.astype(x.dtype), device * part, part)
         return jax.lax.psum_scatter(found, AXIS, tiled=True), weights  # type: ignore[no-untyped-call]
 
-    whole, parted = (devices.sharding(*axes).spec for axes in ((), (AXIS,)))
+    whole, sharded = (devices.sharding(*axes).spec for axes in ((), (AXIS,)))
     # check_vma: the shuffle's loop starts from constants, which no device has to itself.
     gather = jax.shard_map(
         on_a_device,
         mesh=devices.mesh,
-        in_specs=(whole, parted, whole),
-        out_specs=(parted, parted),
+        in_specs=(whole, sharded, whole),
+        out_specs=(sharded, sharded),
         check_vma=False,
     )
     rows, weights = gather(jnp.asarray(seed, jnp.uint32), x, jnp.asarray(step, jnp.int32))

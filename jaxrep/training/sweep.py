@@ -21,11 +21,11 @@ from jaxrep.errors import DivergedError
 from jaxrep.hyperparameters import check
 from jaxrep.methods._method import AnyMethod, Metrics
 from jaxrep.training import members
+from jaxrep.training.epoch_plan import EpochPlan
 from jaxrep.training.history import EpochMeans, EpochMetrics, collect
 from jaxrep.training.loop import Progress, complete_weights, wait
 from jaxrep.training.program import background_rows, chunk_length, empty_state
-from jaxrep.training.rows import check_data
-from jaxrep.training.schedule import Schedule
+from jaxrep.training.row_store import check_data
 from jaxrep.training.step import TrainState
 
 
@@ -105,8 +105,8 @@ def sweep(
     check_data(x, validation)
     devices = members.devices()[: len(methods)]
     mesh = members.mesh_of(devices)
-    rows = members.put_everywhere(x, mesh)
-    held_out = None if validation is None else members.put_everywhere(validation, mesh)
+    rows = members.replicate(x, mesh)
+    held_out = None if validation is None else members.replicate(validation, mesh)
     trained: dict[int, Member] = {}
     with members.partitioner(devices):
         positions = members.alike(methods)
@@ -148,7 +148,7 @@ class _Group:
     ):
         self.methods, self.x, self.validation, self.mesh = methods, x, validation, mesh
         self.batch_size: int = min(methods[0].hyperparameters.batch_size, len(x))
-        self.schedule = Schedule(len(x), self.batch_size, methods[0].hyperparameters.epochs)
+        self.plan = EpochPlan(len(x), self.batch_size, methods[0].hyperparameters.epochs)
         self.empty = empty_state(methods[0], x.shape[1])
         self.at_once = members.members_at_once(
             len(methods), self.empty, x.shape[1], self.batch_size, list(mesh.devices.flat)
@@ -156,7 +156,7 @@ class _Group:
         per_device = self.at_once // mesh.size
         self.chunk = max(chunk_length(self.empty, self.batch_size) // per_device, 1)
         parts = -(-len(methods) // self.at_once)
-        self.steps = self.schedule.steps * parts
+        self.steps = self.plan.steps * parts
         # Copies of the last member fill up the last part, so that all parts are of one shape.
         padding = [methods[-1]] * (parts * self.at_once - len(methods))
         self.stacked = members.stack([*methods, *padding])
@@ -191,7 +191,7 @@ class _Part:
         self.state: TrainState = share_out(
             jax.tree.unflatten(jax.tree.structure(group.empty), zeros)
         )
-        self.histories = [_History(group.schedule) for _ in self.methods]
+        self.histories = [_History(group.plan) for _ in self.methods]
 
     def compile(self) -> float:
         """Compiles the programs by calling them with nothing to do; returns the seconds."""
@@ -202,7 +202,7 @@ class _Part:
 
     def train(self, clock: _Clock) -> None:
         """Trains to the end; while a chunk runs, the histories take in the one before."""
-        rows_a_step = len(self.methods) * len(self.group.x) / self.group.schedule.steps_per_epoch
+        rows_a_step = len(self.methods) * len(self.group.x) / self.group.plan.steps_per_epoch
         since = time.perf_counter()
         for steps, metrics, held_out in self.chunks():
             loss = self.take_in(steps, metrics, held_out)
@@ -213,10 +213,10 @@ class _Part:
     def chunks(self) -> Iterator[tuple[int, Metrics, Array | None]]:
         """Yields each chunk's steps, metrics and validation losses once the next is dispatched."""
         group = self.group
-        epoch = group.schedule.steps_per_epoch
+        epoch = group.plan.steps_per_epoch
         every = None if group.validation is None else epoch
         dispatched: tuple[int, Metrics, Array | None] | None = None
-        for chunk in group.schedule.chunks(0, group.chunk, stop_every=every):
+        for chunk in group.plan.chunks(0, group.chunk, stop_every=every):
             metrics = self.dispatch(chunk.first, chunk.stop)
             held_out = self.validation_losses() if chunk.stop % epoch == 0 else None
             if dispatched:
@@ -282,10 +282,10 @@ class _Part:
 class _History:
     """The epochs of a member, until its end or until it diverges."""
 
-    def __init__(self, schedule: Schedule):
+    def __init__(self, plan: EpochPlan):
         self.epochs: list[EpochMetrics] = []
         self.diverged = False
-        self._means = EpochMeans(schedule)
+        self._means = EpochMeans(plan)
 
     def add(self, steps: int, metrics: dict[str, np.ndarray], held_out: np.ndarray | None) -> None:
         """Takes the metrics of a chunk of steps, and the validation loss after it."""

@@ -40,7 +40,7 @@ def contents(path):
 
 @pytest.fixture
 def refused(tmp_path):
-    """Runs a command that has to be refused; checks the message and that nothing was written."""
+    """Runs a command that must be refused; checks the message and that nothing was written."""
 
     def check(*argv, facts, code=2):
         before = contents(tmp_path)

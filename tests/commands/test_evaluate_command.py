@@ -129,7 +129,7 @@ def test_numbers_are_predicted(folder, tmp_path):
     rows = [[*row[:4], 2.0 * row[0] + 1] for row in make_rows()]
     data = write_csv(tmp_path / "numbers.csv", rows, (*HEADER[:4], "t"))
     argv = (folder / "autoencoder", data, "--label", "t", "--repeats", "2")
-    result, printed = evaluated(*argv, "--reference", data)  # whose column t is no feature
+    result, printed = evaluated(*argv, "--reference", data)  # whose column t is not a feature
     assert (result["task"], result["classes"]) == ("regression", None)
     found = means(result, "linear_r2")
     assert found["raw features"] > 0.99 > 0.1 > found["mean"]

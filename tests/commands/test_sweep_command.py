@@ -199,7 +199,7 @@ def test_a_run_and_a_sweep_are_not_taken_for_each_other(swept, argv, data, tmp_p
     assert "grid: None there" in refused(*argv[:2], *SMALL, "--out", member)
 
 
-def test_overwriting_a_sweep_leaves_nothing_of_it_and_all_that_is_foreign(swept, data, tmp_path):
+def test_overwriting_a_sweep_leaves_nothing_of_it_but_what_is_unrecognised(swept, data, tmp_path):
     run = tmp_path / "run"
     shutil.copytree(swept, run)
     (run / "members" / "0000" / "notes.txt").write_text("mine")
@@ -217,7 +217,7 @@ def test_overwriting_a_sweep_leaves_nothing_of_it_and_all_that_is_foreign(swept,
 def test_a_folder_of_other_files_is_never_touched(argv, tmp_path):
     (tmp_path / "thesis.tex").write_text("mine")
     for flags in ((), ("--overwrite",)):
-        assert "is no run folder" in refused(*argv, *flags, "--out", tmp_path)
+        assert "is not a run folder" in refused(*argv, *flags, "--out", tmp_path)
     assert [p.name for p in tmp_path.iterdir()] == ["thesis.tex"]
 
 
@@ -271,10 +271,10 @@ def test_widths_and_batch_sizes_vary_too_and_seeds_may_be_listed(data, tmp_path)
 REFUSED = [
     (("--grid", "beta"), "--grid beta: has no =; write it as name=value,value"),
     (("--grid", "gamma=1"), "--grid gamma: no hyperparameter of this method; there are batch_size"),
-    (("--grid", "beta=1,two"), "--grid beta: 'two' is no number"),
-    (("--grid", "beta=1,"), "--grid beta: '' is no number"),
-    (("--grid", "latent_dim=1.5"), "--grid latent_dim: '1.5' is no whole number"),
-    (("--grid", "hidden_dims=8x"), "--grid hidden_dims: '8x' is no list of widths such as"),
+    (("--grid", "beta=1,two"), "--grid beta: 'two' is not a number"),
+    (("--grid", "beta=1,"), "--grid beta: '' is not a number"),
+    (("--grid", "latent_dim=1.5"), "--grid latent_dim: '1.5' is not a whole number"),
+    (("--grid", "hidden_dims=8x"), "--grid hidden_dims: '8x' is not a list of widths such as"),
     (("--grid", "optimizer=sgd"), "--grid optimizer: optimizer is 'sgd'; it must be one of adam"),
     (("--grid", "beta=1,-1"), "--grid beta: beta is -1.0; it must be a finite number of at least"),
     (("--grid", "latent_dim=0"), "--grid latent_dim: latent_dim is 0; it must be a whole number"),

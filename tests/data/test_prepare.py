@@ -15,8 +15,8 @@ from jaxrep.cli import main
 from jaxrep.data import NAMES, preprocessing, read_table
 from jaxrep.data._statistics import IdCheck, Median, Moments
 from jaxrep.data.datasets import LABELS
-from jaxrep.data.prepared import is_prepared, open_prepared
-from jaxrep.data.preparing import prepare
+from jaxrep.data.preparation import prepare
+from jaxrep.data.row_file import is_prepared, open_prepared
 from jaxrep.errors import InputError, ModelFormatError
 
 
@@ -178,7 +178,7 @@ def test_read_into_and_sample_give_the_rows_asked_for(tmp_path, small_chunks):
 
 
 def test_a_sample_of_rows_far_apart_is_the_same(tmp_path, monkeypatch):
-    monkeypatch.setattr("jaxrep.data.prepared._FAR", 16)
+    monkeypatch.setattr("jaxrep.data.row_file._FAR", 16)
     prepared = prepare("iris", tmp_path / "rows", label="target")
     np.testing.assert_array_equal(prepared.sample(40), all_rows(prepared)[::4])
 
@@ -191,12 +191,12 @@ def test_killed_in_the_second_pass_the_same_command_ends_in_the_same_bytes(tmp_p
     pq.write_table(table, tmp_path / "t.parquet")
     script = (
         "import sys, time, pathlib\n"
-        "from jaxrep.data import _blocks, preparing\n"
+        "from jaxrep.data import _blocks, preparation\n"
         "_blocks._MOST_ROWS = 1000\n"
-        "append = preparing._append\n"
+        "append = preparation._append\n"
         "def slow(*a):\n    time.sleep(float(sys.argv[3])); return append(*a)\n"
-        "preparing._append = slow\n"
-        "preparing.prepare(sys.argv[1], pathlib.Path(sys.argv[2]), note=print)\n"
+        "preparation._append = slow\n"
+        "preparation.prepare(sys.argv[1], pathlib.Path(sys.argv[2]), note=print)\n"
     )
     argv = [sys.executable, "-c", script, str(tmp_path / "t.parquet")]
     out = tmp_path / "rows"
@@ -212,7 +212,7 @@ def test_killed_in_the_second_pass_the_same_command_ends_in_the_same_bytes(tmp_p
     with (out / "rows.f32").open("ab") as file:
         file.write(b"half a chunk")
     again = subprocess.run([*argv, str(out), "0"], capture_output=True, text=True, check=True)
-    assert "going on after row" in again.stdout
+    assert "continuing after row" in again.stdout
     subprocess.run([*argv, str(tmp_path / "straight"), "0"], check=True)
     assert {p.name: p.read_bytes() for p in out.iterdir()} == {
         p.name: p.read_bytes() for p in (tmp_path / "straight").iterdir()
@@ -221,9 +221,9 @@ def test_killed_in_the_second_pass_the_same_command_ends_in_the_same_bytes(tmp_p
 
 def interrupted(tmp_path, monkeypatch, chunks=4):
     """Leaves a folder that was interrupted in the second pass after some chunks."""
-    from jaxrep.data import preparing
+    from jaxrep.data import preparation
 
-    append, made = preparing._append, []
+    append, made = preparation._append, []
 
     def stop(*arguments):
         if len(made) == chunks:
@@ -232,7 +232,7 @@ def interrupted(tmp_path, monkeypatch, chunks=4):
         return made[-1]
 
     with monkeypatch.context() as patch:
-        patch.setattr(preparing, "_append", stop)
+        patch.setattr(preparation, "_append", stop)
         with pytest.raises(KeyboardInterrupt):
             prepare("iris", tmp_path / "rows", label="target")
     return tmp_path / "rows"
@@ -245,7 +245,7 @@ def test_a_chunk_that_was_damaged_before_the_rest_came_is_written_anew(
     damage(out / "rows.f32")
     notes = []
     prepared = prepare("iris", out, label="target", note=notes.append)
-    assert notes == [f"{out}: going on after row 14 of 150"]
+    assert notes == [f"{out}: continuing after row 14 of 150"]
     prepared.verify()
     np.testing.assert_array_equal(all_rows(prepared), expected("iris", label="target")[2])
 
@@ -267,10 +267,10 @@ def test_a_damaged_unfinished_folder_is_refused(tmp_path, monkeypatch, small_chu
 
 
 def test_two_processes_cannot_prepare_one_folder(tmp_path, monkeypatch, small_chunks):
-    from jaxrep.data import preparing
+    from jaxrep.data import preparation
 
     out = interrupted(tmp_path, monkeypatch)
-    with preparing._locked(out), pytest.raises(InputError, match="another process"):
+    with preparation._locked(out), pytest.raises(InputError, match="another process"):
         prepare("iris", out, label="target")
 
 
@@ -388,13 +388,13 @@ def test_a_broken_parquet_file_of_a_folder_is_named(capsys, tmp_path):
     refused(capsys, tmp_path, tmp_path / "parts", facts=["p0.parquet", "broken"])
 
 
-def test_foreign_and_impossible_folders_are_left_alone(capsys, tmp_path):
+def test_unrecognised_and_impossible_folders_are_left_alone(capsys, tmp_path):
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "manifest.json").write_text('{"name": "mine"}')
     (tmp_path / "file").write_text("mine")
     for out, fact in (
-        ("mine", "no prepared folder"),
-        ("file", "no prepared folder"),
+        ("mine", "not a prepared folder"),
+        ("file", "not a prepared folder"),
         ("file/in", "cannot be written"),
         ("x" * 300, "too long"),
     ):
@@ -404,7 +404,7 @@ def test_foreign_and_impossible_folders_are_left_alone(capsys, tmp_path):
 
 def test_a_disk_too_small_is_noticed_before_anything_is_written(capsys, tmp_path, monkeypatch):
     usage = type("Usage", (), {"free": 1000})
-    monkeypatch.setattr("jaxrep.data.preparing.shutil.disk_usage", lambda path: usage)
+    monkeypatch.setattr("jaxrep.data.preparation.shutil.disk_usage", lambda path: usage)
     refused(capsys, tmp_path, "iris", facts=["150 rows of 4 features need", "MiB left"])
 
 
@@ -437,7 +437,7 @@ def test_memory_does_not_grow_with_the_rows(tmp_path, impute):
     peaks = []
     script = (
         "import sys, pathlib, resource\n"
-        "from jaxrep.data.preparing import prepare\n"
+        "from jaxrep.data.preparation import prepare\n"
         "prepare(sys.argv[1], pathlib.Path(sys.argv[2]), impute=sys.argv[3] or None)\n"
         "print(next(l for l in open('/proc/self/status') if l.startswith('VmHWM')).split()[1])\n"
     )

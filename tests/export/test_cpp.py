@@ -14,8 +14,8 @@ from jaxrep.data import preprocessing
 from jaxrep.export import export_run
 from jaxrep.methods import AutoencoderHyperparameters
 from jaxrep.runs import folder, outputs
-from jaxrep.runs.preparation import Columns
 from jaxrep.runs.train import train
+from jaxrep.runs.training_rows import Columns
 
 PAGE = Path(__file__).parents[2] / "docs" / "cpp" / "README.md"
 

@@ -403,8 +403,8 @@ def test_wrong_arguments_exit_with_2(exported, tmp_path, capsys, monkeypatch, ar
     [
         ("a" * 256, "File name too long"),
         ("dangling", "a link that leads nowhere"),
-        ("/dev/null/x", "/dev/null is no folder"),
-        ("pipe", "exists and is no file"),
+        ("/dev/null/x", "/dev/null is not a folder"),
+        ("pipe", "exists and is not a file"),
         ("/proc/x", "the folder /proc cannot be written"),
     ],
 )

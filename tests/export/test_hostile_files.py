@@ -19,10 +19,10 @@ import torch
 from jaxrep import hyperparameters, methods, strict_json
 from jaxrep.cli import main
 from jaxrep.data import _csv, _request, _signed, tables
-from jaxrep.data.prepared import open_prepared
-from jaxrep.data.preparing import prepare
+from jaxrep.data.preparation import prepare
+from jaxrep.data.row_file import open_prepared
 from jaxrep.errors import InputError, ModelFormatError
-from jaxrep.runs import folder, rows
+from jaxrep.runs import default_table, folder
 from tests.helpers.mutations import dumps, raw
 from tests.helpers.saved_runs import configuration, save, seal, untrained_weights
 from torch_ref import archives, verify
@@ -179,13 +179,13 @@ def test_weights_that_are_not_finite_are_refused(run, capsys, value):
 @pytest.mark.parametrize("digest", [None, "no digest"])
 def test_the_rows_of_a_run_that_says_no_digest_are_drawn(run, digest):
     with_config(run, data={"sha256": digest})
-    assert len(rows.rows_of(folder.load(run))) == rows.DRAWN_ROWS
+    assert len(default_table.rows_of(folder.load(run))) == default_table.DRAWN_ROWS
 
 
 def test_a_source_that_is_no_path_is_taken_for_one_that_is_not_there(run):
     for source in ("a\0b", "x" * 5000, "\udcff"):
         with_config(run, data={"source": source})
-        assert len(rows.rows_of(folder.load(run))) == rows.DRAWN_ROWS
+        assert len(default_table.rows_of(folder.load(run))) == default_table.DRAWN_ROWS
 
 
 def test_levels_beyond_float64_are_refused(run):

@@ -193,7 +193,7 @@ def test_overwriting_replaces_a_run_and_nothing_else(exported, tmp_path, capsys,
     code, captured = imported(capsys, inside, "--out", tmp_path / "run", "--overwrite")
     assert (code, "holds the file to import" in captured.err) == (2, True)
     code, captured = imported(capsys, file, "--out", tmp_path / "run", "--overwrite")
-    assert (code, "a.safetensors, which is no part of a run" in captured.err) == (2, True)
+    assert (code, "a.safetensors, which is not part of a run" in captured.err) == (2, True)
     inside.unlink()
     (tmp_path / "bad").write_bytes(b"{}")
     code, _ = imported(capsys, tmp_path / "bad", "--out", tmp_path / "run", "--overwrite")
@@ -222,8 +222,8 @@ def test_damage_to_the_description_is_noticed(exported, tmp_path, capsys):
         ("a" * 256, "File name too long"),
         ("made/" + "a" * 256, "File name too long"),
         ("dangling", "is a link"),
-        ("dangling/run", "dangling is no folder"),
-        ("/dev/null/run", "/dev/null is no folder"),
+        ("dangling/run", "dangling is not a folder"),
+        ("/dev/null/run", "/dev/null is not a folder"),
         ("pipe", "exists"),
     ],
 )

@@ -17,8 +17,8 @@ from jaxrep.export import _graph, _onnx, _pt2
 from jaxrep.export._expected import expected_outputs
 from jaxrep.export._served import description, served_network
 from jaxrep.runs import folder, outputs
-from jaxrep.runs.preparation import Columns
 from jaxrep.runs.train import train
+from jaxrep.runs.training_rows import Columns
 from torch_ref.graphs import graph_outputs, trace
 
 WITHOUT_ONNX = any(importlib.util.find_spec(name) is None for name in _onnx._PACKAGES)

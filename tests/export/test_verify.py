@@ -65,7 +65,7 @@ LIES = {
     ),
     "no β": (lambda d: d["hyperparameters"].pop("beta"), "missing required field `beta`"),
     "other latents": (lambda d: d["hyperparameters"].update(latent_dim=3), "described"),
-    "what is no hyperparameter": (
+    "what is not a hyperparameter": (
         lambda d: d["hyperparameters"].update(unheard_of=3),
         "hyperparameters.unheard_of is not known",
     ),
@@ -247,7 +247,7 @@ def test_safetensors_of_a_method_from_outside_need_its_file(vae_file, tmp_path, 
 
 @pytest.mark.parametrize(
     ("text", "reason"),
-    [(None, "there is no such file"), ("1 / 0", "cannot be run: ZeroDivisionError")],
+    [(None, "there is not such file"), ("1 / 0", "cannot be run: ZeroDivisionError")],
 )
 def test_a_twin_that_cannot_be_used_exits_with_2(vae_file, tmp_path, text, reason):
     if text is not None:
@@ -262,7 +262,7 @@ def test_a_twin_that_cannot_be_used_exits_with_2(vae_file, tmp_path, text, reaso
     ("change", "reason"),
     [
         (lambda w: w.pop("mu.bias"), "the weight mu.bias is missing"),
-        (lambda w: w.update(extra=np.zeros(3, np.float32)), "extra is no weight"),
+        (lambda w: w.update(extra=np.zeros(3, np.float32)), "extra is not a weight"),
         (lambda w: w.update({"mu.bias": np.zeros(2, np.int64)}), "mu.bias is int64"),
         (lambda w: w.update({"mu.bias": np.zeros(3, np.float32)}), r"mu.bias is .* \(3,\)"),
     ],
@@ -300,9 +300,9 @@ def test_a_network_beyond_all_memory_is_refused_before_it_is_made(vae_file, tmp_
     ("golden", "reason"),
     [
         ({}, "golden rows are missing: the file has been stripped"),
-        ({"rows": "ab"}, "golden 'rows' is no array of numbers"),
-        ({"rows": [[1, 2], [3]]}, "golden 'rows' is no array of numbers"),
-        ({"rows": 10**400}, "golden 'rows' is no array of numbers"),
+        ({"rows": "ab"}, "golden 'rows' is not an array of numbers"),
+        ({"rows": [[1, 2], [3]]}, "golden 'rows' is not an array of numbers"),
+        ({"rows": 10**400}, "golden 'rows' is not an array of numbers"),
         (
             [],
             "the description is not one that this version of jaxrep writes: Expected `object`, got",

@@ -23,7 +23,7 @@ from jaxrep.batch import Batch, RowSpec
 from jaxrep.losses import nt_xent_loss
 from jaxrep.methods import SimCLR, SimCLRHyperparameters, abstract_network
 from jaxrep.networks import with_weights
-from jaxrep.nt_xent import nt_xent, schedule
+from jaxrep.nt_xent import nt_xent, tile_plan
 from jaxrep.training import draw_batch, init_state, train_step
 from tests.helpers import oracles
 from tests.helpers.twins import rounded, twin_of
@@ -234,8 +234,8 @@ def test_what_does_not_belong_together_is_refused(arguments, message):
 
 @pytest.mark.parametrize("devices", [1, 2, 8])
 @pytest.mark.parametrize("rows", [2, 258, 4096, 131_072])
-def test_the_schedule_visits_every_pair_of_blocks_once(rows, devices):
-    plan = schedule(rows, 128, devices=devices)
+def test_the_tile_plan_visits_every_pair_of_blocks_once(rows, devices):
+    plan = tile_plan(rows, 128, devices=devices)
     b = plan.blocks
     pairs = [frozenset((t % b, (t % b + t // b) % b)) for t in range(plan.pairs)]
     assert len(set(pairs)) == len(pairs) == b * (b + 1) // 2
@@ -255,7 +255,7 @@ def equations(jaxpr, primitive):
 
 
 def test_a_call_takes_the_products_and_exponentials_of_half_the_square_and_its_diagonal():
-    plan = schedule(8192, 64)
+    plan = tile_plan(8192, 64)
     square, m = 8192**2, plan.blocks
     assert plan.products == 4 * square * 64 * (m + 1) / m
     assert plan.exponentials == square * (m + 1) / m

@@ -11,7 +11,7 @@ import shutil
 import signal
 import sys
 
-import jaxrep.training.rows
+import jaxrep.training.row_store
 from jaxrep import files
 from jaxrep.cli import main
 from jaxrep.training import checkpoint, manifest, saved_states
@@ -55,7 +55,7 @@ def die_at(point, count):
 
 
 if __name__ == "__main__":  # and nowhere else: pytest imports this file to look for doctests
-    jaxrep.training.rows.BLOCK_BYTES = BLOCK_BYTES
+    jaxrep.training.row_store.BLOCK_BYTES = BLOCK_BYTES
     if sys.argv[1] != "never":
         die_at(sys.argv[1], int(sys.argv[2]))
     sys.exit(main(sys.argv[3:]))

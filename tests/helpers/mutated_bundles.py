@@ -41,7 +41,7 @@ def _drawn(rng, shares):
 
 
 def _sealed(folder):
-    """The same files under a manifest that is true of them, as a stranger's is."""
+    """The same files under a manifest that is true of them, as that of an untrusted file may be."""
     digests = {n: hashlib.sha256(folder[n]).hexdigest() for n in CONTENT if n in folder}
     manifest = {"schema_version": 1, "sha256": digests}
     return folder | {"manifest.json": json.dumps(manifest).encode()}

@@ -61,9 +61,9 @@ def on_a_mesh(mesh, dtype, temperature):
     kernel = np.random.default_rng(1).normal(size=(WIDTH, 4)).astype(dtype)
     expected = loss_and_gradients(kernel, x1, x2, weights, dtype(temperature))
     with jax.set_mesh(mesh):
-        parted = [put(array, mesh, "data") for array in (x1, x2, weights)]
+        sharded = [put(array, mesh, "data") for array in (x1, x2, weights)]
         whole = [put(np.asarray(array), mesh) for array in (kernel, dtype(temperature))]
-        found = loss_and_gradients(whole[0], *parted, whole[1])
+        found = loss_and_gradients(whole[0], *sharded, whole[1])
     return error(gathered(found), jax.device_get(expected))
 
 
@@ -77,8 +77,8 @@ def collectives(mesh):
         return jax.value_and_grad(loss, argnums=(0, 1))(z1, z2)
 
     with jax.set_mesh(mesh):
-        parted = [put(array, mesh, "data") for array in rows(np.float32)]
-        text = jax.jit(call).lower(*parted).compile().as_text()
+        sharded = [put(array, mesh, "data") for array in rows(np.float32)]
+        text = jax.jit(call).lower(*sharded).compile().as_text()
     return {name: len(re.findall(rf" {name}(?:-start)?\(", text)) for name in COLLECTIVES}
 
 

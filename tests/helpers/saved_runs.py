@@ -12,8 +12,8 @@ from jaxrep.data.preprocessing import NumericColumn, Preprocessing
 from jaxrep.methods import hyperparameters_of, make
 from jaxrep.networks import get_weights
 from jaxrep.runs import folder
-from jaxrep.runs.preparation import Columns
 from jaxrep.runs.results import TrainResult
+from jaxrep.runs.training_rows import Columns
 
 PREPROCESSING = Preprocessing(
     tuple(NumericColumn(name, mean=1.0, scale=2.0, fill=None) for name in "abc"),
@@ -71,7 +71,7 @@ def save(path, method="vae"):
 
 
 def seal(path):
-    """Makes the manifest agree with what the files now hold, as a stranger could."""
+    """Makes the manifest agree with what the files now hold, as an attacker could."""
     digests = {name: files.sha256(path / name) for name in folder.CONTENT}
     manifest = {"schema_version": folder.SCHEMA_VERSION, "sha256": digests}
     (path / folder.MANIFEST).write_text(json.dumps(manifest))

@@ -1,7 +1,7 @@
 """Trainings on meshes; run as a program, it prints what it found as JSON.
 
 python training_on_a_mesh.py 2 vae                          on forced devices of this process
-python training_on_a_mesh.py 1,2,4,8 autoencoder,simclr all streamed and with parameters parted, too
+python training_on_a_mesh.py 1,2,4,8 autoencoder,simclr all streamed, and with sharded parameters
 """
 
 import json
@@ -60,7 +60,7 @@ def first_moments(method, x, mesh=None, shard_parameters=False):
     """Adam's first moment after one step, a tenth of the gradient."""
     devices = None if mesh is None else Devices(mesh, shard_parameters)
     loop = Loop(method, x, None, None, None, None, devices)
-    loop._run(0, loop.rows.at(next(loop.schedule.chunks(0, 1)), loop.schedule), 0, 1)
+    loop._run(0, loop.rows.at(next(loop.plan.chunks(0, 1)), loop.plan), 0, 1)
     leaves, _ = jax.tree_util.tree_flatten_with_path(loop.state.opt_state)
     named = {jax.tree_util.keystr(path): np.asarray(leaf) for path, leaf in leaves}
     return {name: array for name, array in named.items() if "mu" in name}
@@ -73,9 +73,9 @@ def collectives(method, x, mesh, shard_parameters=False):
     loop = Loop(method, x, None, None, None, None, Devices(mesh, shard_parameters))
     with loop.devices.programs():
         text = run_steps.lower(
-            method, loop.seed, loop.state, loop.rows.like(0, loop.schedule), 1, 2,
+            method, loop.seed, loop.state, loop.rows.like(0, loop.plan), 1, 2,
             loop.rows.given_background, True, batch_size=BATCH, chunk=loop.chunk,
-            steps_per_pass=None, rows=ROWS, devices=loop.devices,
+            steps_per_block=None, rows=ROWS, devices=loop.devices,
         ).compile().as_text()  # fmt: skip
     return {name: len(re.findall(rf" {name}(?:-start)?\(", text)) for name in COLLECTIVES}
 

@@ -130,7 +130,7 @@ def test_the_kind_of_a_field_is_where_its_value_goes():
         leaves = {key[0].name for key, _ in jax.tree.leaves_with_path(other)}
         same_structure = jax.tree.structure(one) == jax.tree.structure(other)
         assert (field.name in leaves) == (kind == "traced"), (name, field.name)
-        if field.name not in ("noise_std", "drop_rate"):  # from 0, which is no leaf, to a leaf
+        if field.name not in ("noise_std", "drop_rate"):  # from 0, which is not a leaf, to a leaf
             assert same_structure == (kind != "shaping"), (name, field.name)
 
 
@@ -189,8 +189,8 @@ field_of = functools.partial(
 @pytest.mark.parametrize(
     ("left_out", "message"),
     [
-        ({"range": None}, "None is no range; it must have a method `problem`"),
-        ({"range": (0, 1)}, r"\(0, 1\) is no range"),
+        ({"range": None}, "None is not a range; it must have a method `problem`"),
+        ({"range": (0, 1)}, r"\(0, 1\) is not a range"),
         ({"kind": None}, "kind is None; it must be traced, shaping or host"),
         ({"kind": "static"}, "kind is 'static'"),
         ({"help": None}, "help is empty; say what the hyperparameter means"),

@@ -64,7 +64,7 @@ def test_a_transposed_square_kernel_is_named_with_both_values():
     set_weight(theirs[1], ours[1].kernel[...])
     net = nn.Sequential(theirs[0], nn.ReLU(), theirs[1], nn.ReLU(), theirs[2])
     found = locate(Net(ours[0], nnx.relu, ours[1], nnx.relu, ours[2]), net, X)
-    assert found.parted
+    assert found.differs
     assert found.place == "output of layer 2"
     assert (found.jax_layer, found.torch_layer) == ("layers.2 (Linear)", "2 (Linear)")
     assert found.hint == (
@@ -83,7 +83,7 @@ def test_a_transposed_square_kernel_is_named_with_both_values():
 def test_the_same_network_does_not_part():
     ours, theirs = linears(3)
     found = locate(Net(*ours), nn.Sequential(*theirs), X)
-    assert not found.parted
+    assert not found.differs
     assert found.place is found.index is found.jax_layer is None
     assert found.error < 1e-14 and found.output_error <= found.error
     assert str(found).endswith(found.message)
@@ -100,7 +100,7 @@ def test_the_printed_table_has_a_line_for_each_layer():
         r"2 +layers\.1 \(Linear\) +1 \(Linear\) +\d\.\de-1\d +\d\.\de[+-]0\d$", lines[2]
     )
     assert re.match(r" +final output +final output +\d", lines[3])
-    assert lines[5].startswith("They part at the output of layer 2: ")
+    assert lines[5].startswith("They differ at the output of layer 2: ")
 
 
 @pytest.mark.parametrize("permutation", [(3, 2, 1, 0), (2, 3, 0, 1)])
@@ -118,7 +118,7 @@ def test_a_convolution_with_its_axes_in_a_wrong_order_is_named(permutation):
             return self.conv(x.movedim(-1, 1)).movedim(1, -1)
 
     set_weight(theirs, ours.kernel[...].transpose(3, 2, 0, 1))
-    assert not locate(ours, ChannelsFirst(), x).parted
+    assert not locate(ours, ChannelsFirst(), x).differs
     set_weight(theirs, ours.kernel[...].transpose(permutation))
     found = locate(ours, ChannelsFirst(), x)
     assert found.place == "output of layer 1"
@@ -136,7 +136,7 @@ def test_the_fast_variance_of_flax_is_named():
     found = locate(norm, nn.LayerNorm(WIDTH), X + 1000)
     assert found.place == "output of layer 1"
     assert "use_fast_variance" in found.hint
-    assert not locate(norm, nn.LayerNorm(WIDTH), X + 1000, tolerance=1e-6).parted
+    assert not locate(norm, nn.LayerNorm(WIDTH), X + 1000, tolerance=1e-6).differs
 
 
 @pytest.mark.parametrize("as_module", [True, False])
@@ -151,10 +151,10 @@ def test_gelu_in_its_two_forms_is_found_between_the_layers(as_module):
     found = locate(Net(ours[0], nnx.gelu, ours[1]), nn.Sequential(theirs[0], gelu, theirs[1]), X)
     assert found.place == "input of layer 2"
     assert "The outputs of layer 1 agree, so what stands between it" in found.message
-    assert "JAX goes on with gelu(y, approximate), torch with gelu(y)." in found.hint
+    assert "JAX continues with gelu(y, approximate), torch with gelu(y)." in found.hint
     assert "nnx.gelu has approximate=True by default" in found.hint
     tanh = nn.Sequential(theirs[0], nn.GELU("tanh"), theirs[1])
-    assert not locate(Net(ours[0], nnx.gelu, ours[1]), tanh, X).parted
+    assert not locate(Net(ours[0], nnx.gelu, ours[1]), tanh, X).differs
 
 
 def test_an_activation_after_the_last_layer_parts_the_final_output():
@@ -162,7 +162,7 @@ def test_an_activation_after_the_last_layer_parts_the_final_output():
     found = locate(Net(ours[0], nnx.relu), nn.Sequential(theirs[0]), X)
     assert found.place == "final output"
     assert found.jax_layer is found.torch_layer is None
-    assert "JAX goes on with relu(y), torch with y." in found.hint
+    assert "JAX continues with relu(y), torch with y." in found.hint
 
 
 def test_what_is_done_before_the_first_layer_is_named():
@@ -184,7 +184,7 @@ def test_a_missing_skip_connection_is_named():
     ours, theirs = linears(2)
     found = locate(Residual(ours), nn.Sequential(*theirs), X)
     assert found.place == "input of layer 2"
-    assert "JAX goes on with x + y, torch with y." in found.hint
+    assert "JAX continues with x + y, torch with y." in found.hint
 
 
 def test_a_reshape_in_another_order_is_named():
@@ -221,7 +221,7 @@ class Twice(nnx.Module):
 def test_a_layer_called_twice_is_compared_twice():
     (ours,), (theirs,) = linears(1)
     found = locate(Twice(ours), nn.Sequential(theirs, nn.ReLU(), theirs), X)
-    assert not found.parted
+    assert not found.differs
     assert [pair.jax_layer for pair in found.layers] == [
         "shared (Linear)",
         "shared (Linear), call 2",
@@ -247,7 +247,7 @@ def test_a_bias_on_one_side_only_is_named():
     bare_jax.kernel[...] = ours.kernel[...]
     assert locate(bare_jax, theirs, X).hint == "Only the torch layer has a bias."
     ours.bias[...] = jnp.zeros(WIDTH)
-    assert not locate(ours, bare, X).parted
+    assert not locate(ours, bare, X).differs
 
 
 def test_layers_called_in_another_order_are_named():
@@ -307,7 +307,7 @@ OUR_NETWORKS = {
 def find_transposed(ours, theirs, weights, of_ours, of_theirs):
     torch_ref.weights.with_weights(theirs, weights)
     same = locate(of_ours, of_theirs, X)
-    assert not same.parted, str(same)
+    assert not same.differs, str(same)
     assert same.error < 1e-14
     last = [module for module in theirs.modules() if isinstance(module, nn.Linear)][-1]
     set_weight(last, last.weight.detach().numpy().T)
@@ -364,7 +364,7 @@ def test_several_inputs_integers_and_trees_of_outputs(kind):
     tokens, scale = np.array([[1, 2], [6, 0]]), np.linspace(1, 2, 4).reshape(2, 2, 1)
     to = {"numpy": np.asarray, "jax": jnp.asarray, "torch": torch.tensor}[kind]
     found = locate(ours, theirs, to(tokens), to(scale))
-    assert not found.parted, str(found)
+    assert not found.differs, str(found)
     theirs.offset = 0.5
     found = locate(ours, theirs, to(tokens), to(scale))
     assert found.place == "final output['logits'][0]"
@@ -390,7 +390,7 @@ def test_nan_and_infinity_part_where_the_other_side_has_none(value):
     ours, theirs = linears(1)
     x = X.copy()
     x[2, 1] = value
-    assert not locate(Net(*ours), nn.Sequential(*theirs), x).parted
+    assert not locate(Net(*ours), nn.Sequential(*theirs), x).differs
     found = locate(Net(lambda x: jnp.nan_to_num(x, posinf=0.0), *ours), nn.Sequential(*theirs), x)
     assert (found.place, found.index, found.error) == ("input of layer 1", (2, 1), np.inf)
 
@@ -398,9 +398,9 @@ def test_nan_and_infinity_part_where_the_other_side_has_none(value):
 def test_tolerance_is_the_largest_error_that_agrees():
     (ours,), (theirs,) = linears(1)
     set_weight(theirs, ours.kernel[...].T * (1 + 1e-4))
-    assert locate(ours, theirs, X).parted
-    assert locate(ours, theirs, X, tolerance=1e-5).parted
-    assert not locate(ours, theirs, X, tolerance=1e-3).parted
+    assert locate(ours, theirs, X).differs
+    assert locate(ours, theirs, X, tolerance=1e-5).differs
+    assert not locate(ours, theirs, X, tolerance=1e-3).differs
     for bad in (-1.0, np.nan, np.inf):
         with pytest.raises(InputError, match="tolerance"):
             locate(ours, theirs, X, tolerance=bad)
@@ -411,7 +411,7 @@ def test_a_compute_dtype_does_not_make_models_part(dtype):
     ours, theirs = linears(1)
     layer = nnx.Linear(WIDTH, WIDTH, dtype=dtype, preferred_element_type=None, rngs=nnx.Rngs(0))
     layer.kernel[...], layer.bias[...] = ours[0].kernel[...], ours[0].bias[...]
-    assert not locate(layer, theirs[0], X).parted
+    assert not locate(layer, theirs[0], X).differs
     assert layer.dtype == dtype
 
 
@@ -433,7 +433,7 @@ def test_tensors_made_on_the_way_are_float64():
             return self.layer(x) + torch.full((1,), 0.1)
 
     ours, theirs = linears(1)
-    assert not locate(Net(*ours, lambda y: y + jnp.full((1, 1), 0.1)), Shifted(*theirs), X).parted
+    assert not locate(Net(*ours, lambda y: y + jnp.full((1, 1), 0.1)), Shifted(*theirs), X).differs
 
 
 class Jitted(nnx.Module):
@@ -450,7 +450,7 @@ class Jitted(nnx.Module):
 def test_layers_inside_jit_are_recorded():
     ours, theirs = linears(2)
     torch_model = nn.Sequential(theirs[0], nn.Tanh(), theirs[1], nn.Tanh())
-    assert not locate(Jitted(ours), torch_model, X).parted
+    assert not locate(Jitted(ours), torch_model, X).differs
     set_weight(theirs[1], ours[1].kernel[...])
     assert locate(Jitted(ours), torch_model, X).jax_layer == "layers.1 (Linear)"
 
@@ -472,7 +472,7 @@ def test_subclasses_of_layers_are_recorded_once_a_call():
         layer.kernel[...], layer.bias[...] = source.kernel[...], source.bias[...]
     before = [dict(vars(kind)) for kind in kinds]
     found = locate(Net(*layers), nn.Sequential(*theirs), X)
-    assert not found.parted
+    assert not found.differs
     assert len(found.layers) == 3
     assert [dict(vars(kind)) for kind in kinds] == before
 
@@ -481,7 +481,7 @@ def test_modules_that_work_in_place_are_recorded_before_they_do():
     ours, theirs = linears(2)
     x = torch.tensor(X, dtype=torch.float32)
     net = nn.Sequential(nn.ReLU(inplace=True), theirs[0], nn.ReLU(inplace=True), theirs[1])
-    assert not locate(Net(nnx.relu, ours[0], nnx.relu, ours[1]), net, x).parted
+    assert not locate(Net(nnx.relu, ours[0], nnx.relu, ours[1]), net, x).differs
     assert torch.equal(x, torch.tensor(X, dtype=torch.float32))
 
 
@@ -491,7 +491,7 @@ def test_a_layer_with_weight_norm_is_one_layer():
     with torch.no_grad():
         ours[0].kernel[...] = jnp.asarray(theirs[0].weight.numpy().T)
     found = locate(Net(*ours), theirs, X, tolerance=1e-6)  # weights rounded to float32 once more
-    assert not found.parted, str(found)
+    assert not found.differs, str(found)
     assert [pair.torch_layer for pair in found.layers] == ["0 (Linear)", "1 (Linear)"]
     assert torch.nn.utils.parametrize.is_parametrized(theirs[0])
 
@@ -511,7 +511,7 @@ class Keyed(nnx.Module):
 
 def test_random_keys_among_the_arguments_of_a_layer_are_passed_over():
     (ours,), (theirs,) = linears(1)
-    assert not locate(Keyed(ours), theirs, X).parted
+    assert not locate(Keyed(ours), theirs, X).differs
     call, _ = record_jax(Keyed(ours), (X,)).calls
     assert [array.shape for array in call.inputs] == [X.shape]
 
@@ -523,7 +523,7 @@ def test_batch_norm_and_dropout_run_in_eval_mode():
     torch_norm.running_mean.copy_(torch.tensor(np.array(norm.mean[...])))
     model = Net(norm, nnx.Dropout(0.5, rngs=nnx.Rngs(1)), *ours)
     torch_model = nn.Sequential(torch_norm, nn.Dropout(0.5), *theirs)
-    assert not locate(model, torch_model, X).parted
+    assert not locate(model, torch_model, X).differs
     torch_norm.running_mean.mul_(2)
     assert "mean by 5.0e-01" in locate(model, torch_model, X).hint
 
@@ -564,7 +564,7 @@ def test_models_and_settings_are_left_as_they_were(raising):
         with pytest.raises(InputError, match=message):
             locate(model, torch_model, X)
     else:
-        assert not locate(model, torch_model, X).parted
+        assert not locate(model, torch_model, X).differs
     assert snapshot(model, torch_model) == before
     assert torch.get_default_dtype() == torch.float32
     assert not jax.config.jax_enable_x64

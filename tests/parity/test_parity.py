@@ -422,8 +422,8 @@ def test_a_run_whose_embedding_parts_exits_with_1(run, capsys, monkeypatch):
     code, result, captured = parity(capsys, run / "run")
     assert code == 1
     assert result["passed"] is False
-    parted = {re.findall(r"\['(\w+)'\]", row["array"])[0] for row in result["failures"]}
-    assert parted <= {"embed", "reconstruct", "score"}
+    differing = {re.findall(r"\['(\w+)'\]", row["array"])[0] for row in result["failures"]}
+    assert differing <= {"embed", "reconstruct", "score"}
     assert "FAILED" in captured.out
 
 

@@ -13,7 +13,7 @@ from flax import nnx
 import jaxrep.losses
 import jaxrep.methods
 import jaxrep.optim
-import jaxrep.training.schedule
+import jaxrep.training.epoch_plan
 import jaxrep.training.step
 import jaxrep.views
 import torch_ref.losses
@@ -251,7 +251,7 @@ def test_one_views_noise_used_for_both_is_caught(monkeypatch, side):
 @pytest.mark.parametrize("side", SIDES)
 def test_a_dropped_last_batch_is_caught(monkeypatch, side):
     if side == "jax":
-        for module in (jaxrep.training.step, jaxrep.training.schedule, _training):
+        for module in (jaxrep.training.step, jaxrep.training.epoch_plan, _training):
             monkeypatch.setattr(module, "steps_per_epoch", lambda rows, size: max(rows // size, 1))
         expected = {"epoch: every row once float32", "epoch: loss is the mean over rows float32"}
     else:

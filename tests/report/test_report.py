@@ -14,13 +14,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from jaxrep.data import prepared
+from jaxrep.data import row_file
 from jaxrep.losses import gaussian_kl
 from jaxrep.report import maps
 from jaxrep.report.origin import command_of
 from jaxrep.report.subject import posterior
+from jaxrep.runs.default_table import rows_of, table_of
 from jaxrep.runs.folder import load
-from jaxrep.runs.rows import rows_of, table_of
 from tests.helpers.commands import call, done
 from tests.helpers.parsed import Parsed
 
@@ -271,7 +271,7 @@ def test_the_rows_of_a_prepared_folder_are_those_that_it_holds(folder, tmp_path)
     argv = ("train", "vae", tmp_path / "rows", "--out", tmp_path / "run", *SMALL[:6], *FAST)
     done(*argv)
     stored = np.empty((60, 6), np.float32)
-    prepared.open_prepared(tmp_path / "rows").read_into(0, stored)
+    row_file.open_prepared(tmp_path / "rows").read_into(0, stored)
     np.testing.assert_allclose(rows_of(load(tmp_path / "run")), stored, rtol=1e-6, atol=1e-6)
     result = done("report", tmp_path / "run", "--no-parity")
     assert result["source"] == str(tmp_path / "rows") and result["rows"] == 60

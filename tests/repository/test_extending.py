@@ -74,7 +74,7 @@ def test_a_run_of_a_method_from_outside_ends_in_the_same_bits_after_a_kill(folde
     killed.communicate()
     assert not (folder / "killed" / "manifest.json").exists()
     resumed = ("-m", "jaxrep.cli", "resume", "killed", "--use", "vicreg.py")
-    assert "going on after step" in start(folder, *resumed).communicate()[1]
+    assert "continuing after step" in start(folder, *resumed).communicate()[1]
     whole, after = (
         safetensors.numpy.load_file(folder / run / "model.safetensors")
         for run in ("whole", "killed")

@@ -31,7 +31,7 @@ MIRRORED = (*PURE, "batch", "outputs", "methods", *ROOM, "training")
 RENAMED = {"rngs": "generator", "key": "generator"}
 # What only one twin can have.
 ONLY_JAX = {
-    "nt_xent": {"Schedule", "schedule", "devices"},  # torch's loops need no plan, and have no mesh
+    "nt_xent": {"TilePlan", "tile_plan", "devices"},  # torch's loops need no plan, and have no mesh
     "optim": {"scale_by_adam"},  # torch's own Adam is exact
     # Buffers and torch_ref.weights; torch.autocast casts from outside.
     "networks": {"FittedStatistic", "get_weights", "with_weights", "compute_in"},

@@ -18,7 +18,7 @@ from jaxrep.cli import main
 from jaxrep.errors import DivergedError, InputError, InterruptedRunError
 from jaxrep.methods import Autoencoder, AutoencoderHyperparameters, names
 from jaxrep.runs import folder
-from jaxrep.training import Checkpoints, Every, checkpoint, draw_batch, fit, program, rows
+from jaxrep.training import Checkpoints, Every, checkpoint, draw_batch, fit, program, row_store
 from jaxrep.training.manifest import MANIFEST, seal
 from jaxrep.training.snapshot import HISTORY, PROGRESS
 from tests.helpers import dying, small
@@ -64,7 +64,7 @@ def short_chunks(monkeypatch):
 def test_a_run_in_pieces_ends_with_the_bits_of_one(
     name, streamed, short_chunks, monkeypatch, tmp_path
 ):
-    monkeypatch.setattr(rows, "BLOCK_BYTES", dying.BLOCK_BYTES)
+    monkeypatch.setattr(row_store, "BLOCK_BYTES", dying.BLOCK_BYTES)
     method, x = make(name), Store(X) if streamed else X
     whole = fit(method, x, validation=X[:20])
     checkpoints = Checkpoints(tmp_path, Every(seconds=1e9))
@@ -82,7 +82,7 @@ def test_a_run_in_pieces_ends_with_the_bits_of_one(
                 interrupted=after(chunks),
             )
         except InterruptedRunError as error:
-            assert "goes on from there" in str(error)
+            assert "continues from there" in str(error)
     assert resumed_from == sorted(set(resumed_from)) and len(resumed_from) == 7
     assert pieces.resumed_from_step == resumed_from[-1]
     assert pieces.history == whole.history
@@ -128,7 +128,7 @@ def test_a_run_started_from_weights_keeps_them_as_its_beginning():
 
 
 def test_every_epoch_sees_every_row_once_whatever_the_blocks(monkeypatch):
-    monkeypatch.setattr(rows, "BLOCK_BYTES", 300)
+    monkeypatch.setattr(row_store, "BLOCK_BYTES", 300)
     seen = []
 
     class Recording(Autoencoder):
@@ -263,7 +263,7 @@ def test_another_version_of_the_format_is_refused_and_named(two_checkpoints, tmp
         (HISTORY, "NaN\n"),
     ],
 )
-def test_a_strangers_checkpoint_with_fitting_digests_is_read_as_data(
+def test_an_untrusted_checkpoint_with_fitting_digests_is_read_as_data(
     name, text, two_checkpoints, tmp_path
 ):
     path = tmp_path / "copy"
@@ -395,11 +395,11 @@ def test_the_same_command_or_resume_goes_on(
     with monkeypatch.context() as patch:
         interrupt_after(patch, 3)
         assert main([*train, "--out", str(cut)]) == 75
-    assert "goes on from there" in capsys.readouterr().err
+    assert "continues from there" in capsys.readouterr().err
     assert folder.state(cut) == "unfinished"
     again = (*train, "--out", str(cut)) if command == "train" else ("resume", str(cut))
     result, said = result_of(capsys, *again)
-    assert result["resumed_from_step"] == 7 and "going on after step 7" in said
+    assert result["resumed_from_step"] == 7 and "continuing after step 7" in said
     assert bits_of(cut) == bits_of(reference)
     more, _ = result_of(capsys, "resume", str(cut), "--epochs", "8")
     assert more["resumed_from_step"] == 20 and more["epochs"] == 8
@@ -521,13 +521,13 @@ def test_a_signal_saves_and_ends_with_75_within_seconds(number, tmp_path):
     _, said = process.communicate(timeout=60)
     assert process.returncode == 75, said
     assert time.monotonic() - sent < 10
-    assert "goes on from there" in said and "Traceback" not in said
+    assert "continues from there" in said and "Traceback" not in said
 
 
 @pytest.fixture
 def kill_and_resume(table, tmp_path, capsys, monkeypatch):
     """Kills a run again and again, and compares its end with that of a run left alone."""
-    monkeypatch.setattr(rows, "BLOCK_BYTES", dying.BLOCK_BYTES)
+    monkeypatch.setattr(row_store, "BLOCK_BYTES", dying.BLOCK_BYTES)
 
     def check(method, stream, kills, epochs=30):
         """Kills at the point inside a save and the call there that `kills` names, or at random.
@@ -551,10 +551,10 @@ def kill_and_resume(table, tmp_path, capsys, monkeypatch):
                 process.kill()
             _, said = process.communicate()
             assert process.returncode == -signal.SIGKILL, (kill, said)
-            assert not intact or "going on after step" in said
+            assert not intact or "continuing after step" in said
         intact = [p for p in killed.glob("checkpoints/*/manifest.json")]
         result, said = result_of(capsys, *command, "--out", str(killed))
-        assert not intact or (result["resumed_from_step"] > 0 and "going on after step" in said)
+        assert not intact or (result["resumed_from_step"] > 0 and "continuing after step" in said)
         assert bits_of(killed) == bits_of(alone)
         folder.load(killed)
 

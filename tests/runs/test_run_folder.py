@@ -54,17 +54,17 @@ def test_a_path_too_long_for_a_file_system_is_absent(tmp_path):
     assert folder.state(tmp_path / ("x" * 300)) == "absent"
 
 
-def test_a_file_and_a_folder_of_other_things_are_foreign(tmp_path):
+def test_a_file_and_a_folder_of_other_things_are_unrecognised(tmp_path):
     (tmp_path / "notes.txt").write_text("mine")
-    assert folder.state(tmp_path / "notes.txt") == "foreign"
-    assert folder.state(tmp_path) == "foreign"
+    assert folder.state(tmp_path / "notes.txt") == "unrecognised"
+    assert folder.state(tmp_path) == "unrecognised"
 
 
 @pytest.mark.parametrize("name", ["config.json", "manifest.json", "preprocess.json"])
 @pytest.mark.parametrize("text", ['{"name": "my-app"}', "[]", "no json"])
-def test_a_folder_with_a_file_of_the_same_name_from_elsewhere_is_foreign(tmp_path, name, text):
+def test_a_folder_with_a_file_of_the_same_name_from_elsewhere_is_unrecognised(tmp_path, name, text):
     (tmp_path / name).write_text(text)
-    assert folder.state(tmp_path) == "foreign"
+    assert folder.state(tmp_path) == "unrecognised"
 
 
 def test_a_run_is_unfinished_from_begin_to_finish(tmp_path):

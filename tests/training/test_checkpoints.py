@@ -64,13 +64,13 @@ def test_arrays_that_cannot_be_written_leave_nothing_behind(monkeypatch, tmp_pat
 def test_a_sealed_checkpoint_outlives_a_process_that_is_lost_before_it_hears_of_it(
     monkeypatch, tmp_path
 ):
-    def lead(function):
+    def run_on_main(function):
         result = function()
         if is_sealed(tmp_path / "00000007"):
             raise RuntimeError("a process is gone")
         return result
 
-    monkeypatch.setattr(checkpoint, "lead", lead)
+    monkeypatch.setattr(checkpoint, "run_on_main", run_on_main)
     with pytest.raises(OSError, match=r"a process is gone.*the one of step 7 is intact"):
         train(1, Checkpoints(tmp_path, EVERY_EPOCH))
     assert names(tmp_path) == ["00000007"]

@@ -3,7 +3,7 @@
 import pytest
 
 from jaxrep.errors import InputError
-from jaxrep.training.distributed import join, lead
+from jaxrep.training.distributed import initialize, run_on_main
 from jaxrep.training.launcher import Flags, detect
 
 pytestmark = pytest.mark.quick
@@ -70,6 +70,6 @@ def test_what_cannot_be_a_job_is_refused(environ, flags, reason):
         detect(environ, flags)
 
 
-def test_alone_joining_and_leading_do_nothing_but_call():
-    assert join(detect({})) == detect({})
-    assert lead(lambda: {"a": [1]}) == {"a": [1]}
+def test_alone_initialize_and_run_on_main_do_nothing_but_call():
+    assert initialize(detect({})) == detect({})
+    assert run_on_main(lambda: {"a": [1]}) == {"a": [1]}

@@ -244,7 +244,7 @@ def test_two_processes_stream_their_parts_of_the_blocks(tmp_path):
 
 
 @pytest.mark.slow
-def test_parted_parameters_are_saved_and_read_on_another_number_of_devices(tmp_path):
+def test_sharded_parameters_are_saved_and_read_on_another_number_of_devices(tmp_path):
     out = tmp_path / "run"
     Job(out, *train(out, "--shard-parameters")).end()
     (told,) = Job(
@@ -257,5 +257,7 @@ def test_parted_parameters_are_saved_and_read_on_another_number_of_devices(tmp_p
 def test_what_is_wrong_in_a_job_ends_all_its_processes(tmp_path):
     out = tmp_path / "run"
     for _, told in Job(out, *train(out, "--batch-size", "33")).end(2, 2):
-        assert "batches of 33 rows cannot be parted evenly among 2 devices; give batch_size" in told
+        assert (
+            "batches of 33 rows cannot be sharded evenly among 2 devices; give batch_size" in told
+        )
     assert not out.exists()

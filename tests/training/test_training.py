@@ -16,8 +16,8 @@ from jaxrep.inference import map_rows
 from jaxrep.methods import Autoencoder, AutoencoderHyperparameters, abstract_network
 from jaxrep.networks import get_weights, with_weights
 from jaxrep.training import DivergedError, draw_batch, fit, init_state, program, train_step
+from jaxrep.training.epoch_plan import EpochPlan
 from jaxrep.training.history import EpochMeans
-from jaxrep.training.schedule import Schedule
 from jaxrep.training.step import RANDOM, steps_per_epoch
 from tests.helpers.compilations import count_compilations
 from tests.helpers.small import BATCH, FEATURES, ROWS, SMALL, SPEC, X, make
@@ -203,7 +203,7 @@ def test_fit_refuses_whole_numbers_and_missing_values_and_says_where(name):
 
 
 def test_epoch_means_weigh_batches_by_their_rows():
-    means = EpochMeans(Schedule(rows=10, batch_size=4))
+    means = EpochMeans(EpochPlan(rows=10, batch_size=4))
     losses = np.array([1.0, 2.0, 6.0, 0.0, 0.0, 5.0])  # of 4, 4 and 2 rows
     epochs = [*means.add({"loss": losses[:2]}), *means.add({"loss": losses[2:]})]
     assert epochs == [{"epoch": 1, "loss": 2.4}, {"epoch": 2, "loss": 1.0}]

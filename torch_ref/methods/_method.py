@@ -17,8 +17,8 @@ from torch_ref.views import Draws, Noise
 
 Metrics = dict[str, Tensor]
 
-# A whole number that is no size of the network; every other one may be, so that files are held to
-# smaller ones.
+# A whole number that is not a size of the network; every other one may be, so that files are held
+# to smaller ones.
 Count = Annotated[int, "count"]
 
 

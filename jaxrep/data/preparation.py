@@ -71,7 +71,7 @@ def prepare(
     """Makes a folder of standardised rows from a table, in memory that its rows do not grow.
 
     Nothing is written before the table has been read and found good. What was interrupted while it
-    wrote goes on from its last whole chunk; what is finished is left as it is.
+    wrote continues from its last whole chunk; what is finished is left as it is.
 
     Args:
         source: as for `read_table`.
@@ -137,7 +137,9 @@ def _check_folder(
     """Says how far the folder is with what is asked for; "absent" where it is to be made anew."""
     if not is_prepared(out):
         if os.path.exists(out) and not (out.is_dir() and _is_empty(out)):
-            raise InputError(f"--out {out}: exists and is no prepared folder; choose another path")
+            raise InputError(
+                f"--out {out}: exists and is not a prepared folder; choose another path"
+            )
         return "absent"
     if overwrite:
         return "absent"
@@ -242,7 +244,7 @@ def _write_rows(
         whole = hashlib.sha256()
         chunks = _kept_chunks(rows, journal, plan, whole)
         if done := len(chunks) * plan.chunk_rows:
-            note(f"{out}: going on after row {min(done, plan.rows):,} of {plan.rows:,}")
+            note(f"{out}: continuing after row {min(done, plan.rows):,} of {plan.rows:,}")
         _check_space(out, plan, rows.tell())
         count = len(chunks) * plan.chunk_rows
         for x in _features(plan, read(), len(chunks), source):

@@ -9,8 +9,8 @@ import numpy as np
 from jax import Array
 
 from jaxrep.training.devices import Devices
+from jaxrep.training.epoch_plan import Chunk, EpochPlan
 from jaxrep.training.program import MAX_BACKGROUND_ROWS, background_rows
-from jaxrep.training.schedule import Chunk, Schedule
 
 BLOCK_BYTES = 64 << 20
 _ALIGNMENT = 64
@@ -50,11 +50,11 @@ class Resident:
         self.width: int = x.shape[1]
         self._x: Array = jax.device_put(x)
 
-    def at(self, chunk: Chunk, schedule: Schedule) -> Array:
+    def at(self, chunk: Chunk, plan: EpochPlan) -> Array:
         """Returns the rows that a chunk of steps sees."""
         return self._x
 
-    def like(self, block: int, schedule: Schedule) -> Array:
+    def like(self, block: int, plan: EpochPlan) -> Array:
         """Returns rows to compile a program with."""
         return self._x
 
@@ -64,7 +64,7 @@ class Resident:
         return background_rows(self._x)
 
 
-class Parted:
+class Sharded:
     """Rows that are all in memory, a part on each of several devices.
 
     Args:
@@ -87,11 +87,11 @@ class Parted:
         # The program has no device with all the rows to take them from.
         self.given_background: Array | None = devices.put(self.background)
 
-    def at(self, chunk: Chunk, schedule: Schedule) -> Array:
+    def at(self, chunk: Chunk, plan: EpochPlan) -> Array:
         """Returns the rows that a chunk of steps sees."""
         return self._x
 
-    def like(self, block: int, schedule: Schedule) -> Array:
+    def like(self, block: int, plan: EpochPlan) -> Array:
         """Returns rows to compile a program with."""
         return self._x
 
@@ -113,45 +113,45 @@ class Streamed:
         self.background: Array = devices.put(sample) if devices else jax.device_put(sample)
         self.given_background: Array | None = self.background
         self._reader = ThreadPoolExecutor(1, "jaxrep-reader")
-        self._visit = -1
+        self._block_epoch = -1
         self._block: Array | None = None
         self._ahead: tuple[int, Future[Array]] | None = None
 
-    def at(self, chunk: Chunk, schedule: Schedule) -> Array:
-        """Returns the rows that a chunk of steps sees, and has those of the next visit read."""
-        visit = chunk.number // schedule.steps_per_block
-        if visit != self._visit or self._block is None:
+    def at(self, chunk: Chunk, plan: EpochPlan) -> Array:
+        """Returns the rows that a chunk of steps sees, and has those of the next block read."""
+        block_epoch = chunk.number // plan.steps_per_block
+        if block_epoch != self._block_epoch or self._block is None:
             self._block = None  # its memory is wanted for what comes
-            block = self._read_ahead(visit, schedule).result()
-            self._visit, self._block, self._ahead = visit, block, None
-            if visit + 1 < schedule.epochs * schedule.blocks:
-                self._read_ahead(visit + 1, schedule)
+            block = self._read_ahead(block_epoch, plan).result()
+            self._block_epoch, self._block, self._ahead = block_epoch, block, None
+            if block_epoch + 1 < plan.epochs * plan.blocks:
+                self._read_ahead(block_epoch + 1, plan)
         return self._block
 
-    def like(self, block: int, schedule: Schedule) -> Array:
+    def like(self, block: int, plan: EpochPlan) -> Array:
         """Returns rows of a block's shape to compile a program with."""
         if self._devices is not None:
-            return self._devices.put_rows(schedule.rows_of(block), self.width, _leave)
-        return jnp.zeros((schedule.rows_of(block), self.width), jnp.float32)
+            return self._devices.put_rows(plan.rows_of(block), self.width, _leave)
+        return jnp.zeros((plan.rows_of(block), self.width), jnp.float32)
 
-    def _read_ahead(self, visit: int, schedule: Schedule) -> Future[Array]:
-        if self._ahead is None or self._ahead[0] != visit:
-            epoch, place = divmod(visit, schedule.blocks)
-            block = schedule.order(epoch)[place]
-            self._ahead = visit, self._reader.submit(self._read, block, schedule)
+    def _read_ahead(self, block_epoch: int, plan: EpochPlan) -> Future[Array]:
+        if self._ahead is None or self._ahead[0] != block_epoch:
+            epoch, place = divmod(block_epoch, plan.blocks)
+            block = plan.order(epoch)[place]
+            self._ahead = block_epoch, self._reader.submit(self._read, block, plan)
         return self._ahead[1]
 
-    def _read(self, block: int, schedule: Schedule) -> Array:
-        first = block * schedule.rows_per_block
+    def _read(self, block: int, plan: EpochPlan) -> Array:
+        first = block * plan.rows_per_block
         if self._devices is not None:
             return self._devices.put_rows(
-                schedule.rows_of(block),
+                plan.rows_of(block),
                 self.width,
                 lambda start, part: self._store.read_into(first + start, part),
             ).block_until_ready()
         # New memory for every block, never one used again: on the CPU, JAX takes aligned arrays as
         # they are, even where it is asked not to, and would see the next block's rows in them.
-        rows = _aligned(schedule.rows_of(block), self.width)
+        rows = _aligned(plan.rows_of(block), self.width)
         self._store.read_into(first, rows)
         on_device: Array = jax.device_put(rows)
         return on_device.block_until_ready()
@@ -170,10 +170,10 @@ def _leave(start: int, buffer: np.ndarray) -> None:
 
 def place(
     x: np.ndarray | Array | RowStore, batch_size: int, devices: Devices | None = None
-) -> Resident | Parted | Streamed:
+) -> Resident | Sharded | Streamed:
     """Returns rows as a run takes them: on the device, or to be read block by block."""
     if isinstance(x, np.ndarray | Array):
-        return Resident(x) if devices is None else Parted(x, devices)
+        return Resident(x) if devices is None else Sharded(x, devices)
     return Streamed(x, min(batch_size, x.rows), devices)
 
 

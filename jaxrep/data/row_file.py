@@ -168,7 +168,7 @@ def open_prepared(path: Path) -> PreparedRows:
         path: of the folder.
 
     Raises:
-        ModelFormatError: it is no prepared folder, unfinished, or damaged.
+        ModelFormatError: it is not a prepared folder, unfinished, or damaged.
 
     Example:
         >>> open_prepared(Path("nowhere"))

@@ -9,7 +9,7 @@ _MAX_ELEMENTS = 1 << 20
 _LANES = 16  # rows of a tile come in multiples
 
 
-class Schedule(NamedTuple):
+class TilePlan(NamedTuple):
     """The tiles of a symmetric matrix: each pair of blocks of rows once.
 
     With b blocks, pair number t is block i = t mod b beside block (i + t div b) mod b, for
@@ -17,7 +17,7 @@ class Schedule(NamedTuple):
     is in as many of them as every other, and a pair is found from its number without a table.
 
     Example:
-        >>> plan = schedule(4096, 128)
+        >>> plan = tile_plan(4096, 128)
         >>> plan.tile, plan.blocks, plan.pairs
         (1024, 4, 10)
         >>> round(plan.products / (4 * 4096**2 * 128), 2), plan.exponentials / 4096**2
@@ -55,7 +55,7 @@ class Schedule(NamedTuple):
         return 2 * self.tile**2 * self.pairs
 
 
-def schedule(rows: int, width: int, *, tile: int | None = None, devices: int = 1) -> Schedule:
+def tile_plan(rows: int, width: int, *, tile: int | None = None, devices: int = 1) -> TilePlan:
     """Plans the tiles from shapes alone.
 
     Args:
@@ -69,9 +69,9 @@ def schedule(rows: int, width: int, *, tile: int | None = None, devices: int = 1
         ValueError: the tile is below 1.
 
     Example:
-        >>> schedule(258, 32, devices=2)
-        Schedule(rows=258, width=32, tile=80, blocks=4)
-        >>> schedule(258, 32, tile=100).blocks
+        >>> tile_plan(258, 32, devices=2)
+        TilePlan(rows=258, width=32, tile=80, blocks=4)
+        >>> tile_plan(258, 32, tile=100).blocks
         3
     """
     if tile is not None and tile < 1:
@@ -80,7 +80,7 @@ def schedule(rows: int, width: int, *, tile: int | None = None, devices: int = 1
     most = tile or max(min(_MAX_TILE, _MAX_ELEMENTS // max(width, 1)), _LANES)
     blocks = unit * _divided_up(rows, unit * most)
     fitted = tile or _LANES * _divided_up(rows, blocks * _LANES)
-    return Schedule(rows, width, fitted, blocks)
+    return TilePlan(rows, width, fitted, blocks)
 
 
 def _divided_up(a: int, b: int) -> int:

@@ -28,19 +28,19 @@ class Chunk:
     """The block whose rows the steps see."""
 
     number: int
-    """Of the first step, as the compiled program counts them: visit · steps of a block + step in
-    the visit. Where there is one block, that is the number in the run."""
+    """Of the first step, as the compiled program counts them: block epoch · steps of a block + step
+    in the block epoch. Where there is one block, that is the number in the run."""
 
 
 @dataclass(frozen=True)
-class Schedule:
+class EpochPlan:
     """The steps of a run.
 
     Example:
-        >>> schedule = Schedule(rows=10, batch_size=2, epochs=3, block_rows=4)
-        >>> schedule.blocks, schedule.steps_per_epoch, schedule.steps
+        >>> plan = EpochPlan(rows=10, batch_size=2, epochs=3, block_rows=4)
+        >>> plan.blocks, plan.steps_per_epoch, plan.steps
         (3, 5, 15)
-        >>> schedule.counts(0, 5).tolist()
+        >>> plan.counts(0, 5).tolist()
         [2, 2, 2, 2, 2]
     """
 
@@ -62,7 +62,7 @@ class Schedule:
     def __post_init__(self) -> None:
         """Refuses what the compiled program cannot count."""
         if self.block_rows is not None and self.block_rows % self.batch_size:
-            raise ValueError(f"block_rows {self.block_rows} is no multiple of {self.batch_size}")
+            raise ValueError(f"block_rows {self.block_rows} is not a multiple of {self.batch_size}")
         if (self.epochs + 1) * self.blocks * self.steps_per_block >= 2**31:
             raise ValueError(
                 f"{self.epochs} epochs of {self.rows} rows are more than 2^31 steps of "
@@ -127,15 +127,17 @@ class Schedule:
             stop_every: steps after which a chunk ends in any case, such as an epoch's.
         """
         while first < self.steps:
-            visit = self._visit(first)
-            stop = min(first + length, self.steps if self.blocks == 1 else visit.stop)
+            block_epoch = self._block_epoch(first)
+            stop = min(first + length, self.steps if self.blocks == 1 else block_epoch.stop)
             if stop_every is not None:
                 stop = min(stop, (first // stop_every + 1) * stop_every)
-            yield Chunk(first, stop, visit.block, visit.number + first - visit.first)
+            yield Chunk(
+                first, stop, block_epoch.block, block_epoch.number + first - block_epoch.first
+            )
             first = stop
 
-    def _visit(self, step: int) -> Chunk:
-        """Returns all steps of the visit to a block that a step is in."""
+    def _block_epoch(self, step: int) -> Chunk:
+        """Returns all steps of the block epoch that a step is in."""
         epoch, step_in_epoch = divmod(step, self.steps_per_epoch)
         first = epoch * self.steps_per_epoch
         for i, block in enumerate(self.order(epoch)):
