@@ -1,0 +1,198 @@
+"""How hyperparameters are declared: as fields of a class, each with its range, kind and help."""
+
+import dataclasses
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, TypeVar, dataclass_transform
+
+from jaxrep.hyperparameters._ranges import Range
+
+Kind = Literal["traced", "shaping", "host"]
+Declared = TypeVar("Declared", bound="type[Hyperparameters]")
+
+
+@dataclass(frozen=True)
+class Declaration:
+    """What a field says of its hyperparameter, beside name, type and default."""
+
+    range: Range
+    """The values that it may take."""
+
+    kind: Kind
+    """traced: a number that the loss or the optimiser computes with, open to `vmap`; shaping: part
+    of the compiled program's structure; host: read by the loop on the host alone."""
+
+    help: str
+    """What it means, as the help of its flag says it."""
+
+    changes_loss: bool
+    """Whether losses under different values of it are different quantities, so that no sweep may
+    compare by them."""
+
+
+class Hyperparameters:
+    """What every class of hyperparameters has beside its fields."""
+
+    name: ClassVar[str] = ""
+    """The method's name, as on the command line."""
+
+    title: ClassVar[str] = ""
+    """The method's name in prose."""
+
+    recipes: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    """Sets of values by name; the first one gives the defaults."""
+
+    def unused(self) -> dict[str, str]:
+        """Returns the hyperparameters that nothing computes with, each with what would use it."""
+        return {}
+
+
+def hyperparameter(
+    range: Range, *, default: Any, kind: Kind, help: str, changes_loss: bool = False
+) -> Any:
+    """Declares a hyperparameter as a field of its class.
+
+    Args:
+        range: the values that it may take.
+        default: its value unless a recipe or the user says otherwise.
+        kind: as of `Declaration`.
+        help: what it means, in one or a few sentences.
+        changes_loss: whether losses under different values of it cannot be compared.
+
+    Returns:
+        The field, for the body of a class under `hyperparameters`.
+
+    Raises:
+        TypeError: the range, the kind or the help is none.
+    """
+    if not callable(getattr(range, "problem", None)):
+        raise TypeError(f"{range!r} is not a range; it must have a method `problem`")
+    if kind not in ("traced", "shaping", "host"):
+        raise TypeError(f"kind is {kind!r}; it must be traced, shaping or host")
+    if not isinstance(help, str) or not help.strip():
+        raise TypeError("help is empty; say what the hyperparameter means")
+    declaration = Declaration(range, kind, help, changes_loss)
+    return dataclasses.field(default=default, metadata={"hyperparameter": declaration})
+
+
+def declaration(field: "dataclasses.Field[Any]") -> Declaration:
+    """Returns what a field says of its hyperparameter."""
+    found: Declaration = field.metadata["hyperparameter"]
+    return found
+
+
+def check(values: Any) -> None:
+    """Raises an error for the first hyperparameter that is of the wrong type or out of its range.
+
+    Args:
+        values: the hyperparameters of any method.
+
+    Raises:
+        ValueError: names the hyperparameter, the value, and the values it may take.
+
+    Example:
+        >>> check(TrainingHyperparameters(learning_rate=-1.0))
+        Traceback (most recent call last):
+        ...
+        ValueError: learning_rate is -1.0; it must be a finite number above 0
+    """
+    fields = dataclasses.fields(values)
+    for field in fields:
+        value = getattr(values, field.name)
+        if problem := declaration(field).range.problem(value):
+            raise ValueError(f"{field.name} is {value!r}; it must be {problem}")
+    unused = values.unused()
+    for field in fields:
+        value = getattr(values, field.name)
+        if field.name in unused and value != field.default:
+            raise ValueError(
+                f"{field.name} is {value!r}; it must be left out unless {unused[field.name]}"
+            )
+
+
+@dataclass_transform(field_specifiers=(hyperparameter,))
+def hyperparameters(
+    *,
+    name: str = "",
+    title: str = "",
+    recipes: Mapping[str, Mapping[str, Any]] = {"seed": {}},
+    changes_loss: tuple[str, ...] = (),
+) -> Callable[[Declared], Declared]:
+    """Makes a class of fields the hyperparameters of a method.
+
+    Args:
+        name: the method's name, as on the command line.
+        title: the method's name in prose, such as "Variational autoencoder".
+        recipes: sets of values by name. The first one gives the defaults, where it differs from
+            those of the fields.
+        changes_loss: inherited hyperparameters that change what this method's loss means.
+
+    Returns:
+        A decorator of the class, which becomes a dataclass.
+
+    Raises:
+        TypeError: a field was not made by `hyperparameter`, or a recipe names none or gives it a
+            value out of its range.
+
+    Example:
+        >>> @hyperparameters(name="mine", title="Mine", recipes={"seed": {"epochs": 7}})
+        ... class Mine(TrainingHyperparameters):
+        ...     margin: float = hyperparameter(
+        ...         Number(above=0), default=1.0, kind="traced", help="Margin of the loss."
+        ...     )
+        >>> Mine().epochs, Mine.title
+        (7, 'Mine')
+    """
+
+    def declare(cls: Any) -> Any:
+        own = inspect.get_annotations(cls)
+        for field in own:
+            made = cls.__dict__.get(field)
+            if not isinstance(made, dataclasses.Field) or "hyperparameter" not in made.metadata:
+                raise TypeError(
+                    f"{cls.__name__}.{field} has no range, kind and help; make it by "
+                    "`hyperparameter(range, default=…, kind=…, help=…)`"
+                )
+        inherited = {
+            field.name: field
+            for base in reversed(cls.__mro__[1:])
+            if dataclasses.is_dataclass(base)
+            for field in dataclasses.fields(base)
+        }
+        first = next(iter(recipes.values()), {})
+        for field in dict.fromkeys((*first, *changes_loss)):
+            if field in inherited:
+                _redeclare(cls, inherited[field], first, field in changes_loss)
+            elif field in own:
+                cls.__dict__[field].default = first[field]
+        cls.name, cls.title = name, title
+        cls.recipes = {key: dict(values) for key, values in recipes.items()}
+        made = dataclass(cls)
+        for recipe, values in recipes.items():
+            try:
+                check(made(**values))
+            except (TypeError, ValueError) as error:
+                raise TypeError(f"recipe {recipe} of {cls.__name__}: {error}") from error
+        return made
+
+    return declare
+
+
+def _redeclare(
+    cls: Any, field: "dataclasses.Field[Any]", values: Mapping[str, Any], changes_loss: bool
+) -> None:
+    """Gives a class a field that it inherits, with another default or another meaning."""
+    told = declaration(field)
+    setattr(
+        cls,
+        field.name,
+        hyperparameter(
+            told.range,
+            default=values.get(field.name, field.default),
+            kind=told.kind,
+            help=told.help,
+            changes_loss=told.changes_loss or changes_loss,
+        ),
+    )
+    cls.__annotations__ = {**inspect.get_annotations(cls), field.name: field.type}

@@ -1,0 +1,145 @@
+"""The hyperparameters that methods share: of the training, and of the views."""
+
+from typing import Literal
+
+from jaxrep.hyperparameters._declare import Hyperparameters, hyperparameter, hyperparameters
+from jaxrep.hyperparameters._ranges import (
+    MAX_WIDTH,
+    Names,
+    Number,
+    OneOf,
+    Whole,
+    Widths,
+)
+
+# The views by name, in the order of the defaults, each with the hyperparameter that says how much.
+VIEWS = {
+    "noise": "noise_std",
+    "dropout": "drop_rate",
+    "scarf": "corruption_rate",
+    "swap": "swap_rate",
+}
+
+
+@hyperparameters()
+class TrainingHyperparameters(Hyperparameters):
+    """What every method has: the widths of its network, its optimiser and its schedule."""
+
+    hidden_dims: tuple[int, ...] = hyperparameter(
+        Widths(),
+        default=(64,),
+        kind="shaping",
+        help="Widths of the encoder's hidden layers, input side first; a decoder mirrors them.",
+    )
+    latent_dim: int = hyperparameter(
+        Whole(1, MAX_WIDTH), default=8, kind="shaping", help="Size of the representation of a row."
+    )
+    epochs: int = hyperparameter(
+        Whole(1), default=50, kind="host", help="Passes over the training rows."
+    )
+    batch_size: int = hyperparameter(
+        Whole(1),
+        default=128,
+        kind="host",
+        help="Rows in a step; the last batch of an epoch may hold fewer.",
+    )
+    learning_rate: float = hyperparameter(
+        Number(above=0), default=1e-3, kind="traced", help="Step size of the optimiser."
+    )
+    optimizer: Literal["adam", "adamw"] = hyperparameter(
+        OneOf("adam", "adamw"),
+        default="adam",
+        kind="shaping",
+        help="adam adds weight decay to the gradient, as torch.optim.Adam does; adamw decouples "
+        "it from the gradient.",
+    )
+    weight_decay: float = hyperparameter(
+        Number(at_least=0),
+        default=0.0,
+        kind="traced",
+        help="Strength of the weight decay; applies to kernels and biases alike.",
+    )
+    precision: Literal["highest", "default", "bfloat16"] = hyperparameter(
+        OneOf("highest", "default", "bfloat16"),
+        default="highest",
+        kind="shaping",
+        help="How matrices are multiplied. highest: in float32 on every device; default: as the "
+        "device likes (TF32 on GPUs, bfloat16 on TPUs); bfloat16: the network in bfloat16. "
+        "Weights, optimiser and losses are float32 with all three.",
+    )
+    validation_fraction: float = hyperparameter(
+        Number(at_least=0, below=1),
+        default=0.0,
+        kind="host",
+        help="Share of the rows held out of training, whose loss is logged.",
+    )
+    seed: int = hyperparameter(
+        Whole(0, 2**32 - 1),
+        default=0,
+        kind="host",
+        help="Decides the initial weights, the order of the rows and all noise.",
+    )
+    split_seed: int = hyperparameter(
+        Whole(0, 2**32 - 1),
+        default=0,
+        kind="host",
+        help="Decides which rows are held out; apart from seed, so that runs of several seeds "
+        "hold out the same.",
+    )
+
+
+@hyperparameters()
+class ViewHyperparameters(TrainingHyperparameters):
+    """What methods have that corrupt rows: which views they take, in which order, and how much.
+
+    A rate of 0 draws nothing and leaves its view out.
+    """
+
+    views: tuple[Literal["noise", "dropout", "scarf", "swap"], ...] = hyperparameter(
+        Names(*VIEWS),
+        default=("noise", "dropout"),
+        kind="shaping",
+        changes_loss=True,
+        help="Corruptions of a row, one after the other: noise adds Gaussian noise; dropout sets "
+        "features to 0; scarf replaces each feature by that of a row of its own; swap takes all "
+        "the features that it replaces from one other row.",
+    )
+    noise_std: float = hyperparameter(
+        Number(at_least=0),
+        default=0.0,
+        kind="traced",
+        changes_loss=True,
+        help="Standard deviation of the Gaussian noise that is added, in standardised units.",
+    )
+    drop_rate: float = hyperparameter(
+        Number(at_least=0, below=1),
+        default=0.0,
+        kind="traced",
+        changes_loss=True,
+        help="Share of the features set to 0.",
+    )
+    corruption_rate: float = hyperparameter(
+        Number(at_least=0, below=1),
+        default=0.6,
+        kind="traced",
+        changes_loss=True,
+        help="Share of the features that scarf replaces by draws from their own columns.",
+    )
+    swap_rate: float = hyperparameter(
+        Number(at_least=0, below=1),
+        default=0.3,
+        kind="traced",
+        changes_loss=True,
+        help="Share of the features that swap replaces by those of one other row.",
+    )
+
+    def unused(self) -> dict[str, str]:
+        """Returns the rates of the views that are not chosen.
+
+        Example:
+            >>> list(ViewHyperparameters(views=("scarf",)).unused())
+            ['noise_std', 'drop_rate', 'swap_rate']
+        """
+        return {
+            rate: f"views names {view}" for view, rate in VIEWS.items() if view not in self.views
+        }
