@@ -36,7 +36,8 @@ class CacheUse(NamedTuple):
     """Programs that were compiled."""
 
     rejected: int
-    """Those of `misses` that are in the cache and could not be used, or could not be written."""
+    """Those of `misses` that are in the cache and could not be used, or could not be written; not
+    counted where JAX is told to leave out what compiles fast."""
 
 
 def folder() -> Path:
@@ -53,7 +54,8 @@ def folder() -> Path:
 def switch_on(path: Path) -> None:
     """Lets JAX keep the programs that it compiles from now on, and take those that it finds.
 
-    Where JAX has been given a folder before (by `JAX_COMPILATION_CACHE_DIR`, say) it keeps to it.
+    Where JAX has been given a folder before (by `JAX_COMPILATION_CACHE_DIR`, say) it keeps to it;
+    so it does to a limit, or to what is worth keeping, in environment variables of its own.
 
     Args:
         path: the folder; it is made, for the user alone, and grows to `MAX_BYTES`.
@@ -78,7 +80,8 @@ def switch_on(path: Path) -> None:
             "jax_persistent_cache_min_compile_time_secs": 0.0,
             "jax_persistent_cache_min_entry_size_bytes": -1,
         }.items():
-            jax.config.update(option, value)  # type: ignore[no-untyped-call]
+            if option.upper() not in os.environ:
+                jax.config.update(option, value)  # type: ignore[no-untyped-call]
         _entries_before.update(path.glob(_ENTRIES))
 
 
@@ -87,7 +90,9 @@ def use() -> CacheUse:
     hits = _counts.get(_hits, 0)
     misses = _counts.get(_requests, 0) - hits
     path = _folder_in_use()
-    if path is None or not misses or jax.process_index() > 0:  # the first process alone writes
+    least: float = jax.config.jax_persistent_cache_min_compile_time_secs  # type: ignore[attr-defined]
+    is_written = path is not None and least <= 0 and jax.process_index() == 0  # by it alone
+    if path is None or not is_written or not misses:
         return CacheUse(hits, misses, 0)
     written = len(set(Path(path).glob(_ENTRIES)) - _entries_before)
     return CacheUse(hits, misses, max(misses - written, 0))

@@ -1,14 +1,16 @@
 """What all tests share: rank promotion is refused, float64 on request, programs compiled once."""
 
 import os
-import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 # Two workers on two cores: a second thread of either's BLAS waits for the other worker, spinning.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+# Of what is compiled, the programs that are worth it are kept from one run of the tests to the
+# next. JAX looks at every entry each time that it adds one, so that few are better than all.
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.05")
+os.environ.setdefault("JAX_COMPILATION_CACHE_MAX_SIZE", str(1 << 30))
 
 import jax
 import pytest
@@ -28,8 +30,7 @@ def x64() -> Iterator[None]:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Gives this run of the tests one compilation cache: for itself, its workers and commands."""
+    """Gives all tests one compilation cache: this run and the next, its workers and commands."""
     if "JAXREP_CACHE_DIR" not in os.environ:  # the workers of pytest-xdist inherit it
-        os.environ["JAXREP_CACHE_DIR"] = tempfile.mkdtemp()
-        config.add_cleanup(lambda: shutil.rmtree(os.environ["JAXREP_CACHE_DIR"]))
+        os.environ["JAXREP_CACHE_DIR"] = str(config.cache.mkdir("xla"))
     compile_cache.switch_on(Path(os.environ["JAXREP_CACHE_DIR"]))

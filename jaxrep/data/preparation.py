@@ -28,7 +28,7 @@ from ._blocks import block_rows
 from ._fitted import Preprocessing
 from ._fitting_blocks import fit_blocks
 from ._transform import apply_blocks
-from .prepared import PreparedRows, is_prepared, open_prepared, read_preprocessing
+from .row_file import PreparedRows, is_prepared, open_prepared, read_preprocessing
 
 _ROOM = 1 << 20  # bytes for the small files
 

@@ -29,7 +29,7 @@ class PreparedRows:
 
     Example:
         >>> import tempfile
-        >>> from jaxrep.data.preparing import prepare
+        >>> from jaxrep.data.preparation import prepare
         >>> folder = Path(tempfile.mkdtemp()) / "iris"
         >>> _ = prepare("iris", folder, label="target")
         >>> iris = open_prepared(folder)

@@ -92,6 +92,7 @@ def check(values: Any) -> None:
         ValueError: names the hyperparameter, the value, and the values it may take.
 
     Example:
+        >>> from jaxrep.hyperparameters import TrainingHyperparameters
         >>> check(TrainingHyperparameters(learning_rate=-1.0))
         Traceback (most recent call last):
         ...
@@ -136,6 +137,7 @@ def hyperparameters(
             value out of its range.
 
     Example:
+        >>> from jaxrep.hyperparameters import Number, TrainingHyperparameters
         >>> @hyperparameters(name="mine", title="Mine", recipes={"seed": {"epochs": 7}})
         ... class Mine(TrainingHyperparameters):
         ...     margin: float = hyperparameter(

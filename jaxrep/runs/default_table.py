@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from jaxrep.data import datasets, preprocessing
-from jaxrep.data.prepared import is_prepared, open_prepared
+from jaxrep.data.row_file import is_prepared, open_prepared
 from jaxrep.errors import InputError
 from jaxrep.runs.folder import Run
 from jaxrep.runs.outputs import read_table_of

@@ -528,7 +528,7 @@ def test_array_of_other_columns_is_refused(tmp_path, column):
         ("t.xlsx", ".csv, .parquet, .npy, .npz"),
         ("t", ".csv"),
         ("gone/t.csv", "gone"),
-        ("file/t.csv", "no folder"),
+        ("file/t.csv", "not a folder"),
         ("folder.csv", "a folder"),
     ],
 )

@@ -89,7 +89,7 @@ def load(format, path):
 
 
 # The fresh process of `pt2` takes seconds to import PyTorch's exporter.
-QUICK = {("vae", "pt2"), ("simclr", "onnx"), ("autoencoder", "onnx")}
+QUICK = {("vae", "pt2"), ("simclr", "onnx")}
 CASES = [
     pytest.param(
         method,

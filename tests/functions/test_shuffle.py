@@ -13,20 +13,23 @@ from jaxrep.shuffle import rounds, shuffled
 pytestmark = pytest.mark.quick
 
 
+compiled = jax.jit(shuffled, static_argnames="size")
+
+
 def keys(size: int, count: int, seed: int = 0) -> jax.Array:
     return jax.random.bits(jax.random.key(seed), (count, rounds(size)))
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 7, 10, 97, 128, 255, 256, 1000, 65_537])
 def test_every_row_comes_exactly_once(size):
-    rows = shuffled(jnp.arange(size, dtype=jnp.uint32), keys(size, 1)[0], size=size)
+    rows = compiled(jnp.arange(size, dtype=jnp.uint32), keys(size, 1)[0], size=size)
     assert (np.sort(rows) == np.arange(size)).all()
 
 
 def test_any_batch_can_be_asked_for_alone():
     key = keys(1000, 1)[0]
-    whole = shuffled(jnp.arange(1000, dtype=jnp.uint32), key, size=1000)
-    part = shuffled(jnp.arange(640, 768, dtype=jnp.uint32), key, size=1000)
+    whole = compiled(jnp.arange(1000, dtype=jnp.uint32), key, size=1000)
+    part = compiled(jnp.arange(640, 768, dtype=jnp.uint32), key, size=1000)
     assert (whole[640:768] == part).all()
 
 
@@ -34,7 +37,8 @@ def test_any_batch_can_be_asked_for_alone():
 def test_small_shuffles_are_uniform_over_all_permutations(size):
     count = 100 * math.factorial(size)
     positions = jnp.arange(size, dtype=jnp.uint32)
-    drawn = jax.vmap(lambda key: shuffled(positions, key, size=size))(keys(size, count))
+    shuffle = jax.jit(jax.vmap(lambda key: shuffled(positions, key, size=size)))
+    drawn = shuffle(keys(size, count))
     codes = np.asarray(drawn, np.int64) @ size ** np.arange(size)
     seen, frequencies = np.unique(codes, return_counts=True)
     assert len(seen) == math.factorial(size)
@@ -55,5 +59,5 @@ def test_pairs_of_positions_find_all_pairs_of_rows_equally_often(size):
 
 def test_different_keys_give_different_orders():
     positions = jnp.arange(1000, dtype=jnp.uint32)
-    one, other = (shuffled(positions, key, size=1000) for key in keys(1000, 2))
+    one, other = (compiled(positions, key, size=1000) for key in keys(1000, 2))
     assert np.mean(np.asarray(one == other)) < 0.01

@@ -4,10 +4,15 @@ A training program compiles for seconds, and anew for every number of rows and c
 batch size. What may be of any shape has these, so that one program serves tests in many files.
 """
 
+import functools
+
+import jax
 import numpy as np
+import pytest
 
 from jaxrep import methods
 from jaxrep.batch import RowSpec
+from jaxrep.training import draw_batch, train_step
 
 ROWS, FEATURES, BATCH = 50, 5, 16  # 4 steps an epoch, the last of 2 rows and padding
 X = np.random.default_rng(0).normal(size=(ROWS, FEATURES)).astype(np.float32)
@@ -21,6 +26,19 @@ def make(name="autoencoder", **hyperparameters):
     """A method with small layers, that trains for four epochs."""
     settings = SMALL | {"epochs": 4} | hyperparameters
     return methods.make(methods.hyperparameters_of(name)(**settings))
+
+
+def one_of_all(chosen):
+    """Names of methods for tests whose code is the same for all: the others are marked slow."""
+    return [
+        name if name == chosen else pytest.param(name, marks=pytest.mark.slow)
+        for name in methods.names()
+    ]
+
+
+# A step as one program: taken operation by operation, each of these would be compiled for itself.
+compiled_step = jax.jit(train_step)
+compiled_draw = jax.jit(functools.partial(draw_batch, batch_size=BATCH))
 
 
 class Store:

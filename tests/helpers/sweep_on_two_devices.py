@@ -17,7 +17,7 @@ def main():
         return run(*arguments, **options)
 
     members.run_members = watch
-    methods = make_all("simclr")
+    methods = make_all("autoencoder")
     result = sweep(methods, X, validation=HELD_OUT)
     assert result.compiles == 1
     assert all(len(sharding.device_set) == 2 for sharding in placed), placed

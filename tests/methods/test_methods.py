@@ -42,8 +42,16 @@ def test_a_denoising_autoencoder_corrupts_its_input_and_not_its_target():
     assert float(loss) == pytest.approx(float(jnp.mean((x - x_hat) ** 2)), rel=1e-6)
 
 
-@pytest.mark.parametrize("views", [("noise", "dropout"), ("scarf", "noise"), ("swap",)], ids=str)
-@pytest.mark.parametrize("name", methods.names())
+@pytest.mark.parametrize(
+    ("name", "views"),
+    [
+        ("vae", ()),
+        ("autoencoder", ("noise", "dropout")),
+        ("simclr", ("noise", "dropout")),
+        ("simclr", ("scarf", "noise")),
+        ("simclr", ("swap",)),
+    ],
+)
 def test_noise_made_of_the_bits_that_training_keeps_is_the_noise_that_is_drawn(name, views):
     rates = {} if name == "vae" else {"views": views, "noise_std": 0.3 if "noise" in views else 0.0}
     method, x = make(name, **rates), jnp.asarray(X)

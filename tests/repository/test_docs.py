@@ -14,14 +14,11 @@ def by_name(page):
     return page.relative_to(DOCS).as_posix()
 
 
-# The pages of docs/howto train for their pictures; one stands for them at every run of the tests.
-QUICK = "find_anomalies.md"
-CASES = [
-    pytest.param(
-        page, marks=[pytest.mark.slow] * (page.parent.name == "howto" and page.name != QUICK)
-    )
-    for page in RUN
-]
+# These train for their pictures and figures; one page of docs/howto stands for the others at every
+# run of the tests.
+SLOW = {page for page in RUN if page.parent.name == "howto"} - {DOCS / "howto/find_anomalies.md"}
+SLOW |= {DOCS / "estimators.md", DOCS / "evaluate.md"}
+CASES = [pytest.param(page, marks=[pytest.mark.slow] * (page in SLOW)) for page in RUN]
 
 
 @pytest.mark.parametrize("page", CASES, ids=by_name)

@@ -8,6 +8,7 @@ import torch_ref.training
 from jaxrep import methods
 from jaxrep.data import load, preprocessing
 from jaxrep.training import fit
+from tests.helpers.small import one_of_all
 from tests.helpers.twins import twin_of
 
 SEEDS = range(10)
@@ -22,7 +23,7 @@ def blobs() -> np.ndarray:
     return preprocessing.apply(prepared, table, source="blobs")
 
 
-@pytest.mark.parametrize("name", methods.names())
+@pytest.mark.parametrize("name", one_of_all("vae"))
 def test_final_losses_of_ten_seeds_agree_with_plain_pytorch(name, blobs, record_property):
     ours, theirs = [], []
     for seed in SEEDS:

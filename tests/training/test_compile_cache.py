@@ -11,12 +11,15 @@ import pytest
 from jaxrep import compile_cache
 from jaxrep.errors import InputError
 
+# Without what the other tests have told JAX of the cache.
+ENVIRONMENT = {name: text for name, text in os.environ.items() if not name.startswith("JAX_")}
+
 TRAIN = ("train", "vae", "iris", "--epochs", "1", "--hidden-dims", "3", "--json")
 
 
 def run(tmp_path, *arguments, **variables):
     """The last line of a command in a process of its own, and what it said."""
-    environment = os.environ | {"JAXREP_CACHE_DIR": str(tmp_path / "cache")} | variables
+    environment = ENVIRONMENT | {"JAXREP_CACHE_DIR": str(tmp_path / "cache")} | variables
     command = [sys.executable, "-m", "jaxrep.cli", *arguments]
     process = subprocess.run(command, capture_output=True, text=True, env=environment)
     assert process.returncode == 0, process.stderr
@@ -85,7 +88,8 @@ compile_cache.switch_on(Path({str(folder)!r}))
 jax.jit(lambda x: x + 1)(1.0)
 print(compile_cache.use())
 """
-    process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    command = [sys.executable, "-c", code]
+    process = subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT)
     assert process.returncode == 0, process.stderr
     return process
 

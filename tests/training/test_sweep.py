@@ -9,14 +9,13 @@ import jax
 import numpy as np
 import pytest
 
-from jaxrep.methods import names
 from jaxrep.training import fit, members, program, sweep
 from tests.helpers.compilations import count_compilations
-from tests.helpers.small import FEATURES, ROWS, X, make
+from tests.helpers.small import FEATURES, ROWS, X, make, one_of_all
 from tests.helpers.sweeps import HELD_OUT, assert_equal, largest, make_all
 
 
-@pytest.mark.parametrize("name", names())
+@pytest.mark.parametrize("name", one_of_all("vae"))
 def test_every_member_is_the_run_that_it_is_alone(name):
     result = sweep(make_all(name), X, validation=HELD_OUT)
     for method, member in zip(make_all(name), result.members, strict=True):
@@ -41,7 +40,6 @@ def test_every_shape_takes_a_program_and_members_keep_their_places():
         {"latent_dim": 2},
         {"seed": 1},
         {"latent_dim": 2, "seed": 2},
-        {"batch_size": 7},
         {"epochs": 2},
         {"optimizer": "adamw"},
     ]
@@ -49,7 +47,7 @@ def test_every_shape_takes_a_program_and_members_keep_their_places():
     with jax.log_compiles(), count_compilations() as compiled:
         result = sweep(methods, X)
     # Two epochs or four of one member are the same program.
-    assert result.compiles == sum("jit(run_members)" in program for program in compiled) == 4
+    assert result.compiles == sum("jit(run_members)" in program for program in compiled) == 3
     for method, member in zip(methods, result.members, strict=True):
         assert_equal(member, fit(method, X))
 
