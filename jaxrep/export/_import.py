@@ -15,6 +15,7 @@ from jaxrep.data.preprocessing import Preprocessing
 from jaxrep.errors import InputError, ModelFormatError
 from jaxrep.parity import require_torch
 from jaxrep.runs import folder
+from jaxrep.runs.making import write_contents
 from jaxrep.runs.training_rows import Columns
 
 _ZIP = b"PK"
@@ -159,7 +160,5 @@ def _write(
     }
     if "score_quantiles" in described:
         config["score_quantiles"] = described["score_quantiles"]
-    folder.begin(path, config, Preprocessing.from_json(dict(described["preprocessing"])))
-    for metrics in described.get("history", []):
-        folder.append_metrics(path, metrics)
-    folder.finish(path, config, weights)
+    preprocessing = Preprocessing.from_json(dict(described["preprocessing"]))
+    write_contents(path, config, preprocessing, described.get("history", []), weights)

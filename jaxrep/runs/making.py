@@ -6,7 +6,7 @@ written as a folder (`write`) or kept in memory.
 
 import dataclasses
 import platform
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -171,9 +171,31 @@ def write(run: Run, path: Path) -> None:
     Raises:
         InputError: the folder cannot be made or written.
     """
-    folder.begin(path, run.config, run.preprocessing)
-    folder.append_metrics(path, *run.history)
-    folder.finish(path, run.config, run.weights)
+    write_contents(path, run.config, run.preprocessing, run.history, run.weights)
+
+
+def write_contents(
+    path: Path,
+    config: Mapping[str, Any],
+    preprocessing: Preprocessing,
+    history: Iterable[EpochMetrics],
+    weights: Mapping[str, np.ndarray],
+) -> None:
+    """Writes the folder of a run of which no more is known than what it holds.
+
+    Args:
+        path: of the folder; as of `write`.
+        config: all of `config.json`.
+        preprocessing: fitted on the training rows.
+        history: the metrics of every epoch.
+        weights: all weights of the network, by name.
+
+    Raises:
+        InputError: as of `write`.
+    """
+    folder.begin(path, config, preprocessing)
+    folder.append_metrics(path, *history)
+    folder.finish(path, config, weights)
 
 
 def row_count(x: np.ndarray | RowStore) -> int:
