@@ -53,7 +53,7 @@ def read(path: Path) -> dict[str, Record]:
     """Reads a file of records.
 
     Raises:
-        ValueError: it is not such file; the message says what to give.
+        ValueError: it is no such file; the message says what to give.
     """
     try:
         data: dict[str, Record] = json.loads(path.read_text(encoding="utf-8"))

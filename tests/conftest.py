@@ -32,5 +32,5 @@ def x64() -> Iterator[None]:
 def pytest_configure(config: pytest.Config) -> None:
     """Gives all tests one compilation cache: this run and the next, its workers and commands."""
     if "JAXREP_CACHE_DIR" not in os.environ:  # the workers of pytest-xdist inherit it
-        os.environ["JAXREP_CACHE_DIR"] = str(config.cache.mkdir("xla"))
+        os.environ["JAXREP_CACHE_DIR"] = str(config.rootpath / ".pytest_cache" / "xla")
     compile_cache.switch_on(Path(os.environ["JAXREP_CACHE_DIR"]))

@@ -98,7 +98,7 @@ def read_expected(path: Path) -> dict[str, Tensor]:
     """Reads rows and outputs by name from a file that torch.save wrote.
 
     Raises:
-        FileFormatError: it is not such file.
+        FileFormatError: it is no such file.
         OSError: it cannot be read.
     """
     return read_tensors(path.read_bytes())

@@ -45,7 +45,7 @@ def load(name: str) -> pa.Table:
         The table; its label column is the one in `LABELS`.
 
     Raises:
-        InputError: there is not such set.
+        InputError: there is no such set.
 
     Example:
         >>> load("iris").num_rows, load("iris").column_names[-1]

@@ -120,7 +120,7 @@ def digests(source: str) -> dict[str, str]:
     """Returns the SHA-256 of the files that a table is read from, by name; none of a named set.
 
     Raises:
-        InputError: there is not such table, or a file cannot be read.
+        InputError: there is no such table, or a file cannot be read.
 
     Example:
         >>> digests("iris")

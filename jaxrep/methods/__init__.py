@@ -79,7 +79,7 @@ def hyperparameters_of(name: str) -> type[TrainingHyperparameters]:
         name: of the method.
 
     Raises:
-        InputError: there is not such method.
+        InputError: there is no such method.
 
     Example:
         >>> hyperparameters_of("vae")().beta
@@ -95,7 +95,7 @@ def get(name: str) -> "type[AnyMethod]":
         name: of the method.
 
     Raises:
-        InputError: there is not such method.
+        InputError: there is no such method.
 
     Example:
         >>> get("vae").__name__
@@ -186,7 +186,7 @@ def _load_module(path: Path) -> Any:
     """
     name = path.stem
     if not path.is_file():
-        raise InputError(f"--use {path}: there is not such file")
+        raise InputError(f"--use {path}: there is no such file")
     loaded = sys.modules.get(name)
     if loaded is not None and getattr(loaded, "__file__", None) == str(path.resolve()):
         return loaded

@@ -46,7 +46,7 @@ def check_selection(
         grid: values by name.
 
     Raises:
-        InputError: there is not such metric, it needs rows held out and there are none, or the grid
+        InputError: there is no such metric, it needs rows held out and there are none, or the grid
             varies what it measures.
     """
     default = default_metric(type(hyperparameters).name)

@@ -85,7 +85,7 @@ def find(source: str, columns: Columns, stream: Stream = "auto") -> Source:
         stream: whether to stream the rows; auto does if their features exceed 512 MiB.
 
     Raises:
-        InputError: there is not such table, or the columns of a prepared folder are named again.
+        InputError: there is no such table, or the columns of a prepared folder are named again.
     """
     stored = open_prepared(Path(source)) if is_prepared(Path(source)) else None
     if stored is not None and columns != Columns():

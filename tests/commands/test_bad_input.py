@@ -273,7 +273,7 @@ def test_a_folder_with_a_name_too_long_is_refused(refused, data, tmp_path):
 def test_a_file_in_the_place_of_the_folder_is_left_alone(refused, data, tmp_path, overwrite):
     out = tmp_path / "run"
     out.write_text("mine")
-    facts = [f"--out {out}", "no run folder"]
+    facts = [f"--out {out}", "not a run folder"]
     refused("train", "vae", data, "--out", out, *SMALL, *overwrite, facts=facts)
 
 
@@ -283,7 +283,7 @@ def test_a_folder_of_other_things_is_left_alone(refused, data, tmp_path, name, o
     out = tmp_path / "run"
     out.mkdir()
     (out / name).write_text('{"name": "mine"}')
-    facts = [f"--out {out}", "no run folder"]
+    facts = [f"--out {out}", "not a run folder"]
     refused("train", "vae", data, "--out", out, *SMALL, *overwrite, facts=facts)
 
 

@@ -497,7 +497,7 @@ def test_folders_are_neither_replaced_unasked_nor_read_wrongly(fitted, tmp_path)
         vae.save(run)
     vae.save(run, overwrite=True)
     (tmp_path / "note.txt").write_text("mine", encoding="utf-8")
-    with pytest.raises(InputError, match="no run folder"):
+    with pytest.raises(InputError, match="not a run folder"):
         vae.save(tmp_path, overwrite=True)
     with pytest.raises(InputError, match="not autoencoder; load it with VAEEmbedding"):
         AutoencoderEmbedding.load(run)

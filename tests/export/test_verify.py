@@ -247,7 +247,7 @@ def test_safetensors_of_a_method_from_outside_need_its_file(vae_file, tmp_path, 
 
 @pytest.mark.parametrize(
     ("text", "reason"),
-    [(None, "there is not such file"), ("1 / 0", "cannot be run: ZeroDivisionError")],
+    [(None, "there is no such file"), ("1 / 0", "cannot be run: ZeroDivisionError")],
 )
 def test_a_twin_that_cannot_be_used_exits_with_2(vae_file, tmp_path, text, reason):
     if text is not None:

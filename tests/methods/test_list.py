@@ -135,7 +135,7 @@ def test_a_file_without_a_method_adds_none(methods, tmp_path):
 
 
 def test_a_file_that_cannot_be_used_is_refused_by_its_path(methods, tmp_path):
-    with refused(methods, r"--use .*mine\.py: there is not such file"):
+    with refused(methods, r"--use .*mine\.py: there is no such file"):
         methods.use(tmp_path / "mine.py")
     broken = tmp_path / "broken.py"
     broken.write_text("1 / 0\n")

@@ -54,7 +54,7 @@ def get(name: str) -> type[AnyMethod]:
         name: of the method.
 
     Raises:
-        ValueError: there is not such method.
+        ValueError: there is no such method.
 
     Example:
         >>> get("vae").__name__
@@ -80,7 +80,7 @@ def make(name: str, values: Mapping[str, Any]) -> AnyMethod:
         values: all its hyperparameters; lists, as JSON has them, stand for tuples.
 
     Raises:
-        ValueError: there is not such method.
+        ValueError: there is no such method.
         TypeError: names a value that is missing or unknown.
 
     Example:
@@ -153,7 +153,7 @@ def _load_module(path: Path) -> Any:
     """Runs a Python file as a module of its own name, once in a process."""
     name = path.stem
     if not path.is_file():
-        raise ValueError(f"--use {path}: there is not such file")
+        raise ValueError(f"--use {path}: there is no such file")
     loaded = sys.modules.get(name)
     if loaded is not None and getattr(loaded, "__file__", None) == str(path.resolve()):
         return loaded
