@@ -110,9 +110,12 @@ def _train_on(
     epochs = before + hyperparameters.epochs
     method = make(dataclasses.replace(hyperparameters, epochs=epochs))
     plan = EpochPlan(rows=len(x), batch_size=min(hyperparameters.batch_size, len(x)))
-    trained_names = abstract_state(method, x.shape[1]).params
-    params = {name: jnp.asarray(earlier.weights[name]) for name in trained_names}
-    state = TrainState(params, method.optimizer().init(params))
+    shapes = abstract_state(method, x.shape[1])
+    params, model_state = (
+        {name: jnp.asarray(earlier.weights[name]) for name in part}
+        for part in (shapes.params, shapes.model_state)
+    )
+    state = TrainState(params, model_state, method.optimizer().init(params))
     start = Snapshot(before * plan.steps_per_epoch, state, None, {}, earlier.history, 0.0)
     trained = fit(method, x, validation=validation, start=start, on_progress=on_progress)
     rows = len(x) * hyperparameters.epochs

@@ -141,16 +141,19 @@ AnyMethod = Method[Any, Any]
 def abstract_network(method: AnyMethod, rows: RowSpec) -> Network:
     """Returns a method's network with shapes in the place of arrays, for `with_weights` to fill.
 
+    It serves: its outputs depend on its weights and the row alone.
+
     Args:
         method: whose network.
         rows: what every row holds.
     """
     network: Network = nnx.eval_shape(lambda: method.init(rows, nnx.Rngs(0)))
+    network.eval()  # type: ignore[no-untyped-call]
     return network
 
 
 def training_network(method: AnyMethod, rows: RowSpec) -> Network:
-    """Returns the `abstract_network` that computes in the precision that the method trains in.
+    """Returns the `abstract_network` that trains: in the method's precision, on batch statistics.
 
     Args:
         method: whose network.
@@ -168,6 +171,7 @@ def training_network(method: AnyMethod, rows: RowSpec) -> Network:
         dtype(bfloat16)
     """
     network = abstract_network(method, rows)
+    network.train()  # type: ignore[no-untyped-call]
     if method.hyperparameters.precision == "bfloat16":
         compute_in(network, jnp.bfloat16)
     return network

@@ -11,7 +11,7 @@ from jaxrep import losses, nt_xent, views
 from jaxrep.batch import Batch, RowSpec
 from jaxrep.methods._method import Method, Metrics
 from jaxrep.methods.simclr_hyperparameters import SimCLRHyperparameters
-from jaxrep.networks import MLP, Mahalanobis, Network, ProjectionHead
+from jaxrep.networks import MLP, Mahalanobis, Network, ProjectionHead, get_model_state
 from jaxrep.views import Deferred, Draws, Noise
 
 
@@ -106,21 +106,24 @@ class SimCLR(Method[SimCLRHyperparameters, SimCLRNetwork]):
     def loss(self, network: SimCLRNetwork, batch: Batch, noise: Noise) -> tuple[Array, Metrics]:
         """NT-Xent between the projections of two views of rows `[B, D]`."""
         project = self._project_in_pieces if self.hyperparameters.microbatch else self._project
-        z1, z2 = project(network, batch.numbers, noise)
+        z1, z2 = project(network, batch, noise)
         temperature = self.hyperparameters.temperature
         with jax.named_scope("loss"):
             loss = losses.nt_xent_loss(z1, z2, temperature=temperature, weights=batch.weights)
         return loss, {}
 
-    def _project(self, network: SimCLRNetwork, x: Array, noise: Noise) -> Array:
+    def _project(self, network: SimCLRNetwork, batch: Batch, noise: Noise) -> Array:
         """Maps rows `[B, D]` to the projections of both their views, `[2, B, P]`."""
-        both = self._both_views(x, noise)
+        size, width = batch.numbers.shape
+        both = self._both_views(batch.numbers, noise)
+        weights = jnp.ones(size) if batch.weights is None else batch.weights
         if nt_xent.devices():
             # Both views of a row stay together, on the device that has the row.
-            z = network.project(Batch(jnp.moveaxis(both, 0, 1).reshape(-1, x.shape[-1])))  # (2B, P)
-            return jnp.moveaxis(z.reshape(len(x), 2, -1), 1, 0)
-        z = network.project(Batch(both.reshape(-1, x.shape[-1])))  # (2B, P)
-        return z.reshape(2, len(x), -1)
+            rows = jnp.moveaxis(both, 0, 1).reshape(-1, width)
+            z = network.project(Batch(rows, weights=jnp.repeat(weights, 2)))  # (2B, P)
+            return jnp.moveaxis(z.reshape(size, 2, -1), 1, 0)
+        z = network.project(Batch(both.reshape(-1, width), weights=jnp.tile(weights, 2)))  # (2B, P)
+        return z.reshape(2, size, -1)
 
     def _both_views(self, x: Array, noise: Noise) -> Array:
         """Returns both views of rows `[B, D]`, `[2, B, D]`."""
@@ -130,13 +133,23 @@ class SimCLR(Method[SimCLRHyperparameters, SimCLRNetwork]):
         both = jnp.broadcast_to(x[None], (2, *x.shape))
         return views.corrupt(self.hyperparameters, both, noise)
 
-    def _project_in_pieces(self, network: SimCLRNetwork, x: Array, noise: Noise) -> Array:
+    def _project_in_pieces(self, network: SimCLRNetwork, batch: Batch, noise: Noise) -> Array:
         """Does the same for `microbatch` rows at a time, and again for their gradient.
+
+        Raises:
+            ValueError: the network changes state of its own as it computes, such as batch
+                statistics, which would be those of a piece.
 
         References:
             Gao et al., Scaling Deep Contrastive Learning Batch Size under Memory Limited Setup,
             2021, whose gradient cache this is.
         """
+        if state := get_model_state(network):
+            raise ValueError(
+                f"microbatch is {self.hyperparameters.microbatch}, and the network keeps "
+                f"{next(iter(state))} of whole batches; it must be 0"
+            )
+        x = batch.numbers
         size = min(self.hyperparameters.microbatch, len(x))
 
         def project(start: Array, rows: int) -> Array:
@@ -144,7 +157,7 @@ class SimCLR(Method[SimCLRHyperparameters, SimCLRNetwork]):
                 return jax.lax.dynamic_slice_in_dim(array, start, rows, axis)
 
             draws = {name: cut(array, 1) for name, array in noise.items()}
-            return self._project(network, cut(x, 0), draws)
+            return self._project(network, Batch(cut(x, 0)), draws)
 
         # In a loop nothing can be found to be computed twice.
         piece = jax.checkpoint(lambda start: project(start, size), prevent_cse=False)

@@ -9,7 +9,10 @@ from jaxrep.networks._mahalanobis import Mahalanobis as Mahalanobis
 from jaxrep.networks._mlp import MLP as MLP
 from jaxrep.networks._mlp import linears as linears
 from jaxrep.networks._network import Network as Network
+from jaxrep.networks._norms import BatchNorm as BatchNorm
+from jaxrep.networks._norms import LayerNorm as LayerNorm
 from jaxrep.networks._projection import ProjectionHead as ProjectionHead
 from jaxrep.networks._weights import compute_in as compute_in
+from jaxrep.networks._weights import get_model_state as get_model_state
 from jaxrep.networks._weights import get_weights as get_weights
 from jaxrep.networks._weights import with_weights as with_weights

@@ -39,7 +39,9 @@ class MLP(nnx.Module):
         return x
 
 
-def linears(sizes: Sequence[tuple[int, int]], rngs: nnx.Rngs) -> list[nnx.Linear]:
+def linears(
+    sizes: Sequence[tuple[int, int]], rngs: nnx.Rngs, *, bias: bool = True
+) -> list[nnx.Linear]:
     """Returns linear layers, weights and biases from U(−1/√fan_in, 1/√fan_in), all from one draw.
 
     Each draw is a generator of its own in the program, and XLA compiles every one of them.
@@ -47,25 +49,27 @@ def linears(sizes: Sequence[tuple[int, int]], rngs: nnx.Rngs) -> list[nnx.Linear
     Args:
         sizes: inputs and outputs of each layer.
         rngs: source of the initial weights.
+        bias: whether they have biases. Before `BatchNorm`, which takes it out again, a bias has no
+            gradient but rounding, which Adam makes steps of full size of.
     """
     if not sizes:
         return []
-    counts = [(fan_in + 1) * out for fan_in, out in sizes]
+    counts = [(fan_in + bias) * out for fan_in, out in sizes]
     drawn = jax.random.uniform(rngs.params(), (sum(counts),), jnp.float32, -1, 1)
     pieces = jnp.split(drawn, np.cumsum(counts)[:-1])
-    return [_linear(*size, piece, rngs) for size, piece in zip(sizes, pieces, strict=True)]
+    return [_linear(*size, piece, rngs, bias) for size, piece in zip(sizes, pieces, strict=True)]
 
 
-def _linear(fan_in: int, out: int, drawn: Array, rngs: nnx.Rngs) -> nnx.Linear:
-    """A linear layer from (fan_in + 1)·out draws from U(−1, 1)."""
-    rows: Array = drawn.reshape(fan_in + 1, out) * float(fan_in) ** -0.5
+def _linear(fan_in: int, out: int, drawn: Array, rngs: nnx.Rngs, use_bias: bool) -> nnx.Linear:
+    """A linear layer from draws from U(−1, 1): fan_in rows for the kernel, one for the bias."""
+    rows: Array = drawn.reshape(fan_in + use_bias, out) * float(fan_in) ** -0.5
 
     def kernel(key: Array, shape: Sequence[int], dtype: Any) -> Array:
-        weights: Array = rows[:-1].astype(dtype)
+        weights: Array = rows[:fan_in].astype(dtype)
         return weights
 
     def bias(key: Array, shape: Sequence[int], dtype: Any) -> Array:
         weights: Array = rows[-1].astype(dtype)
         return weights
 
-    return nnx.Linear(fan_in, out, kernel_init=kernel, bias_init=bias, rngs=rngs)
+    return nnx.Linear(fan_in, out, use_bias=use_bias, kernel_init=kernel, bias_init=bias, rngs=rngs)

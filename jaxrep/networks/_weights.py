@@ -11,6 +11,8 @@ from flax import nnx
 from jax import Array
 from jax.typing import DTypeLike
 
+from jaxrep.networks._mahalanobis import FittedStatistic
+
 Model = TypeVar("Model", bound=nnx.Module)
 
 
@@ -30,6 +32,37 @@ def get_weights(model: nnx.Module, *kinds: type[nnx.Variable[Any]]) -> dict[str,
         ['0.bias', '0.kernel']
     """
     state = nnx.to_flat_state(nnx.state(model, nnx.Any(*(kinds or (nnx.Variable,)))))
+    return dict(sorted((_name(path), variable.get_value()) for path, variable in state))
+
+
+def get_model_state(model: nnx.Module) -> dict[str, Array]:
+    """Returns what a model changes itself while it trains, such as BatchNorm's running mean.
+
+    That is every variable but parameters, which the optimiser changes, and fitted statistics, which
+    are computed after training.
+
+    Args:
+        model: any module.
+
+    Returns:
+        Arrays by name, sorted by name.
+
+    Raises:
+        ValueError: a generator of random numbers is among them; noise is drawn by the method.
+
+    Example:
+        >>> from jaxrep.networks import BatchNorm
+        >>> list(get_model_state(BatchNorm(3)))
+        ['mean', 'var']
+    """
+    changed = nnx.All(nnx.Variable, nnx.Not(nnx.Any(nnx.Param, FittedStatistic)))
+    state = nnx.to_flat_state(nnx.state(model, changed))
+    for path, variable in state:
+        if isinstance(variable, nnx.RngState):
+            raise ValueError(
+                f"the network holds a generator of random numbers, {_name(path)}; draw what is "
+                "random in the method's `noise`, where it can be repeated"
+            )
     return dict(sorted((_name(path), variable.get_value()) for path, variable in state))
 
 

@@ -13,8 +13,16 @@ from jaxrep.batch import Batch, RowSpec
 from jaxrep.errors import InputError
 from jaxrep.hyperparameters import Names, ViewHyperparameters, declaration
 from jaxrep.inference import apply_output
-from jaxrep.methods import AnyMethod, abstract_network, get, hyperparameters_of, make, names
-from jaxrep.networks import get_weights, with_weights
+from jaxrep.methods import (
+    AnyMethod,
+    abstract_network,
+    get,
+    hyperparameters_of,
+    make,
+    names,
+    training_network,
+)
+from jaxrep.networks import get_model_state, get_weights, with_weights
 from jaxrep.outputs import OUTPUTS
 from jaxrep.parity._check import Check
 from jaxrep.parity._cross_check import Case
@@ -172,10 +180,12 @@ def all_views(method: AnyMethod) -> dict[str, Any]:
 
 
 def draw_weights(method: AnyMethod, rows: RowSpec) -> dict[str, np.ndarray]:
-    """Returns weights for all of a method's network, fitted statistics too, at a trained size."""
-    rng = np.random.default_rng(0)
-    shapes = {k: v.shape for k, v in get_weights(abstract_network(method, rows)).items()}
-    return {key: rng.normal(size=shape) * shape[0] ** -0.5 for key, shape in shapes.items()}
+    """Returns weights for all of a method's network, statistics too, at a trained size."""
+    rng, network = np.random.default_rng(0), abstract_network(method, rows)
+    shapes = {name: array.shape for name, array in get_weights(network).items()}
+    drawn = {name: rng.normal(size=shape) * shape[0] ** -0.5 for name, shape in shapes.items()}
+    # Among what a network changes itself may be variances.
+    return drawn | {name: 0.5 + np.abs(drawn[name]) for name in get_model_state(network)}
 
 
 def _draw_noise(method: AnyMethod, x: np.ndarray) -> dict[str, Any]:
@@ -220,16 +230,18 @@ def _described(architecture: Architecture) -> str:
 def _loss_in_jax(
     method: AnyMethod, *, weights: Any, x: jax.Array, noise: Any, row_weights: jax.Array
 ) -> Any:
-    network = with_weights(abstract_network(method, RowSpec(x.shape[1])), weights)
+    network = with_weights(training_network(method, RowSpec(x.shape[1])), weights)
     loss, metrics = method.loss(network, Batch(x, weights=row_weights), noise)
     return {"loss": loss, **jax.lax.stop_gradient(metrics)}
 
 
 def _loss_in_torch(method: Any, *, weights: Any, x: Any, noise: Any, row_weights: Any) -> Any:
     import torch_ref.batch
+    import torch_ref.weights
 
     batch = torch_ref.batch.Batch(x, weights=row_weights)
-    loss, metrics = _in_torch(method, method.loss, weights, x.shape[1], batch, noise)
+    network = _torch_network(method, x.shape[1])
+    loss, metrics = torch_ref.weights.apply(network, method.loss, weights, batch, noise)
     return {"loss": loss, **{key: metric.detach() for key, metric in metrics.items()}}
 
 
@@ -244,13 +256,14 @@ def _outputs_in_jax(method: AnyMethod, *, weights: Any, x: jax.Array, z: jax.Arr
 def outputs_in_torch(method: Any, *, weights: Any, x: Any, z: Any) -> Any:
     """Returns all that a torch network declares, with the given weights."""
     import torch_ref.batch
+    import torch_ref.weights
 
+    network = _torch_network(method, x.shape[1]).eval()
     return {
-        output: _in_torch(
-            method,
+        output: torch_ref.weights.apply(
+            network,
             getattr(method.network_type, output),
             weights,
-            x.shape[1],
             torch_ref.batch.Batch(x) if OUTPUTS[output].takes == "rows" else z,
         )
         for output in method.network_type.outputs
@@ -263,10 +276,3 @@ def _torch_network(method: Any, numbers: int) -> Any:
     import torch_ref.batch
 
     return method.init(torch_ref.batch.RowSpec(numbers), torch.Generator())
-
-
-def _in_torch(method: Any, function: Any, weights: Any, numbers: int, *arguments: Any) -> Any:
-    """Calls a function of a method's torch network with the given weights."""
-    import torch_ref.weights
-
-    return torch_ref.weights.apply(_torch_network(method, numbers), function, weights, *arguments)

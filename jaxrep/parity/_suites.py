@@ -10,6 +10,7 @@ from jaxrep.parity._cross_check import Case, check_cases
 from jaxrep.parity._evaluate import explain, require_torch
 from jaxrep.parity._functions import loss_cases, optimizer_cases, view_cases
 from jaxrep.parity._models import method_cases, output_cases, weight_checks
+from jaxrep.parity._norms import norm_cases
 from jaxrep.parity._report import Report, environment
 from jaxrep.parity._training import epoch_checks, trajectory_checks
 
@@ -18,6 +19,7 @@ Suite = Callable[[bool], Iterable[Case | Check]]
 SUITES: dict[str, Suite] = {
     "weights": weight_checks,
     "outputs": output_cases,
+    "norms": norm_cases,
     "losses": loss_cases,
     "methods": method_cases,
     "views": view_cases,
@@ -45,7 +47,7 @@ def run_suites(
         The report.
 
     Raises:
-        InputError: there is not such suite.
+        InputError: there is no such suite.
         MissingPackageError: PyTorch is not installed.
 
     Example:

@@ -18,12 +18,11 @@ from jaxrep.methods import (
     AnyMethod,
     Method,
     Metrics,
-    abstract_network,
     hyperparameters_of,
     make,
     names,
 )
-from jaxrep.networks import MLP, Network, get_weights
+from jaxrep.networks import MLP, Network
 from jaxrep.parity._bounds import FLOAT64, TRAJECTORY_WEIGHTS, judge
 from jaxrep.parity._check import Check
 from jaxrep.parity._evaluate import compiled
@@ -31,6 +30,7 @@ from jaxrep.parity._models import draw_weights, twin_of
 from jaxrep.training import TrainState, draw_batch, fit, init_state, train_step
 from jaxrep.training.epoch_plan import EpochPlan
 from jaxrep.training.history import EpochMeans
+from jaxrep.training.program import abstract_state
 from jaxrep.training.step import steps_per_epoch
 from jaxrep.views import Draws, Noise
 
@@ -45,7 +45,7 @@ class Recorded(NamedTuple):
 
     batches: Batch
     noise: Noise
-    params: dict[str, np.ndarray]
+    weights: dict[str, np.ndarray]
     metrics: dict[str, np.ndarray]
 
 
@@ -116,9 +116,13 @@ def record(method: AnyMethod, x: np.ndarray, steps: int, *, light: bool = False)
         def step(state: TrainState, i: jax.Array) -> Any:
             batch, noise = draw_batch(method, seed, x, x, i, batch_size=size)
             state, metrics = train_step(method, state, batch, noise)
-            return state, (batch, noise, state.params, metrics)
+            return state, (batch, noise, state.weights, metrics)
 
-        state = TrainState(start, method.optimizer().init(start))
+        trained = abstract_state(method, x.shape[1])
+        params, model_state = (
+            {name: start[name] for name in part} for part in (trained.params, trained.model_state)
+        )
+        state = TrainState(params, model_state, method.optimizer().init(params))
         return jax.lax.scan(step, state, jnp.arange(steps))[1]
 
     with jax.enable_x64(True), jax.default_matmul_precision("highest"):
@@ -155,7 +159,7 @@ def _follow_in_torch(ours: AnyMethod, recorded: Recorded) -> Iterator[Check]:
         taken += 1
         errors = {key: _relative(recorded.metrics[key][step], metrics[key]) for key in metrics}
         trained = torch_ref.weights.get_weights(network)
-        gaps = [np.abs(array[step] - trained[key]).max() for key, array in recorded.params.items()]
+        gaps = [np.abs(array[step] - trained[key]).max() for key, array in recorded.weights.items()]
         errors["weights"] = max(gaps) / max(np.abs(array).max() for array in trained.values())
         for key in worst:
             error = float(errors.get(key, np.nan))  # a metric that torch does not have
@@ -184,13 +188,14 @@ def _relative(ours: float, theirs: float) -> float:
 
 def _own_start(method: AnyMethod, rows: RowSpec) -> dict[str, jax.Array]:
     seed = method.hyperparameters.seed
-    drawn = jax.jit(lambda: init_state(method, rows.numbers, seed).params)()  # as a run compiles it
+    # Drawn as a run compiles it.
+    drawn = jax.jit(lambda: init_state(method, rows.numbers, seed).weights)()
     return {key: array.astype(jnp.float64) for key, array in drawn.items()}
 
 
 def _drawn_start(method: AnyMethod, rows: RowSpec) -> dict[str, jax.Array]:
-    trained = get_weights(abstract_network(method, rows), nnx.Param)
     drawn = draw_weights(method, rows)
+    trained = abstract_state(method, rows.numbers).weights
     return {key: jnp.asarray(drawn[key]) for key in trained}
 
 

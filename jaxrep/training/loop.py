@@ -184,9 +184,9 @@ class Loop:
         return None if self.best is None else self._complete(self.best.state)
 
     def _complete(self, state: TrainState) -> dict[str, np.ndarray]:
-        whole = state.params if self.devices is None else self.devices.whole(state.params)
-        params = {name: np.asarray(array) for name, array in whole.items()}
-        return complete_weights(self.method, params, np.asarray(self.rows.background))
+        whole = state.weights if self.devices is None else self.devices.whole(state.weights)
+        trained = {name: np.asarray(array) for name, array in whole.items()}
+        return complete_weights(self.method, trained, np.asarray(self.rows.background))
 
     def _stop_every(self) -> int | None:
         """Returns after how many steps a chunk has to end, for validation or a checkpoint."""
@@ -362,29 +362,31 @@ def _with(state: TrainState, weights: Mapping[str, np.ndarray] | None) -> TrainS
     """Returns a state with other weights, given by name; there may be more of them."""
     if weights is None:
         return state
-    params: dict[str, Any] = {}
-    for name, empty in state.params.items():
-        if name not in weights or weights[name].shape != empty.shape:
-            raise ValueError(f"weights have no {name} of shape {empty.shape}, as the model has")
-        params[name] = np.asarray(weights[name], empty.dtype)
-    return state._replace(params=params)
+
+    def given(empty: Mapping[str, Any]) -> dict[str, Any]:
+        for name, array in empty.items():
+            if name not in weights or weights[name].shape != array.shape:
+                raise ValueError(f"weights have no {name} of shape {array.shape}, as the model has")
+        return {name: np.asarray(weights[name], array.dtype) for name, array in empty.items()}
+
+    return state._replace(params=given(state.params), model_state=given(state.model_state))
 
 
 def complete_weights(
-    method: AnyMethod, params: dict[str, np.ndarray], background: np.ndarray
+    method: AnyMethod, trained: dict[str, np.ndarray], background: np.ndarray
 ) -> dict[str, np.ndarray]:
     """Returns trained weights together with those that the network's outputs need besides.
 
     Args:
         method: the trained method.
-        params: trained weights by name.
+        trained: weights by name, as training left them.
         background: training rows, all or evenly spaced ones, `[R, D]`.
     """
     rows = RowSpec(background.shape[1])
     statistics = abstract_network(method, rows).fit_statistics(
-        lambda: map_rows(method, "embed", params, background, rows)
+        lambda: map_rows(method, "embed", trained, background, rows)
     )
-    return params | statistics
+    return trained | statistics
 
 
 def wait(tree: Any) -> None:

@@ -70,7 +70,7 @@ def run_members(
 def validation_losses(
     methods: AnyMethod,
     seeds: Array,
-    params: dict[str, Array],
+    weights: dict[str, Array],
     x: Array,
     *,
     batch_size: int,
@@ -78,7 +78,7 @@ def validation_losses(
 ) -> Array:
     """Computes the `validation_loss` of M members, `[M]`; arguments as of `run_members`."""
     loss = functools.partial(validation_loss, batch_size=batch_size)
-    losses: Array = _over_members(loss, mesh, (methods, seeds, params), (x,))
+    losses: Array = _over_members(loss, mesh, (methods, seeds, weights), (x,))
     return losses
 
 

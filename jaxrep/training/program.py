@@ -126,7 +126,10 @@ def run_steps(
         if devices is None:
             return train_step(method, state, batch, noise)
         # The network takes the weights whole, wherever they are between two steps.
-        state = state._replace(params=devices.constrain_replicated(state.params))
+        state = state._replace(
+            params=devices.constrain_replicated(state.params),
+            model_state=devices.constrain_replicated(state.model_state),
+        )
         state, metrics = train_step(method, state, batch, noise)
         return devices.constrain_state(state), devices.constrain_replicated(metrics)
 
@@ -170,7 +173,7 @@ def run_steps(
 def validation_loss(
     method: AnyMethod,
     seed: int | Array,
-    params: dict[str, Array],
+    weights: dict[str, Array],
     x: Array,
     *,
     batch_size: int,
@@ -181,7 +184,7 @@ def validation_loss(
     Args:
         method: its loss.
         seed: the run's seed.
-        params: trained weights by name.
+        weights: of the network, as training left them, by name.
         x: rows held out, `[rows, D]`.
         batch_size: rows at a time; NT-Xent's negatives come from such a batch.
         devices: that compute together; each has all of x.
@@ -190,8 +193,9 @@ def validation_loss(
         The mean over rows, a scalar.
     """
     if devices is not None:
-        params = devices.constrain_replicated(params)
-    network = with_weights(training_network(method, RowSpec(x.shape[-1])), params)
+        weights = devices.constrain_replicated(weights)
+    network = with_weights(training_network(method, RowSpec(x.shape[-1])), weights)
+    network.eval()  # type: ignore[no-untyped-call]
     size, batch_size = len(x), min(batch_size, len(x))
     batches = steps_per_epoch(size, batch_size)
     key = stream(seed, VALIDATION_STREAM)
@@ -240,7 +244,7 @@ def validate(
     Returns:
         The loss, a scalar, and the best state so far; of equal ones the earlier.
     """
-    loss = validation_loss(method, seed, state.params, x, batch_size=batch_size, devices=devices)
+    loss = validation_loss(method, seed, state.weights, x, batch_size=batch_size, devices=devices)
     new = Best(state, loss, jnp.asarray(epoch, jnp.int32))
     kept: Best = jax.tree.map(lambda a, b: jnp.where(loss < best.loss, a, b), new, best)
     if devices is not None:

@@ -17,7 +17,7 @@ from jax import Array
 
 from jaxrep.batch import Batch, RowSpec
 from jaxrep.methods._method import AnyMethod, Metrics, training_network
-from jaxrep.networks import get_weights, with_weights
+from jaxrep.networks import get_model_state, get_weights, with_weights
 from jaxrep.shuffle import rounds, shuffled
 from jaxrep.training.devices import AXIS, Devices
 from jaxrep.views import Deferred, Draws, Noise, resolve
@@ -34,10 +34,18 @@ class TrainState(NamedTuple):
     """All that a training run carries from step to step."""
 
     params: dict[str, Array]
-    """Trained weights by name."""
+    """What the optimiser trains, by name."""
+
+    model_state: dict[str, Array]
+    """What the network changes itself as it computes the loss, by name; most have nothing."""
 
     opt_state: optax.OptState
     """State of the optimiser."""
+
+    @property
+    def weights(self) -> dict[str, Array]:
+        """All of the network that training changes, by name."""
+        return self.params | self.model_state
 
 
 def stream(seed: int | Array, name: int) -> Array:
@@ -65,7 +73,7 @@ def init_state(method: AnyMethod, input_dim: int, seed: int | Array) -> TrainSta
     """
     network = method.init(RowSpec(input_dim), nnx.Rngs(stream(seed, INIT_STREAM)))
     params = get_weights(network, nnx.Param)
-    return TrainState(params, method.optimizer().init(params))
+    return TrainState(params, get_model_state(network), method.optimizer().init(params))
 
 
 def steps_per_epoch(rows: int, batch_size: int) -> int:
@@ -223,12 +231,15 @@ def train_step(
     """
     network = training_network(method, RowSpec(batch.numbers.shape[-1]))
 
-    def loss(params: dict[str, Array]) -> tuple[Array, Metrics]:
-        return method.loss(with_weights(network, params), batch, noise)
+    def loss(params: dict[str, Array]) -> tuple[Array, tuple[Metrics, dict[str, Array]]]:
+        model = with_weights(network, params | state.model_state)
+        value, metrics = method.loss(model, batch, noise)
+        return value, (metrics, get_model_state(model))
 
     with method.matmul_precision():
-        (value, metrics), gradients = jax.value_and_grad(loss, has_aux=True)(state.params)
+        compute = jax.value_and_grad(loss, has_aux=True)
+        (value, (metrics, model_state)), gradients = compute(state.params)
     with jax.named_scope("optimiser"):
         updates, opt_state = method.optimizer().update(gradients, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
-    return TrainState(params, opt_state), {"loss": value, **metrics}
+    return TrainState(params, model_state, opt_state), {"loss": value, **metrics}

@@ -249,7 +249,7 @@ class _Part:
         losses: Array = members.validation_losses(
             self.stacked,
             self.seeds,
-            self.state.params,
+            self.state.weights,
             self.group.validation,
             batch_size=self.group.batch_size,
             mesh=self.group.mesh,
@@ -269,9 +269,9 @@ class _Part:
 
     def members(self) -> Iterator[Member]:
         """Yields the trained members."""
-        params = {name: np.asarray(array) for name, array in self.state.params.items()}
+        trained = {name: np.asarray(array) for name, array in self.state.weights.items()}
         for i, (method, history) in enumerate(zip(self.methods, self.histories, strict=True)):
-            weights = {name: array[i].copy() for name, array in params.items()}
+            weights = {name: array[i].copy() for name, array in trained.items()}
             if not history.diverged:
                 weights = complete_weights(
                     method, weights, np.asarray(background_rows(self.group.x))

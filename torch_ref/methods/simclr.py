@@ -114,15 +114,17 @@ class SimCLR(Method[SimCLRHyperparameters, SimCLRNetwork]):
     def loss(self, network: SimCLRNetwork, batch: Batch, noise: Noise) -> tuple[Tensor, Metrics]:
         """NT-Xent between the projections of two views of rows `[B, D]`."""
         project = self._project_in_pieces if self.hyperparameters.microbatch else self._project
-        z1, z2 = project(network, batch.numbers, noise)
+        z1, z2 = project(network, batch, noise)
         temperature = self.hyperparameters.temperature
         return losses.nt_xent_loss(z1, z2, temperature=temperature, weights=batch.weights), {}
 
-    def _project(self, network: SimCLRNetwork, x: Tensor, noise: Noise) -> Tensor:
+    def _project(self, network: SimCLRNetwork, batch: Batch, noise: Noise) -> Tensor:
         """Maps rows `[B, D]` to the projections of both their views, `[2, B, P]`."""
-        both = self._both_views(x, noise)
-        z = network.project(Batch(both.reshape(-1, x.shape[-1])))  # (2B, P)
-        return z.reshape(2, len(x), -1)
+        size, width = batch.numbers.shape
+        both = self._both_views(batch.numbers, noise)
+        weights = None if batch.weights is None else batch.weights.repeat(2)
+        z = network.project(Batch(both.reshape(-1, width), weights=weights))  # (2B, P)
+        return z.reshape(2, size, -1)
 
     def _both_views(self, x: Tensor, noise: Noise) -> Tensor:
         """Returns both views of rows `[B, D]`, `[2, B, D]`."""
@@ -131,17 +133,20 @@ class SimCLR(Method[SimCLRHyperparameters, SimCLRNetwork]):
             return torch.cat([x[None], corrupted])
         return views.corrupt(self.hyperparameters, x[None].expand(2, *x.shape), noise)
 
-    def _project_in_pieces(self, network: SimCLRNetwork, x: Tensor, noise: Noise) -> Tensor:
+    def _project_in_pieces(self, network: SimCLRNetwork, batch: Batch, noise: Noise) -> Tensor:
         """Does the same for `microbatch` rows at a time, and again for their gradient.
+
+        It is for networks that keep no statistics of batches, as jaxrep's refuses others.
 
         References:
             Gao et al., Scaling Deep Contrastive Learning Batch Size under Memory Limited Setup,
             2021, whose gradient cache this is.
         """
-        size = self.hyperparameters.microbatch
+        x, size = batch.numbers, self.hyperparameters.microbatch
         pieces = []
         for start in range(0, len(x), size):
             rows = slice(start, start + size)
             draws = {name: array[:, rows] for name, array in noise.items()}
-            pieces.append(checkpoint(self._project, network, x[rows], draws, use_reentrant=False))
+            piece = Batch(x[rows])
+            pieces.append(checkpoint(self._project, network, piece, draws, use_reentrant=False))
         return torch.cat(pieces, dim=1)

@@ -9,4 +9,6 @@ from torch_ref.networks._mahalanobis import Mahalanobis as Mahalanobis
 from torch_ref.networks._mlp import MLP as MLP
 from torch_ref.networks._mlp import linears as linears
 from torch_ref.networks._network import Network as Network
+from torch_ref.networks._norms import BatchNorm as BatchNorm
+from torch_ref.networks._norms import LayerNorm as LayerNorm
 from torch_ref.networks._projection import ProjectionHead as ProjectionHead

@@ -38,19 +38,22 @@ class MLP(nn.Module):
         return x
 
 
-def linears(sizes: Sequence[tuple[int, int]], generator: torch.Generator) -> list[nn.Linear]:
+def linears(
+    sizes: Sequence[tuple[int, int]], generator: torch.Generator, *, bias: bool = True
+) -> list[nn.Linear]:
     """Returns linear layers, weights and biases from U(−1/√fan_in, 1/√fan_in).
 
     Args:
         sizes: inputs and outputs of each layer.
         generator: source of the initial weights.
+        bias: whether they have biases; before `BatchNorm` one would have no gradient.
     """
-    return [_linear(fan_in, out, generator) for fan_in, out in sizes]
+    return [_linear(fan_in, out, generator, bias) for fan_in, out in sizes]
 
 
-def _linear(fan_in: int, out: int, generator: torch.Generator) -> nn.Linear:
+def _linear(fan_in: int, out: int, generator: torch.Generator, bias: bool) -> nn.Linear:
     bound = fan_in**-0.5
-    layer = nn.Linear(fan_in, out)
-    nn.init.uniform_(layer.weight, -bound, bound, generator=generator)
-    nn.init.uniform_(layer.bias, -bound, bound, generator=generator)
+    layer = nn.Linear(fan_in, out, bias=bias)
+    for tensor in layer.parameters():  # the weight first
+        nn.init.uniform_(tensor, -bound, bound, generator=generator)
     return layer

@@ -1,0 +1,215 @@
+"""What a network changes itself as it trains: carried, saved, swept, sharded, served, compared."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import safetensors.numpy
+from flax import nnx
+
+from jaxrep.batch import Batch
+from jaxrep.errors import InterruptedRunError
+from jaxrep.inference import map_rows
+from jaxrep.methods import SimCLR, abstract_network
+from jaxrep.networks import BatchNorm, get_model_state, with_weights
+from jaxrep.training import Checkpoints, Every, fit, init_state, program, sweep, train_step
+from tests.helpers.extension.barlow_twins import BarlowTwins, BarlowTwinsHyperparameters
+from tests.helpers.small import FEATURES, SMALL, SPEC, X, compiled_draw
+from tests.helpers.small import make as make_small
+
+ROOT = Path(__file__).parents[2]
+EXTENSION = ROOT / "tests" / "helpers" / "extension"
+STATISTICS = ("norm.mean", "norm.var")
+
+
+def make(**settings):
+    return BarlowTwins(BarlowTwinsHyperparameters(**SMALL | {"epochs": 4} | settings))
+
+
+def assert_same_bits(one, other):
+    assert one.keys() == other.keys()
+    for name, array in one.items():
+        assert array.tobytes() == other[name].tobytes(), name
+
+
+def test_a_step_returns_the_state_that_the_network_has_changed():
+    state = init_state(make(), FEATURES, 0)
+    assert tuple(state.model_state) == STATISTICS
+    assert not set(state.params) & set(STATISTICS)
+    batch, noise = compiled_draw(make(), 0, X, X, 0)
+    after, _ = jax.jit(train_step)(make(), state, batch, noise)
+    for name in STATISTICS:
+        assert (after.model_state[name] != state.model_state[name]).all()
+    again, _ = jax.jit(train_step)(make(), after, batch, noise)
+    assert (again.model_state["norm.mean"] != after.model_state["norm.mean"]).all()
+
+
+def test_a_run_serves_the_statistics_that_it_has_kept():
+    run = fit(make(), X)
+    served = map_rows(make(), "project", run.weights, X, SPEC)
+    alone = map_rows(make(), "project", run.weights, X[3:4], SPEC)
+    np.testing.assert_array_equal(served[3:4], alone)
+    other = run.weights | {"norm.mean": run.weights["norm.mean"] + 1}
+    assert not np.allclose(served, map_rows(make(), "project", other, X, SPEC))
+
+
+def test_rows_held_out_are_measured_by_the_statistics_that_are_served():
+    run = fit(make(epochs=1), X, validation=X[:7])
+    network = with_weights(abstract_network(make(), SPEC), run.weights)
+    network.train()  # on the statistics of the rows held out, which must give another loss
+    method, rows = make(), jnp.asarray(X[:7])
+    found = program.validation_loss(method, 0, run.weights, rows, batch_size=7)
+    assert float(found) == run.history[0]["validation_loss"]
+    shifted = run.weights | {"norm.mean": run.weights["norm.mean"] + 1}
+    assert float(program.validation_loss(method, 0, shifted, rows, batch_size=7)) != float(found)
+
+
+def test_a_run_in_pieces_ends_with_the_bits_of_one(monkeypatch, tmp_path):
+    monkeypatch.setattr(program, "_MAX_STEPS_PER_CHUNK", 3)
+    whole = fit(make(), X, validation=X[:20])
+    checkpoints = Checkpoints(tmp_path, Every(seconds=1e9))
+    for chunks in (1, 2, 100):
+        asked = iter(range(chunks))
+        with contextlib.suppress(InterruptedRunError):
+            pieces = fit(
+                make(),
+                X,
+                validation=X[:20],
+                start=checkpoints.newest(make(), FEATURES),
+                checkpoints=checkpoints,
+                interrupted=lambda asked=asked: next(asked, None) is None,
+            )
+    assert pieces.resumed_from_step > 0
+    assert_same_bits(pieces.weights, whole.weights)
+    assert_same_bits(pieces.best_weights, whole.best_weights)
+
+
+def test_a_member_of_a_sweep_has_the_statistics_of_its_run_alone():
+    # Of seeds whose backbone has no unit that is active for all rows: its bias would have no
+    # gradient but rounding.
+    methods = [make(seed=1, learning_rate=1e-3), make(seed=1, redundancy_weight=0.1)]
+    for method, member in zip(methods, sweep(methods, X).members, strict=True):
+        alone = fit(method, X).weights
+        for name in STATISTICS:
+            np.testing.assert_allclose(member.weights[name], alone[name], rtol=1e-5, atol=1e-6)
+
+
+def test_four_devices_keep_the_statistics_of_one():
+    command = [sys.executable, "-W", "error", "-m", "tests.helpers.model_state_on_a_mesh"]
+    process = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    assert process.stdout == "passed\n", process.stderr
+
+
+def test_a_run_goes_on_from_the_statistics_of_another():
+    first = fit(make(), X)
+    second = fit(make(epochs=1, learning_rate=1e-30), X, weights=first.weights)
+    fresh = fit(make(epochs=1, learning_rate=1e-30), X)
+    for name in STATISTICS:
+        assert (second.weights[name] != fresh.weights[name]).all()
+    without = {name: array for name, array in first.weights.items() if name != "norm.var"}
+    with pytest.raises(ValueError, match=r"weights have no norm\.var of shape"):
+        fit(make(), X, weights=without)
+
+
+class NormalisedSimCLR(SimCLR):
+    """SimCLR with batch normalisation before its projection head."""
+
+    def init(self, rows, rngs):
+        network = super().init(rows, rngs)
+        network.norm = BatchNorm(self.hyperparameters.latent_dim)
+        head = type(network)
+
+        class Normalised(head):
+            outputs = head.outputs
+
+            def project(self, batch):
+                return self.projection(self.norm(self.embed(batch), batch.weights))
+
+        network.__class__ = Normalised
+        return network
+
+
+def test_statistics_of_batches_and_a_microbatch_are_refused_together():
+    hyperparameters = make_small("simclr", microbatch=5).hyperparameters
+    with pytest.raises(ValueError, match=r"microbatch is 5, and the network keeps norm\.mean of"):
+        fit(NormalisedSimCLR(hyperparameters), X)
+
+
+def test_both_views_of_simclr_weigh_as_their_rows():
+    """So that padding does not enter batch statistics."""
+    seen = []
+
+    class Watched:
+        def project(self, batch):
+            seen.append(batch.weights)
+            return batch.numbers
+
+    method, w = make_small("simclr", noise_std=0.0, drop_rate=0.0), jnp.array([1.0, 0.0, 0.5])
+    method.loss(Watched(), Batch(jnp.ones((3, 2)), weights=w), {})
+    np.testing.assert_array_equal(seen[0], [1.0, 0.0, 0.5] * 2)
+
+
+def test_a_network_with_a_generator_of_its_own_is_refused():
+    class Random(nnx.Module):
+        def __init__(self):
+            self.dropout = nnx.Dropout(0.5, rngs=nnx.Rngs(0))
+
+    with pytest.raises(ValueError, match="holds a generator of random numbers, dropout"):
+        get_model_state(Random())
+
+
+def command(folder, *arguments):
+    environment = os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{EXTENSION}"}
+    return subprocess.Popen(
+        [sys.executable, "-m", *arguments],
+        cwd=folder,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def finished(process):
+    out, err = process.communicate()
+    assert process.returncode == 0, err
+    return out
+
+
+def test_batch_normalisation_from_outside_passes_every_command(tmp_path):
+    """Trained, killed, resumed to the same bits, swept, cross-checked, exported, proven."""
+    use = ("--use", str(EXTENSION / "barlow_twins.py"))
+    both = (*use, "--use", str(EXTENSION / "barlow_twins_torch.py"))
+    train = ("jaxrep.cli", "train", "barlow", "breast_cancer", "--epochs", "300", *use)
+    finished(command(tmp_path, *train, "--out", "whole"))
+    killed = command(tmp_path, *train, "--out", "killed", "--checkpoint-every", "5")
+    while not list(tmp_path.glob("killed/checkpoints/*/manifest.json")):
+        assert killed.poll() is None, killed.communicate()
+        time.sleep(0.01)
+    killed.send_signal(signal.SIGKILL)
+    killed.communicate()
+    resumed = command(tmp_path, "jaxrep.cli", "resume", "killed", *use)
+    assert "continuing after step" in resumed.communicate()[1]
+    whole, after = (
+        safetensors.numpy.load_file(tmp_path / run / "model.safetensors")
+        for run in ("whole", "killed")
+    )
+    assert (whole["norm.mean"] != 0).any()
+    assert_same_bits(whole, after)
+    grid = ("--grid", "redundancy_weight=0.001,0.01", "--epochs", "3")
+    sweep = ("sweep", "barlow", "breast_cancer", *grid, *use, "--out", "best")
+    finished(command(tmp_path, "jaxrep.cli", *sweep))
+    assert "passed" in finished(command(tmp_path, "jaxrep.cli", "parity", "whole", *both))
+    for name in ("barlow.pt", "barlow.pt2", "barlow.onnx"):
+        export = ("jaxrep.cli", "export", "whole", *both, "--out", name)
+        finished(command(tmp_path, *export))
+        told = finished(command(tmp_path, "torch_ref.verify", name))
+        assert "all digests hold and all functions give what JAX gave" in told
