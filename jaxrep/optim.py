@@ -1,4 +1,4 @@
-"""Adam and AdamW with an exact bias correction, as optax transformations.
+"""Adam and AdamW with an exact bias correction, as optax transformations, and step sizes in time.
 
 optax computes 1 − βᵗ in float32, which is off by 1.3e-5 at the first step for β₂ = 0.999 and lets a
 training run drift from its float64 counterpart by percents within 100 steps. Here it is
@@ -6,10 +6,65 @@ training run drift from its float64 counterpart by percents within 100 steps. He
 """
 
 import math
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 import optax
+
+Rate = float | jax.Array | Callable[[jax.Array], jax.Array]
+
+
+def schedule(
+    name: str,
+    learning_rate: float | jax.Array,
+    *,
+    steps: int | jax.Array | None,
+    warmup_fraction: float | jax.Array | None = None,
+) -> Rate:
+    """Returns the step size as a function of the steps taken, t = 0, …, T − 1.
+
+    `constant` is η at every step. `cosine` is η · ½(1 + cos(πt/T)). `warmup_cosine` rises over the
+    first W = ⌊fT⌋ steps, η · (t + 1)/(W + 1), and then falls as η · ½(1 + cos(π(t − W)/(T − W))).
+
+    Args:
+        name: which of the three.
+        learning_rate: η, the largest step size; may be traced.
+        steps: T, all steps of the run; may be traced. `constant` needs none.
+        warmup_fraction: f, in [0, 1), of `warmup_cosine` alone; may be traced.
+
+    Returns:
+        η itself if it is constant, and else a function for optax of the number of steps taken.
+
+    Raises:
+        ValueError: `steps` is missing.
+
+    References:
+        Loshchilov and Hutter, SGDR: Stochastic Gradient Descent with Warm Restarts, 2017, equation
+        5, without restarts.
+
+    Example:
+        >>> rate = schedule("warmup_cosine", 1.0, steps=4, warmup_fraction=0.25)
+        >>> [round(float(rate(jnp.int32(t))), 3) for t in range(4)]
+        [0.5, 1.0, 0.75, 0.25]
+    """
+    if name == "constant":
+        return learning_rate
+    if steps is None:
+        raise ValueError(f"the schedule {name} needs the number of all steps; give `steps`")
+    all_steps: int | jax.Array = steps
+    share: float | jax.Array = 0.0
+    if name == "warmup_cosine" and warmup_fraction is not None:
+        share = warmup_fraction
+
+    def rate(count: jax.Array) -> jax.Array:
+        dtype = jnp.result_type(float)
+        t, total = count.astype(dtype), jnp.asarray(all_steps, dtype)
+        warm = jnp.floor(total * share)
+        falling = 0.5 * (1 + jnp.cos(jnp.pi * (t - warm) / (total - warm)))
+        return learning_rate * jnp.where(t < warm, (t + 1) / (warm + 1), falling)
+
+    return rate
 
 
 def scale_by_adam(
@@ -62,15 +117,16 @@ def scale_by_adam(
 
 
 def adam(
-    *, learning_rate: float | jax.Array, weight_decay: float | jax.Array
+    *, learning_rate: Rate, weight_decay: float | jax.Array, b2: float = 0.999
 ) -> optax.GradientTransformation:
     """Adam with coupled L2: the gradient becomes g + λp before the moments are taken.
 
     This is `torch.optim.Adam(weight_decay=λ)`, and not `optax.adamw`.
 
     Args:
-        learning_rate: step size; may be traced.
+        learning_rate: step size, may be traced; or what `schedule` returns.
         weight_decay: λ; may be traced.
+        b2: decay rate β₂ of Adam's mean of squares.
 
     Returns:
         A gradient transformation; its updates are to be added to the parameters.
@@ -83,21 +139,22 @@ def adam(
     """
     return optax.chain(
         optax.add_decayed_weights(weight_decay),
-        scale_by_adam(),
+        scale_by_adam(b2=b2),
         optax.scale_by_learning_rate(learning_rate),
     )
 
 
 def adamw(
-    *, learning_rate: float | jax.Array, weight_decay: float | jax.Array
+    *, learning_rate: Rate, weight_decay: float | jax.Array, b2: float = 0.999
 ) -> optax.GradientTransformation:
     """Adam with decoupled weight decay: p shrinks by learning rate · λ · p beside Adam's step.
 
     This is `torch.optim.AdamW(weight_decay=λ)` and `optax.adamw(weight_decay=λ)`.
 
     Args:
-        learning_rate: step size; may be traced.
+        learning_rate: step size, may be traced; or what `schedule` returns.
         weight_decay: λ; may be traced.
+        b2: decay rate β₂ of Adam's mean of squares.
 
     Returns:
         A gradient transformation; its updates are to be added to the parameters.
@@ -113,7 +170,7 @@ def adamw(
         -0.1500
     """
     return optax.chain(
-        scale_by_adam(),
+        scale_by_adam(b2=b2),
         optax.add_decayed_weights(weight_decay),
         optax.scale_by_learning_rate(learning_rate),
     )

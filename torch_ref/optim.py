@@ -1,22 +1,144 @@
-"""Adam and AdamW as torch has them, with the signatures of `jaxrep.optim`.
+"""Adam and AdamW as torch has them, with the signatures of `jaxrep.optim`, and step sizes in time.
 
 torch computes the bias correction 1 − βᵗ in Python's float64, whatever the parameters' dtype.
 """
 
+import math
 from collections.abc import Callable, Iterable
+from typing import Any, Protocol
 
 import torch
 from torch.nn import Parameter
 
-OptimizerFactory = Callable[[Iterable[Parameter]], torch.optim.Optimizer]
+Rate = float | Callable[[int], float]
 
 
-def adam(*, learning_rate: float, weight_decay: float) -> OptimizerFactory:
+class Optimizer(Protocol):
+    """What a training step asks of an optimiser."""
+
+    def zero_grad(self) -> None:
+        """Forgets the gradients."""
+
+    def step(self) -> Any:
+        """Changes the parameters by their gradients."""
+
+
+OptimizerFactory = Callable[[Iterable[Parameter]], Optimizer]
+
+
+def schedule(
+    name: str,
+    learning_rate: float,
+    *,
+    steps: int | None,
+    warmup_fraction: float | None = None,
+) -> Rate:
+    """Returns the step size as a function of the steps taken, t = 0, …, T − 1.
+
+    `constant` is η at every step. `cosine` is η · ½(1 + cos(πt/T)). `warmup_cosine` rises over the
+    first W = ⌊fT⌋ steps, η · (t + 1)/(W + 1), and then falls as η · ½(1 + cos(π(t − W)/(T − W))).
+
+    Args:
+        name: which of the three.
+        learning_rate: η, the largest step size.
+        steps: T, all steps of the run. `constant` needs none.
+        warmup_fraction: f, in [0, 1), of `warmup_cosine` alone.
+
+    Returns:
+        η itself if it is constant, and else a function of the number of steps taken.
+
+    Raises:
+        ValueError: `steps` is missing.
+
+    References:
+        Loshchilov and Hutter, SGDR: Stochastic Gradient Descent with Warm Restarts, 2017, equation
+        5, without restarts.
+
+    Example:
+        >>> rate = schedule("warmup_cosine", 1.0, steps=4, warmup_fraction=0.25)
+        >>> [round(rate(t), 3) for t in range(4)]
+        [0.5, 1.0, 0.75, 0.25]
+    """
+    if name == "constant":
+        return learning_rate
+    if steps is None:
+        raise ValueError(f"the schedule {name} needs the number of all steps; give `steps`")
+    total = steps
+    warm = math.floor(total * (warmup_fraction or 0.0)) if name == "warmup_cosine" else 0
+
+    def rate(t: int) -> float:
+        if t < warm:
+            return learning_rate * (t + 1) / (warm + 1)
+        return learning_rate * 0.5 * (1 + math.cos(math.pi * (t - warm) / (total - warm)))
+
+    return rate
+
+
+class _Scheduled:
+    """An optimiser whose step size is set before every step."""
+
+    def __init__(self, optimizer: torch.optim.Optimizer, rate: Callable[[int], float]):
+        self._optimizer, self._rate, self._taken = optimizer, rate, 0
+
+    def zero_grad(self) -> None:
+        self._optimizer.zero_grad()
+
+    def step(self) -> None:
+        for group in self._optimizer.param_groups:
+            group["lr"] = self._rate(self._taken)
+        self._optimizer.step()
+        self._taken += 1
+
+
+class _Clipped:
+    """An optimiser whose gradients are scaled down to a norm before every step."""
+
+    def __init__(self, optimizer: Optimizer, parameters: list[Parameter], norm: float):
+        self._optimizer, self._parameters, self._norm = optimizer, parameters, norm
+
+    def zero_grad(self) -> None:
+        self._optimizer.zero_grad()
+
+    def step(self) -> None:
+        gradients = [p.grad for p in self._parameters if p.grad is not None]
+        total = torch.stack([(gradient**2).sum() for gradient in gradients]).sum().sqrt()
+        if total >= self._norm:
+            for gradient in gradients:
+                gradient.mul_(self._norm / total)
+        self._optimizer.step()
+
+
+def clipped(make: OptimizerFactory, norm: float) -> OptimizerFactory:
+    """Returns an optimiser that sees g · c/‖g‖ where the norm ‖g‖ of all gradients reaches c.
+
+    `torch.nn.utils.clip_grad_norm_` divides by ‖g‖ + 1e-6; this is optax's `clip_by_global_norm`.
+
+    Args:
+        make: from parameters to their optimiser.
+        norm: c, above 0.
+
+    Example:
+        >>> p = torch.nn.Parameter(torch.zeros(2))
+        >>> p.grad = torch.tensor([3.0, 4.0])
+        >>> clipped(lambda parameters: torch.optim.SGD(parameters, lr=1.0), 1.0)([p]).step()
+        >>> print(p.detach())
+        tensor([-0.6000, -0.8000])
+    """
+
+    def made(parameters: Iterable[Parameter]) -> Optimizer:
+        every = list(parameters)
+        return _Clipped(make(every), every, norm)
+
+    return made
+
+
+def adam(*, learning_rate: Rate, weight_decay: float, b2: float = 0.999) -> OptimizerFactory:
     """Adam with coupled L2: the gradient becomes g + λp before the moments are taken.
 
     Args:
-        learning_rate: step size.
+        learning_rate: step size, or what `schedule` returns.
         weight_decay: λ.
+        b2: decay rate β₂ of Adam's mean of squares.
 
     Returns:
         A function from parameters to their optimiser.
@@ -31,17 +153,16 @@ def adam(*, learning_rate: float, weight_decay: float) -> OptimizerFactory:
         >>> print(p.detach())
         tensor([-0.1000])
     """
-    return lambda parameters: torch.optim.Adam(
-        parameters, lr=learning_rate, weight_decay=weight_decay
-    )
+    return _made(torch.optim.Adam, learning_rate, weight_decay, b2)
 
 
-def adamw(*, learning_rate: float, weight_decay: float) -> OptimizerFactory:
+def adamw(*, learning_rate: Rate, weight_decay: float, b2: float = 0.999) -> OptimizerFactory:
     """Adam with decoupled weight decay: p shrinks by learning rate · λ · p beside Adam's step.
 
     Args:
-        learning_rate: step size.
+        learning_rate: step size, or what `schedule` returns.
         weight_decay: λ.
+        b2: decay rate β₂ of Adam's mean of squares.
 
     Returns:
         A function from parameters to their optimiser.
@@ -56,6 +177,16 @@ def adamw(*, learning_rate: float, weight_decay: float) -> OptimizerFactory:
         >>> print(p.detach())
         tensor([0.8500])
     """
-    return lambda parameters: torch.optim.AdamW(
-        parameters, lr=learning_rate, weight_decay=weight_decay
-    )
+    return _made(torch.optim.AdamW, learning_rate, weight_decay, b2)
+
+
+def _made(
+    kind: type[torch.optim.Adam], learning_rate: Rate, weight_decay: float, b2: float
+) -> OptimizerFactory:
+    first = learning_rate(0) if callable(learning_rate) else learning_rate
+
+    def make(parameters: Iterable[Parameter]) -> Optimizer:
+        made = kind(parameters, lr=first, betas=(0.9, b2), weight_decay=weight_decay)
+        return _Scheduled(made, learning_rate) if callable(learning_rate) else made
+
+    return make

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from torch_ref import optim
 from torch_ref.batch import Batch, RowSpec
 from torch_ref.methods import AnyMethod
 from torch_ref.networks import Network
@@ -30,7 +31,7 @@ class Fit:
 def train_step(
     method: AnyMethod,
     network: Network,
-    optimizer: torch.optim.Optimizer,
+    optimizer: optim.Optimizer,
     batch: Batch,
     noise: Noise,
 ) -> dict[str, float]:
@@ -56,7 +57,10 @@ def train_step(
 
 
 def replay(
-    method: AnyMethod, network: Network, steps: Iterable[tuple[Batch, Noise]]
+    method: AnyMethod,
+    network: Network,
+    steps: Iterable[tuple[Batch, Noise]],
+    total: int | None = None,
 ) -> Iterator[dict[str, float]]:
     """Trains a network on given batches, in place, step by step.
 
@@ -64,6 +68,7 @@ def replay(
         method: its loss and optimiser.
         network: with the initial weights; trained in place.
         steps: a batch and its noise for each step.
+        total: steps of the whole run, for methods with a schedule.
 
     Yields:
         The metrics of each step, once it is taken.
@@ -79,7 +84,7 @@ def replay(
         >>> losses[-1] < losses[0]
         True
     """
-    optimizer = method.optimizer()(network.parameters())
+    optimizer = method.optimizer(total)(network.parameters())
     for batch, noise in steps:
         yield train_step(method, network, optimizer, batch, noise)
 
@@ -105,7 +110,8 @@ def fit(method: AnyMethod, x: Tensor) -> Fit:
     hyperparameters = method.hyperparameters
     generator = torch.Generator().manual_seed(hyperparameters.seed)
     network = method.init(RowSpec(x.shape[1]), generator)
-    optimizer = method.optimizer()(network.parameters())
+    steps = -(-len(x) // hyperparameters.batch_size) * hyperparameters.epochs
+    optimizer = method.optimizer(steps)(network.parameters())
     history = []
     for epoch in range(1, hyperparameters.epochs + 1):
         sums: dict[str, float] = {}

@@ -84,6 +84,11 @@ def train(
     """
     if earlier:
         _check_same_network(earlier, hyperparameters)
+        if hyperparameters.schedule != "constant":
+            raise InputError(
+                f"schedule is {hyperparameters.schedule!r}, whose step size falls to 0 over the "
+                "epochs of one fit; with warm_start=True it must be 'constant'"
+            )
     prepared, x, validation = _prepare(table, hyperparameters, earlier, note)
     if earlier:
         fitted = _train_on(earlier, hyperparameters, x, validation, on_progress)
@@ -115,7 +120,7 @@ def _train_on(
         {name: jnp.asarray(earlier.weights[name]) for name in part}
         for part in (shapes.params, shapes.model_state)
     )
-    state = TrainState(params, model_state, method.optimizer().init(params))
+    state = TrainState(params, model_state, method.optimizer(plan.steps).init(params))
     start = Snapshot(before * plan.steps_per_epoch, state, None, {}, earlier.history, 0.0)
     trained = fit(method, x, validation=validation, start=start, on_progress=on_progress)
     rows = len(x) * hyperparameters.epochs

@@ -54,7 +54,10 @@ class Number:
         if isinstance(value, Real) and not isinstance(value, bool) and self._holds(value):
             return None
         if self.below is not None:
-            return f"at least {self.at_least:g} and below {self.below:g}"
+            low = (
+                f"above {self.above:g}" if self.at_least is None else f"at least {self.at_least:g}"
+            )
+            return f"{low} and below {self.below:g}"
         if self.above is not None:
             return f"a finite number above {self.above:g}"
         return "a finite number" + (

@@ -59,6 +59,31 @@ class TrainingHyperparameters(Hyperparameters):
         kind="traced",
         help="Strength of the weight decay; applies to kernels and biases alike.",
     )
+    schedule: Literal["constant", "cosine", "warmup_cosine"] = hyperparameter(
+        OneOf("constant", "cosine", "warmup_cosine"),
+        default="constant",
+        kind="shaping",
+        help="The step size over the run: constant; cosine falls to 0 along half a cosine; "
+        "warmup_cosine rises first.",
+    )
+    warmup_fraction: float = hyperparameter(
+        Number(at_least=0, below=1),
+        default=0.05,
+        kind="traced",
+        help="Share of the steps in which warmup_cosine lets the step size rise.",
+    )
+    clip_norm: float = hyperparameter(
+        Number(at_least=0),
+        default=0.0,
+        kind="traced",
+        help="Norm of all gradients together above which they are scaled down to it; 0 never.",
+    )
+    beta2: float = hyperparameter(
+        Number(above=0, below=1),
+        default=0.999,
+        kind="shaping",
+        help="Decay rate β₂ of Adam's mean of squared gradients.",
+    )
     precision: Literal["highest", "default", "bfloat16"] = hyperparameter(
         OneOf("highest", "default", "bfloat16"),
         default="highest",
@@ -86,6 +111,11 @@ class TrainingHyperparameters(Hyperparameters):
         help="Decides which rows are held out; apart from seed, so that runs of several seeds "
         "hold out the same.",
     )
+
+    def unused(self) -> dict[str, str]:
+        """Returns the share of the warm-up, where no step size warms up."""
+        warms_up = self.schedule == "warmup_cosine"
+        return {} if warms_up else {"warmup_fraction": "schedule is warmup_cosine"}
 
 
 @hyperparameters()
@@ -138,8 +168,9 @@ class ViewHyperparameters(TrainingHyperparameters):
 
         Example:
             >>> list(ViewHyperparameters(views=("scarf",)).unused())
-            ['noise_std', 'drop_rate', 'swap_rate']
+            ['warmup_fraction', 'noise_std', 'drop_rate', 'swap_rate']
         """
-        return {
-            rate: f"views names {view}" for view, rate in VIEWS.items() if view not in self.views
+        chosen = self.views
+        return super().unused() | {
+            rate: f"views names {view}" for view, rate in VIEWS.items() if view not in chosen
         }

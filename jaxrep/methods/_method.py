@@ -84,13 +84,26 @@ class Method(ABC, Generic[Hyperparameters, Net]):
         hyperparameters, traced, shaping = structure
         return cls(hyperparameters(**dict(zip(traced, leaves, strict=True)), **dict(shaping)))
 
-    def optimizer(self) -> optax.GradientTransformation:
-        """Returns the optimiser that the hyperparameters name."""
-        make = {"adam": optim.adam, "adamw": optim.adamw}[self.hyperparameters.optimizer]
-        return make(
-            learning_rate=self.hyperparameters.learning_rate,
-            weight_decay=self.hyperparameters.weight_decay,
+    def optimizer(self, steps: int | Array | None = None) -> optax.GradientTransformation:
+        """Returns the optimiser that the hyperparameters name.
+
+        Args:
+            steps: of the whole run, over which a schedule runs; a constant step size needs none.
+
+        Raises:
+            ValueError: a schedule is asked for without them.
+        """
+        hp = self.hyperparameters
+        rate = optim.schedule(
+            hp.schedule, hp.learning_rate, steps=steps, warmup_fraction=hp.warmup_fraction
         )
+        make = {"adam": optim.adam, "adamw": optim.adamw}[hp.optimizer]
+        made = make(learning_rate=rate, weight_decay=hp.weight_decay, b2=hp.beta2)
+        if is_off(hp.clip_norm):
+            return made
+        # Among the members of a sweep some may have 0, which never clips.
+        most = jnp.where(hp.clip_norm > 0, hp.clip_norm, jnp.inf)
+        return optax.chain(optax.clip_by_global_norm(most), made)
 
     def matmul_precision(self) -> AbstractContextManager[None]:
         """Returns a context in which products of float32 have the hyperparameters' precision."""

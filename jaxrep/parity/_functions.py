@@ -8,14 +8,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxrep import optim
 from jaxrep.batch import Batch
 from jaxrep.methods import AnyMethod, hyperparameters_of, make, names
 from jaxrep.parity import _oracles
 from jaxrep.parity._check import Check
 from jaxrep.parity._cross_check import Case, Reference
 from jaxrep.parity._evaluate import Inputs, compiled
-from jaxrep.parity._models import ARCHITECTURES, all_views, noise_in_jax, twins
+from jaxrep.parity._models import ARCHITECTURES, all_views, noise_in_jax, twin_of, twins
 
 HALF = ("bfloat16", "float16")
 ARGUMENTS = {
@@ -29,6 +28,22 @@ SETTINGS: dict[str, list[dict[str, float]]] = {
     "gaussian_kl": [{}],
     "elbo_loss": [{"beta": beta} for beta in (0.0, 1.0, 4.0)],
     "nt_xent_loss": [{"temperature": temperature} for temperature in (1.0, 0.5, 0.1, 0.01)],
+}
+
+# Every optimiser, and what a run may do to its steps.
+OPTIMIZERS: dict[str, dict[str, Any]] = {
+    "Adam": {},
+    "Adam with L2": {"weight_decay": 0.1},
+    "AdamW": {"optimizer": "adamw", "weight_decay": 0.1},
+    "Adam along a cosine": {"schedule": "cosine"},
+    "AdamW, warmed up": {
+        "optimizer": "adamw",
+        "weight_decay": 0.1,
+        "schedule": "warmup_cosine",
+        "warmup_fraction": 0.3,
+    },
+    "Adam on clipped gradients": {"clip_norm": 1.0},
+    "Adam with another β₂": {"beta2": 0.9},
 }
 
 
@@ -100,13 +115,10 @@ def view_cases(quick: bool) -> Iterator[Case | Check]:
 
 def optimizer_cases(quick: bool) -> Iterator[Case]:
     """Yields 1 and 100 steps of each optimiser on given gradients, from the same parameters."""
-    for title, name, weight_decay in (
-        ("Adam", "adam", 0.0),
-        ("Adam with L2", "adam", 0.1),
-        ("AdamW", "adamw", 0.1),
-    ):
-        ours = functools.partial(_steps_in_jax, name, 0.1, weight_decay)
-        theirs = functools.partial(_steps_in_torch, name, 0.1, weight_decay)
+    for title, settings in OPTIMIZERS.items():
+        method = make(hyperparameters_of(names()[0])(learning_rate=0.1, **settings))
+        ours = functools.partial(_steps_in_jax, method)
+        theirs = functools.partial(_steps_in_torch, twin_of(method))
         for steps in (1, 100):
             for seed in range(1 if quick else 5):
                 yield Case(
@@ -114,7 +126,7 @@ def optimizer_cases(quick: bool) -> Iterator[Case]:
                     case=f"seed {seed}",
                     jax_function=ours,
                     torch_function=theirs,
-                    inputs=_draw_gradients(steps, seed, at_zero=not weight_decay),
+                    inputs=_draw_gradients(steps, seed, at_zero="weight_decay" not in settings),
                 )
 
 
@@ -268,10 +280,8 @@ _VIEW_ORACLES = {
 }
 
 
-def _steps_in_jax(
-    name: str, learning_rate: float, weight_decay: float, *, params: Any, gradients: Any
-) -> Any:
-    optimizer = getattr(optim, name)(learning_rate=learning_rate, weight_decay=weight_decay)
+def _steps_in_jax(method: AnyMethod, *, params: Any, gradients: Any) -> Any:
+    optimizer = method.optimizer(len(gradients["kernel"]))
 
     def step(carried: Any, gradient: Any) -> tuple[Any, None]:
         params, state = carried
@@ -282,19 +292,15 @@ def _steps_in_jax(
     return params
 
 
-def _steps_in_torch(
-    name: str, learning_rate: float, weight_decay: float, *, params: Any, gradients: Any
-) -> Any:
+def _steps_in_torch(method: Any, *, params: Any, gradients: Any) -> Any:
     import torch
 
-    import torch_ref.optim
-
-    make = getattr(torch_ref.optim, name)
     parameters = {key: torch.nn.Parameter(array.clone()) for key, array in params.items()}
-    optimizer = make(learning_rate=learning_rate, weight_decay=weight_decay)(parameters.values())
-    for step in range(len(next(iter(gradients.values())))):
+    steps = len(gradients["kernel"])
+    optimizer = method.optimizer(steps)(parameters.values())
+    for step in range(steps):
         for key, parameter in parameters.items():
-            parameter.grad = gradients[key][step]
+            parameter.grad = gradients[key][step].clone()  # which clipping changes
         optimizer.step()
     return {key: parameter.detach() for key, parameter in parameters.items()}
 

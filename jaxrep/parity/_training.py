@@ -115,14 +115,14 @@ def record(method: AnyMethod, x: np.ndarray, steps: int, *, light: bool = False)
     def run(x: jax.Array, start: dict[str, jax.Array]) -> Any:
         def step(state: TrainState, i: jax.Array) -> Any:
             batch, noise = draw_batch(method, seed, x, x, i, batch_size=size)
-            state, metrics = train_step(method, state, batch, noise)
+            state, metrics = train_step(method, state, batch, noise, steps=steps)
             return state, (batch, noise, state.weights, metrics)
 
         trained = abstract_state(method, x.shape[1])
         params, model_state = (
             {name: start[name] for name in part} for part in (trained.params, trained.model_state)
         )
-        state = TrainState(params, model_state, method.optimizer().init(params))
+        state = TrainState(params, model_state, method.optimizer(steps).init(params))
         return jax.lax.scan(step, state, jnp.arange(steps))[1]
 
     with jax.enable_x64(True), jax.default_matmul_precision("highest"):
@@ -155,7 +155,7 @@ def _follow_in_torch(ours: AnyMethod, recorded: Recorded) -> Iterator[Check]:
     worst = dict.fromkeys(("weights", *recorded.metrics), (0.0, 0))
     taken = 0
     batches = map(batch_of, range(steps))
-    for step, metrics in enumerate(torch_ref.training.replay(method, network, batches)):
+    for step, metrics in enumerate(torch_ref.training.replay(method, network, batches, steps)):
         taken += 1
         errors = {key: _relative(recorded.metrics[key][step], metrics[key]) for key in metrics}
         trained = torch_ref.weights.get_weights(network)

@@ -85,6 +85,12 @@ def _config(out: Path, epochs: int | None) -> dict[str, Any]:
             "give as many as there are to be in all"
         )
     if epochs is not None and epochs > hyperparameters.epochs:
+        if hyperparameters.schedule != "constant":
+            raise InputError(
+                f"--epochs {epochs}: the step size of {out} falls to 0 over its "
+                f"{hyperparameters.epochs} epochs ({hyperparameters.schedule}), so that a longer "
+                "run is another from its first step on; train it anew into another folder"
+            )
         with folder.held(out):
             folder.ask_for_more(out, epochs)
         config["hyperparameters"]["epochs"] = epochs

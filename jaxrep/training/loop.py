@@ -218,6 +218,7 @@ class Loop:
                 x,
                 first,
                 stop,
+                self.plan.steps,
                 self.rows.given_background,
                 self.initial is None,
                 batch_size=self.batch_size,

@@ -39,6 +39,7 @@ def run_members(
     x: Array,
     first: int | Array,
     stop: int | Array,
+    steps: int | Array | None = None,
     *,
     batch_size: int,
     chunk: int,
@@ -53,6 +54,7 @@ def run_members(
         x: all training rows, `[rows, D]`, the same for all.
         first: number of the first step.
         stop: `first` + at most `chunk`.
+        steps: of the whole run, for methods with a schedule.
         batch_size: B.
         chunk: size of the arrays that the metrics come back in.
         mesh: devices along the axis `member`; their number divides M.
@@ -62,7 +64,7 @@ def run_members(
     """
     run = functools.partial(run_steps, batch_size=batch_size, chunk=chunk)
     made: tuple[TrainState, Metrics]
-    made = _over_members(run, mesh, (methods, seeds, state), (x, first, stop))
+    made = _over_members(run, mesh, (methods, seeds, state), (x, first, stop, steps))
     return made
 
 

@@ -76,6 +76,7 @@ def run_steps(
     x: Array,
     first: int | Array,
     stop: int | Array,
+    steps: int | Array | None = None,
     background: Array | None = None,
     begin: bool | Array = True,
     *,
@@ -94,6 +95,7 @@ def run_steps(
         x: all training rows, or a block of them, `[rows, D]`.
         first: number of the first step; counted as `Chunk.number` where x is a block.
         stop: `first` + at most `chunk`.
+        steps: of the whole run, for methods with a schedule.
         background: rows that views may take values from, `[R, D]`; by default from x.
         begin: whether step 0 starts from weights drawn by the seed.
         batch_size: B, at most the number of rows.
@@ -124,13 +126,13 @@ def run_steps(
 
     def one_step(state: TrainState, batch: Batch, noise: Noise) -> tuple[TrainState, Metrics]:
         if devices is None:
-            return train_step(method, state, batch, noise)
+            return train_step(method, state, batch, noise, steps=steps)
         # The network takes the weights whole, wherever they are between two steps.
         state = state._replace(
             params=devices.constrain_replicated(state.params),
             model_state=devices.constrain_replicated(state.model_state),
         )
-        state, metrics = train_step(method, state, batch, noise)
+        state, metrics = train_step(method, state, batch, noise, steps=steps)
         return devices.constrain_state(state), devices.constrain_replicated(metrics)
 
     def draw_ahead(step: Array) -> tuple[Noise | Deferred, Batch | None]:

@@ -73,7 +73,7 @@ def init_state(method: AnyMethod, input_dim: int, seed: int | Array) -> TrainSta
     """
     network = method.init(RowSpec(input_dim), nnx.Rngs(stream(seed, INIT_STREAM)))
     params = get_weights(network, nnx.Param)
-    return TrainState(params, get_model_state(network), method.optimizer().init(params))
+    return TrainState(params, get_model_state(network), method.optimizer(steps=1).init(params))
 
 
 def steps_per_epoch(rows: int, batch_size: int) -> int:
@@ -208,7 +208,12 @@ def gather_sharded_batch(
 
 
 def train_step(
-    method: AnyMethod, state: TrainState, batch: Batch, noise: Noise
+    method: AnyMethod,
+    state: TrainState,
+    batch: Batch,
+    noise: Noise,
+    *,
+    steps: int | Array | None = None,
 ) -> tuple[TrainState, Metrics]:
     """Takes one step of the optimiser.
 
@@ -217,6 +222,7 @@ def train_step(
         state: before the step.
         batch: rows and their weights.
         noise: drawn for the batch.
+        steps: of the whole run, for methods with a schedule.
 
     Returns:
         The state after the step, and the loss and the method's metrics before it.
@@ -240,6 +246,7 @@ def train_step(
         compute = jax.value_and_grad(loss, has_aux=True)
         (value, (metrics, model_state)), gradients = compute(state.params)
     with jax.named_scope("optimiser"):
-        updates, opt_state = method.optimizer().update(gradients, state.opt_state, state.params)
+        optimizer = method.optimizer(steps)
+        updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
     return TrainState(params, model_state, opt_state), {"loss": value, **metrics}

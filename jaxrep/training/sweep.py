@@ -236,6 +236,7 @@ class _Part:
             self.group.x,
             first,
             stop,
+            self.group.plan.steps,
             batch_size=self.group.batch_size,
             chunk=self.group.chunk,
             mesh=self.group.mesh,

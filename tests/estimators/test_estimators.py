@@ -278,6 +278,8 @@ def test_a_warm_start_keeps_the_standardisation_and_refuses_another_network(X, t
         estimator.set_params(latent_dim=3).fit(X)
     with pytest.raises(ValueError, match="expecting 4 features"):
         estimator.set_params(latent_dim=2).fit(X[:, :3])
+    with pytest.raises(ValueError, match="with warm_start=True it must be 'constant'"):
+        estimator.set_params(schedule="cosine").fit(X)
 
 
 @pytest.mark.parametrize("jobs", [1, pytest.param(2, marks=pytest.mark.slow)])

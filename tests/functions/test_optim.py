@@ -98,3 +98,67 @@ def test_the_learning_rate_may_be_traced():
         return one_update(jaxrep.optim.adam(learning_rate=learning_rate, weight_decay=0.0))[0]
 
     assert float(step(0.5)[0]) == pytest.approx(-0.5, rel=1e-6)
+
+
+def rate_by_the_formula(name, t, steps, share):
+    """In numpy, as `jaxrep.optim.schedule` states it."""
+    warm = np.floor(steps * share) if name == "warmup_cosine" else 0
+    if t < warm:
+        return (t + 1) / (warm + 1)
+    return 0.5 * (1 + np.cos(np.pi * (t - warm) / (steps - warm)))
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 0.99])
+@pytest.mark.parametrize("steps", [1, 2, 7, 100])
+@pytest.mark.parametrize("name", ["cosine", "warmup_cosine"])
+def test_step_sizes_follow_the_formula_in_both_twins(name, steps, share, x64):
+    settings = {"steps": steps, "warmup_fraction": share}
+    ours = jaxrep.optim.schedule(name, 0.5, **settings)
+    theirs = torch_ref.optim.schedule(name, 0.5, **settings)
+    expected = [0.5 * rate_by_the_formula(name, t, steps, share) for t in range(steps)]
+    np.testing.assert_allclose([theirs(t) for t in range(steps)], expected, rtol=1e-13)
+    found = jax.vmap(ours)(jnp.arange(steps, dtype=jnp.int32))
+    np.testing.assert_allclose(found, expected, rtol=1e-13)
+    assert min(expected) > 0  # no step is wasted
+    assert max(expected) <= 0.5
+
+
+def test_a_constant_step_size_is_itself_and_needs_no_steps():
+    for twin in (jaxrep.optim, torch_ref.optim):
+        assert twin.schedule("constant", 0.5, steps=None) == 0.5
+        with pytest.raises(ValueError, match="the schedule cosine needs the number of all steps"):
+            twin.schedule("cosine", 0.5, steps=None)
+
+
+@pytest.mark.parametrize("name", ["adam", "adamw"])
+def test_a_hundred_steps_along_a_schedule_equal_torchs_own(name, x64):
+    """Of torch's own cosine, which is stepped after the optimiser."""
+    rate = jaxrep.optim.schedule("cosine", 1e-2, steps=STEPS)
+    make = getattr(jaxrep.optim, name)
+    ours = run_jax(make(learning_rate=rate, weight_decay=0.1, b2=0.95), draw_gradients())
+    kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[name]
+    params = torch.nn.Parameter(torch.linspace(-1, 1, 7, dtype=torch.float64))
+    optimizer = kind([params], lr=1e-2, betas=(0.9, 0.95), weight_decay=0.1)
+    cosine = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, STEPS)
+    trajectory = []
+    for gradient in draw_gradients():
+        params.grad = torch.from_numpy(gradient.copy())
+        optimizer.step()
+        cosine.step()
+        trajectory.append(params.detach().numpy().copy())
+    np.testing.assert_allclose(ours, trajectory, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("norm", [0.5, 5.0, 50.0])
+def test_gradients_are_clipped_by_the_norm_of_all_of_them(norm):
+    gradients = [np.array([3.0, 0.0]), np.array([[0.0], [-4.0]])]  # of norm 5
+    parameters = [torch.nn.Parameter(torch.tensor(g * 0)) for g in gradients]
+    for parameter, gradient in zip(parameters, gradients, strict=True):
+        parameter.grad = torch.tensor(gradient)
+
+    def descent(every):
+        return torch.optim.SGD(every, lr=1.0)
+
+    torch_ref.optim.clipped(descent, norm)(parameters).step()
+    for parameter, gradient in zip(parameters, gradients, strict=True):
+        np.testing.assert_allclose(-parameter.detach(), gradient * min(1, norm / 5), rtol=1e-15)

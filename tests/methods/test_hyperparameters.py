@@ -40,6 +40,10 @@ OTHER_VALUES = {
     "optimizer": "adamw",
     "precision": "bfloat16",
     "weight_decay": 0.3,
+    "schedule": "cosine",
+    "warmup_fraction": 0.5,
+    "clip_norm": 0.1,
+    "beta2": 0.9,
     "validation_fraction": 0.25,
     "seed": 1,
     "split_seed": 1,
@@ -54,8 +58,12 @@ OTHER_VALUES = {
     "clean_anchor": True,
     "microbatch": 4,
 }
-# The rates of views that are not taken by default count where they are.
-WITH = {"corruption_rate": {"views": ("scarf",)}, "swap_rate": {"views": ("swap",)}}
+# The rates of views that are not taken by default count where they are, and so for schedules.
+WITH = {
+    "corruption_rate": {"views": ("scarf",)},
+    "swap_rate": {"views": ("swap",)},
+    "warmup_fraction": {"schedule": "warmup_cosine"},
+}
 FIELDS = [
     (name, field)
     for name in methods.names()
@@ -71,9 +79,9 @@ KNOBS = [
 
 # Each of these takes a program of its own. They mean the same for every method that has them, so
 # that one stands for the others: the VAE for the engine's, SimCLR for those of views.
-ONE_FOR_ALL = dict.fromkeys(("optimizer", "precision"), "vae") | dict.fromkeys(
-    ("views", "drop_rate", "corruption_rate", "swap_rate"), "simclr"
-)
+ONE_FOR_ALL = dict.fromkeys(
+    ("optimizer", "precision", "schedule", "warmup_fraction", "clip_norm", "beta2"), "vae"
+) | dict.fromkeys(("views", "drop_rate", "corruption_rate", "swap_rate"), "simclr")
 
 
 @functools.cache
@@ -86,7 +94,7 @@ def after_steps(name, **settings):
     method = make(name, **settings)
     state = init_state(method, FEATURES, 0)
     for i in range(3):
-        state, _ = compiled_step(method, state, *compiled_draw(method, 0, X, X, i))
+        state, _ = compiled_step(method, state, *compiled_draw(method, 0, X, X, i), steps=9)
     return state.params
 
 
@@ -139,7 +147,11 @@ def test_the_kind_of_a_field_is_where_its_value_goes():
         leaves = {key[0].name for key, _ in jax.tree.leaves_with_path(other)}
         same_structure = jax.tree.structure(one) == jax.tree.structure(other)
         assert (field.name in leaves) == (kind == "traced"), (name, field.name)
-        if field.name not in ("noise_std", "drop_rate"):  # from 0, which is not a leaf, to a leaf
+        if field.name not in (
+            "noise_std",
+            "drop_rate",
+            "clip_norm",
+        ):  # from 0, which is not a leaf, to a leaf
             assert same_structure == (kind != "shaping"), (name, field.name)
 
 

@@ -452,7 +452,7 @@ def test_a_trajectory_of_nan_or_of_missing_steps_fails(monkeypatch):
     method = make(VAEHyperparameters())
     recorded = _training.record(method, np.ones((9, 3)) * np.arange(3), 3, light=True)
     assert all(check.passed for check in _training._follow_in_torch(method, recorded))
-    for part in ("params", "metrics"):
+    for part in ("weights", "metrics"):
         spoilt = {key: np.full_like(a, np.nan) for key, a in getattr(recorded, part).items()}
         checks = _training._follow_in_torch(method, recorded._replace(**{part: spoilt}))
         assert not all(check.passed for check in checks), part

@@ -198,7 +198,9 @@ def test_a_bias_correction_in_float32_is_caught(monkeypatch, side):
         monkeypatch.setattr(
             torch_ref.optim,
             "adam",
-            lambda *, learning_rate, weight_decay: lambda ps: Float32Correction(ps, learning_rate),
+            lambda *, learning_rate, weight_decay, b2: (
+                lambda parameters: Float32Correction(parameters, learning_rate)
+            ),
         )
     checks = failed(checks_of("optimizers", "Adam, "))
     assert "Adam, 1 step: value float32" in checks

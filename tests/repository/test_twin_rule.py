@@ -34,7 +34,7 @@ ONLY_JAX = {
     "nt_xent": {"TilePlan", "tile_plan", "devices"},  # torch's loops need no plan, and have no mesh
     "optim": {"scale_by_adam"},  # torch's own Adam is exact
     # Buffers and torch_ref.weights; torch.autocast casts from outside.
-    "networks": {"FittedStatistic", "get_weights", "with_weights", "compute_in"},
+    "networks": {"FittedStatistic", "get_model_state", "get_weights", "with_weights", "compute_in"},
     # torch compiles no program that would draw bits again for every array that comes of them.
     "views": {"Deferred", "resolve", "draw_noise_and_dropout"},
     "methods": {"hyperparameters_of", "load_module"},  # defaults are jaxrep's
@@ -46,6 +46,7 @@ ONLY_JAX = {
     },
 }
 ONLY_TORCH = {
+    "optim": {"Optimizer", "clipped"},  # optax has them
     "views": {"draw_noise", "draw_dropout"},
     "methods": {"file_of"},
     "methods._method": {"TrainingHyperparameters", "ViewHyperparameters"},
@@ -56,7 +57,7 @@ ONLY_JAX_FUNCTIONS = {"tree_flatten_with_keys", "tree_unflatten", "matmul_precis
 OTHER_ARGUMENTS = {"make", "Method.__init__"}
 # torch keeps state in its objects; its plain training neither validates, nor reports, nor saves.
 ONLY_JAX_PARAMETERS = {
-    "train_step": {"state"},
+    "train_step": {"state", "steps"},
     "fit": {
         *("validation", "on_epoch", "on_progress", "start", "weights", "checkpoints"),
         *("interrupted", "mesh", "shard_parameters"),

@@ -90,6 +90,18 @@ def test_a_run_in_pieces_ends_with_the_bits_of_one(
     assert digest_of(pieces.best_weights) == digest_of(whole.best_weights)
 
 
+def test_a_schedule_and_clipping_continue_where_they_were(short_chunks, tmp_path):
+    settings = {"schedule": "warmup_cosine", "warmup_fraction": 0.3, "clip_norm": 0.5}
+    whole = fit(make(**settings), X)
+    checkpoints = Checkpoints(tmp_path, Every(seconds=1e9))
+    with pytest.raises(InterruptedRunError):
+        fit(make(**settings), X, checkpoints=checkpoints, interrupted=after(2))
+    start = checkpoints.newest(make(**settings), FEATURES)
+    assert 0 < start.step < 24
+    assert digest_of(fit(make(**settings), X, start=start).weights) == digest_of(whole.weights)
+    assert digest_of(fit(make(), X).weights) != digest_of(whole.weights)
+
+
 def test_more_epochs_continue_a_finished_run_as_if_asked_for_at_once(tmp_path):
     checkpoints = Checkpoints(tmp_path)
     fit(make("vae", epochs=4), X, checkpoints=checkpoints)
@@ -433,6 +445,10 @@ def test_what_cannot_be_resumed_is_refused(table, tmp_path, capsys):
         ("resume", run, "--checkpoint-every", "0"): "neither epochs",
         ("resume", run, "--keep", "0"): "at least 1",
     }
+    waned = str(tmp_path / "waned")
+    flags = (*SETTINGS, "--epochs", "3", "--schedule", "cosine")
+    assert main(["train", "autoencoder", table, *flags, "--out", waned]) == 0
+    wrong["resume", waned, "--epochs", "9"] = "falls to 0 over its 3 epochs (cosine), so that a"
     for command, message in wrong.items():
         capsys.readouterr()
         assert main(list(command)) == 2

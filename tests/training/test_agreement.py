@@ -8,7 +8,6 @@ import torch_ref.training
 from jaxrep import methods
 from jaxrep.data import load, preprocessing
 from jaxrep.training import fit
-from tests.helpers.small import one_of_all
 from tests.helpers.twins import twin_of
 
 SEEDS = range(10)
@@ -23,7 +22,8 @@ def blobs() -> np.ndarray:
     return preprocessing.apply(prepared, table, source="blobs")
 
 
-@pytest.mark.parametrize("name", one_of_all("vae"))
+@pytest.mark.slow  # tests/parity compares whole runs step by step
+@pytest.mark.parametrize("name", methods.names())
 def test_final_losses_of_ten_seeds_agree_with_plain_pytorch(name, blobs, record_property):
     ours, theirs = [], []
     for seed in SEEDS:

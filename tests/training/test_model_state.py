@@ -184,11 +184,29 @@ def finished(process):
     return out
 
 
+USE = ("--use", str(EXTENSION / "barlow_twins.py"))
+USE_BOTH = (*USE, "--use", str(EXTENSION / "barlow_twins_torch.py"))
+TRAIN = ("jaxrep.cli", "train", "barlow", "breast_cancer", *USE)
+
+
+def test_batch_normalisation_from_outside_is_cross_checked_and_exported(tmp_path):
+    finished(command(tmp_path, *TRAIN, "--epochs", "3", "--out", "run"))
+    check_and_export(tmp_path, "run", "barlow.pt")
+
+
+def check_and_export(tmp_path, run, *names):
+    assert "passed" in finished(command(tmp_path, "jaxrep.cli", "parity", run, *USE_BOTH))
+    for name in names:
+        export = ("jaxrep.cli", "export", run, *USE_BOTH, "--out", name)
+        finished(command(tmp_path, *export))
+        told = finished(command(tmp_path, "torch_ref.verify", name))
+        assert "all digests hold and all functions give what JAX gave" in told
+
+
+@pytest.mark.slow
 def test_batch_normalisation_from_outside_passes_every_command(tmp_path):
     """Trained, killed, resumed to the same bits, swept, cross-checked, exported, proven."""
-    use = ("--use", str(EXTENSION / "barlow_twins.py"))
-    both = (*use, "--use", str(EXTENSION / "barlow_twins_torch.py"))
-    train = ("jaxrep.cli", "train", "barlow", "breast_cancer", "--epochs", "300", *use)
+    train = (*TRAIN, "--epochs", "300")
     finished(command(tmp_path, *train, "--out", "whole"))
     killed = command(tmp_path, *train, "--out", "killed", "--checkpoint-every", "5")
     while not list(tmp_path.glob("killed/checkpoints/*/manifest.json")):
@@ -196,7 +214,7 @@ def test_batch_normalisation_from_outside_passes_every_command(tmp_path):
         time.sleep(0.01)
     killed.send_signal(signal.SIGKILL)
     killed.communicate()
-    resumed = command(tmp_path, "jaxrep.cli", "resume", "killed", *use)
+    resumed = command(tmp_path, "jaxrep.cli", "resume", "killed", *USE)
     assert "continuing after step" in resumed.communicate()[1]
     whole, after = (
         safetensors.numpy.load_file(tmp_path / run / "model.safetensors")
@@ -205,11 +223,6 @@ def test_batch_normalisation_from_outside_passes_every_command(tmp_path):
     assert (whole["norm.mean"] != 0).any()
     assert_same_bits(whole, after)
     grid = ("--grid", "redundancy_weight=0.001,0.01", "--epochs", "3")
-    sweep = ("sweep", "barlow", "breast_cancer", *grid, *use, "--out", "best")
+    sweep = ("sweep", "barlow", "breast_cancer", *grid, *USE, "--out", "best")
     finished(command(tmp_path, "jaxrep.cli", *sweep))
-    assert "passed" in finished(command(tmp_path, "jaxrep.cli", "parity", "whole", *both))
-    for name in ("barlow.pt", "barlow.pt2", "barlow.onnx"):
-        export = ("jaxrep.cli", "export", "whole", *both, "--out", name)
-        finished(command(tmp_path, *export))
-        told = finished(command(tmp_path, "torch_ref.verify", name))
-        assert "all digests hold and all functions give what JAX gave" in told
+    check_and_export(tmp_path, "whole", "barlow.pt", "barlow.pt2", "barlow.onnx")

@@ -22,6 +22,18 @@ def test_every_member_is_the_run_that_it_is_alone(name):
         assert_equal(member, fit(method, X, validation=HELD_OUT), largest(method))
 
 
+def test_members_with_a_schedule_are_clipped_or_not_as_they_are_alone():
+    settings = {"schedule": "warmup_cosine", "learning_rate": 1e-2}
+    methods = [
+        make("vae", clip_norm=0.0, warmup_fraction=0.1, **settings),
+        make("vae", clip_norm=0.5, warmup_fraction=0.6, **settings),
+    ]
+    result = sweep(methods, X)
+    assert result.compiles == 1
+    for method, member in zip(methods, result.members, strict=True):
+        assert_equal(member, fit(method, X))
+
+
 def test_members_that_differ_in_numbers_alone_take_one_program():
     methods = [make("autoencoder", learning_rate=1e-3 * i, seed=i) for i in range(1, 6)]
     methods += make_all("autoencoder")
@@ -52,7 +64,8 @@ def test_every_shape_takes_a_program_and_members_keep_their_places():
         assert_equal(member, fit(method, X))
 
 
-@pytest.mark.parametrize("at_once", [pytest.param(1, marks=pytest.mark.slow), 3])
+@pytest.mark.slow  # each takes a program that no other test has
+@pytest.mark.parametrize("at_once", [1, 3])
 def test_how_members_are_cut_into_parts_changes_nothing(monkeypatch, at_once):
     monkeypatch.setattr(members, "_bytes_of_a_member", lambda *shapes: 1)
     monkeypatch.setattr(members, "_CPU_BYTES", at_once)

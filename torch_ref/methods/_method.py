@@ -33,6 +33,10 @@ class TrainingHyperparameters:
     learning_rate: float
     optimizer: Literal["adam", "adamw"]
     weight_decay: float
+    schedule: Literal["constant", "cosine", "warmup_cosine"]
+    warmup_fraction: float
+    clip_norm: float
+    beta2: float
     precision: Literal["highest", "default", "bfloat16"]
     validation_fraction: float
     seed: Count
@@ -84,13 +88,22 @@ class Method(ABC, Generic[Hyperparameters, Net]):
             if len(named) == 2 and isinstance(named[0], type):
                 cls.hyperparameters_type, cls.network_type = named
 
-    def optimizer(self) -> optim.OptimizerFactory:
-        """Returns the optimiser that the hyperparameters name."""
-        make = {"adam": optim.adam, "adamw": optim.adamw}[self.hyperparameters.optimizer]
-        return make(
-            learning_rate=self.hyperparameters.learning_rate,
-            weight_decay=self.hyperparameters.weight_decay,
+    def optimizer(self, steps: int | None = None) -> optim.OptimizerFactory:
+        """Returns the optimiser that the hyperparameters name.
+
+        Args:
+            steps: of the whole run, over which a schedule runs; a constant step size needs none.
+
+        Raises:
+            ValueError: a schedule is asked for without them.
+        """
+        hp = self.hyperparameters
+        rate = optim.schedule(
+            hp.schedule, hp.learning_rate, steps=steps, warmup_fraction=hp.warmup_fraction
         )
+        make = {"adam": optim.adam, "adamw": optim.adamw}[hp.optimizer]
+        made = make(learning_rate=rate, weight_decay=hp.weight_decay, b2=hp.beta2)
+        return optim.clipped(made, hp.clip_norm) if hp.clip_norm else made
 
     @abstractmethod
     def init(self, rows: RowSpec, generator: torch.Generator) -> Net:
