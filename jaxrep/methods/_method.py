@@ -99,11 +99,12 @@ class Method(ABC, Generic[Hyperparameters, Net]):
         )
         make = {"adam": optim.adam, "adamw": optim.adamw}[hp.optimizer]
         made = make(learning_rate=rate, weight_decay=hp.weight_decay, b2=hp.beta2)
-        if is_off(hp.clip_norm):
-            return made
-        # Among the members of a sweep some may have 0, which never clips.
-        most = jnp.where(hp.clip_norm > 0, hp.clip_norm, jnp.inf)
-        return optax.chain(optax.clip_by_global_norm(most), made)
+        # The state is the same with and without, and among the members of a sweep some may have 0.
+        clip = optax.identity()
+        if not is_off(hp.clip_norm):
+            most = jnp.where(hp.clip_norm > 0, hp.clip_norm, jnp.inf)
+            clip = optax.clip_by_global_norm(most)
+        return optax.chain(clip, made)
 
     def matmul_precision(self) -> AbstractContextManager[None]:
         """Returns a context in which products of float32 have the hyperparameters' precision."""

@@ -123,7 +123,7 @@ def test_the_best_state_is_that_of_the_least_validation_loss(tmp_path):
     assert (kept.epoch, kept.loss) == (best, min(losses))
     stopped_there = fit(make(learning_rate=0.3, epochs=best), X)
     assert digest_of(stopped_there.weights) == digest_of(run.best_weights)
-    moments = [np.asarray(leaf).any() for leaf in kept.state.opt_state[1].mu.values()]
+    moments = [np.asarray(leaf).any() for leaf in kept.state.opt_state[1][1].mu.values()]
     assert all(moments), "the best state has an optimiser state of its own"
 
 
