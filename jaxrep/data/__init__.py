@@ -1,5 +1,6 @@
 """Tables in and out, and what turns them into features."""
 
+from ._arrow import to_arrow as to_arrow
 from .datasets import LABELS as LABELS
 from .datasets import NAMES as NAMES
 from .datasets import load as load

@@ -9,6 +9,7 @@ import pyarrow.compute as pc
 
 from jaxrep.errors import InputError
 
+from ._arrow import texts_to_arrow, to_arrow
 from ._request import Request, infinite, not_a_number
 
 
@@ -66,8 +67,11 @@ def mark_missing(table: pa.Table, request: Request) -> pa.Table:
     columns = {}
     for name in table.column_names:
         column = table[name]
-        values = words if column.type == pa.string() else numbers
-        columns[name] = _without(column, pa.array(values, column.type)) if values else column
+        if column.type == pa.string():
+            column = _without(column, texts_to_arrow(words))
+        elif numbers:
+            column = _without(column, to_arrow(np.array(numbers)).cast(column.type))
+        columns[name] = column
     return pa.table(columns)
 
 

@@ -14,6 +14,7 @@ from numpy.lib import format as npy
 
 from jaxrep.errors import InputError
 
+from ._arrow import to_arrow
 from ._blocks import block_rows
 from ._conform import conform
 from ._request import Request, check_count, listed
@@ -161,8 +162,5 @@ def _table(array: npt.NDArray[Any], request: Request) -> pa.Table:
     columns = {}
     with np.errstate(over="ignore"):  # what float64 cannot hold is refused as infinite
         for name, values in zip(names, array.T, strict=True):
-            # `pa.array` would import pandas first, where that is installed: 0.2 s of a start.
-            copied = values.astype(written if name in text else np.float64)
-            kind = pa.from_numpy_dtype(copied.dtype)
-            columns[name] = pa.Array.from_buffers(kind, len(copied), [None, pa.py_buffer(copied)])
+            columns[name] = to_arrow(values.astype(written if name in text else np.float64))
     return conform(pa.table(columns), request)

@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 
 from jaxrep.errors import InputError
 
+from ._arrow import texts_to_arrow, to_arrow
 from ._features import MissingValuesError, numbers, refuse_missing, texts
 from ._fitted import CategoricalColumn, NumericColumn, Preprocessing
 from ._request import listed
@@ -191,8 +192,13 @@ def _one_hot(column: CategoricalColumn, values: Any, block: npt.NDArray[np.float
     """Writes the features of a column into `block`; returns how many values are missing."""
     if values.null_count and not column.impute:
         return int(values.null_count)
-    unknown = len(column.categories)
-    found = pc.index_in(values, value_set=pa.array(column.categories, pa.string()))
+    unknown = to_arrow(np.array([len(column.categories)], np.int32))[0]
+    found = pc.index_in(values, value_set=texts_to_arrow(column.categories))
+    codes = pc.fill_null(found, unknown)
     block[:] = 0.0
-    block[np.arange(len(block)), pc.fill_null(found, unknown).to_numpy()] = 1.0
+    start = 0
+    for chunk in codes.chunks:  # `to_numpy` of them all would import pandas
+        rows = np.arange(start, start + len(chunk))
+        block[rows, np.from_dlpack(chunk)] = 1.0
+        start += len(chunk)
     return 0

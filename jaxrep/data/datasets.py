@@ -8,6 +8,8 @@ import pyarrow as pa
 
 from jaxrep.errors import InputError
 
+from ._arrow import to_arrow
+
 LABELS: dict[str, str] = {
     "blobs": "label",
     "breast_cancer": "target",
@@ -84,5 +86,5 @@ def _table(
     label: str,
     y: npt.NDArray[np.float64] | npt.NDArray[np.int64],
 ) -> pa.Table:
-    columns = {str(name): pa.array(x[:, i]) for i, name in enumerate(names)}
-    return pa.table({**columns, label: pa.array(y).cast(pa.string())})
+    columns = {str(name): to_arrow(x[:, i]) for i, name in enumerate(names)}
+    return pa.table({**columns, label: to_arrow(y).cast(pa.string())})

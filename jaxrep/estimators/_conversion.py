@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from jaxrep.data import preprocessing
+from jaxrep.data import preprocessing, to_arrow
 from jaxrep.data.preprocessing import CategoricalColumn, NumericColumn, Preprocessing
 from jaxrep.errors import InputError
 
@@ -25,7 +25,7 @@ def to_table(rows: np.ndarray, names: Sequence[str]) -> pa.Table:
         >>> to_table(np.ones((2, 1)), ["a"]).to_pydict()
         {'a': [1.0, 1.0]}
     """
-    columns = [pa.array(column) for column in rows.T]
+    columns = [to_arrow(column) for column in rows.T]
     return pa.Table.from_arrays(columns, names=list(names))
 
 

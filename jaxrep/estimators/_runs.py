@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from jaxrep.batch import RowSpec
-from jaxrep.data import preprocessing
+from jaxrep.data import preprocessing, to_arrow
 from jaxrep.errors import InputError, ModelFormatError
 from jaxrep.estimators._conversion import SOURCE
 from jaxrep.hyperparameters import CONTAMINATION, TrainingHyperparameters, declaration
@@ -132,7 +132,7 @@ def _prepare(
 ) -> tuple[preprocessing.Preprocessing, np.ndarray, np.ndarray | None]:
     """Returns the preprocessing and the features of the training rows and those held out."""
     held_out = held_out_rows(table.num_rows, hyperparameters)
-    training = table.filter(pa.array(~held_out)) if held_out.any() else table
+    training = table.filter(to_arrow(~held_out)) if held_out.any() else table
     if earlier:
         fitted = earlier.preprocessing
     else:
@@ -142,7 +142,7 @@ def _prepare(
     x = preprocessing.apply(fitted, training, source=SOURCE)
     if not held_out.any():
         return fitted, x, None
-    rest = table.filter(pa.array(held_out))
+    rest = table.filter(to_arrow(held_out))
     return fitted, x, preprocessing.apply(fitted, rest, source=SOURCE)
 
 

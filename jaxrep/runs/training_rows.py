@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 import pyarrow as pa
 
-from jaxrep.data import datasets, preprocessing, tables
+from jaxrep.data import datasets, preprocessing, tables, to_arrow
 from jaxrep.errors import InputError
 from jaxrep.hyperparameters import TrainingHyperparameters
 from jaxrep.training import RowStore
@@ -87,14 +87,14 @@ def prepare(
         InputError: a column or a cell cannot be used, or too few rows are left to train on.
     """
     held_out = held_out_rows(table.num_rows, hyperparameters)
-    training = table.filter(pa.array(~held_out)) if held_out.any() else table
+    training = table.filter(to_arrow(~held_out)) if held_out.any() else table
     fitted, warnings = preprocessing.fit(training, source=source, **dataclasses.asdict(columns))
     for warning in warnings:
         note(f"warning: {warning}")
     x = preprocessing.apply(fitted, training, source=source)
     if not held_out.any():
         return Prepared(fitted, x, None)
-    validation = table.filter(pa.array(held_out))
+    validation = table.filter(to_arrow(held_out))
     return Prepared(fitted, x, preprocessing.apply(fitted, validation, source=source))
 
 

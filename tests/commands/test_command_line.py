@@ -556,14 +556,27 @@ def test_importing_and_help_load_nothing_heavy(code):
     assert (process.returncode, process.stderr.strip()) == (0, "")
 
 
-@pytest.mark.parametrize("name", ["t.csv", "t.npy"])
-def test_training_on_numbers_spares_itself_the_import_of_pandas(name, tmp_path):
+@pytest.mark.parametrize(
+    ("name", "flags"),
+    [("t.npy", ()), ("t.csv", ("--categorical", "c", "--validation-fraction", "0.3"))],
+)
+def test_training_spares_itself_the_import_of_pandas(name, flags, tmp_path):
     x = np.arange(40.0).reshape(20, 2)
     np.save(tmp_path / "t.npy", x)
-    np.savetxt(tmp_path / "t.csv", x, delimiter=",", header="a,b", comments="")
+    lines = [f"{a},{b},{'xy'[i % 2]}" for i, (a, b) in enumerate(x)]
+    (tmp_path / "t.csv").write_text("\n".join(["a,b,c", *lines]))
     script = "import sys; from jaxrep.cli import main; code = main(); "
     script += "print('pandas' in sys.modules); sys.exit(code)"
-    arguments = ["train", "vae", tmp_path / name, "--epochs", "1", "--out", tmp_path / "run"]
+    arguments = [
+        "train",
+        "vae",
+        tmp_path / name,
+        "--epochs",
+        "1",
+        "--out",
+        tmp_path / "run",
+        *flags,
+    ]
     command = [sys.executable, "-c", script, *map(str, arguments)]
     process = subprocess.run(command, capture_output=True)
     assert (process.returncode, process.stdout.splitlines()[-1]) == (0, b"False"), process.stderr
