@@ -29,7 +29,7 @@ def norm_cases(quick: bool) -> Iterator[Case]:
         ("BatchNorm", True, name, weights) for name, weights in weightings.items()
     ]
     cases += [("BatchNorm", False, "serving", {}), ("LayerNorm", False, "every row alone", {})]
-    for kind, training, told, weights in cases[:: 2 if quick else 1]:
+    for kind, training, told, weights in [cases[1], *cases[3:]] if quick else cases:
         own = trained | (kept if kind == "BatchNorm" else {})
         yield Case(
             check=f"{kind}, {'training' if training else 'serving'}",
@@ -62,7 +62,7 @@ def _in_torch(
 
     def call(layer: Any) -> dict[str, Any]:
         y = layer(x) if row_weights is None else layer(x, row_weights)
-        return {"y": y, **{name: kept.clone() for name, kept in layer.named_buffers()}}
+        return {"y": y, **{name: kept.detach().clone() for name, kept in layer.named_buffers()}}
 
     own = {name: tensor.clone() for name, tensor in weights.items()}  # training changes buffers
     found: dict[str, Any] = torch_ref.weights.apply(layer, call, own)

@@ -12,6 +12,7 @@ from flax import nnx
 
 import jaxrep.losses
 import jaxrep.methods
+import jaxrep.networks
 import jaxrep.optim
 import jaxrep.training.epoch_plan
 import jaxrep.training.step
@@ -205,6 +206,20 @@ def test_a_bias_correction_in_float32_is_caught(monkeypatch, side):
     checks = failed(checks_of("optimizers", "Adam, "))
     assert "Adam, 1 step: value float32" in checks
     assert "Adam, 1 step: value float64" not in checks  # there it is right
+
+
+@pytest.mark.parametrize(
+    ("kind", "setting", "theirs"),
+    [
+        ("BatchNorm", "momentum", 0.01),
+        ("BatchNorm", "epsilon", 1e-3),
+        ("LayerNorm", "epsilon", 1e-6),
+    ],
+)
+def test_another_frameworks_setting_of_a_norm_is_caught(monkeypatch, kind, setting, theirs):
+    assert failed(checks_of("norms", kind)) == set()
+    monkeypatch.setattr(getattr(jaxrep.networks, kind), setting, theirs)
+    assert any("float64" in check for check in failed(checks_of("norms", kind)))
 
 
 @pytest.mark.parametrize("side", SIDES)
