@@ -91,8 +91,8 @@ def use() -> CacheUse:
     misses = _counts.get(_requests, 0) - hits
     path = _folder_in_use()
     least: float = jax.config.jax_persistent_cache_min_compile_time_secs  # type: ignore[attr-defined]
-    is_written = path is not None and least <= 0 and jax.process_index() == 0  # by it alone
-    if path is None or not is_written or not misses:
+    writes_all = least <= 0 and jax.process_index() == 0  # the other processes of a job read alone
+    if path is None or not misses or not writes_all:
         return CacheUse(hits, misses, 0)
     written = len(set(Path(path).glob(_ENTRIES)) - _entries_before)
     return CacheUse(hits, misses, max(misses - written, 0))

@@ -1,16 +1,14 @@
 """docs/extending.md: a method, a view and a block from outside the package, through everything."""
 
-import os
 import re
 import signal
-import subprocess
-import sys
 import time
 
 import pytest
 import safetensors.numpy
 
-from tests.helpers.pages import DOCS, ROOT
+from tests.helpers.pages import DOCS
+from tests.helpers.processes import finished, start
 
 PAGE = DOCS / "extending.md"
 FILES = {
@@ -24,28 +22,6 @@ from tests.helpers.pages import run
 for said, printed in run(Path({str(PAGE)!r}), Path.cwd()):
     assert said == printed, printed
 """
-
-
-def environment():
-    path = os.pathsep.join(filter(None, [str(ROOT), os.getenv("PYTHONPATH")]))
-    return os.environ | {"PYTHONPATH": path}
-
-
-def start(folder, *arguments):
-    return subprocess.Popen(
-        [sys.executable, *arguments],
-        cwd=folder,
-        env=environment(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-def finished(process):
-    out, err = process.communicate()
-    assert process.returncode == 0, err
-    return out
 
 
 @pytest.fixture

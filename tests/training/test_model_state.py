@@ -1,7 +1,6 @@
 """What a network changes itself as it trains: carried, saved, swept, sharded, served, compared."""
 
 import contextlib
-import os
 import signal
 import subprocess
 import sys
@@ -18,10 +17,12 @@ from flax import nnx
 from jaxrep.batch import Batch
 from jaxrep.errors import InterruptedRunError
 from jaxrep.inference import map_rows
-from jaxrep.methods import SimCLR, abstract_network
-from jaxrep.networks import BatchNorm, get_model_state, with_weights
+from jaxrep.methods import SimCLR
+from jaxrep.methods.simclr import SimCLRNetwork
+from jaxrep.networks import BatchNorm, get_model_state
 from jaxrep.training import Checkpoints, Every, fit, init_state, program, sweep, train_step
 from tests.helpers.extension.barlow_twins import BarlowTwins, BarlowTwinsHyperparameters
+from tests.helpers.processes import finished, start
 from tests.helpers.small import FEATURES, SMALL, SPEC, X, compiled_draw
 from tests.helpers.small import make as make_small
 
@@ -63,11 +64,10 @@ def test_a_run_serves_the_statistics_that_it_has_kept():
 
 def test_rows_held_out_are_measured_by_the_statistics_that_are_served():
     run = fit(make(epochs=1), X, validation=X[:7])
-    network = with_weights(abstract_network(make(), SPEC), run.weights)
-    network.train()  # on the statistics of the rows held out, which must give another loss
     method, rows = make(), jnp.asarray(X[:7])
     found = program.validation_loss(method, 0, run.weights, rows, batch_size=7)
     assert float(found) == run.history[0]["validation_loss"]
+    # On the statistics of the rows held out, a running mean would not count.
     shifted = run.weights | {"norm.mean": run.weights["norm.mean"] + 1}
     assert float(program.validation_loss(method, 0, shifted, rows, batch_size=7)) != float(found)
 
@@ -119,22 +119,20 @@ def test_a_run_goes_on_from_the_statistics_of_another():
         fit(make(), X, weights=without)
 
 
+class NormalisedNetwork(SimCLRNetwork):
+    """SimCLR's network with batch normalisation before its projection head."""
+
+    def __init__(self, rows, hp, *, rngs):
+        super().__init__(rows, hp.hidden_dims, hp.latent_dim, hp.proj_dim, rngs=rngs)
+        self.norm = BatchNorm(hp.latent_dim)
+
+    def project(self, batch):
+        return self.projection(self.norm(self.embed(batch), batch.weights))
+
+
 class NormalisedSimCLR(SimCLR):
-    """SimCLR with batch normalisation before its projection head."""
-
     def init(self, rows, rngs):
-        network = super().init(rows, rngs)
-        network.norm = BatchNorm(self.hyperparameters.latent_dim)
-        head = type(network)
-
-        class Normalised(head):
-            outputs = head.outputs
-
-            def project(self, batch):
-                return self.projection(self.norm(self.embed(batch), batch.weights))
-
-        network.__class__ = Normalised
-        return network
+        return NormalisedNetwork(rows, self.hyperparameters, rngs=rngs)
 
 
 def test_statistics_of_batches_and_a_microbatch_are_refused_together():
@@ -167,21 +165,7 @@ def test_a_network_with_a_generator_of_its_own_is_refused():
 
 
 def command(folder, *arguments):
-    environment = os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{EXTENSION}"}
-    return subprocess.Popen(
-        [sys.executable, "-m", *arguments],
-        cwd=folder,
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-def finished(process):
-    out, err = process.communicate()
-    assert process.returncode == 0, err
-    return out
+    return start(folder, "-m", *arguments, modules=EXTENSION)
 
 
 USE = ("--use", str(EXTENSION / "barlow_twins.py"))
