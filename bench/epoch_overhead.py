@@ -33,7 +33,7 @@ from jaxrep.batch import Batch
 from jaxrep.methods import AnyMethod, Metrics
 from jaxrep.training import TrainState, draw_batch, fit, init_state, train_step
 from jaxrep.training.loop import wait
-from jaxrep.training.step import BlockEpoch, steps_per_epoch, take_batch
+from jaxrep.training.step import StepIndex, steps_per_epoch, take_batch
 from jaxrep.views import Noise
 
 FIXED, SHUFFLED, RUN = "in order, noise fixed", "shuffled, noise fixed", "a run"
@@ -98,11 +98,13 @@ def _loop(
     method: AnyMethod, x: Array, noise: Noise, steps: int, *, batch_size: int, shuffle: bool
 ) -> tuple[TrainState, Metrics]:
     """Takes `steps` steps from a new state, and returns the last one's metrics alone."""
-    epoch = BlockEpoch.of(len(x), batch_size)
+    steps_a_pass = steps_per_epoch(len(x), batch_size)
 
     def step(i: Array, carry: tuple[TrainState, Metrics]) -> tuple[TrainState, Metrics]:
         if shuffle:
-            return train_step(method, carry[0], take_batch(0, x, i, epoch), noise)
+            at = StepIndex(*jnp.divmod(i, steps_a_pass))
+            batch = take_batch(0, x, at, len(x), batch_size)
+            return train_step(method, carry[0], batch, noise)
         start = i * batch_size % len(x)  # near the end, dynamic_slice moves it back
         rows = jax.lax.dynamic_slice_in_dim(x, start, batch_size)
         weights = jnp.where(i < 0, 0.0, jnp.ones(batch_size, x.dtype))  # no constant, as in a run

@@ -17,6 +17,7 @@ import tempfile
 from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -28,7 +29,7 @@ from bench.measured import Figure, Measured, Series
 from bench.seed_methods import seed_method
 from bench.timing import seconds
 from jaxrep import methods
-from jaxrep.training import program
+from jaxrep.training import Devices, program
 from jaxrep.training.loop import wait
 
 STEPS = 512
@@ -114,14 +115,14 @@ def _compiled(name: str) -> tuple[Callable[[], float], dict[str, Kernel]]:
     x, seed = jax.device_put(blobs.rows()), np.uint32(0)
     size = method.hyperparameters.batch_size
     state = program.empty_state(method, x.shape[1])
-    lowered = program.run_steps.lower(method, seed, state, x, 0, 0, batch_size=size, chunk=STEPS)
-    compiled = lowered.compile()
-    state, _ = compiled(method, seed, state, x, 0, STEPS)
+    shape: dict[str, Any] = {"batch_size": size, "chunk": STEPS, "devices": Devices()}
+    compiled = program.run_steps.lower(method, seed, state, x, x, 0, 0, **shape).compile()
+    state, _ = compiled(method, seed, state, x, x, 0, STEPS)
 
     def run() -> float:
         def steps() -> None:
             nonlocal state
-            state, metrics = compiled(method, seed, state, x, STEPS, 2 * STEPS)
+            state, metrics = compiled(method, seed, state, x, x, STEPS, 2 * STEPS)
             wait((state, metrics))
 
         return 1e6 / STEPS * seconds(steps)

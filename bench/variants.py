@@ -24,7 +24,7 @@ from jaxrep import losses, methods
 from jaxrep.batch import Batch
 from jaxrep.methods import VAENetwork
 from jaxrep.networks import get_weights
-from jaxrep.training import program, step
+from jaxrep.training import Devices, program, step
 from jaxrep.training.loop import wait
 
 AS_IT_IS = "as it is"
@@ -78,10 +78,12 @@ def _compiled(name: str, x: Array, settings: dict[str, Any]) -> Run:
         np.uint32(0),
         program.empty_state(method, x.shape[1]),
         x,
+        x,
         0,
         0,
         batch_size=batch_size,
         chunk=STEPS,
+        devices=Devices(),
     ).compile()
 
     def run(seed: int) -> float:
@@ -90,7 +92,7 @@ def _compiled(name: str, x: Array, settings: dict[str, Any]) -> Run:
         return (
             1e6
             / STEPS
-            * seconds(lambda: wait(compiled(method, np.uint32(seed), state, x, 0, STEPS)))
+            * seconds(lambda: wait(compiled(method, np.uint32(seed), state, x, x, 0, STEPS)))
         )
 
     return run

@@ -48,7 +48,7 @@ class Scaling(Command):
         """Returns the arguments of `train` and `resume` that say which devices train."""
         return {"mesh": self._mesh(), "shard_parameters": self.shard_parameters}
 
-    def _mesh(self) -> "Mesh | None":
+    def _mesh(self) -> "Mesh":
         import jax
 
         from jaxrep.training import mesh_of
@@ -66,4 +66,4 @@ class Scaling(Command):
                 f"--devices {count}: the {jax.process_count()} processes have {len(there)} devices "
                 "in all, which all train; leave --devices out"
             )
-        return None if count == 1 else mesh_of(there[:count])
+        return mesh_of(there[:count])

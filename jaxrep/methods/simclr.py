@@ -117,7 +117,7 @@ class SimCLR(Method[SimCLRHyperparameters, SimCLRNetwork]):
         size, width = batch.numbers.shape
         both = self._both_views(batch.numbers, noise)
         weights = jnp.ones(size) if batch.weights is None else batch.weights
-        if nt_xent.devices():
+        if nt_xent.devices() > 1:
             # Both views of a row stay together, on the device that has the row.
             rows = jnp.moveaxis(both, 0, 1).reshape(-1, width)
             z = network.project(Batch(rows, weights=jnp.repeat(weights, 2)))  # (2B, P)

@@ -33,8 +33,8 @@ def nt_xent(
     ∂loss/∂zᵢ = (Σⱼ eᵢⱼ (rᵢ + rⱼ) zⱼ − 2 wᵢ z₊) / (W τ). Which form computes the sums follows from
     the shapes: small batches keep all of e, large ones a tile of it at a time, in memory O(M·P).
 
-    Where the mesh in context (`jax.set_mesh`) has the axis `data`, the rows of all its devices are
-    the batch, and every device computes its share of the tiles.
+    Where the mesh in context (`jax.set_mesh`) has several devices along the axis `data`, the rows
+    of all of them are the batch, and every device computes its share of the tiles.
 
     It is differentiable in forward and in reverse mode, and twice by forward over reverse
     (`jax.jvp` of `jax.grad`), on tiles as well; reverse over reverse is an error.
@@ -116,7 +116,7 @@ _loss.defjvp(_loss_jvp, symbolic_zeros=True)
 
 
 def _derivatives(form: _Form, views: Array, weights: Array, temperature: Array) -> Derivatives:
-    if form.devices:
+    if form.devices > 1:
         return _sharded.over_devices(
             views, weights, temperature, tile=form.tile, devices=form.devices
         )

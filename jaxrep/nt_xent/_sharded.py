@@ -21,14 +21,14 @@ AXIS = "data"
 
 
 def devices() -> int:
-    """Returns how many devices of the mesh in context share a batch; 0 without such a mesh.
+    """Returns how many devices of the mesh in context share a batch; 1 without such a mesh.
 
     Raises:
         ValueError: a `jax.shard_map` over the axis has sharded the batch already.
     """
     mesh = jax.sharding.get_abstract_mesh()
     if AXIS not in mesh.axis_names:
-        return 0
+        return 1
     if mesh.axis_types[mesh.axis_names.index(AXIS)] == AxisType.Manual:
         raise ValueError(
             f"NT-Xent is called inside a shard_map over the axis {AXIS!r}, where it would see the "

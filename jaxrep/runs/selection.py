@@ -16,6 +16,7 @@ from jaxrep.hyperparameters import TrainingHyperparameters, declaration
 from jaxrep.inference import map_rows
 from jaxrep.methods import get, make
 from jaxrep.training import Member
+from jaxrep.training.devices import Devices
 from jaxrep.training.program import validation_loss
 from jaxrep.views import Draws, resolve
 
@@ -103,7 +104,12 @@ def metrics_of(
     common = {name: getattr(shared, name) for name in _changes_loss(shared)}
     made = make(dataclasses.replace(hyperparameters, **common))
     loss = validation_loss(
-        made, np.uint32(shared.seed), member.weights, validation, batch_size=shared.batch_size
+        made,
+        np.uint32(shared.seed),
+        member.weights,
+        validation,
+        batch_size=shared.batch_size,
+        devices=Devices(),
     )
     return metrics | {COMMON: _finite(loss)}
 

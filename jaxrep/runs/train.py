@@ -32,6 +32,7 @@ from jaxrep.training import (
     fit,
 )
 from jaxrep.training.checkpoint import check_keep
+from jaxrep.training.devices import mesh_of_one
 from jaxrep.training.distributed import is_main, run_on_main
 
 _SECONDS_TO_APPEAR = 60  # a network file system shows what another machine wrote after a while
@@ -92,9 +93,10 @@ def train(
         note = on_epoch = on_progress = _ignore
     columns = with_known_label(source, columns)
     found = sources.find(source, columns, stream)
-    devices = None if mesh is None else Devices(mesh, shard_parameters)
-    count = None if devices is None else devices.count
-    config = describe(source, hyperparameters, columns, streamed=found.streamed, devices=count)
+    devices = Devices(mesh or mesh_of_one(), shard_parameters)
+    config = describe(
+        source, hyperparameters, columns, streamed=found.streamed, devices=devices.count
+    )
     find = functools.partial(find_earlier, out, config, overwrite=overwrite, note=note)
     earlier = Earlier(**run_on_main(lambda: dataclasses.asdict(find())))
     if earlier.state == "finished":
@@ -120,9 +122,7 @@ def train(
     return result
 
 
-def _check_batch(devices: Devices | None, batch_size: int, rows: int) -> None:
-    if devices is None:
-        return
+def _check_batch(devices: Devices, batch_size: int, rows: int) -> None:
     try:
         devices.check_batch(min(batch_size, rows), rows)
     except ValueError as error:
@@ -154,7 +154,7 @@ class _Run:
     prepared: Prepared
     config: dict[str, Any]
     out: Path
-    devices: Devices | None
+    devices: Devices
     note: Callable[[str], None]
 
     def train(
@@ -183,8 +183,8 @@ class _Run:
                 validation=self.prepared.validation,
                 start=start,
                 checkpoints=checkpoints,
-                mesh=None if self.devices is None else self.devices.mesh,
-                shard_parameters=self.devices is not None and self.devices.shard_parameters,
+                mesh=self.devices.mesh,
+                shard_parameters=self.devices.shard_parameters,
                 interrupted=interrupted,
                 on_epoch=log,
                 on_progress=on_progress,

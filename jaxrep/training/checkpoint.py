@@ -140,7 +140,8 @@ class Checkpoints:
         Args:
             method: that is trained.
             input_dim: D, features of a row.
-            devices: that go on, whichever and in however many processes they were that saved it.
+            devices: that go on, whichever and in however many processes they were that saved it; by
+                default the one that JAX computes on.
 
         Returns:
             The snapshot, or None if there is none.
@@ -151,7 +152,7 @@ class Checkpoints:
         passed_over: list[str] = []
         while name := run_on_main(lambda: self._newest_intact(passed_over)):
             try:
-                template = placed(abstract_state(method, input_dim), devices)
+                template = placed(abstract_state(method, input_dim), devices or Devices())
                 return self._read(self.path / name, template)
             except DamagedError as error:
                 self._pass_over(name, error, passed_over)

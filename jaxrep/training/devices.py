@@ -1,15 +1,15 @@
-"""Training on several devices: which holds what, and how a program is told.
+"""The devices that train a run: which holds what, and how a program is told.
 
-The devices stand along one axis, `data`. Each holds a part of the rows and computes its part of
-every batch; which rows a batch has, and what noise, does not depend on the devices. Weights are the
-same on all, or sharded too (`shard_parameters`). The losses are written for one device: what has to
-be summed over all is left to XLA.
+The devices stand along one axis, `data`; a device alone is a mesh of one. Each holds a part of the
+rows and computes its part of every batch; which rows a batch has, and what noise, does not depend
+on the devices. Weights are the same on all, or sharded too (`shard_parameters`). The losses are
+written for one device: what has to be summed over all is left to XLA.
 """
 
 import contextlib
 import functools
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import jax
@@ -19,8 +19,20 @@ from jax import Array
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 AXIS = "data"  # that of NT-Xent
+_ALIGNMENT = 64
 
 Tree = TypeVar("Tree")
+
+
+def mesh_of(devices: Sequence[jax.Device]) -> Mesh:
+    """Returns devices along the axis of a batch's rows."""
+    return Mesh(np.array(devices), (AXIS,), axis_types=(AxisType.Auto,))
+
+
+def mesh_of_one() -> Mesh:
+    """Returns the mesh of the device that JAX computes on unless told otherwise."""
+    chosen = jax.config.jax_default_device  # type: ignore[attr-defined]
+    return mesh_of([chosen or jax.local_devices()[0]])
 
 
 @dataclass(frozen=True)
@@ -28,12 +40,12 @@ class Devices:
     """Devices that train one run together.
 
     Example:
-        >>> Devices(mesh_of(jax.devices()[:1])).count
-        1
+        >>> Devices().count, Devices(mesh_of(jax.devices()[:1])).count
+        (1, 1)
     """
 
-    mesh: Mesh
-    """They, along the one axis `data`."""
+    mesh: Mesh = field(default_factory=mesh_of_one)
+    """They, along the one axis `data`; by default the one that JAX computes on."""
 
     shard_parameters: bool = False
     """Whether weights and the optimiser's state are sharded too, where a dimension allows it."""
@@ -88,27 +100,32 @@ class Devices:
         sharded = max(fitting, key=lambda axis: leaf.shape[axis])
         return self.sharding(*(AXIS if axis == sharded else None for axis in range(leaf.ndim)))
 
-    def put(self, tree: Any, sharding: Callable[[Any], NamedSharding] | None = None) -> Any:
-        """Copies arrays, the same in all processes, to the devices: by default whole to each."""
-
-        def put(leaf: Any) -> Array:
-            where = sharding(leaf) if sharding else self.sharding()
-            if isinstance(leaf, Array) and leaf.sharding == where:
-                return jnp.copy(leaf)
-            whole = np.asarray(leaf)
-            return jax.make_array_from_callback(whole.shape, where, lambda part: whole[part].copy())
-
-        return jax.tree.map(put, tree)
+    def put(self, tree: Any) -> Any:
+        """Copies arrays, the same in all processes, whole to each device."""
+        return jax.tree.map(lambda leaf: _copied(leaf, self.sharding()), tree)
 
     def put_state(self, state: Tree) -> Tree:
         """Copies a training state to where `of_state` says."""
-        placed: Tree = self.put(state, self.of_state)
+        placed: Tree = jax.tree.map(lambda leaf: _copied(leaf, self.of_state(leaf)), state)
         return placed
 
-    def whole(self, tree: Tree) -> Tree:
-        """Returns arrays on the devices as arrays that every device has whole."""
-        gathered: Tree = jax.jit(lambda tree: tree, out_shardings=self.sharding())(tree)
-        return gathered
+    def to_host(self, arrays: Mapping[str, Array]) -> dict[str, np.ndarray]:
+        """Returns arrays on the devices as arrays of this process, which has them whole."""
+        if not all(array.is_fully_addressable for array in arrays.values()):
+            arrays = jax.jit(lambda tree: tree, out_shardings=self.sharding())(arrays)
+        return {name: np.asarray(array) for name, array in arrays.items()}
+
+    def shard_rows(self, x: np.ndarray | Array) -> Array:
+        """Puts rows `[rows, D]` that are in memory on the devices; as of `put_rows`."""
+        if jax.process_count() == 1 and len(x) % self.count == 0:
+            placed: Array = jax.device_put(x, self.sharding(AXIS))
+            return placed
+        whole = np.asarray(x)
+
+        def read(start: int, buffer: np.ndarray) -> None:
+            buffer[:] = whole[start : start + len(buffer)]
+
+        return self.put_rows(len(whole), whole.shape[1], read, whole.dtype)
 
     def put_rows(
         self,
@@ -133,29 +150,34 @@ class Devices:
         for i, device in enumerate(self.mesh.devices.flat):
             if device.process_index != jax.process_index():
                 continue
-            part = np.zeros((each, width), dtype)
+            # New memory for all rows, never that of rows before: on the CPU, JAX takes aligned
+            # arrays as they are, even where it is asked not to, and would see later rows in them.
+            part = _aligned(each, width, np.dtype(dtype))
             present = max(min(each, rows - i * each), 0)
             if present:
                 read(i * each, part[:present])
+            part[present:] = 0
             parts.append(jax.device_put(part, device))
         shape = each * self.count, width
         return jax.make_array_from_single_device_arrays(shape, self.sharding(AXIS), parts)
 
     def part_batch(self, array: Array, axis: int = 0) -> Array:
         """Says in a program that each device computes its part of a batch's array."""
-        if array.shape[axis] % self.count:
+        if self.count == 1 or array.shape[axis] % self.count:
             return array
         axes = [AXIS if i == axis else None for i in range(axis + 1)]
         return _constrain(array, self.sharding(*axes))
 
     def constrain_state(self, state: Tree) -> Tree:
         """Says in a program where the training state is."""
+        if self.count == 1:
+            return state
         fixed: Tree = jax.tree.map(lambda leaf: _constrain(leaf, self.of_state(leaf)), state)
         return fixed
 
     def constrain_replicated(self, tree: Tree) -> Tree:
         """Says in a program that every device has these arrays whole."""
-        return _constrain(tree, self.sharding())
+        return tree if self.count == 1 else _constrain(tree, self.sharding())
 
     def any(self, *flags: bool) -> Array:
         """Starts to ask all processes for flags; the answer is 1 where one of them says yes."""
@@ -180,9 +202,20 @@ def _constrain(tree: Tree, sharding: NamedSharding) -> Tree:
     return made
 
 
-def mesh_of(devices: Sequence[jax.Device]) -> Mesh:
-    """Returns devices along the axis of a batch's rows."""
-    return Mesh(np.array(devices), (AXIS,), axis_types=(AxisType.Auto,))
+def _copied(leaf: Any, sharding: NamedSharding) -> Array:
+    """Copies an array to devices; through the host, since a copy there is a program more."""
+    if isinstance(leaf, Array) and not leaf.is_fully_addressable:
+        return jnp.copy(leaf)  # no process has all of it
+    whole = np.asarray(leaf)
+    return jax.make_array_from_callback(whole.shape, sharding, lambda part: whole[part].copy())
+
+
+def _aligned(rows: int, width: int, dtype: np.dtype) -> np.ndarray:
+    """Returns an empty array `[rows, width]` at an address that JAX need not copy from."""
+    size = rows * width * dtype.itemsize
+    memory = np.empty(size + _ALIGNMENT, np.uint8)
+    start = -memory.ctypes.data % _ALIGNMENT
+    return memory[start : start + size].view(dtype).reshape(rows, width)
 
 
 @contextlib.contextmanager

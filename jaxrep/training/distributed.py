@@ -102,14 +102,15 @@ class AnyProcess:
     waits for its devices to get it.
 
     Args:
-        devices: that train together; None is the one there is.
+        devices: that train together.
 
     Example:
-        >>> AnyProcess(None)(True, False)
+        >>> from jaxrep.training import Devices
+        >>> AnyProcess(Devices())(True, False)
         (True, False)
     """
 
-    def __init__(self, devices: "Devices | None"):
+    def __init__(self, devices: "Devices"):
         self._devices = devices
         self._asked: Array | None = None
 
@@ -117,7 +118,7 @@ class AnyProcess:
         """Asks the other processes, and returns what all know."""
         import jax
 
-        if self._devices is None or jax.process_count() == 1:
+        if jax.process_count() == 1:
             return flags
         before, self._asked = self._asked, self._devices.any(*flags)
         if before is None:

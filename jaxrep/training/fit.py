@@ -11,7 +11,7 @@ from jaxrep.errors import DivergedError
 from jaxrep.hyperparameters import check
 from jaxrep.methods._method import AnyMethod
 from jaxrep.training.checkpoint import Checkpoints
-from jaxrep.training.devices import Devices
+from jaxrep.training.devices import Devices, mesh_of_one
 from jaxrep.training.history import EpochMetrics
 from jaxrep.training.loop import Loop, Progress
 from jaxrep.training.row_store import RowStore, check_data
@@ -70,9 +70,10 @@ def fit(
             with the bits of a run that never stopped.
         weights: initial weights by name, in the place of those drawn by the seed.
         checkpoints: where to save the run's state, now and then and at its end.
-        mesh: devices that train together, along the one axis `data`, as `mesh_of` makes it. In a
-            job of several processes all of them call `fit` with the same arguments. Losses and
-            weights are those of one device but for their last bits.
+        mesh: devices that train together, along the one axis `data`, as `mesh_of` makes it; by
+            default the one that JAX computes on. In a job of several processes all of them call
+            `fit` with the same arguments. Losses and weights are those of one device but for their
+            last bits.
         shard_parameters: whether the devices of the mesh part weights and optimiser state, too.
         interrupted: asked between chunks of steps; once it says yes, the state is saved and an
             error raised.
@@ -99,7 +100,7 @@ def fit(
     """
     check(method.hyperparameters)
     check_data(x, validation)
-    devices = None if mesh is None else Devices(mesh, shard_parameters)
+    devices = Devices(mesh or mesh_of_one(), shard_parameters)
     loop = Loop(method, x, validation, start, weights, checkpoints, devices)
     compile_seconds = loop.compile()
     try:

@@ -4,7 +4,6 @@ While the device runs a chunk, the host takes in the metrics of the one before. 
 it can log, show progress, save, and look at signals.
 """
 
-import contextlib
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -34,7 +33,7 @@ from jaxrep.training.program import (
 )
 from jaxrep.training.row_store import RowStore, place
 from jaxrep.training.snapshot import Snapshot
-from jaxrep.training.step import BlockEpoch, TrainState, batch_rows
+from jaxrep.training.step import StepIndex, TrainState, batch_rows
 
 _ROWS_NAMED = 8
 _STEPS_TOGETHER = 64  # most of a chunk in a job of several processes
@@ -67,7 +66,7 @@ class Loop:
         start: where to continue from.
         weights: initial weights by name, in the place of drawn ones.
         checkpoints: where to save.
-        devices: that train together; None is the one there is.
+        devices: that train together.
     """
 
     def __init__(
@@ -78,21 +77,19 @@ class Loop:
         start: Snapshot | None,
         weights: Mapping[str, np.ndarray] | None,
         checkpoints: Checkpoints | None,
-        devices: Devices | None = None,
+        devices: Devices,
     ):
         self.method, self.checkpoints, self.devices = method, checkpoints, devices
         hp = method.hyperparameters
         rows = x.shape[0] if isinstance(x, np.ndarray | Array) else x.rows
         self.batch_size: int = min(hp.batch_size, rows)
-        if devices is not None:
-            devices.check_batch(self.batch_size, rows)
+        devices.check_batch(self.batch_size, rows)
         self.rows = place(x, hp.batch_size, devices)
         self.plan = EpochPlan(
             self.rows.rows, self.batch_size, hp.epochs, hp.seed, self.rows.block_rows
         )
         self.seed = np.uint32(hp.seed)
-        put: Callable[[Any], Array] = jax.device_put if devices is None else devices.put
-        self.validation: Array | None = None if validation is None else put(validation)
+        self.validation: Array | None = None if validation is None else devices.put(validation)
         self.any_process = AnyProcess(devices)
         self.shapes = abstract_state(method, self.rows.width)
         self.chunk = chunk_length(self.shapes, self.batch_size)
@@ -184,8 +181,7 @@ class Loop:
         return None if self.best is None else self._complete(self.best.state)
 
     def _complete(self, state: TrainState) -> dict[str, np.ndarray]:
-        whole = state.weights if self.devices is None else self.devices.whole(state.weights)
-        trained = {name: np.asarray(array) for name, array in whole.items()}
+        trained = self.devices.to_host(state.weights)
         return complete_weights(self.method, trained, np.asarray(self.rows.background))
 
     def _stop_every(self) -> int | None:
@@ -210,27 +206,27 @@ class Loop:
 
     def _run(self, block: int, x: Array, first: int, stop: int) -> Metrics:
         metrics: Metrics
-        with self._programs():
+        with self.devices.programs():
             self.state, metrics = run_steps(
                 self.method,
                 self.seed,
                 self.state,
                 x,
+                self.rows.background,
                 first,
                 stop,
                 self.plan.steps,
-                self.rows.given_background,
                 self.initial is None,
                 batch_size=self.batch_size,
                 chunk=self.chunk,
-                steps_per_block=self.plan.steps_per_block,
-                rows=None if self.devices is None else self.plan.rows_of(block),
                 devices=self.devices,
+                rows=self.plan.rows_of(block),
+                steps_per_block=self.plan.steps_per_block,
             )
         return metrics
 
     def _validate(self, epoch: int, best: Best) -> tuple[Array, Best]:
-        with self._programs():
+        with self.devices.programs():
             validated: tuple[Array, Best] = validate(
                 self.method,
                 self.seed,
@@ -243,27 +239,18 @@ class Loop:
             )
         return validated
 
-    def _programs(self) -> contextlib.AbstractContextManager[None]:
-        return contextlib.nullcontext() if self.devices is None else self.devices.programs()
-
     def _copy(self, snapshot: Snapshot) -> Snapshot:
         """Returns a snapshot whose arrays are its own: programs take over what they are given."""
-        best = snapshot.best and snapshot.best._replace(state=self._place(snapshot.best.state))
-        return replace(snapshot, state=self._place(snapshot.state), best=best)
-
-    def _place(self, state: TrainState) -> TrainState:
-        """Copies a state to the devices; through the host, since a copy there is a program more."""
-        if self.devices is not None:
-            return self.devices.put_state(state)
-        placed: TrainState = jax.device_put(jax.tree.map(np.array, state))
-        return placed
+        best = snapshot.best and snapshot.best._replace(
+            state=self.devices.put_state(snapshot.best.state)
+        )
+        return replace(snapshot, state=self.devices.put_state(snapshot.state), best=best)
 
     def _no_best(self) -> Best:
-        return self._with_scalars(no_best(self._place(zeros(self.shapes))))
+        return self._with_scalars(no_best(self.devices.put_state(zeros(self.shapes))))
 
     def _with_scalars(self, best: Best) -> Best:
-        scalars = np.float32(best.loss), np.int32(best.epoch)
-        loss, epoch = scalars if self.devices is None else self.devices.put(scalars)
+        loss, epoch = self.devices.put((np.float32(best.loss), np.int32(best.epoch)))
         return best._replace(loss=loss, epoch=epoch)
 
     def _collect(self) -> None:
@@ -336,21 +323,20 @@ class Loop:
         """Says whether the state is finite, by the host: it is about to be written anyway."""
         shards = (s for array in jax.tree.leaves(self.state) for s in array.addressable_shards)
         finite = all(np.isfinite(shard.data).all() for shard in shards if shard.replica_id == 0)
-        if self.devices is None or jax.process_count() == 1:
+        if jax.process_count() == 1:
             return finite
         return not np.asarray(self.devices.any(not finite))[0]
 
     def _fresh(self) -> Snapshot:
-        state = self._place(_with(zeros(self.shapes), self.initial))
+        state = self.devices.put_state(_with(zeros(self.shapes), self.initial))
         return Snapshot(0, state, None, {}, [], 0.0)
 
     def _rows_of(self, step: int) -> np.ndarray:
         """Returns the indices of the training rows in a step's batch."""
         chunk = next(self.plan.chunks(step, 1))
-        epoch = BlockEpoch(
-            self.plan.rows_of(chunk.block), self.batch_size, self.plan.steps_per_block
-        )
-        rows, inside = batch_rows(self.method.hyperparameters.seed, chunk.number, epoch)
+        at = StepIndex(*divmod(chunk.number, self.plan.steps_per_block))
+        size = self.plan.rows_of(chunk.block)
+        rows, inside = batch_rows(self.method.hyperparameters.seed, at, size, self.batch_size)
         found = np.asarray(rows)[np.asarray(inside)]
         return np.sort(found.astype(np.int64)) + chunk.block * self.plan.rows_per_block
 

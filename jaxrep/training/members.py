@@ -16,6 +16,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from jaxrep.hyperparameters import declaration
 from jaxrep.methods._method import AnyMethod, Metrics
+from jaxrep.training.devices import Devices
 from jaxrep.training.devices import partitioner as partitioner
 from jaxrep.training.program import run_steps, validation_loss
 from jaxrep.training.step import TrainState
@@ -37,6 +38,7 @@ def run_members(
     seeds: Array,
     state: TrainState,
     x: Array,
+    background: Array,
     first: int | Array,
     stop: int | Array,
     steps: int | Array | None = None,
@@ -52,6 +54,7 @@ def run_members(
         seeds: of the members, `[M]`.
         state: of the members, every array `[M, ...]`.
         x: all training rows, `[rows, D]`, the same for all.
+        background: rows that views may take values from, `[R, D]`.
         first: number of the first step.
         stop: `first` + at most `chunk`.
         steps: of the whole run, for methods with a schedule.
@@ -62,9 +65,9 @@ def run_members(
     Returns:
         The states after the last step, and every step's metrics by name, `[M, chunk]`.
     """
-    run = functools.partial(run_steps, batch_size=batch_size, chunk=chunk)
-    made: tuple[TrainState, Metrics]
-    made = _over_members(run, mesh, (methods, seeds, state), (x, first, stop, steps))
+    run = functools.partial(run_steps, batch_size=batch_size, chunk=chunk, devices=Devices())
+    shared = x, background, first, stop, steps
+    made: tuple[TrainState, Metrics] = _over_members(run, mesh, (methods, seeds, state), shared)
     return made
 
 
@@ -79,7 +82,7 @@ def validation_losses(
     mesh: Mesh,
 ) -> Array:
     """Computes the `validation_loss` of M members, `[M]`; arguments as of `run_members`."""
-    loss = functools.partial(validation_loss, batch_size=batch_size)
+    loss = functools.partial(validation_loss, batch_size=batch_size, devices=Devices())
     losses: Array = _over_members(loss, mesh, (methods, seeds, weights), (x,))
     return losses
 

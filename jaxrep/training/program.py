@@ -5,7 +5,6 @@ second run over the same shapes compiles nothing. A chunk's first and last step 
 of any length use one program.
 """
 
-import dataclasses
 import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple, TypeVar
@@ -21,22 +20,21 @@ from jaxrep.networks import with_weights
 from jaxrep.training.devices import Devices
 from jaxrep.training.step import (
     VALIDATION_STREAM,
-    BlockEpoch,
+    StepIndex,
     TrainState,
     draw_noise,
-    gather_sharded_batch,
     init_state,
     steps_per_epoch,
     stream,
-    take_batch,
+    take_sharded_batch,
     train_step,
 )
 from jaxrep.views import Deferred, Draws, Noise, resolve
 
 MAX_BACKGROUND_ROWS = 65_536
 
-Rows = TypeVar("Rows", Array, np.ndarray)
 Tree = TypeVar("Tree")
+Rows = TypeVar("Rows", Array, np.ndarray)
 
 
 class Best(NamedTuple):
@@ -74,17 +72,17 @@ def run_steps(
     seed: int | Array,
     state: TrainState,
     x: Array,
+    background: Array,
     first: int | Array,
     stop: int | Array,
     steps: int | Array | None = None,
-    background: Array | None = None,
     begin: bool | Array = True,
     *,
     batch_size: int,
     chunk: int,
-    steps_per_block: int | None = None,
+    devices: Devices,
     rows: int | None = None,
-    devices: Devices | None = None,
+    steps_per_block: int | None = None,
 ) -> tuple[TrainState, Metrics]:
     """Takes the steps from `first` up to, not including, `stop`.
 
@@ -92,41 +90,37 @@ def run_steps(
         method: its loss and optimiser; traced numbers are its leaves.
         seed: the run's seed.
         state: after step `first` − 1. At `first` = 0 its values do not matter if `begin`.
-        x: all training rows, or a block of them, `[rows, D]`.
+        x: all training rows, or a block of them, `[rows, D]`, sharded among the devices.
+        background: rows that views may take values from, `[R, D]`.
         first: number of the first step; counted as `Chunk.number` where x is a block.
         stop: `first` + at most `chunk`.
         steps: of the whole run, for methods with a schedule.
-        background: rows that views may take values from, `[R, D]`; by default from x.
         begin: whether step 0 starts from weights drawn by the seed.
         batch_size: B, at most the number of rows.
         chunk: size of the arrays that the metrics come back in.
-        steps_per_block: by which `first` counts passes over x; by default those that x takes.
+        devices: that train together.
         rows: of x that are no padding; by default all.
-        devices: that train together, x sharded among them; `background` must be given then.
+        steps_per_block: by which `first` counts passes over x; by default those that x takes.
 
     Returns:
         The state after the last step, and every step's metrics by name, `[chunk]`, of which the
         first `stop` − `first` are filled.
     """
-    epoch = BlockEpoch.of(rows or len(x), batch_size)
-    if steps_per_block is not None:
-        epoch = dataclasses.replace(epoch, steps=steps_per_block)
-    if background is None:
-        background = background_rows(x)
+    rows = rows or len(x)
+    steps_per_pass = steps_per_block or steps_per_epoch(rows, batch_size)
     takes_rows_ahead = x.size * x.dtype.itemsize > _CACHE_BYTES
 
+    def index(step: Array) -> StepIndex:
+        return StepIndex(*jnp.divmod(step, steps_per_pass))
+
     def draw(step: Array) -> Noise | Deferred:
-        noise = draw_noise(method, seed, x, background, step, epoch)
-        return noise if devices is None else part_noise(method, noise, x, batch_size, devices)
+        noise = draw_noise(method, seed, x, background, index(step), batch_size)
+        return part_noise(method, noise, x, batch_size, devices)
 
     def take(step: Array) -> Batch:
-        if devices is not None:
-            return gather_sharded_batch(seed, x, step, epoch, devices)
-        return take_batch(seed, x, step, epoch)
+        return take_sharded_batch(seed, x, index(step), rows, batch_size, devices)
 
     def one_step(state: TrainState, batch: Batch, noise: Noise) -> tuple[TrainState, Metrics]:
-        if devices is None:
-            return train_step(method, state, batch, noise, steps=steps)
         # The network takes the weights whole, wherever they are between two steps.
         state = state._replace(
             params=devices.constrain_replicated(state.params),
@@ -163,9 +157,7 @@ def run_steps(
     _, shapes = jax.eval_shape(lambda: one_step(state, take(zero), resolve(draw(zero))))
     filled = {name: jnp.zeros(chunk, metric.dtype) for name, metric in shapes.items()}
     init = functools.partial(init_state, method, x.shape[-1], seed)
-    state = jax.lax.cond((first == 0) & begin, init, lambda: state)
-    if devices is not None:
-        state = devices.constrain_state(state)
+    state = devices.constrain_state(jax.lax.cond((first == 0) & begin, init, lambda: state))
     blocks = (stop - first + ahead - 1) // ahead
     made: tuple[TrainState, Metrics] = jax.lax.fori_loop(0, blocks, block, (state, filled))
     return made
@@ -179,7 +171,7 @@ def validation_loss(
     x: Array,
     *,
     batch_size: int,
-    devices: Devices | None = None,
+    devices: Devices,
 ) -> Array:
     """Computes the loss of rows held out, with the same noise whenever it is called.
 
@@ -194,8 +186,7 @@ def validation_loss(
     Returns:
         The mean over rows, a scalar.
     """
-    if devices is not None:
-        weights = devices.constrain_replicated(weights)
+    weights = devices.constrain_replicated(weights)
     network = with_weights(training_network(method, RowSpec(x.shape[-1])), weights)
     network.eval()  # type: ignore[no-untyped-call]
     size, batch_size = len(x), min(batch_size, len(x))
@@ -207,10 +198,8 @@ def validation_loss(
         inside = positions < size
         rows = x[jnp.where(inside, positions, 0)]
         noise = method.noise(Draws(jax.random.fold_in(key, i), rows), Batch(rows))
-        if devices is not None:
-            rows = devices.part_batch(rows)
-            noise = part_noise(method, noise, x, batch_size, devices)
-        batch = Batch(rows, weights=inside.astype(x.dtype))
+        noise = part_noise(method, noise, x, batch_size, devices)
+        batch = Batch(devices.part_batch(rows), weights=inside.astype(x.dtype))
         with method.matmul_precision():
             loss, _ = method.loss(network, batch, resolve(noise))
         return total + loss * jnp.sum(inside)
@@ -229,7 +218,7 @@ def validate(
     epoch: int | Array,
     *,
     batch_size: int,
-    devices: Devices | None = None,
+    devices: Devices,
 ) -> tuple[Array, Best]:
     """Computes the loss of rows held out after an epoch, and keeps the state if it is the best.
 
@@ -249,10 +238,8 @@ def validate(
     loss = validation_loss(method, seed, state.weights, x, batch_size=batch_size, devices=devices)
     new = Best(state, loss, jnp.asarray(epoch, jnp.int32))
     kept: Best = jax.tree.map(lambda a, b: jnp.where(loss < best.loss, a, b), new, best)
-    if devices is not None:
-        kept = kept._replace(state=devices.constrain_state(kept.state))
-        loss = devices.constrain_replicated(loss)
-    return loss, kept
+    kept = kept._replace(state=devices.constrain_state(kept.state))
+    return devices.constrain_replicated(loss), kept
 
 
 def part_noise(
@@ -267,6 +254,8 @@ def part_noise(
         batch_size: B.
         devices: that train together.
     """
+    if devices.count == 1:
+        return noise
 
     def draw(rows: int) -> Noise | Deferred:
         background = jnp.zeros((batch_size, x.shape[-1]), x.dtype)
@@ -341,4 +330,4 @@ def _steps_drawn_ahead(drawn: Any) -> int:
 
 def background_rows(x: Rows) -> Rows:
     """Returns the rows that views may take values from: all, or evenly spaced ones of many."""
-    return x[:: -(-len(x) // MAX_BACKGROUND_ROWS)]
+    return x if len(x) <= MAX_BACKGROUND_ROWS else x[:: -(-len(x) // MAX_BACKGROUND_ROWS)]

@@ -1,10 +1,8 @@
-"""Where a run's rows are: on the device, or in a file that is read block by block."""
+"""Where a run's rows are: on the devices, or in a file that is read block by block."""
 
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Protocol, runtime_checkable
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
@@ -13,7 +11,6 @@ from jaxrep.training.epoch_plan import Chunk, EpochPlan
 from jaxrep.training.program import MAX_BACKGROUND_ROWS, background_rows
 
 BLOCK_BYTES = 64 << 20
-_ALIGNMENT = 64
 
 
 @runtime_checkable
@@ -35,37 +32,30 @@ class RowStore(Protocol):
         """Returns at most `count` rows, evenly spaced, `[n, D]`."""
 
 
-class Resident:
-    """Rows that are all on the device.
+class RowSource(Protocol):
+    """A run's rows on its devices, whether all of them are there or come block by block."""
 
-    Args:
-        x: the rows, `[rows, D]`.
-    """
+    rows: int
+    """Training rows."""
 
-    block_rows: int | None = None
-    given_background: Array | None = None  # the program takes them from the rows it has
+    width: int
+    """Features of a row, D."""
 
-    def __init__(self, x: np.ndarray | Array):
-        self.rows: int = x.shape[0]
-        self.width: int = x.shape[1]
-        self._x: Array = jax.device_put(x)
+    block_rows: int | None
+    """Rows in a block; None where all rows are one."""
+
+    background: Array
+    """Rows that views may take values from, `[R, D]`, whole on every device."""
 
     def at(self, chunk: Chunk, plan: EpochPlan) -> Array:
         """Returns the rows that a chunk of steps sees."""
-        return self._x
 
     def like(self, block: int, plan: EpochPlan) -> Array:
-        """Returns rows to compile a program with."""
-        return self._x
-
-    @property
-    def background(self) -> Array:
-        """Rows that views may take values from, `[R, D]`."""
-        return background_rows(self._x)
+        """Returns rows of a block's shape to compile a program with."""
 
 
-class Sharded:
-    """Rows that are all in memory, a part on each of several devices.
+class Resident:
+    """Rows that are all on the devices, a part on each.
 
     Args:
         x: the rows, `[rows, D]`, the same in all processes.
@@ -77,41 +67,34 @@ class Sharded:
     def __init__(self, x: np.ndarray | Array, devices: Devices):
         self.rows: int = x.shape[0]
         self.width: int = x.shape[1]
-        whole = np.asarray(x)
-
-        def read(start: int, buffer: np.ndarray) -> None:
-            buffer[:] = whole[start : start + len(buffer)]
-
-        self._x: Array = devices.put_rows(self.rows, self.width, read, whole.dtype)
-        self.background: np.ndarray = background_rows(whole)
-        # The program has no device with all the rows to take them from.
-        self.given_background: Array | None = devices.put(self.background)
+        self._x = devices.shard_rows(x)
+        there = devices.count == 1 and self.rows <= MAX_BACKGROUND_ROWS
+        self.background: Array = self._x if there else devices.put(background_rows(np.asarray(x)))
 
     def at(self, chunk: Chunk, plan: EpochPlan) -> Array:
-        """Returns the rows that a chunk of steps sees."""
+        """Returns all rows."""
         return self._x
 
     def like(self, block: int, plan: EpochPlan) -> Array:
-        """Returns rows to compile a program with."""
+        """Returns all rows."""
         return self._x
 
 
 class Streamed:
-    """Rows that come block by block; while the device works on one, the next is read.
+    """Rows that come block by block; while the devices work on one, the next is read.
 
     Args:
-        store: holds the rows.
+        store: holds the rows; each process reads its part of every block alone.
         batch_size: B, of which a block holds a multiple.
-        devices: that train together; each process reads its part of every block alone.
+        devices: that train together.
     """
 
-    def __init__(self, store: RowStore, batch_size: int, devices: Devices | None = None):
+    def __init__(self, store: RowStore, batch_size: int, devices: Devices):
         self.rows, self.width, self._store = store.rows, store.width, store
         batches = BLOCK_BYTES // (4 * store.width * batch_size)
         self.block_rows: int | None = max(batches, 1) * batch_size
-        self._devices, sample = devices, store.sample(MAX_BACKGROUND_ROWS)
-        self.background: Array = devices.put(sample) if devices else jax.device_put(sample)
-        self.given_background: Array | None = self.background
+        self.background: Array = devices.put(store.sample(MAX_BACKGROUND_ROWS))
+        self._devices = devices
         self._reader = ThreadPoolExecutor(1, "jaxrep-reader")
         self._block_epoch = -1
         self._block: Array | None = None
@@ -129,10 +112,8 @@ class Streamed:
         return self._block
 
     def like(self, block: int, plan: EpochPlan) -> Array:
-        """Returns rows of a block's shape to compile a program with."""
-        if self._devices is not None:
-            return self._devices.put_rows(plan.rows_of(block), self.width, _leave)
-        return jnp.zeros((plan.rows_of(block), self.width), jnp.float32)
+        """Returns zeros."""
+        return self._devices.put_rows(plan.rows_of(block), self.width, _fill_with_zeros)
 
     def _read_ahead(self, block_epoch: int, plan: EpochPlan) -> Future[Array]:
         if self._ahead is None or self._ahead[0] != block_epoch:
@@ -143,37 +124,22 @@ class Streamed:
 
     def _read(self, block: int, plan: EpochPlan) -> Array:
         first = block * plan.rows_per_block
-        if self._devices is not None:
-            return self._devices.put_rows(
-                plan.rows_of(block),
-                self.width,
-                lambda start, part: self._store.read_into(first + start, part),
-            ).block_until_ready()
-        # New memory for every block, never one used again: on the CPU, JAX takes aligned arrays as
-        # they are, even where it is asked not to, and would see the next block's rows in them.
-        rows = _aligned(plan.rows_of(block), self.width)
-        self._store.read_into(first, rows)
-        on_device: Array = jax.device_put(rows)
-        return on_device.block_until_ready()
+
+        def read(start: int, buffer: np.ndarray) -> None:
+            self._store.read_into(first + start, buffer)
+
+        rows = self._devices.put_rows(plan.rows_of(block), self.width, read)
+        return rows.block_until_ready()
 
 
-def _aligned(rows: int, width: int) -> np.ndarray:
-    """Returns an empty float32 array `[rows, width]` at an address that JAX need not copy from."""
-    memory = np.empty(4 * rows * width + _ALIGNMENT, np.uint8)
-    start = -memory.ctypes.data % _ALIGNMENT
-    return memory[start : start + 4 * rows * width].view(np.float32).reshape(rows, width)
+def _fill_with_zeros(start: int, buffer: np.ndarray) -> None:
+    buffer[:] = 0
 
 
-def _leave(start: int, buffer: np.ndarray) -> None:
-    """Leaves a buffer of zeros as it is."""
-
-
-def place(
-    x: np.ndarray | Array | RowStore, batch_size: int, devices: Devices | None = None
-) -> Resident | Sharded | Streamed:
-    """Returns rows as a run takes them: on the device, or to be read block by block."""
+def place(x: np.ndarray | Array | RowStore, batch_size: int, devices: Devices) -> RowSource:
+    """Returns rows as a run takes them: on the devices, or to be read block by block."""
     if isinstance(x, np.ndarray | Array):
-        return Resident(x) if devices is None else Sharded(x, devices)
+        return Resident(x, devices)
     return Streamed(x, min(batch_size, x.rows), devices)
 
 

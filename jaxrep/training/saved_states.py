@@ -115,13 +115,11 @@ class SavedStates:
             yield manager
 
 
-def placed(template: TrainState, devices: Devices | None) -> TrainState:
+def placed(template: TrainState, devices: Devices) -> TrainState:
     """Returns a state's shapes with the devices that its arrays are to be read to."""
-    chosen = jax.config.jax_default_device or jax.local_devices()[0]  # type: ignore[attr-defined]
-    alone = jax.sharding.SingleDeviceSharding(chosen)
 
     def place(leaf: Any) -> Any:
-        sharding = alone if devices is None else devices.of_state(leaf)
+        sharding = devices.of_state(leaf)
         return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)  # type: ignore[no-untyped-call]
 
     found: TrainState = jax.tree.map(place, template)

@@ -6,7 +6,6 @@ of nothing else: a run resumed at any step sees what it would have seen.
 The named scopes here, in the methods and in the views tell the kernels of a profile apart.
 """
 
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import jax
@@ -81,23 +80,14 @@ def steps_per_epoch(rows: int, batch_size: int) -> int:
     return -(-rows // batch_size)
 
 
-@dataclass(frozen=True)
-class BlockEpoch:
-    """One pass over rows that are on the device: all of them, or a block of the table."""
+class StepIndex(NamedTuple):
+    """Which step of a run it is. Its rows and its noise depend on this and the seed alone."""
 
-    rows: int
-    """Rows to see once each."""
+    block_epoch: int | Array
+    """Passes over a block of the table before this one; epochs, where all rows are one block."""
 
-    batch_size: int
-    """Rows in a batch, B; the last one may hold fewer."""
-
-    steps: int
-    """By which steps are counted on from one pass to the next; at least those that it takes."""
-
-    @classmethod
-    def of(cls, rows: int, batch_size: int) -> "BlockEpoch":
-        """Returns the pass whose steps follow one another without a gap."""
-        return cls(rows, batch_size, steps_per_epoch(rows, batch_size))
+    step: int | Array
+    """Steps before it in its pass."""
 
 
 def draw_batch(
@@ -119,9 +109,9 @@ def draw_batch(
         step: number of the step in the run, from 0.
         batch_size: B.
     """
-    epoch = BlockEpoch.of(len(x), batch_size)
-    noise = draw_noise(method, seed, x, background, step, epoch)
-    return take_batch(seed, x, step, epoch), resolve(noise)
+    at = StepIndex(*jnp.divmod(jnp.asarray(step), steps_per_epoch(len(x), batch_size)))
+    noise = draw_noise(method, seed, x, background, at, batch_size)
+    return take_batch(seed, x, at, len(x), batch_size), resolve(noise)
 
 
 @jax.named_scope("noise")
@@ -130,8 +120,8 @@ def draw_noise(
     seed: int | Array,
     x: Array,
     background: Array,
-    step: int | Array,
-    epoch: BlockEpoch,
+    at: StepIndex,
+    batch_size: int,
 ) -> Noise | Deferred:
     """Returns all that is random in a step, of which `resolve` makes the noise.
 
@@ -140,57 +130,59 @@ def draw_noise(
         seed: the run's seed.
         x: the rows on the device, `[rows, D]`; their width and dtype count.
         background: training rows that views may take values from, `[R, D]`.
-        step: number of the step, counted over all passes.
-        epoch: what every block epoch is.
+        at: which step it is.
+        batch_size: B.
     """
-    number, step_in_block = jnp.divmod(step, epoch.steps)
-    key = jax.random.fold_in(jax.random.fold_in(stream(seed, NOISE_STREAM), number), step_in_block)
-    batch = Batch(jnp.zeros((epoch.batch_size, x.shape[-1]), x.dtype))
+    of_pass = jax.random.fold_in(stream(seed, NOISE_STREAM), at.block_epoch)
+    key = jax.random.fold_in(of_pass, at.step)
+    batch = Batch(jnp.zeros((batch_size, x.shape[-1]), x.dtype))
     return method.noise(Draws(key, background), batch)
 
 
-def batch_rows(seed: int | Array, step: int | Array, epoch: BlockEpoch) -> tuple[Array, Array]:
+def batch_rows(seed: int | Array, at: StepIndex, rows: int, batch_size: int) -> tuple[Array, Array]:
     """Returns the indices `[B]` of the rows in a step's batch, and which of them are no padding.
 
     Args:
         seed: the run's seed.
-        step: number of the step, counted over all passes.
-        epoch: what every block epoch is.
+        at: which step it is.
+        rows: that a pass sees once each.
+        batch_size: B.
     """
-    number, step_in_block = jnp.divmod(step, epoch.steps)
-    order = jax.random.fold_in(stream(seed, ORDER_STREAM), number)
-    positions = jnp.arange(epoch.batch_size, dtype=jnp.uint32)
-    positions = jnp.uint32(step_in_block * epoch.batch_size) + positions
-    inside = positions < epoch.rows
+    order = jax.random.fold_in(stream(seed, ORDER_STREAM), at.block_epoch)
+    positions = jnp.arange(batch_size, dtype=jnp.uint32)
+    positions = jnp.uint32(at.step * batch_size) + positions
+    inside = positions < rows
     # The padding repeats rows that the weights then take out again.
-    keys = jax.random.bits(order, (rounds(epoch.rows),))
-    return shuffled(jnp.where(inside, positions, 0), keys, size=epoch.rows), inside
+    keys = jax.random.bits(order, (rounds(rows),))
+    return shuffled(jnp.where(inside, positions, 0), keys, size=rows), inside
 
 
 @jax.named_scope("rows")
-def take_batch(seed: int | Array, x: Array, step: int | Array, epoch: BlockEpoch) -> Batch:
-    """Returns the batch of a step; arguments as of `draw_noise`."""
-    rows, inside = batch_rows(seed, step, epoch)
-    return Batch(x[rows], weights=inside.astype(x.dtype))
+def take_batch(seed: int | Array, x: Array, at: StepIndex, rows: int, batch_size: int) -> Batch:
+    """Returns the batch of a step from rows `[rows, D]` on one device; as of `batch_rows`."""
+    chosen, inside = batch_rows(seed, at, rows, batch_size)
+    return Batch(x[chosen], weights=inside.astype(x.dtype))
 
 
 @jax.named_scope("rows")
-def gather_sharded_batch(
-    seed: int | Array, x: Array, step: int | Array, epoch: BlockEpoch, devices: Devices
+def take_sharded_batch(
+    seed: int | Array, x: Array, at: StepIndex, rows: int, batch_size: int, devices: Devices
 ) -> Batch:
     """Returns the batch of `take_batch`, a part on every device, where each has a part of x.
 
     A device gathers the rows of the batch that it holds, and zeros for the others: their sum is the
     batch, of which each gets its part.
     """
+    if devices.count == 1:
+        return take_batch(seed, x, at, rows, batch_size)
 
-    def on_a_device(seed: Array, x: Array, step: Array) -> tuple[Array, Array]:
-        rows, inside = batch_rows(seed, step, epoch)
+    def on_a_device(seed: Array, x: Array, at: StepIndex) -> tuple[Array, Array]:
+        chosen, inside = batch_rows(seed, at, rows, batch_size)
         device = jax.lax.axis_index(AXIS)
-        own = rows.astype(jnp.int32) - device * len(x)
+        own = chosen.astype(jnp.int32) - device * len(x)
         held = (own >= 0) & (own < len(x))
         found = jnp.where(held[:, None], x[jnp.where(held, own, 0)], 0)
-        part = epoch.batch_size // devices.count
+        part = batch_size // devices.count
         weights = jax.lax.dynamic_slice_in_dim(inside.astype(x.dtype), device * part, part)
         return jax.lax.psum_scatter(found, AXIS, tiled=True), weights  # type: ignore[no-untyped-call]
 
@@ -203,8 +195,8 @@ def gather_sharded_batch(
         out_specs=(sharded, sharded),
         check_vma=False,
     )
-    rows, weights = gather(jnp.asarray(seed, jnp.uint32), x, jnp.asarray(step, jnp.int32))
-    return Batch(rows, weights=weights)
+    taken, weights = gather(jnp.asarray(seed, jnp.uint32), x, at)
+    return Batch(taken, weights=weights)
 
 
 def train_step(

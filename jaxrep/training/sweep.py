@@ -147,6 +147,7 @@ class _Group:
         self, methods: Sequence[AnyMethod], x: Array, validation: Array | None, mesh: Mesh
     ):
         self.methods, self.x, self.validation, self.mesh = methods, x, validation, mesh
+        self.background = members.replicate(background_rows(x), mesh)
         self.batch_size: int = min(methods[0].hyperparameters.batch_size, len(x))
         self.plan = EpochPlan(len(x), self.batch_size, methods[0].hyperparameters.epochs)
         self.empty = empty_state(methods[0], x.shape[1])
@@ -234,6 +235,7 @@ class _Part:
             self.seeds,
             self.state,
             self.group.x,
+            self.group.background,
             first,
             stop,
             self.group.plan.steps,
@@ -274,9 +276,7 @@ class _Part:
         for i, (method, history) in enumerate(zip(self.methods, self.histories, strict=True)):
             weights = {name: array[i].copy() for name, array in trained.items()}
             if not history.diverged:
-                weights = complete_weights(
-                    method, weights, np.asarray(background_rows(self.group.x))
-                )
+                weights = complete_weights(method, weights, np.asarray(self.group.background))
             yield Member(weights, history.epochs, history.diverged)
 
 

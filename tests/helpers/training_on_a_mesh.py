@@ -13,6 +13,7 @@ import numpy as np
 
 from jaxrep import methods
 from jaxrep.training import Devices, fit, mesh_of
+from jaxrep.training.devices import mesh_of_one
 from jaxrep.training.loop import Loop
 
 ROWS, WIDTH, BATCH = 90, 6, 32  # the last batch of an epoch has 26 rows, and padding
@@ -58,7 +59,7 @@ def compare(found, expected):
 
 def first_moments(method, x, mesh=None, shard_parameters=False):
     """Adam's first moment after one step, a tenth of the gradient."""
-    devices = None if mesh is None else Devices(mesh, shard_parameters)
+    devices = Devices(mesh or mesh_of_one(), shard_parameters)
     loop = Loop(method, x, None, None, None, None, devices)
     loop._run(0, loop.rows.at(next(loop.plan.chunks(0, 1)), loop.plan), 0, 1)
     leaves, _ = jax.tree_util.tree_flatten_with_path(loop.state.opt_state)
@@ -73,9 +74,8 @@ def collectives(method, x, mesh, shard_parameters=False):
     loop = Loop(method, x, None, None, None, None, Devices(mesh, shard_parameters))
     with loop.devices.programs():
         text = run_steps.lower(
-            method, loop.seed, loop.state, loop.rows.like(0, loop.plan), 1, 2,
-            loop.rows.given_background, True, batch_size=BATCH, chunk=loop.chunk,
-            steps_per_block=None, rows=ROWS, devices=loop.devices,
+            method, loop.seed, loop.state, loop.rows.like(0, loop.plan), loop.rows.background, 1, 2,
+            batch_size=BATCH, chunk=loop.chunk, rows=ROWS, devices=loop.devices,
         ).compile().as_text()  # fmt: skip
     return {name: len(re.findall(rf" {name}(?:-start)?\(", text)) for name in COLLECTIVES}
 

@@ -28,7 +28,7 @@ from jaxrep.methods import (
     SimCLRHyperparameters,
     VAEHyperparameters,
 )
-from jaxrep.training import program
+from jaxrep.training import Devices, program
 
 
 def record(scale: float = 1.0, seed: int = 0, samples: int = 7) -> records.Record:
@@ -283,7 +283,8 @@ def test_kernels_are_told_apart_by_the_scopes_of_the_program_that_runs():
 def test_every_scope_that_kernels_are_told_apart_by_is_in_the_programs():
     method = SimCLR(SimCLRHyperparameters())
     state, x = program.empty_state(method, 4), jnp.ones((8, 4))
-    lowered = program.run_steps.lower(method, 0, state, x, 0, 0, batch_size=4, chunk=2)
+    shape = {"batch_size": 4, "chunk": 2, "devices": Devices()}
+    lowered = program.run_steps.lower(method, 0, state, x, x, 0, 0, **shape)
     text = lowered.as_text(debug_info=True)
     for scope in ("noise", "rows", "loss", "optimiser"):
         assert re.search(rf"jit\(run_steps\)[^\"]*\b{scope}\b", text), scope

@@ -98,12 +98,12 @@ def test_a_model_that_gives_every_row_the_same_score_is_reported(tmp_path, rows)
 
 def test_training_gives_its_arrays_back_to_the_device(rows):
     """The state of a chunk lives in the memory of the one before it."""
-    from jaxrep.training import program
+    from jaxrep.training import Devices, program
 
     method = make()
     state = program.empty_state(method, FEATURES)
     x = jax.numpy.asarray(rows, jax.numpy.float32)
-    sizes = {"batch_size": BATCH, "chunk": program._MAX_STEPS_PER_CHUNK}
-    new, _ = program.run_steps(method, np.uint32(0), state, x, 0, 4, **sizes)
+    shape = {"batch_size": BATCH, "chunk": program._MAX_STEPS_PER_CHUNK, "devices": Devices()}
+    new, _ = program.run_steps(method, np.uint32(0), state, x, x, 0, 4, **shape)
     assert all(array.is_deleted() for array in jax.tree.leaves(state))
     assert not any(array.is_deleted() for array in jax.tree.leaves(new))

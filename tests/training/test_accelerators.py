@@ -15,7 +15,7 @@ from jaxrep import inference
 from jaxrep.inference import map_rows
 from jaxrep.methods import abstract_network, names
 from jaxrep.networks import get_weights
-from jaxrep.training import fit, init_state, members, program
+from jaxrep.training import Devices, fit, init_state, members, program
 from tests.helpers import small
 from tests.helpers.small import BATCH, FEATURES, SPEC, X, compiled_draw, compiled_step, one_of_all
 from tests.helpers.twins import twin_of
@@ -38,8 +38,8 @@ def make(name, **settings):
 def training_program(method):
     """The function and arguments of a chunk of steps."""
     state = program.empty_state(method, FEATURES)
-    steps = functools.partial(program.run_steps, batch_size=BATCH, chunk=CHUNK)
-    return steps, (method, np.uint32(0), state, X, 0, CHUNK)
+    steps = functools.partial(program.run_steps, batch_size=BATCH, chunk=CHUNK, devices=Devices())
+    return steps, (method, np.uint32(0), state, X, X, 0, CHUNK)
 
 
 def sweep_program(method):
@@ -48,12 +48,13 @@ def sweep_program(method):
     )
     mesh = members.mesh_of(jax.devices()[:1])
     steps = functools.partial(members.run_members, batch_size=BATCH, chunk=CHUNK, mesh=mesh)
-    return steps, (members.stack([method, method]), np.zeros(2, np.uint32), state, X, 0, CHUNK)
+    return steps, (members.stack([method, method]), np.zeros(2, np.uint32), state, X, X, 0, CHUNK)
 
 
 def validation_program(method):
     params = program.empty_state(method, FEATURES).params
-    return functools.partial(program.validation_loss, batch_size=BATCH), (method, 0, params, X)
+    loss = functools.partial(program.validation_loss, batch_size=BATCH, devices=Devices())
+    return loss, (method, 0, params, X)
 
 
 def inference_program(method):

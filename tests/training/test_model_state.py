@@ -20,7 +20,16 @@ from jaxrep.inference import map_rows
 from jaxrep.methods import SimCLR
 from jaxrep.methods.simclr import SimCLRNetwork
 from jaxrep.networks import BatchNorm, get_model_state
-from jaxrep.training import Checkpoints, Every, fit, init_state, program, sweep, train_step
+from jaxrep.training import (
+    Checkpoints,
+    Devices,
+    Every,
+    fit,
+    init_state,
+    program,
+    sweep,
+    train_step,
+)
 from tests.helpers.extension.barlow_twins import BarlowTwins, BarlowTwinsHyperparameters
 from tests.helpers.processes import finished, start
 from tests.helpers.small import FEATURES, SMALL, SPEC, X, compiled_draw
@@ -29,6 +38,7 @@ from tests.helpers.small import make as make_small
 ROOT = Path(__file__).parents[2]
 EXTENSION = ROOT / "tests" / "helpers" / "extension"
 STATISTICS = ("norm.mean", "norm.var")
+SHAPE = {"batch_size": 7, "devices": Devices()}
 
 
 def make(**settings):
@@ -65,11 +75,11 @@ def test_a_run_serves_the_statistics_that_it_has_kept():
 def test_rows_held_out_are_measured_by_the_statistics_that_are_served():
     run = fit(make(epochs=1), X, validation=X[:7])
     method, rows = make(), jnp.asarray(X[:7])
-    found = program.validation_loss(method, 0, run.weights, rows, batch_size=7)
+    found = program.validation_loss(method, 0, run.weights, rows, **SHAPE)
     assert float(found) == run.history[0]["validation_loss"]
     # On the statistics of the rows held out, a running mean would not count.
     shifted = run.weights | {"norm.mean": run.weights["norm.mean"] + 1}
-    assert float(program.validation_loss(method, 0, shifted, rows, batch_size=7)) != float(found)
+    assert float(program.validation_loss(method, 0, shifted, rows, **SHAPE)) != float(found)
 
 
 def test_a_run_in_pieces_ends_with_the_bits_of_one(monkeypatch, tmp_path):

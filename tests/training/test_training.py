@@ -15,7 +15,7 @@ from jaxrep.batch import Batch
 from jaxrep.inference import map_rows
 from jaxrep.methods import Autoencoder, AutoencoderHyperparameters, abstract_network
 from jaxrep.networks import get_weights, with_weights
-from jaxrep.training import DivergedError, fit, init_state, program
+from jaxrep.training import Devices, DivergedError, fit, init_state, program
 from jaxrep.training.epoch_plan import EpochPlan
 from jaxrep.training.history import EpochMeans
 from jaxrep.training.step import RANDOM, steps_per_epoch
@@ -151,8 +151,9 @@ def test_validation_batches_have_noise_of_their_own():
     # One row twice: with the same noise in both batches their losses would be equal.
     method = make("vae", batch_size=1)
     params = init_state(method, FEATURES, 0).params
+    shape = {"batch_size": 1, "devices": Devices()}
     losses = [
-        float(program.validation_loss(method, 0, params, jnp.asarray(rows), batch_size=1))
+        float(program.validation_loss(method, 0, params, jnp.asarray(rows), **shape))
         for rows in (X[:1], np.repeat(X[:1], 2, axis=0))
     ]
     assert losses[0] != losses[1]
