@@ -6,6 +6,7 @@ from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pyarrow as pa
@@ -19,7 +20,7 @@ from jaxrep.methods import abstract_network, make
 from jaxrep.networks import get_weights
 from jaxrep.runs import folder
 from jaxrep.runs.folder import Run
-from jaxrep.runs.making import Trained, complete, describe, write
+from jaxrep.runs.making import complete, describe, write
 from jaxrep.runs.training_rows import Columns, held_out_rows
 from jaxrep.training import Fit, Progress, TrainState, fit
 from jaxrep.training.epoch_plan import EpochPlan
@@ -97,7 +98,7 @@ def train(
     else:
         fitted = fit(make(hyperparameters), x, validation=validation, on_progress=on_progress)
     config = describe(None, hyperparameters, Columns())
-    return complete(Path(), config, hyperparameters, prepared, Trained.of_fit(fitted), x, note)
+    return complete(Path(), config, hyperparameters, prepared, fitted, x, note)
 
 
 def _train_on(
@@ -121,10 +122,22 @@ def _train_on(
         for part in (shapes.params, shapes.model_state)
     )
     state = TrainState(params, model_state, method.optimizer(plan.steps).init(params))
-    start = Snapshot(before * plan.steps_per_epoch, state, None, {}, earlier.history, 0.0)
+    # The losses of rows held out before are of other rows, perhaps: the best epoch is a new one.
+    known = [{k: v for k, v in m.items() if k != "validation_loss"} for m in earlier.history]
+    start = Snapshot(
+        step=before * plan.steps_per_epoch,
+        state=jax.tree.map(lambda array: array[None], state),
+        best=None,
+        last=None,
+        sums=[{}],
+        histories=[known],
+        seconds=0.0,
+    )
     trained = fit(method, x, validation=validation, start=start, on_progress=on_progress)
-    rows = len(x) * hyperparameters.epochs
-    return dataclasses.replace(trained, rows_per_second=rows / max(trained.seconds, 1e-9))
+    history = [*earlier.history, *trained.history[before:]]
+    rows = len(x) * (len(history) - before)
+    rate = rows / max(trained.seconds, 1e-9)
+    return dataclasses.replace(trained, history=history, rows_per_second=rate)
 
 
 def _prepare(

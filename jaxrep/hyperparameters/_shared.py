@@ -98,6 +98,13 @@ class TrainingHyperparameters(Hyperparameters):
         kind="host",
         help="Share of the rows held out of training, whose loss is logged.",
     )
+    patience: int = hyperparameter(
+        Whole(0),
+        default=0,
+        kind="host",
+        help="Epochs without a lower loss of the rows held out after which training stops; 0 "
+        "never.",
+    )
     seed: int = hyperparameter(
         Whole(0, 2**32 - 1),
         default=0,
@@ -113,9 +120,13 @@ class TrainingHyperparameters(Hyperparameters):
     )
 
     def unused(self) -> dict[str, str]:
-        """Returns the share of the warm-up, where no step size warms up."""
-        warms_up = self.schedule == "warmup_cosine"
-        return {} if warms_up else {"warmup_fraction": "schedule is warmup_cosine"}
+        """Returns what only a warm-up or rows held out would use, where there are none."""
+        unused = {}
+        if self.schedule != "warmup_cosine":
+            unused["warmup_fraction"] = "schedule is warmup_cosine"
+        if self.validation_fraction == 0:
+            unused["patience"] = "validation_fraction is above 0"
+        return unused
 
 
 @hyperparameters()

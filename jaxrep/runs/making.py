@@ -7,7 +7,6 @@ written as a folder (`write`) or kept in memory.
 import dataclasses
 import platform
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -30,41 +29,6 @@ from jaxrep.training import EpochMetrics, Fit, RowStore
 IN_MEMORY = "a table in memory"
 
 _PACKAGES = ("jaxrep", "jax", "flax", "optax", "numpy")
-
-
-@dataclass(frozen=True)
-class Trained:
-    """What training gave, of a lone run or of a member of a sweep."""
-
-    weights: dict[str, np.ndarray]
-    """All weights of the network, by name."""
-
-    history: list[EpochMetrics]
-    """The metrics of every epoch."""
-
-    seconds: float
-    """Time spent training."""
-
-    compile_seconds: float
-    """Time to trace and compile."""
-
-    rows_per_second: float
-    """Rows × epochs per second."""
-
-    resumed_from_step: int = 0
-    """Step that training went on from."""
-
-    @classmethod
-    def of_fit(cls, fitted: Fit) -> "Trained":
-        """Returns what a lone training gave."""
-        return cls(
-            weights=fitted.weights,
-            history=fitted.history,
-            seconds=fitted.seconds,
-            compile_seconds=fitted.compile_seconds,
-            rows_per_second=fitted.rows_per_second,
-            resumed_from_step=fitted.resumed_from_step,
-        )
 
 
 def describe(
@@ -114,7 +78,7 @@ def _describe_source(source: str | None) -> dict[str, Any]:
 def figures(
     path: Path,
     hyperparameters: TrainingHyperparameters,
-    trained: Trained,
+    trained: Fit,
     x: np.ndarray | RowStore,
 ) -> TrainResult:
     """Returns the figures of a run; arguments as of `complete`."""
@@ -136,7 +100,7 @@ def complete(
     config: Mapping[str, Any],
     hyperparameters: TrainingHyperparameters,
     preprocessing: Preprocessing,
-    trained: Trained,
+    trained: Fit,
     x: np.ndarray | RowStore,
     note: Callable[[str], None],
 ) -> Run:

@@ -15,7 +15,7 @@ from jaxrep.errors import DivergedError, InputError
 from jaxrep.hyperparameters import TrainingHyperparameters, declaration
 from jaxrep.inference import map_rows
 from jaxrep.methods import get, make
-from jaxrep.training import Member
+from jaxrep.training import Trained
 from jaxrep.training.devices import Devices
 from jaxrep.training.program import validation_loss
 from jaxrep.views import Draws, resolve
@@ -72,12 +72,12 @@ def check_selection(
 
 
 def metrics_of(
-    member: Member,
+    member: Trained,
     hyperparameters: TrainingHyperparameters,
     shared: TrainingHyperparameters,
     validation: np.ndarray | None,
 ) -> dict[str, float | None]:
-    """Returns what a run has reached: its last epoch's metrics, and one that any two can share.
+    """Returns what a run has reached: the metrics of the epoch that it serves, and a common one.
 
     That is `validation_error`, the mean squared reconstruction error of the rows held out, through
     a VAE's μ; and where there is no decoder `common_loss`: the loss of the rows held out, for all
@@ -92,7 +92,7 @@ def metrics_of(
     Returns:
         Values by name; None where one is not finite.
     """
-    metrics: dict[str, float | None] = {**member.history[-1]}
+    metrics: dict[str, float | None] = {**member.history[member.epoch - 1]}
     del metrics["epoch"]
     if validation is None:
         return metrics

@@ -18,10 +18,10 @@ from jaxrep.methods import make
 from jaxrep.runs import folder, grid, selection
 from jaxrep.runs.folder import Run
 from jaxrep.runs.identity import find_earlier
-from jaxrep.runs.making import Trained, complete, describe, row_count, write
+from jaxrep.runs.making import complete, describe, row_count, write
 from jaxrep.runs.results import SweepResult as SweepResult
 from jaxrep.runs.training_rows import Columns, Prepared, prepare, read, with_known_label
-from jaxrep.training import Progress, Sweep
+from jaxrep.training import Fit, Progress, Sweep
 from jaxrep.training import sweep as train_all
 
 Row = dict[str, Any]
@@ -199,10 +199,9 @@ class _Outcome:
         hp, member = self.settings[i], self.trained.members[i]
         rate = self.trained.rows_per_second
         alone = {key: value for key, value in self.config.items() if key != "sweep"}
-        trained = Trained(
-            weights=member.weights,
-            history=member.history,
-            seconds=row_count(self.prepared.x) * hp.epochs / rate,
+        trained = Fit(
+            **vars(member),
+            seconds=row_count(self.prepared.x) * len(member.history) / rate,
             compile_seconds=self.trained.compile_seconds / len(self.settings),
             rows_per_second=rate,
         )

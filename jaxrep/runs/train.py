@@ -17,7 +17,7 @@ from jaxrep.methods import AnyMethod, make
 from jaxrep.runs import folder, sources
 from jaxrep.runs.identity import Earlier, find_earlier, warn_of_other_versions
 from jaxrep.runs.interruption import listening
-from jaxrep.runs.making import Trained, complete, describe, figures, row_count
+from jaxrep.runs.making import complete, describe, figures, row_count
 from jaxrep.runs.results import TrainResult as TrainResult
 from jaxrep.runs.sources import Stream
 from jaxrep.runs.training_rows import Columns as Columns
@@ -169,7 +169,7 @@ class _Run:
         if start is not None:
             self.note(f"{self.out} holds this run, unfinished: continuing after step {start.step}")
         # What was logged after the checkpoint will be logged again.
-        run_on_main(lambda: folder.write_metrics(self.out, start.history if start else []))
+        run_on_main(lambda: folder.write_metrics(self.out, start.histories[0] if start else []))
 
         def log(metrics: EpochMetrics) -> None:
             if is_main():
@@ -190,16 +190,15 @@ class _Run:
                 on_progress=on_progress,
             )
         hyperparameters, x = self.method.hyperparameters, self.prepared.x
-        trained = Trained.of_fit(fitted)
         if is_main():  # scoring the training rows is work that one process does for all
             made = complete(
                 self.out,
                 self.config,
                 hyperparameters,
                 self.prepared.preprocessing,
-                trained,
+                fitted,
                 x,
                 self.note,
             )
             folder.finish(self.out, made.config, made.weights)
-        return figures(self.out, hyperparameters, trained, x)
+        return figures(self.out, hyperparameters, fitted, x)

@@ -16,6 +16,6 @@ from jaxrep.training.step import TrainState as TrainState
 from jaxrep.training.step import draw_batch as draw_batch
 from jaxrep.training.step import init_state as init_state
 from jaxrep.training.step import train_step as train_step
-from jaxrep.training.sweep import Member as Member
 from jaxrep.training.sweep import Sweep as Sweep
 from jaxrep.training.sweep import sweep as sweep
+from jaxrep.training.trained import Trained as Trained

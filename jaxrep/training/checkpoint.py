@@ -6,8 +6,9 @@ digests of all files (`manifest.py`). Reading goes from the newest to the oldest
 In a job of several processes all write and read the arrays, by one path that they share; process 0
 alone does the rest, and which devices or how many processes continue with a checkpoint is open.
 
-    checkpoints/00000120/last/…          the state after step 120
-    checkpoints/00000120/best/…          the state at the epoch of the lowest validation loss
+    checkpoints/00000120/state/…         the state after step 120
+    checkpoints/00000120/best/…          the weights of the epoch of the lowest validation loss
+    checkpoints/00000120/last/…          of several members, the state of those that have stopped
     checkpoints/00000120/progress.json   where the run stands
     checkpoints/00000120/history.jsonl   the metrics of every finished epoch
     checkpoints/00000120/manifest.json   the digests of all these files
@@ -27,9 +28,9 @@ from jaxrep.methods._method import AnyMethod
 from jaxrep.training.devices import Devices
 from jaxrep.training.distributed import is_main, run_on_main
 from jaxrep.training.manifest import DamagedError, check, first_line, is_sealed, seal
-from jaxrep.training.program import Best, abstract_state
+from jaxrep.training.program import abstract_state
 from jaxrep.training.saved_states import NAME_DIGITS, SavedStates, SealedOnly, placed
-from jaxrep.training.snapshot import Snapshot, read_history, read_progress, write_progress
+from jaxrep.training.snapshot import Snapshot, read_histories, read_progress, write_progress
 from jaxrep.training.step import TrainState
 
 _NAME = re.compile(rf"[0-9]{{{NAME_DIGITS},}}")
@@ -133,7 +134,12 @@ class Checkpoints:
         self._saved = time.monotonic()
 
     def newest(
-        self, method: AnyMethod, input_dim: int, devices: Devices | None = None
+        self,
+        method: AnyMethod,
+        input_dim: int,
+        devices: Devices | None = None,
+        *,
+        members: int = 1,
     ) -> Snapshot | None:
         """Reads the newest checkpoint that is intact; those passed over are remarked on.
 
@@ -142,6 +148,7 @@ class Checkpoints:
             input_dim: D, features of a row.
             devices: that go on, whichever and in however many processes they were that saved it; by
                 default the one that JAX computes on.
+            members: that train together.
 
         Returns:
             The snapshot, or None if there is none.
@@ -152,8 +159,9 @@ class Checkpoints:
         passed_over: list[str] = []
         while name := run_on_main(lambda: self._newest_intact(passed_over)):
             try:
-                template = placed(abstract_state(method, input_dim), devices or Devices())
-                return self._read(self.path / name, template)
+                shapes = abstract_state(method, input_dim)
+                template = placed(shapes, members, devices or Devices())
+                return self._read(self.path / name, template, members)
             except DamagedError as error:
                 self._pass_over(name, error, passed_over)
         return None
@@ -178,21 +186,27 @@ class Checkpoints:
         self.path.mkdir(parents=True, exist_ok=True)
 
     def _write(self, folder: Path, snapshot: Snapshot) -> None:
-        best = {} if snapshot.best is None else {"best": snapshot.best.state}
-        self._states.write(snapshot.step, {"last": snapshot.state} | best)
+        self._states.write(snapshot.step, snapshot.states())
         run_on_main(lambda: self._complete(folder, snapshot))
 
     def _complete(self, folder: Path, snapshot: Snapshot) -> None:
         write_progress(folder, snapshot)
         seal(folder)
 
-    def _read(self, folder: Path, template: TrainState) -> Snapshot:
+    def _read(self, folder: Path, template: TrainState, members: int) -> Snapshot:
         step = int(folder.name)
-        progress, history = read_progress(folder, step), read_history(folder)
-        told = progress.best
-        states = self._states.read(step, ("last",) if told is None else ("last", "best"), template)
-        best = None if told is None else Best(states["best"], told.loss, told.epoch)
-        return Snapshot(step, states["last"], best, progress.sums, history, progress.seconds)
+        progress, histories = read_progress(folder, step), read_histories(folder, members)
+        templates = {"state": template, "best": template.weights, "last": template}
+        found = self._states.read(step, {name: templates[name] for name in progress.states})
+        return Snapshot(
+            step=step,
+            state=found["state"],
+            best=found.get("best"),
+            last=found.get("last"),
+            sums=progress.sums,
+            histories=histories,
+            seconds=progress.seconds,
+        )
 
     def _folder(self, step: int) -> Path:
         return self.path / f"{step:0{NAME_DIGITS}d}"

@@ -4,6 +4,9 @@ The devices stand along one axis, `data`; a device alone is a mesh of one. Each 
 rows and computes its part of every batch; which rows a batch has, and what noise, does not depend
 on the devices. Weights are the same on all, or sharded too (`shard_parameters`). The losses are
 written for one device: what has to be summed over all is left to XLA.
+
+In a sweep they stand along the axis `member` instead: each has all rows, and trains members of its
+own.
 """
 
 import contextlib
@@ -19,6 +22,7 @@ from jax import Array
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 AXIS = "data"  # that of NT-Xent
+MEMBER = "member"
 _ALIGNMENT = 64
 
 Tree = TypeVar("Tree")
@@ -45,23 +49,29 @@ class Devices:
     """
 
     mesh: Mesh = field(default_factory=mesh_of_one)
-    """They, along the one axis `data`; by default the one that JAX computes on."""
+    """They, along the one axis `data` or `member`; by default the one that JAX computes on."""
 
     shard_parameters: bool = False
     """Whether weights and the optimiser's state are sharded too, where a dimension allows it."""
 
     def __post_init__(self) -> None:
         """Refuses other axes, which nothing here would use."""
-        if self.mesh.axis_names != (AXIS,) or self.mesh.axis_types != (AxisType.Auto,):
+        names, types = self.mesh.axis_names, self.mesh.axis_types
+        if names not in ((AXIS,), (MEMBER,)) or types != (AxisType.Auto,):
             raise ValueError(
-                f"the mesh has the axes {self.mesh.axis_names} of types {self.mesh.axis_types}; "
+                f"the mesh has the axes {names} of types {types}; "
                 f"training needs the one axis {AXIS!r} of type Auto, as `mesh_of` makes it"
             )
 
     @property
     def count(self) -> int:
-        """Number of devices."""
-        return int(self.mesh.size)
+        """Number of devices that share a batch."""
+        return int(self.mesh.shape.get(AXIS, 1))
+
+    @property
+    def apart(self) -> int:
+        """Number of devices that have members of their own."""
+        return int(self.mesh.shape.get(MEMBER, 1))
 
     @contextlib.contextmanager
     def programs(self) -> Iterator[None]:
@@ -87,21 +97,26 @@ class Devices:
         )
 
     def sharding(self, *axes: str | None) -> NamedSharding:
-        """Returns where an array is whose dimensions are sharded along these axes."""
-        return NamedSharding(self.mesh, PartitionSpec(*axes))  # type: ignore[no-untyped-call]
+        """Returns where an array is whose dimensions are sharded along these axes, if there are."""
+        there = (axis if axis in self.mesh.axis_names else None for axis in axes)
+        return NamedSharding(self.mesh, PartitionSpec(*there))  # type: ignore[no-untyped-call]
 
     def of_state(self, leaf: Any) -> NamedSharding:
-        """Returns where an array of the training state is, from its shape alone."""
-        if not self.shard_parameters:
-            return self.sharding()
-        fitting = [axis for axis, size in enumerate(leaf.shape) if size % self.count == 0]
-        if not fitting:
-            return self.sharding()
-        sharded = max(fitting, key=lambda axis: leaf.shape[axis])
-        return self.sharding(*(AXIS if axis == sharded else None for axis in range(leaf.ndim)))
+        """Returns where an array `[M, ...]` of the members' state is, from its shape alone."""
+        return self.sharding(MEMBER, *self._axes(leaf.shape[1:]))
+
+    def _axes(self, shape: Sequence[int]) -> list[str | None]:
+        """Returns along which axes an array of a training's state is sharded."""
+        axes: list[str | None] = [None] * len(shape)
+        fitting = [axis for axis, size in enumerate(shape) if size % self.count == 0]
+        if self.shard_parameters and fitting:
+            axes[max(fitting, key=lambda axis: shape[axis])] = AXIS
+        return axes
 
     def put(self, tree: Any) -> Any:
-        """Copies arrays, the same in all processes, whole to each device."""
+        """Puts arrays, the same in all processes, whole on each device."""
+        if jax.process_count() == 1:
+            return jax.device_put(tree, self.sharding())
         return jax.tree.map(lambda leaf: _copied(leaf, self.sharding()), tree)
 
     def put_state(self, state: Tree) -> Tree:
@@ -169,10 +184,14 @@ class Devices:
         return _constrain(array, self.sharding(*axes))
 
     def constrain_state(self, state: Tree) -> Tree:
-        """Says in a program where the training state is."""
+        """Says in a program where a training's state is."""
         if self.count == 1:
             return state
-        fixed: Tree = jax.tree.map(lambda leaf: _constrain(leaf, self.of_state(leaf)), state)
+
+        def fix(leaf: Array) -> Array:
+            return _constrain(leaf, self.sharding(*self._axes(leaf.shape)))
+
+        fixed: Tree = jax.tree.map(fix, state)
         return fixed
 
     def constrain_replicated(self, tree: Tree) -> Tree:

@@ -118,17 +118,26 @@ class EpochPlan:
         epochs, steps = divmod(step, self.steps_per_epoch)
         return epochs * self.rows + int(self.counts(step - steps, step).sum())
 
-    def chunks(self, first: int, length: int, *, stop_every: int | None = None) -> Iterator[Chunk]:
+    def chunks(
+        self,
+        first: int,
+        length: int,
+        end: int | None = None,
+        *,
+        stop_every: int | None = None,
+    ) -> Iterator[Chunk]:
         """Yields the chunks from a step to the end of the run.
 
         Args:
             first: number of the step to begin with.
             length: most steps in a chunk.
+            end: number of the step to end before; by default that after the run's last.
             stop_every: steps after which a chunk ends in any case, such as an epoch's.
         """
-        while first < self.steps:
+        end = self.steps if end is None else end
+        while first < end:
             block_epoch = self._block_epoch(first)
-            stop = min(first + length, self.steps if self.blocks == 1 else block_epoch.stop)
+            stop = min(first + length, end if self.blocks == 1 else min(end, block_epoch.stop))
             if stop_every is not None:
                 stop = min(stop, (first // stop_every + 1) * stop_every)
             yield Chunk(

@@ -7,7 +7,6 @@ import numpy as np
 from jax import Array
 from jax.sharding import Mesh
 
-from jaxrep.errors import DivergedError
 from jaxrep.hyperparameters import check
 from jaxrep.methods._method import AnyMethod
 from jaxrep.training.checkpoint import Checkpoints
@@ -16,21 +15,12 @@ from jaxrep.training.history import EpochMetrics
 from jaxrep.training.loop import Loop, Progress
 from jaxrep.training.row_store import RowStore, check_data
 from jaxrep.training.snapshot import Snapshot
+from jaxrep.training.trained import Trained
 
 
 @dataclass(frozen=True)
-class Fit:
-    """A finished training run."""
-
-    weights: dict[str, np.ndarray]
-    """The model's weights by name."""
-
-    best_weights: dict[str, np.ndarray] | None
-    """Those after the epoch with the lowest validation loss, where rows were held out."""
-
-    history: list[EpochMetrics]
-    """For each epoch its number from 1 as `epoch`, the means over rows of `loss` and the method's
-    metrics, and `validation_loss` where rows were held out."""
+class Fit(Trained):
+    """A finished training run: what it has come to, and how long it took."""
 
     seconds: float
     """From the first dispatch to the last weights being ready; compilation is not in it."""
@@ -39,9 +29,9 @@ class Fit:
     """Time to trace and compile; next to nothing where the same shapes were trained before."""
 
     rows_per_second: float
-    """Rows × epochs / `seconds`."""
+    """Rows trained on / `seconds`."""
 
-    resumed_from_step: int
+    resumed_from_step: int = 0
     """Step that training went on from; 0 where it began."""
 
 
@@ -65,7 +55,8 @@ def fit(
         method: one of `jaxrep.methods`, or your own `Method`.
         x: training rows, standardised, `[rows, D]`; or a store that is read block by block, for
             tables larger than memory.
-        validation: rows held out, `[rows, D]`; their loss is computed after every epoch.
+        validation: rows held out, `[rows, D]`; their loss is computed after every epoch, and the
+            weights of the epoch with the lowest are kept.
         start: where to continue, as `checkpoints.newest` gives it; by default a run begins. It ends
             with the bits of a run that never stopped.
         weights: initial weights by name, in the place of those drawn by the seed.
@@ -100,19 +91,21 @@ def fit(
     """
     check(method.hyperparameters)
     check_data(x, validation)
-    devices = Devices(mesh or mesh_of_one(), shard_parameters)
-    loop = Loop(method, x, validation, start, weights, checkpoints, devices)
-    compile_seconds = loop.compile()
-    try:
-        seconds = loop.train(on_epoch, on_progress, interrupted)
-    except DivergedError as error:
-        raise loop.explain(error) from error
+    loop = Loop(
+        [method],
+        x,
+        validation,
+        Devices(mesh or mesh_of_one(), shard_parameters),
+        start=start,
+        weights=weights,
+        checkpoints=checkpoints,
+    )
+    loop.train(on_epoch, on_progress, interrupted)
+    (trained,) = loop.results()
     return Fit(
-        weights=loop.weights(),
-        best_weights=loop.best_weights(),
-        history=loop.history,
-        seconds=seconds,
-        compile_seconds=compile_seconds,
-        rows_per_second=loop.plan.rows_until(loop.plan.steps) / max(seconds, 1e-9),
+        **vars(trained),
+        seconds=loop.seconds,
+        compile_seconds=loop.compile_seconds,
+        rows_per_second=loop.plan.rows_until(loop.step) / max(loop.seconds, 1e-9),
         resumed_from_step=loop.first,
     )

@@ -1,7 +1,8 @@
 """Means over an epoch, from the metrics of its steps."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -33,10 +34,41 @@ def read_metrics(text: bytes | str) -> EpochMetrics:
         ...
         ValueError: Expected `float`, got `null` - at `$.loss`
     """
-    data: EpochMetrics = strict_json.loads(text)
+    return check_metrics(strict_json.loads(text))
+
+
+def check_metrics(data: Any) -> EpochMetrics:
+    """Returns what JSON says if it is the metrics of an epoch; else raises a ValueError."""
     strict_json.convert(data, _EpochAndLoss)
     strict_json.convert(data, dict[str, float])
-    return data  # as it was written: the epoch stays an int
+    found: EpochMetrics = data  # as it was written: the epoch stays an int
+    return found
+
+
+def mean_epochs(of_members: Sequence[Sequence[EpochMetrics]]) -> list[EpochMetrics]:
+    """Returns the metrics of epochs as means over the members that have finished them.
+
+    Args:
+        of_members: the epochs of each.
+
+    Example:
+        >>> mean_epochs([[{"epoch": 1, "loss": 1.0}, {"epoch": 2, "loss": 1.0}],
+        ...     [{"epoch": 1, "loss": 2.0}]])
+        [{'epoch': 1, 'loss': 1.5}, {'epoch': 2, 'loss': 1.0}]
+    """
+    by_epoch: dict[float, list[EpochMetrics]] = {}
+    for epochs in of_members:
+        for metrics in epochs:
+            by_epoch.setdefault(metrics["epoch"], []).append(metrics)
+    return [
+        {"epoch": epoch}
+        | {
+            name: sum(metrics[name] for metrics in found) / len(found)
+            for name in found[0]
+            if name != "epoch"
+        }
+        for epoch, found in sorted(by_epoch.items())
+    ]
 
 
 class EpochMeans:
@@ -94,34 +126,101 @@ class EpochMeans:
                 yield {"epoch": epoch + 1, **{name: total / rows for name, total in sums.items()}}
 
 
-def collect(
-    means: EpochMeans,
-    steps: int,
-    metrics: Mapping[str, np.ndarray | Array],
-    held_out: np.ndarray | Array | None,
-) -> tuple[int, float, list[EpochMetrics]]:
-    """Adds a chunk of steps to a run's means.
+class History:
+    """The epochs of one training: their metrics, the best of them, and whether it has ended.
 
     Args:
-        means: of the run.
-        steps: in the chunk.
-        metrics: of the steps, at least `steps` of each.
-        held_out: loss of the rows held out after the chunk's last step, an epoch's last as well.
+        plan: of its steps.
+        patience: epochs without a lower validation loss after which it stops; 0 never.
+        step: number of the step that comes first.
+        sums: of the epoch that this step is in, as `sums` gave them.
+        epochs: that are finished.
 
-    Returns:
-        The steps taken since the run's first, the last one's loss, and the finished epochs.
-
-    Raises:
-        DivergedError: a loss is infinite or NaN.
+    Example:
+        >>> history = History(EpochPlan(rows=2, batch_size=2, epochs=9), patience=2)
+        >>> for loss in (3.0, 1.0, 2.0, 1.0, 0.0):
+        ...     _ = history.add(1, {"loss": np.array([loss])}, np.float32(loss))
+        >>> history.best_epoch, history.stopped_epoch, len(history.epochs)
+        (2, 4, 4)
     """
-    values = {name: np.asarray(array)[:steps] for name, array in metrics.items()}
-    finished = list(means.add(values))
-    if held_out is not None:
-        loss = float(held_out)
-        if not math.isfinite(loss):
-            raise DivergedError(
-                f"the validation loss is not finite at epoch {finished[-1]['epoch']}; a row held "
-                "out may be far outside the training data"
-            )
-        finished[-1]["validation_loss"] = loss
-    return means.step, float(values["loss"][-1]), finished
+
+    def __init__(
+        self,
+        plan: EpochPlan,
+        *,
+        patience: int = 0,
+        step: int = 0,
+        sums: Mapping[str, float] | None = None,
+        epochs: Iterable[EpochMetrics] = (),
+    ):
+        self.epochs: list[EpochMetrics] = []
+        self.best_epoch = 0
+        """That of the lowest validation loss, of equal ones the first; 0 before there is one."""
+        self.stopped_epoch = 0
+        """The one after which patience was at its end; 0 as long as it is not."""
+        self.divergence: DivergedError | None = None
+        """Why the training has ended before its time, if it has."""
+        self._patience, self._means = patience, EpochMeans(plan, step, sums)
+        for metrics in epochs:
+            self._append(metrics)
+
+    @property
+    def sums(self) -> Mapping[str, float]:
+        """Of the epoch under way, as of `EpochMeans`."""
+        return self._means.sums
+
+    @property
+    def best_loss(self) -> float:
+        """The lowest validation loss; infinite before there is one."""
+        return self.epochs[self.best_epoch - 1]["validation_loss"] if self.best_epoch else math.inf
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the steps that come change nothing any more."""
+        return self.stopped_epoch > 0 or self.divergence is not None
+
+    def add(
+        self,
+        steps: int,
+        metrics: Mapping[str, np.ndarray | Array],
+        held_out: np.ndarray | Array | None,
+    ) -> list[EpochMetrics]:
+        """Takes a chunk of steps, and returns the epochs that it has finished.
+
+        Args:
+            steps: in the chunk.
+            metrics: of the steps, at least `steps` of each.
+            held_out: loss of the rows held out after the chunk's last step, the last one of the
+                one epoch that the chunk finishes.
+        """
+        known = len(self.epochs)
+        if not self.has_ended:
+            values = {name: np.asarray(array)[:steps] for name, array in metrics.items()}
+            try:
+                for epoch in self._means.add(values):
+                    if held_out is not None:
+                        epoch["validation_loss"] = _finite(held_out, epoch["epoch"])
+                    self._append(epoch)
+            except DivergedError as error:
+                self.divergence = error
+        return self.epochs[known:]
+
+    def _append(self, metrics: EpochMetrics) -> None:
+        self.epochs.append(metrics)
+        if "validation_loss" not in metrics:
+            return
+        epoch = len(self.epochs)
+        if metrics["validation_loss"] < self.best_loss:
+            self.best_epoch = epoch
+        if 0 < self._patience <= epoch - self.best_epoch:
+            self.stopped_epoch = epoch
+
+
+def _finite(held_out: np.ndarray | Array, epoch: float) -> float:
+    loss = float(held_out)
+    if not math.isfinite(loss):
+        raise DivergedError(
+            f"the validation loss is not finite at epoch {epoch}; a row held out may be far "
+            "outside the training data"
+        )
+    return loss

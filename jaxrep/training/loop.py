@@ -1,41 +1,36 @@
 """The loop on the host that dispatches compiled chunks of steps.
 
 While the device runs a chunk, the host takes in the metrics of the one before. Between two chunks
-it can log, show progress, save, and look at signals.
+it can log, show progress, save, and look at signals. It trains one run, or many members at once:
+every array of a state has the members along its first axis.
 """
 
+import functools
+import math
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import jax
 import numpy as np
 from jax import Array
 
-from jaxrep.batch import RowSpec
 from jaxrep.errors import DivergedError, InputError, InterruptedRunError
-from jaxrep.inference import map_rows
-from jaxrep.methods._method import AnyMethod, Metrics, abstract_network
+from jaxrep.methods._method import AnyMethod, Metrics
 from jaxrep.training.checkpoint import Checkpoints
 from jaxrep.training.devices import Devices
 from jaxrep.training.distributed import AnyProcess, is_main
+from jaxrep.training.divergence import explained
 from jaxrep.training.epoch_plan import Chunk, EpochPlan
-from jaxrep.training.history import EpochMeans, EpochMetrics, collect
-from jaxrep.training.program import (
-    Best,
-    abstract_state,
-    chunk_length,
-    no_best,
-    run_steps,
-    validate,
-    zeros,
-)
+from jaxrep.training.history import EpochMetrics, History, mean_epochs
+from jaxrep.training.members import run_members, stack, validate_members
+from jaxrep.training.program import Kept, abstract_state, chunk_length, zeros
 from jaxrep.training.row_store import RowStore, place
 from jaxrep.training.snapshot import Snapshot
-from jaxrep.training.step import StepIndex, TrainState, batch_rows
+from jaxrep.training.step import TrainState
+from jaxrep.training.trained import Trained, complete_weights
 
-_ROWS_NAMED = 8
 _STEPS_TOGETHER = 64  # most of a chunk in a job of several processes
 
 
@@ -50,221 +45,273 @@ class Progress:
     """Steps in the whole run."""
 
     loss: float
-    """Loss of the last step."""
+    """Loss of the last step; the mean over the members whose loss is finite."""
 
     rows_per_second: float
     """Rows trained on per second, since the first dispatch."""
 
 
 class Loop:
-    """One run's rows, state and shapes, and the calls of its programs.
+    """The rows, the state and the shapes of a run, and the calls of its programs.
 
     Args:
-        method: to train.
+        methods: to train, alike; of several, those after the first see a streamed table's blocks in
+            the first one's order.
         x: training rows.
         validation: rows held out.
+        devices: that train together, or have members of their own.
         start: where to continue from.
         weights: initial weights by name, in the place of drawn ones.
         checkpoints: where to save.
-        devices: that train together.
+        stops_on_divergence: whether a member whose loss is not finite ends the run with an error.
     """
 
     def __init__(
         self,
-        method: AnyMethod,
+        methods: Sequence[AnyMethod],
         x: np.ndarray | Array | RowStore,
         validation: np.ndarray | Array | None,
-        start: Snapshot | None,
-        weights: Mapping[str, np.ndarray] | None,
-        checkpoints: Checkpoints | None,
         devices: Devices,
+        *,
+        start: Snapshot | None = None,
+        weights: Mapping[str, np.ndarray] | None = None,
+        checkpoints: Checkpoints | None = None,
+        stops_on_divergence: bool = True,
     ):
-        self.method, self.checkpoints, self.devices = method, checkpoints, devices
-        hp = method.hyperparameters
+        self.methods, self.checkpoints, self.devices = methods, checkpoints, devices
+        self.stops_on_divergence = stops_on_divergence
+        hp = methods[0].hyperparameters
         rows = x.shape[0] if isinstance(x, np.ndarray | Array) else x.rows
         self.batch_size: int = min(hp.batch_size, rows)
         devices.check_batch(self.batch_size, rows)
         self.rows = place(x, hp.batch_size, devices)
-        self.plan = EpochPlan(
-            self.rows.rows, self.batch_size, hp.epochs, hp.seed, self.rows.block_rows
-        )
-        self.seed = np.uint32(hp.seed)
+        self.plan = EpochPlan(rows, self.batch_size, hp.epochs, hp.seed, self.rows.block_rows)
+        self.patience = np.array([m.hyperparameters.patience for m in methods], np.int32)
+        if validation is None and self.patience.any():
+            raise ValueError("patience needs rows held out: validation_fraction above 0")
         self.validation: Array | None = None if validation is None else devices.put(validation)
         self.any_process = AnyProcess(devices)
-        self.shapes = abstract_state(method, self.rows.width)
-        self.chunk = chunk_length(self.shapes, self.batch_size)
+        self.initial = weights
+        self.shapes = abstract_state(methods[0], self.rows.width)
+        self.chunk = chunk_length(self.shapes, self.batch_size, len(methods) // devices.apart)
         if jax.process_count() > 1:  # whose steps wait for the network
             self.chunk = min(self.chunk, _STEPS_TOGETHER)
-        self.initial = weights
-        self.restore(self._fresh() if start is None else self._copy(start))
+        seeds = np.array([method.hyperparameters.seed for method in methods], np.uint32)
+        # What is the same in all calls of the programs.
+        self._run_steps = functools.partial(
+            run_members,
+            stack(methods),
+            seeds,
+            background=self.rows.background,
+            steps=self.plan.steps,
+            begin=weights is None,
+            batch_size=self.batch_size,
+            chunk=self.chunk,
+            devices=devices,
+            steps_per_block=self.plan.steps_per_block,
+        )
+        self._validate = functools.partial(
+            validate_members,
+            stack(methods),
+            seeds,
+            patience=self.patience,
+            x=self.validation,
+            batch_size=self.batch_size,
+            devices=devices,
+        )
+        self.restore(start)
 
-    def restore(self, start: Snapshot) -> None:
-        """Puts the run where a snapshot was taken, and takes over its arrays."""
-        epochs = start.step // self.plan.steps_per_epoch
-        if start.step > self.plan.steps or len(start.history) != epochs:
+    def restore(self, start: Snapshot | None) -> None:
+        """Puts the run where a snapshot was taken, of whose arrays it makes its own; or begins."""
+        step = 0 if start is None else start.step
+        epochs = step // self.plan.steps_per_epoch
+        members = len(self.methods)
+        histories: Sequence[Sequence[EpochMetrics]] = [()] * members
+        sums: Sequence[Mapping[str, float]] = [{}] * members
+        if start is not None:
+            histories, sums = start.histories, start.sums
+        most = max(map(len, histories))
+        if step > self.plan.steps or len(histories) != members or most != epochs:
             raise InputError(
-                f"the snapshot after {start.step} steps, with {len(start.history)} epochs of "
-                f"metrics, is not of this run of {self.plan.steps} steps"
+                f"the snapshot after {step} steps, with {most} epochs of metrics of "
+                f"{len(histories)} members, is not of this run of {self.plan.steps} steps"
             )
-        self.step = self.first = start.step
-        self.state = start.state
-        self.best: Best | None = None
-        if self.validation is not None:
-            self.best = self._no_best() if start.best is None else self._with_scalars(start.best)
-        self.means = EpochMeans(self.plan, start.step, start.sums)
-        self.history = list(start.history)
-        self.seconds_before = start.seconds
-        self.pending: tuple[int, Metrics, Array | None] | None = None
-
-    def compile(self) -> float:
-        """Compiles the programs by calling them with nothing to do; returns the seconds."""
-        started = time.perf_counter()
-        for block in {0, self.plan.blocks - 1}:
-            self._run(block, self.rows.like(block, self.plan), 1, 1)
-        if self.validation is not None:
-            self._validate(0, self._no_best())
-        wait(self.state)
-        return time.perf_counter() - started
+        self.step = self.first = step
+        self.histories = [
+            History(self.plan, patience=int(patience), step=step, sums=of_epoch, epochs=finished)
+            for patience, of_epoch, finished in zip(self.patience, sums, histories, strict=True)
+        ]
+        begun = start.state if start else self._stacked(_with(zeros(self.shapes), self.initial))
+        self.state = self.devices.put_state(begun)
+        self.kept = None if self.validation is None else self._kept(start)
+        self.seconds = start.seconds if start else 0.0
+        self.pending: tuple[int, int, Metrics, Array | None] | None = None
 
     def train(
         self,
-        on_epoch: Callable[[EpochMetrics], None],
-        on_progress: Callable[[Progress], None],
-        interrupted: Callable[[], bool],
-    ) -> float:
-        """Trains to the end; returns the seconds, those of the run before it was resumed included.
+        on_epoch: Callable[[EpochMetrics], None] = lambda metrics: None,
+        on_progress: Callable[[Progress], None] = lambda progress: None,
+        interrupted: Callable[[], bool] = lambda: False,
+        *,
+        until: int | None = None,
+    ) -> None:
+        """Trains to the end, or until no member has patience left, and saves what has come of it.
+
+        Args:
+            on_epoch: called with the metrics of each finished epoch, of members with their means.
+            on_progress: called after each chunk of steps.
+            interrupted: asked between chunks of steps.
+            until: number of the step to end before, where that is not the run's end.
 
         Raises:
-            DivergedError: a loss is not finite.
+            DivergedError: a loss is not finite; where there are checkpoints, the last good state is
+                kept.
             InterruptedRunError: `interrupted()`; where there are checkpoints, the state is saved.
         """
-        self.on_epoch, self.on_progress = on_epoch, on_progress
-        self.started = time.perf_counter()
-        for chunk in self.plan.chunks(self.step, self.chunk, stop_every=self._stop_every()):
-            stop, due = self.any_process(interrupted(), self._is_due())
-            if stop:
-                self._stop()
-            if due or self._is_due_by_epochs():
-                self._save()
-            self._dispatch(chunk)
-        wait(self.state)
-        self._collect()
-        seconds = self.seconds()
-        if self.checkpoints is not None and self.first < self.step:
-            self._save()
-        return seconds
-
-    def seconds(self) -> float:
-        """Returns the time spent training, that before the run was resumed included."""
-        return self.seconds_before + time.perf_counter() - self.started
-
-    def explain(self, error: DivergedError) -> DivergedError:
-        """Adds the rows of the batch to what a diverged run says, and keeps its last good state."""
-        if error.step is None:  # of the rows held out
-            return error
-        rows = self._rows_of(error.step)
-        named = ", ".join(str(row) for row in rows[:_ROWS_NAMED].tolist())
-        more = f" and {len(rows) - _ROWS_NAMED} more" if len(rows) > _ROWS_NAMED else ""
-        text = f"{error}. The batch holds the training rows {named}{more}, counted from 0"
-        if self.checkpoints is not None:
-            kept = self._keep_state_before(error.step)
-            if kept:  # else the run was never good
-                text += f"; the state after {kept} steps, the last good one, is kept"
-        return DivergedError(text, step=error.step, rows=rows.tolist())
-
-    def weights(self) -> dict[str, np.ndarray]:
-        """Returns the trained weights, completed by what the method's score needs."""
-        return self._complete(self.state)
-
-    def best_weights(self) -> dict[str, np.ndarray] | None:
-        """Returns the weights of the epoch with the lowest validation loss."""
-        return None if self.best is None else self._complete(self.best.state)
-
-    def _complete(self, state: TrainState) -> dict[str, np.ndarray]:
-        trained = self.devices.to_host(state.weights)
-        return complete_weights(self.method, trained, np.asarray(self.rows.background))
-
-    def _stop_every(self) -> int | None:
-        """Returns after how many steps a chunk has to end, for validation or a checkpoint."""
-        epoch = self.plan.steps_per_epoch
-        if self.validation is not None:
-            return epoch
-        every = None if self.checkpoints is None else self.checkpoints.every.epochs
-        return None if every is None else every * epoch
-
-    def _dispatch(self, chunk: Chunk) -> None:
-        """Starts a chunk of steps on the device, and takes in the one before."""
-        x = self.rows.at(chunk, self.plan)
-        metrics = self._run(chunk.block, x, chunk.number, chunk.number + chunk.stop - chunk.first)
-        self.step = chunk.stop
-        epoch, steps = divmod(chunk.stop, self.plan.steps_per_epoch)
-        held_out = None
-        if self.best is not None and steps == 0:
-            held_out, self.best = self._validate(epoch, self.best)
-        self._collect()
-        self.pending = chunk.stop - chunk.first, metrics, held_out
-
-    def _run(self, block: int, x: Array, first: int, stop: int) -> Metrics:
-        metrics: Metrics
+        self._on_epoch, self._on_progress = on_epoch, on_progress
         with self.devices.programs():
-            self.state, metrics = run_steps(
-                self.method,
-                self.seed,
-                self.state,
-                x,
-                self.rows.background,
-                first,
-                stop,
-                self.plan.steps,
-                self.initial is None,
-                batch_size=self.batch_size,
-                chunk=self.chunk,
-                devices=self.devices,
-                rows=self.plan.rows_of(block),
-                steps_per_block=self.plan.steps_per_block,
-            )
-        return metrics
+            self._compile()
+            self._started, self._seconds_before = time.perf_counter(), self.seconds
+            try:
+                for chunk in self._chunks(until):
+                    self._look_up(interrupted())
+                    if self._has_ended():
+                        break
+                    steps = chunk.stop - chunk.first
+                    self.state, metrics = self._run_steps(
+                        self.state,
+                        self.rows.at(chunk, self.plan),
+                        first=chunk.number,
+                        stop=chunk.number + steps,
+                        rows=self.plan.rows_of(chunk.block),
+                    )
+                    self.step = chunk.stop
+                    self._collect_the_one_before(steps, metrics, self._held_out())
+                self._finish()
+            except DivergedError as error:
+                raise self._explained(error) from error
 
-    def _validate(self, epoch: int, best: Best) -> tuple[Array, Best]:
-        with self.devices.programs():
-            validated: tuple[Array, Best] = validate(
-                self.method,
-                self.seed,
-                self.state,
-                best,
-                self.validation,
-                epoch,
-                batch_size=self.batch_size,
-                devices=self.devices,
+    def results(self) -> Iterator[Trained]:
+        """Yields what has come of each method."""
+        last = stopped = best = self.devices.to_host(self.state.weights)
+        if self.kept is not None:
+            best = self.devices.to_host(self.kept.best)
+            if isinstance(self.kept.last, TrainState):
+                stopped = self.devices.to_host(self.kept.last.weights)
+        for i, history in enumerate(self.histories):
+            at_the_end = self._member(i, stopped if history.stopped_epoch else last)
+            epochs = len(history.epochs)
+            is_best = history.best_epoch in (0, epochs)
+            yield Trained(
+                weights=at_the_end if is_best else self._member(i, best),
+                last_weights=None if is_best else at_the_end,
+                epoch=history.best_epoch or epochs,
+                history=history.epochs,
+                stopped_early=history.stopped_epoch > 0,
+                diverged=history.divergence is not None,
             )
-        return validated
 
-    def _copy(self, snapshot: Snapshot) -> Snapshot:
-        """Returns a snapshot whose arrays are its own: programs take over what they are given."""
-        best = snapshot.best and snapshot.best._replace(
-            state=self.devices.put_state(snapshot.best.state)
+    def snapshot(self) -> Snapshot:
+        """Returns all that it takes to continue from here."""
+        best, last = None, None
+        if self.kept is not None and any(history.best_epoch for history in self.histories):
+            best = self.kept.best
+            if any(h.stopped_epoch for h in self.histories) and not self._has_ended():
+                last = self.kept.last or None
+        return Snapshot(
+            step=self.step,
+            state=self.state,
+            best=best,
+            last=last,
+            sums=[history.sums for history in self.histories],
+            histories=[history.epochs for history in self.histories],
+            seconds=self.seconds,
         )
-        return replace(snapshot, state=self.devices.put_state(snapshot.state), best=best)
 
-    def _no_best(self) -> Best:
-        return self._with_scalars(no_best(self.devices.put_state(zeros(self.shapes))))
+    def _compile(self) -> None:
+        """Compiles the programs by calling them with nothing to do."""
+        started = time.perf_counter()
+        for block in {0, self.plan.blocks - 1}:
+            rows, like = self.plan.rows_of(block), self.rows.like(block, self.plan)
+            self.state, _ = self._run_steps(self.state, like, first=1, stop=1, rows=rows)
+        if self.kept is not None:
+            self._validate(kept=self._kept(None), state=self.state, epoch=0)
+        wait(self.state)
+        self.compile_seconds = time.perf_counter() - started
 
-    def _with_scalars(self, best: Best) -> Best:
-        loss, epoch = self.devices.put((np.float32(best.loss), np.int32(best.epoch)))
-        return best._replace(loss=loss, epoch=epoch)
+    def _chunks(self, until: int | None) -> Iterator[Chunk]:
+        """Returns the chunks to come; they end where rows held out or a checkpoint are due."""
+        every = None if self.checkpoints is None else self.checkpoints.every.epochs
+        epochs = 1 if self.validation is not None else every
+        stop_every = None if epochs is None else epochs * self.plan.steps_per_epoch
+        return self.plan.chunks(self.step, self.chunk, until, stop_every=stop_every)
+
+    def _look_up(self, interrupted: bool) -> None:
+        """Saves where it is time to, and stops where someone asks for it."""
+        stop, due = self.any_process(interrupted, self._is_due())
+        if stop:
+            self._collect()
+            if not self._has_ended():
+                self._stop()
+        elif due or self._is_due_by_epochs():
+            self._save()
+
+    def _held_out(self) -> Array | None:
+        """Starts to compute the loss of the rows held out, where an epoch has ended."""
+        epoch, steps = divmod(self.step, self.plan.steps_per_epoch)
+        if self.kept is None or steps:
+            return None
+        losses: Array
+        losses, self.kept = self._validate(kept=self.kept, state=self.state, epoch=epoch)
+        return losses
+
+    def _collect_the_one_before(self, steps: int, metrics: Metrics, held_out: Array | None) -> None:
+        """Takes in the metrics of the chunk before the one dispatched last."""
+        self._collect()
+        self.pending = self.step, steps, metrics, held_out
 
     def _collect(self) -> None:
-        """Takes in the metrics of the chunk dispatched last, once the device is through with it."""
+        """Takes in the metrics of the chunk dispatched last, once the devices have computed it."""
         if self.pending is None:
             return
-        pending, self.pending = self.pending, None
-        step, last_loss, finished = collect(self.means, *pending)
-        for metrics in finished:
-            self.history.append(metrics)
-            self.on_epoch(metrics)
+        (step, steps, of_steps, of_epoch), self.pending = self.pending, None
+        metrics = {name: np.asarray(array) for name, array in of_steps.items()}
+        held_out = None if of_epoch is None else np.asarray(of_epoch)
+        finished = [
+            history.add(
+                steps,
+                {name: array[i] for name, array in metrics.items()},
+                None if held_out is None else held_out[i],
+            )
+            for i, history in enumerate(self.histories)
+        ]
+        for epoch in mean_epochs(finished):
+            self._on_epoch(epoch)
+        if self.stops_on_divergence:
+            for history in self.histories:
+                if history.divergence is not None:
+                    raise history.divergence
+        losses = metrics["loss"][:, steps - 1]
+        finite = losses[np.isfinite(losses)]
+        loss = float(finite.mean()) if len(finite) else math.nan
         rows = self.plan.rows_until(step) - self.plan.rows_until(self.first)
-        rate = rows / (time.perf_counter() - self.started)
-        self.on_progress(Progress(step, self.plan.steps, last_loss, rate))
+        rate = len(self.methods) * rows / (time.perf_counter() - self._started)
+        self._on_progress(Progress(step, self.plan.steps, loss, rate))
+
+    def _has_ended(self) -> bool:
+        """Says whether the steps that come would change nothing, for all that is known yet."""
+        return all(history.has_ended for history in self.histories)
+
+    def _finish(self) -> None:
+        """Waits for the last steps, goes back to where patience ended, and saves."""
+        wait(self.state)
+        self._collect()
+        stopped = max(history.stopped_epoch for history in self.histories)
+        if stopped and self._has_ended() and self.kept and isinstance(self.kept.last, TrainState):
+            self.state, self.step = self.kept.last, stopped * self.plan.steps_per_epoch
+        self.seconds = self._seconds_before + time.perf_counter() - self._started
+        if self.first < self.step:
+            self._save()
 
     def _is_due(self) -> bool:
         """Says whether it is time to save after the chunk dispatched last: by one clock."""
@@ -280,7 +327,6 @@ class Loop:
 
     def _stop(self) -> None:
         """Saves and raises the error that says so."""
-        self._collect()
         if self.checkpoints is None:
             raise InterruptedRunError(f"interrupted after step {self.step}")
         if self.step > self.first:
@@ -292,32 +338,12 @@ class Loop:
 
     def _save(self) -> None:
         """Saves the state after the last step, once its metrics have been found good."""
+        if self.checkpoints is None:
+            return
         self._collect()
-        if self.checkpoints is not None and self._is_finite():  # else the next loss is NaN
+        self.seconds = self._seconds_before + time.perf_counter() - self._started
+        if self._is_finite():  # else the next loss is NaN
             self.checkpoints.save(self.snapshot())
-
-    def snapshot(self) -> Snapshot:
-        """Returns all that it takes to continue from here."""
-        best = self.best if self.best is not None and self.best.epoch > 0 else None
-        return Snapshot(self.step, self.state, best, self.means.sums, self.history, self.seconds())
-
-    def _keep_state_before(self, step: int) -> int:
-        """Saves the last finite state before a step by taking the steps to it again."""
-        assert self.checkpoints is not None
-        self.on_epoch, self.on_progress = _ignore, _ignore
-        for stop in (step, step - 1):  # an update that is not finite shows a step later
-            start = self.checkpoints.newest(self.method, self.rows.width, self.devices)
-            self.restore(start or self._fresh())
-            if self.step >= stop:
-                break
-            for chunk in self.plan.chunks(self.step, self.chunk, stop_every=self._stop_every()):
-                self._dispatch(replace(chunk, stop=min(chunk.stop, stop)))
-                if self.step == stop:
-                    break
-            if self._is_finite():
-                self._save()
-                break
-        return self.step
 
     def _is_finite(self) -> bool:
         """Says whether the state is finite, by the host: it is about to be written anyway."""
@@ -327,22 +353,62 @@ class Loop:
             return finite
         return not np.asarray(self.devices.any(not finite))[0]
 
-    def _fresh(self) -> Snapshot:
-        state = self.devices.put_state(_with(zeros(self.shapes), self.initial))
-        return Snapshot(0, state, None, {}, [], 0.0)
+    def _explained(self, error: DivergedError) -> DivergedError:
+        """Returns an error that says more, once the last good state is kept."""
+        if error.step is None:  # of the rows held out
+            return error
+        member = next(i for i, h in enumerate(self.histories) if h.divergence is error)
+        kept = 0 if self.checkpoints is None else self._keep_before(error.step, self.checkpoints)
+        return explained(
+            error,
+            self.plan,
+            seed=self.methods[member].hyperparameters.seed,
+            kept=kept,
+            is_one_of_many=len(self.methods) > 1,
+        )
 
-    def _rows_of(self, step: int) -> np.ndarray:
-        """Returns the indices of the training rows in a step's batch."""
-        chunk = next(self.plan.chunks(step, 1))
-        at = StepIndex(*divmod(chunk.number, self.plan.steps_per_block))
-        size = self.plan.rows_of(chunk.block)
-        rows, inside = batch_rows(self.method.hyperparameters.seed, at, size, self.batch_size)
-        found = np.asarray(rows)[np.asarray(inside)]
-        return np.sort(found.astype(np.int64)) + chunk.block * self.plan.rows_per_block
+    def _keep_before(self, step: int, checkpoints: Checkpoints) -> int:
+        """Saves the last finite state before a step by taking the steps to it again."""
+        method, members = self.methods[0], len(self.methods)
+        for until in (step, step - 1):  # an update that is not finite shows a step later
+            self.restore(checkpoints.newest(method, self.rows.width, self.devices, members=members))
+            if self.step >= until:
+                break
+            self.train(until=until)
+            if self._is_finite():
+                break
+        return self.step
 
+    def _kept(self, start: Snapshot | None) -> Kept:
+        """Returns what the epochs of a snapshot have kept, or before the first epoch nothing."""
+        nothing = self._stacked(zeros(self.shapes))
+        best, last = nothing.weights, nothing
+        histories = [History(self.plan)] * len(self.methods)
+        if start is not None:
+            best, last = start.best or best, start.last or start.state
+            histories = self.histories
+        kept = Kept(
+            best=best,
+            loss=np.array([history.best_loss for history in histories], np.float32),
+            epoch=np.array([history.best_epoch for history in histories], np.int32),
+            last=last if self.patience.any() else (),
+            stopped=np.array([history.stopped_epoch for history in histories], np.int32),
+        )
+        return self.devices.put_state(kept)
 
-def _ignore(event: object) -> None:
-    """Takes what is not to be reported."""
+    def _stacked(self, state: TrainState) -> TrainState:
+        """Returns a state on the host once for every member."""
+        stacked: TrainState = jax.tree.map(
+            lambda array: np.repeat(array[None], len(self.methods), axis=0), state
+        )
+        return stacked
+
+    def _member(self, i: int, weights: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Returns the weights of a member, with what its outputs need besides."""
+        of_member = {name: array[i].copy() for name, array in weights.items()}
+        if self.histories[i].divergence is not None:
+            return of_member
+        return complete_weights(self.methods[i], of_member, np.asarray(self.rows.background))
 
 
 def _with(state: TrainState, weights: Mapping[str, np.ndarray] | None) -> TrainState:
@@ -357,23 +423,6 @@ def _with(state: TrainState, weights: Mapping[str, np.ndarray] | None) -> TrainS
         return {name: np.asarray(weights[name], array.dtype) for name, array in empty.items()}
 
     return state._replace(params=given(state.params), model_state=given(state.model_state))
-
-
-def complete_weights(
-    method: AnyMethod, trained: dict[str, np.ndarray], background: np.ndarray
-) -> dict[str, np.ndarray]:
-    """Returns trained weights together with those that the network's outputs need besides.
-
-    Args:
-        method: the trained method.
-        trained: weights by name, as training left them.
-        background: training rows, all or evenly spaced ones, `[R, D]`.
-    """
-    rows = RowSpec(background.shape[1])
-    statistics = abstract_network(method, rows).fit_statistics(
-        lambda: map_rows(method, "embed", trained, background, rows)
-    )
-    return trained | statistics
 
 
 def wait(tree: Any) -> None:

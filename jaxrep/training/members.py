@@ -1,7 +1,8 @@
-"""The members of a sweep as one program: which go together, how many at a time, on which devices.
+"""Trainings as one program: which go together, how many at a time, and how it is mapped over them.
 
-Methods of one structure are stacked: one method whose numbers are arrays over the members. The
-programs of `fit` are mapped over it.
+Methods of one structure are stacked: one method whose numbers are arrays over the members. Every
+array of a state has the members along its first axis; a training alone is one member, whose
+programs are not mapped.
 """
 
 import dataclasses
@@ -12,16 +13,13 @@ from typing import Any
 import jax
 import numpy as np
 from jax import Array
-from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+from jax.sharding import AxisType, Mesh, PartitionSpec
 
 from jaxrep.hyperparameters import declaration
 from jaxrep.methods._method import AnyMethod, Metrics
-from jaxrep.training.devices import Devices
-from jaxrep.training.devices import partitioner as partitioner
-from jaxrep.training.program import run_steps, validation_loss
+from jaxrep.training.devices import MEMBER, Devices
+from jaxrep.training.program import Kept, run_steps, validate
 from jaxrep.training.step import TrainState
-
-AXIS = "member"
 
 # What the members that a device trains at once may take. On the CPU many at once hide what a tiny
 # step costs beside its matrix products; where the products outweigh it, more than a few are slower.
@@ -31,7 +29,9 @@ _ACCELERATOR_BYTES = 4 << 30
 
 
 @functools.partial(
-    jax.jit, static_argnames=("batch_size", "chunk", "mesh"), donate_argnames="state"
+    jax.jit,
+    static_argnames=("batch_size", "chunk", "devices", "rows", "steps_per_block"),
+    donate_argnames="state",
 )
 def run_members(
     methods: AnyMethod,
@@ -42,75 +42,123 @@ def run_members(
     first: int | Array,
     stop: int | Array,
     steps: int | Array | None = None,
+    begin: bool | Array = True,
     *,
     batch_size: int,
     chunk: int,
-    mesh: Mesh,
+    devices: Devices,
+    rows: int | None = None,
+    steps_per_block: int | None = None,
 ) -> tuple[TrainState, Metrics]:
-    """Takes the steps of `run_steps` for M members, each device for its share of them.
+    """Takes the steps of `run_steps` for M members.
 
     Args:
-        methods: stacked, by `stack`.
+        methods: by `stack`.
         seeds: of the members, `[M]`.
         state: of the members, every array `[M, ...]`.
-        x: all training rows, `[rows, D]`, the same for all.
+        x: as of `run_steps`, the same for all, as is all that follows.
         background: rows that views may take values from, `[R, D]`.
         first: number of the first step.
         stop: `first` + at most `chunk`.
         steps: of the whole run, for methods with a schedule.
+        begin: whether step 0 starts from weights drawn by the seeds.
         batch_size: B.
         chunk: size of the arrays that the metrics come back in.
-        mesh: devices along the axis `member`; their number divides M.
+        devices: that train together, or have members of their own, in equal numbers.
+        rows: of x that are no padding.
+        steps_per_block: by which `first` counts passes over x.
 
     Returns:
         The states after the last step, and every step's metrics by name, `[M, chunk]`.
     """
-    run = functools.partial(run_steps, batch_size=batch_size, chunk=chunk, devices=Devices())
-    shared = x, background, first, stop, steps
-    made: tuple[TrainState, Metrics] = _over_members(run, mesh, (methods, seeds, state), shared)
+    run = functools.partial(
+        run_steps,
+        batch_size=batch_size,
+        chunk=chunk,
+        devices=devices,
+        rows=rows,
+        steps_per_block=steps_per_block,
+    )
+    shared = x, background, first, stop, steps, begin
+    made: tuple[TrainState, Metrics]
+    if len(seeds) == 1:
+        made = _members_of(run(methods, *_only((seeds, state)), *shared))
+    else:
+        made = _over_members(run, devices, (methods, seeds, state), shared)
     return made
 
 
-@functools.partial(jax.jit, static_argnames=("batch_size", "mesh"))
-def validation_losses(
+@functools.partial(jax.jit, static_argnames=("batch_size", "devices"), donate_argnames="kept")
+def validate_members(
     methods: AnyMethod,
     seeds: Array,
-    weights: dict[str, Array],
+    kept: Kept,
+    state: TrainState,
+    patience: Array,
     x: Array,
+    epoch: int | Array,
     *,
     batch_size: int,
-    mesh: Mesh,
-) -> Array:
-    """Computes the `validation_loss` of M members, `[M]`; arguments as of `run_members`."""
-    loss = functools.partial(validation_loss, batch_size=batch_size, devices=Devices())
-    losses: Array = _over_members(loss, mesh, (methods, seeds, weights), (x,))
-    return losses
+    devices: Devices,
+) -> tuple[Array, Kept]:
+    """Computes `validate` for M members; arguments as of `run_members`.
+
+    Args:
+        methods: by `stack`.
+        seeds: of the members, `[M]`.
+        kept: by the epochs before, every array `[M, ...]`.
+        state: of the members, every array `[M, ...]`.
+        patience: of the members, `[M]`.
+        x: rows held out, `[rows, D]`.
+        epoch: its number, from 1.
+        batch_size: B.
+        devices: as of `run_members`.
+
+    Returns:
+        The losses, `[M]`, and what is kept now.
+    """
+    run: Callable[..., Any] = functools.partial(validate, batch_size=batch_size, devices=devices)
+    made: tuple[Array, Kept]
+    if len(seeds) == 1:
+        made = _members_of(run(methods, *_only((seeds, kept, state, patience)), x, epoch))
+    else:
+        of_members = methods, seeds, kept, state, patience
+        made = _over_members(run, devices, of_members, (x, epoch))
+    return made
 
 
-def _over_members(function: Callable[..., Any], mesh: Mesh, of_members: Any, of_all: Any) -> Any:
+def _only(tree: Any) -> Any:
+    """Returns the arrays of the one member there is, without its axis."""
+    return jax.tree.map(lambda array: array.reshape(array.shape[1:]), tree)
+
+
+def _members_of(tree: Any) -> Any:
+    """Gives the arrays of a member the axis of the members."""
+    return jax.tree.map(lambda array: array.reshape(1, *array.shape), tree)
+
+
+def _over_members(
+    function: Callable[..., Any], devices: Devices, of_members: Any, of_all: Any
+) -> Any:
     """Maps a function over its first arguments, `of_members`, with its last the same for all."""
 
     def on_a_device(of_members: Any, of_all: Any) -> Any:
         if len(of_members[1]) == 1:  # mapped over one, XLA's CPU programs are slower
-            only = jax.tree.map(lambda array: array[0], of_members)
-            return jax.tree.map(lambda array: array[None], function(*only, *of_all))
+            return _members_of(function(*_only(of_members), *of_all))
         return jax.vmap(lambda *member: function(*member, *of_all))(*of_members)
 
-    if mesh.size == 1:
+    if devices.apart == 1:
         return on_a_device(of_members, of_all)
+    each, all_of_it = (PartitionSpec(*axes) for axes in ((MEMBER,), ()))  # type: ignore[no-untyped-call]
     # check_vma: loops start from constants, which no device has to itself.
     shared = jax.shard_map(
         on_a_device,
-        mesh=mesh,
-        in_specs=(_spec(AXIS), _spec()),
-        out_specs=_spec(AXIS),
+        mesh=devices.mesh,
+        in_specs=(each, all_of_it),
+        out_specs=each,
         check_vma=False,
     )
     return shared(of_members, of_all)
-
-
-def _spec(*axes: str) -> PartitionSpec:
-    return PartitionSpec(*axes)  # type: ignore[no-untyped-call]
 
 
 def alike(methods: Sequence[AnyMethod]) -> list[list[int]]:
@@ -120,12 +168,12 @@ def alike(methods: Sequence[AnyMethod]) -> list[list[int]]:
         hp = method.hyperparameters
         ones = dataclasses.replace(hp, **dict.fromkeys(_numbers(method), 1.0))
         shape = jax.tree.structure(type(method)(ones))
-        groups.setdefault((shape, hp.batch_size, hp.epochs), []).append(i)
+        groups.setdefault((shape, hp.batch_size, hp.epochs, hp.patience > 0), []).append(i)
     return list(groups.values())
 
 
 def stack(methods: Sequence[AnyMethod]) -> AnyMethod:
-    """Returns one method whose numbers are arrays over the members.
+    """Returns one method whose numbers are arrays over the members; of one, the method as it is.
 
     A number that is 0 for all of them stays 0, and its term out of the program. Where only some
     have 0, it is traced for all.
@@ -140,6 +188,8 @@ def stack(methods: Sequence[AnyMethod]) -> AnyMethod:
         (array([0., 4.], dtype=float32), 0.0)
     """
     first = methods[0]
+    if len(methods) == 1:  # its numbers are Python's, which take the dtype of what they meet
+        return first
     numbers = {
         name: np.array([getattr(m.hyperparameters, name) for m in methods], np.float32)
         for name in _numbers(first)
@@ -185,23 +235,8 @@ def _bytes_of_a_member(state: TrainState, input_dim: int, batch_size: int) -> in
     return own + 4 * batch_size * 3 * widths + 4 * 4 * (2 * batch_size) ** 2
 
 
-def devices() -> list[jax.Device]:
-    """Returns the devices to train on: the one that was chosen, or all of this process."""
+def share_out_devices(members: int) -> Devices:
+    """Returns the devices that members are shared out among: all of this process, or the chosen."""
     chosen = jax.config.jax_default_device  # type: ignore[attr-defined]
-    return [chosen] if chosen is not None else jax.local_devices()
-
-
-def mesh_of(devices: Sequence[jax.Device]) -> Mesh:
-    """Returns devices along the axis of the members."""
-    return Mesh(np.array(devices), (AXIS,), axis_types=(AxisType.Auto,))
-
-
-def share_out(tree: Any, mesh: Mesh) -> Any:
-    """Puts arrays `[M, ...]` on the devices, each one's members on it alone."""
-    return jax.device_put(tree, NamedSharding(mesh, _spec(AXIS)))
-
-
-def replicate(array: np.ndarray | Array, mesh: Mesh) -> Array:
-    """Puts an array on every device."""
-    placed: Array = jax.device_put(array, NamedSharding(mesh, _spec()))
-    return placed
+    found = [chosen] if chosen is not None else jax.local_devices()
+    return Devices(Mesh(np.array(found[:members]), (MEMBER,), axis_types=(AxisType.Auto,)))

@@ -37,17 +37,23 @@ Tree = TypeVar("Tree")
 Rows = TypeVar("Rows", Array, np.ndarray)
 
 
-class Best(NamedTuple):
-    """The state with the lowest validation loss so far."""
+class Kept(NamedTuple):
+    """What the rows held out decide: which epoch's weights to keep, and when to stop."""
 
-    state: TrainState
-    """After the last step of its epoch, the optimiser's state of that moment in it."""
+    best: dict[str, Array]
+    """The network's weights, by name, after the epoch of the lowest validation loss."""
 
-    loss: float | np.float32 | Array
-    """Validation loss; infinite before the first epoch."""
+    loss: np.ndarray | Array
+    """Their validation loss; infinite before the first epoch."""
 
-    epoch: int | np.int32 | Array
-    """Its epoch, from 1; 0 before the first."""
+    epoch: np.ndarray | Array
+    """Their epoch, from 1; 0 before the first."""
+
+    last: TrainState | tuple[()]
+    """The state after the epoch that used up the patience; nothing where there is no patience."""
+
+    stopped: np.ndarray | Array
+    """That epoch; 0 as long as the training goes on."""
 
 
 # A chunk is long enough to hide its dispatch, and short enough to look up between chunks.
@@ -208,38 +214,54 @@ def validation_loss(
     return total / size
 
 
-@functools.partial(jax.jit, static_argnames=("batch_size", "devices"), donate_argnames="best")
 def validate(
     method: AnyMethod,
     seed: int | Array,
+    kept: Kept,
     state: TrainState,
-    best: Best,
+    patience: int | Array,
     x: Array,
     epoch: int | Array,
     *,
     batch_size: int,
     devices: Devices,
-) -> tuple[Array, Best]:
-    """Computes the loss of rows held out after an epoch, and keeps the state if it is the best.
+) -> tuple[Array, Kept]:
+    """Computes the loss of rows held out after an epoch, and keeps the weights if it is the lowest.
+
+    The steps of the next epoch may be under way when the host hears that the patience is at its
+    end, so the state of that moment is kept here.
 
     Args:
         method: its loss.
         seed: the run's seed.
+        kept: after the epochs before.
         state: after the epoch's last step.
-        best: of the epochs before.
+        patience: epochs without a lower loss after which the training stops.
         x: rows held out, `[rows, D]`.
         epoch: its number, from 1.
         batch_size: as of `validation_loss`.
         devices: as of `validation_loss`.
 
     Returns:
-        The loss, a scalar, and the best state so far; of equal ones the earlier.
+        The loss, a scalar, and what is kept now; of weights with equal losses the earlier ones.
     """
     loss = validation_loss(method, seed, state.weights, x, batch_size=batch_size, devices=devices)
-    new = Best(state, loss, jnp.asarray(epoch, jnp.int32))
-    kept: Best = jax.tree.map(lambda a, b: jnp.where(loss < best.loss, a, b), new, best)
-    kept = kept._replace(state=devices.constrain_state(kept.state))
-    return devices.constrain_replicated(loss), kept
+    goes_on = kept.stopped == 0
+    is_best = goes_on & (loss < kept.loss)
+
+    def choose(condition: Array, new: Tree, old: Tree) -> Tree:
+        chosen: Tree = jax.tree.map(lambda a, b: jnp.where(condition, a, b), new, old)
+        return chosen
+
+    best = devices.constrain_state(choose(is_best, state.weights, kept.best))
+    best_epoch = jnp.where(is_best, jnp.int32(epoch), kept.epoch)
+    last, stopped = kept.last, kept.stopped
+    if isinstance(last, TrainState):
+        last = devices.constrain_state(choose(goes_on, state, last))
+        stops = goes_on & (epoch - best_epoch >= patience)
+        stopped = jnp.where(stops, jnp.int32(epoch), stopped)
+    loss = devices.constrain_replicated(loss)
+    return loss, Kept(best, jnp.where(is_best, loss, kept.loss), best_epoch, last, stopped)
 
 
 def part_noise(
@@ -274,11 +296,6 @@ def part_noise(
     return sharded
 
 
-def no_best(state: TrainState) -> Best:
-    """Returns what `validate` takes before the first epoch; the state's values do not matter."""
-    return Best(state, np.float32(np.inf), np.int32(0))
-
-
 def abstract_state(method: AnyMethod, input_dim: int) -> TrainState:
     """Returns the shapes and dtypes of the state that `run_steps` takes and gives."""
     shapes: TrainState = jax.eval_shape(lambda: init_state(method, input_dim, 0))
@@ -297,13 +314,13 @@ def zeros(shapes: TrainState) -> TrainState:
     return state
 
 
-def chunk_length(state: TrainState, batch_size: int) -> int:
-    """Returns how many steps to dispatch at once, from the shapes alone."""
+def chunk_length(state: TrainState, batch_size: int, members: int = 1) -> int:
+    """Returns how many steps to dispatch at once, from the shapes of a state of one member."""
     parameters = sum(array.size for array in state.params.values())
     # The square stands for a loss that compares all pairs, as NT-Xent does in 32 dimensions.
     flop = 6 * batch_size * parameters + 24 * 32 * batch_size**2
     steps = int(_FLOP_PER_CHUNK / flop)
-    return min(max(steps, 1), _MAX_STEPS_PER_CHUNK)
+    return max(min(max(steps, 1), _MAX_STEPS_PER_CHUNK) // members, 1)
 
 
 def _once(draw: Callable[[Array], Tree], numbers: Array, *, turns: Array) -> Tree:

@@ -66,7 +66,7 @@ class SavedStates:
         self._path, self._policy = path, policy
         self._orbax = _importing_orbax()
 
-    def write(self, step: int, states: Mapping[str, TrainState]) -> None:
+    def write(self, step: int, states: Mapping[str, Any]) -> None:
         """Writes the states of a step by name, and removes what the policy does not keep.
 
         Raises:
@@ -78,25 +78,27 @@ class SavedStates:
         with self._manager(**options) as manager:
             manager.save(step, args=self._orbax.result().args.Composite(**items), force=True)
 
-    def read(self, step: int, names: Sequence[str], template: TrainState) -> dict[str, TrainState]:
+    def read(self, step: int, templates: Mapping[str, Any]) -> dict[str, Any]:
         """Reads states of a step by name.
 
         Args:
             step: whose states are read.
-            names: of the states.
-            template: shapes, and the devices to read to; see `placed`.
+            templates: the shapes of each, and the devices to read to; see `placed`.
 
         Raises:
             DamagedError: orbax cannot read them.
         """
         args = self._orbax.result().args
-        restore = {name: args.StandardRestore(dict(_named(template))) for name in names}
+        restore = {
+            name: args.StandardRestore(dict(_named(template)))
+            for name, template in templates.items()
+        }
         with self._manager() as manager:
             try:
                 restored = manager.restore(step, args=args.Composite(**restore))
             except (OSError, ValueError, KeyError, RuntimeError) as error:
                 raise DamagedError(f"cannot be read ({first_line(error)})") from error
-        return {name: _unflat(restored[name], template) for name in names}
+        return {name: _unflat(restored[name], template) for name, template in templates.items()}
 
     @contextlib.contextmanager
     def _manager(self, **options: Any) -> Iterator[Any]:
@@ -115,14 +117,14 @@ class SavedStates:
             yield manager
 
 
-def placed(template: TrainState, devices: Devices) -> TrainState:
-    """Returns a state's shapes with the devices that its arrays are to be read to."""
+def placed(shapes: TrainState, members: int, devices: Devices) -> TrainState:
+    """Returns the shapes of members' states with the devices that they are to be read to."""
 
     def place(leaf: Any) -> Any:
-        sharding = devices.of_state(leaf)
-        return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)  # type: ignore[no-untyped-call]
+        of_all = jax.ShapeDtypeStruct((members, *leaf.shape), leaf.dtype)  # type: ignore[no-untyped-call]
+        return of_all.update(sharding=devices.of_state(of_all))  # type: ignore[no-untyped-call]
 
-    found: TrainState = jax.tree.map(place, template)
+    found: TrainState = jax.tree.map(place, shapes)
     return found
 
 
@@ -149,13 +151,12 @@ def _as_text(path: Path) -> Iterator[Path]:
         yield path
 
 
-def _named(state: TrainState) -> list[tuple[str, Any]]:
+def _named(state: Any) -> list[tuple[str, Any]]:
     """Returns a state's arrays with their names: plain ones, whatever classes optax has."""
     leaves, _ = jax.tree_util.tree_flatten_with_path(state)
     return [(jax.tree_util.keystr(path, simple=True, separator="/"), a) for path, a in leaves]
 
 
-def _unflat(arrays: Mapping[str, Any], template: TrainState) -> TrainState:
+def _unflat(arrays: Mapping[str, Any], template: Any) -> Any:
     leaves = [arrays[name] for name, _ in _named(template)]
-    state: TrainState = jax.tree.unflatten(jax.tree.structure(template), leaves)
-    return state
+    return jax.tree.unflatten(jax.tree.structure(template), leaves)

@@ -3,7 +3,7 @@
 import jax
 import numpy as np
 
-from jaxrep.training import fit, members, program, sweep
+from jaxrep.training import fit, loop, members, program, sweep
 from tests.helpers.small import X
 from tests.helpers.sweeps import HELD_OUT, assert_equal, largest, make_all
 
@@ -13,20 +13,22 @@ def main():
     placed, run = [], members.run_members
 
     def watch(*arguments, **options):
-        placed.append(arguments[1].sharding)
-        return run(*arguments, **options)
+        made = run(*arguments, **options)
+        placed.extend(array.sharding for array in jax.tree.leaves(made))
+        return made
 
-    members.run_members = watch
+    loop.run_members = watch
     methods = make_all("autoencoder")
     result = sweep(methods, X, validation=HELD_OUT)
     assert result.compiles == 1
     assert all(len(sharding.device_set) == 2 for sharding in placed), placed
+    assert not any(sharding.is_fully_replicated for sharding in placed), placed
     text = run.lower(
         members.stack([*methods, methods[0]]), np.zeros(4, np.uint32),
         jax.tree.map(
             lambda a: np.zeros((4, *a.shape), a.dtype), program.empty_state(methods[0], 5)
         ),
-        X, 0, 4, batch_size=16, chunk=4, mesh=members.mesh_of(jax.devices()),
+        X, X, 0, 4, batch_size=16, chunk=4, devices=members.share_out_devices(4),
     ).as_text()  # fmt: skip
     assert "all-reduce" not in text and "all_reduce" not in text and "all_gather" not in text
     for method, member in zip(methods, result.members, strict=True):

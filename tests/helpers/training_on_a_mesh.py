@@ -4,6 +4,7 @@ python training_on_a_mesh.py 2 vae                          on forced devices of
 python training_on_a_mesh.py 1,2,4,8 autoencoder,simclr all streamed, and with sharded parameters
 """
 
+import functools
 import json
 import re
 import sys
@@ -60,8 +61,8 @@ def compare(found, expected):
 def first_moments(method, x, mesh=None, shard_parameters=False):
     """Adam's first moment after one step, a tenth of the gradient."""
     devices = Devices(mesh or mesh_of_one(), shard_parameters)
-    loop = Loop(method, x, None, None, None, None, devices)
-    loop._run(0, loop.rows.at(next(loop.plan.chunks(0, 1)), loop.plan), 0, 1)
+    loop = Loop([method], x, None, devices)
+    loop.train(until=1)
     leaves, _ = jax.tree_util.tree_flatten_with_path(loop.state.opt_state)
     named = {jax.tree_util.keystr(path): np.asarray(leaf) for path, leaf in leaves}
     return {name: array for name, array in named.items() if "mu" in name}
@@ -69,14 +70,12 @@ def first_moments(method, x, mesh=None, shard_parameters=False):
 
 def collectives(method, x, mesh, shard_parameters=False):
     """How many of each collective the compiled program has, whatever they are in."""
-    from jaxrep.training.program import run_steps
-
-    loop = Loop(method, x, None, None, None, None, Devices(mesh, shard_parameters))
+    loop = Loop([method], x, None, Devices(mesh, shard_parameters))
+    program = functools.partial(loop._run_steps.func.lower, *loop._run_steps.args)
+    shared, rows = loop._run_steps.keywords, loop.rows.like(0, loop.plan)
     with loop.devices.programs():
-        text = run_steps.lower(
-            method, loop.seed, loop.state, loop.rows.like(0, loop.plan), loop.rows.background, 1, 2,
-            batch_size=BATCH, chunk=loop.chunk, rows=ROWS, devices=loop.devices,
-        ).compile().as_text()  # fmt: skip
+        lowered = program(loop.state, rows, first=1, stop=2, rows=ROWS, **shared)
+        text = lowered.compile().as_text()
     return {name: len(re.findall(rf" {name}(?:-start)?\(", text)) for name in COLLECTIVES}
 
 

@@ -41,7 +41,7 @@ ONLY_JAX = {
     "methods._method": {"abstract_network", "training_network"},
     "training": {
         *("Progress", "DivergedError", "TrainState", "draw_batch", "init_state"),
-        *("sweep", "Sweep", "Member"),  # torch compiles no program that it could map
+        *("sweep", "Sweep", "Trained"),  # torch compiles no program that it could map
         *("Checkpoints", "Every", "Snapshot", "RowStore", "Devices", "mesh_of"),
     },
 }

@@ -46,8 +46,7 @@ def sweep_program(method):
     state = jax.tree.map(
         lambda a: np.zeros((2, *a.shape), a.dtype), program.empty_state(method, FEATURES)
     )
-    mesh = members.mesh_of(jax.devices()[:1])
-    steps = functools.partial(members.run_members, batch_size=BATCH, chunk=CHUNK, mesh=mesh)
+    steps = functools.partial(members.run_members, batch_size=BATCH, chunk=CHUNK, devices=Devices())
     return steps, (members.stack([method, method]), np.zeros(2, np.uint32), state, X, X, 0, CHUNK)
 
 

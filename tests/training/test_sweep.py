@@ -9,7 +9,7 @@ import jax
 import numpy as np
 import pytest
 
-from jaxrep.training import fit, members, program, sweep
+from jaxrep.training import Devices, fit, members, program, sweep
 from tests.helpers.compilations import count_compilations
 from tests.helpers.small import FEATURES, ROWS, X, make, one_of_all
 from tests.helpers.sweeps import HELD_OUT, assert_equal, largest, make_all
@@ -41,7 +41,7 @@ def test_members_that_differ_in_numbers_alone_take_one_program():
         result = sweep(methods, X[:40], validation=HELD_OUT)
     assert result.compiles == 1
     assert sum("jit(run_members)" in program for program in compiled) == 1
-    assert sum("jit(validation_losses)" in program for program in compiled) == 1
+    assert sum("jit(validate_members)" in program for program in compiled) == 1
     with jax.log_compiles(), count_compilations() as compiled:
         sweep(methods[::-1], X[:40] + 1, validation=HELD_OUT)
     assert compiled == []
@@ -131,9 +131,9 @@ def test_states_are_given_back_to_the_device():
         lambda a: jax.numpy.zeros((2, *a.shape), a.dtype),
         program.empty_state(make("vae"), FEATURES),
     )
-    mesh, seeds = members.mesh_of(jax.devices()[:1]), np.zeros(2, np.uint32)
-    options = {"batch_size": 16, "chunk": 4, "mesh": mesh}
-    new, _ = members.run_members(stacked, seeds, state, jax.numpy.asarray(X), 0, 4, **options)
+    x, seeds = jax.numpy.asarray(X), np.zeros(2, np.uint32)
+    options = {"batch_size": 16, "chunk": 4, "devices": Devices()}
+    new, _ = members.run_members(stacked, seeds, state, x, x, 0, 4, **options)
     assert all(array.is_deleted() for array in jax.tree.leaves(state))
     assert not any(array.is_deleted() for array in jax.tree.leaves(new))
 

@@ -39,6 +39,7 @@ class TrainingHyperparameters:
     beta2: float
     precision: Literal["highest", "default", "bfloat16"]
     validation_fraction: float
+    patience: Count
     seed: Count
     split_seed: Count
 
