@@ -4,20 +4,25 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test test-quick test-slow parity lint bench bench-quick clean
+.PHONY: demo test test-quick test-end-to-end test-slow parity lint bench bench-quick clean
 
 demo: $(VENV)/installed
 	$(BIN)/python -m jaxrep.demo
 
-# All that guards the behaviour: a quarter of an hour on two cores, about nine minutes again, when
-# .pytest_cache holds the compiled programs. The aim is 6 minutes.
+# What guards the behaviour, but for what `test-end-to-end` and `test-slow` run.
 test: $(VENV)/installed-test
 	$(BIN)/jaxrep parity --quick
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 # The modules marked `quick`, some of each room: about a minute on two cores.
 test-quick: $(VENV)/installed-test
-	$(BIN)/python -m pytest -m 'quick and not slow' --numprocesses 2 --dist loadfile tests
+	$(BIN)/python -m pytest -m 'quick and not slow and not end_to_end' \
+		--numprocesses 2 --dist loadfile tests
+
+# Whole ways: commands and jobs in processes of their own, the README and docs/extending.md as they
+# stand, every format of export, damaged files by the dozen. Continuous integration runs them too.
+test-end-to-end: $(VENV)/installed-test
+	$(BIN)/python -m pytest -m 'end_to_end and not slow' --numprocesses 2 --dist loadfile tests
 
 # What takes minutes by nature, each guarded by a smaller test in `make test`.
 test-slow: $(VENV)/installed-test

@@ -3,9 +3,12 @@
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from tyro.conf import Positional, UseAppendAction, arg
+
+if TYPE_CHECKING:
+    from jaxrep.runs.folder import Run
 
 Result = dict[str, Any]
 
@@ -41,6 +44,24 @@ class Command:
             Whether this process prints the result: of a job's processes the first alone does.
         """
         return True
+
+
+@dataclass(kw_only=True)
+class RunReader(Command):
+    """A command that reads a run."""
+
+    folder: RunFolder
+    """A run. Of one that is still training, or was interrupted, the newest checkpoint is taken."""
+
+    last: bool = False
+    """Take the weights after the last step, where the run serves those of an earlier, better
+    epoch."""
+
+    def read(self) -> "Run":
+        """Returns the run, as it was asked for."""
+        from jaxrep.runs.reading import read_run
+
+        return read_run(self.folder, last=self.last, note=note)
 
 
 def note(message: str) -> None:

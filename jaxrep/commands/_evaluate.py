@@ -7,15 +7,12 @@ from typing import Annotated, Literal
 
 from tyro.conf import UseAppendAction, arg
 
-from jaxrep.commands._command import Command, Data, Result, RunFolder
+from jaxrep.commands._command import Data, Result, RunReader
 
 
 @dataclass(kw_only=True)
-class Evaluate(Command):
+class Evaluate(RunReader):
     """Measure a run on labelled rows, beside raw features, PCA and other baselines."""
-
-    folder: RunFolder
-    """A finished run."""
 
     data: Data
     """A table with the columns that the run trained on, and the label."""
@@ -60,10 +57,9 @@ class Evaluate(Command):
         """Returns the tables and the result as JSON."""
         from jaxrep import files
         from jaxrep.evaluation import evaluate, render
-        from jaxrep.runs.folder import load
         from jaxrep.runs.overwriting import check_spared
 
-        run = load(self.folder)
+        run = self.read()
         if self.out is not None:
             files.check_writable(self.out)
             check_spared(self.out, self.data, self.reference, run=run)

@@ -7,15 +7,12 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
-from jaxrep.commands._command import Command, Result, RunFolder, note
+from jaxrep.commands._command import Command, Result, RunReader, note
 
 
 @dataclass(kw_only=True)
-class Export(Command):
+class Export(RunReader):
     """Write a run as a file that serves it without JAX, and prove that it gives the same."""
-
-    folder: RunFolder
-    """A finished run."""
 
     out: Path
     """The file to write."""
@@ -31,9 +28,8 @@ class Export(Command):
     def __call__(self) -> tuple[str, Result]:
         """Writes the file and returns its digest."""
         from jaxrep.export import export_run
-        from jaxrep.runs.folder import load
 
-        run = load(self.folder)
+        run = self.read()
         made = export_run(run, self.out, format=self.format, data=self.data, note=note)
         text = (
             f"wrote {made.out} ({made.format}, {made.bytes:,} bytes, sha256 {made.sha256[:16]}…)\n"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from tyro.conf import Positional, arg
 
-from jaxrep.commands._command import Command, Data, Result, RunFolder, printable
+from jaxrep.commands._command import Data, Result, RunReader, printable
 from jaxrep.hyperparameters import CONTAMINATION
 
 if TYPE_CHECKING:
@@ -17,19 +17,18 @@ if TYPE_CHECKING:
 
 
 @dataclass(kw_only=True)
-class Info(Command):
+class Info(RunReader):
     """Say what a run is."""
-
-    folder: RunFolder
-    """A finished run."""
 
     def __call__(self) -> tuple[str, Result]:
         """Returns the run's configuration, data and figures."""
-        from jaxrep.runs.folder import load
         from jaxrep.runs.outputs import threshold
 
-        run = load(self.folder)
+        run = self.read()
         summary = {key: value for key, value in run.config.items() if key != "score_quantiles"}
+        if "last" in summary:
+            told = summary["last"].items()
+            summary["last"] = {key: value for key, value in told if key != "score_quantiles"}
         summary |= {
             "parameters": sum(array.size for array in run.weights.values()),
             "features": run.preprocessing.width,
@@ -40,11 +39,8 @@ class Info(Command):
 
 
 @dataclass(kw_only=True)
-class Output(Command):
+class Output(RunReader):
     """A command that reads a run and writes a table."""
-
-    folder: RunFolder
-    """A finished run."""
 
     out: Path
     """The file to write: .csv, .parquet, .npy or .npz."""
@@ -55,11 +51,10 @@ class Output(Command):
         """Writes the blocks that `make` makes from `source`, and says where and how many rows."""
         from jaxrep.data.tables import check_output, write_blocks
         from jaxrep.progress import report_rows
-        from jaxrep.runs.folder import load
         from jaxrep.runs.overwriting import check_spared
 
         check_output(self.out)
-        run = load(self.folder)
+        run = self.read()
         check_spared(self.out, source or None, run=run)
         rows, columns = write_blocks(report_rows(make(run)), self.out)
         result = {"run": str(self.folder), "out": str(self.out), "rows": rows, "columns": columns}

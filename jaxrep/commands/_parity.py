@@ -27,6 +27,9 @@ class Parity(Command):
     quick: bool = False
     """Fewer shapes and the first steps of each training; without RUN."""
 
+    last: bool = False
+    """Of a run that serves an earlier epoch, take the weights after the last step."""
+
     out: Path | None = None
     """A file for the report as JSON."""
 
@@ -36,6 +39,8 @@ class Parity(Command):
 
         if self.folder is None and self.data is not None:
             raise InputError("--data goes with RUN; name the run, or leave --data out")
+        if self.folder is None and self.last:
+            raise InputError("--last goes with RUN; name the run, or leave --last out")
         if self.folder is not None and self.quick:
             raise InputError("--quick goes without RUN; leave one of them out")
         if self.out is not None:
@@ -52,10 +57,10 @@ class Parity(Command):
     def _check_run(self, folder: Path) -> "Report":
         from jaxrep.parity import check_run
         from jaxrep.runs.default_table import rows_of
-        from jaxrep.runs.folder import load
         from jaxrep.runs.overwriting import check_spared
+        from jaxrep.runs.reading import read_run
 
-        run = load(folder)
+        run = read_run(folder, last=self.last, note=note)
         if self.out is not None:
             check_spared(self.out, self.data, run=run)
         return check_run(run, rows_of(run, self.data, note=note))

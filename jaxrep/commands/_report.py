@@ -3,16 +3,13 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from jaxrep.commands._command import Command, Result, RunFolder, note
+from jaxrep.commands._command import Result, RunReader, note
 from jaxrep.hyperparameters import CONTAMINATION
 
 
 @dataclass(kw_only=True)
-class Report(Command):
+class Report(RunReader):
     """Write one HTML file that shows a run: curves, maps, errors, samples, how to repeat it."""
-
-    folder: RunFolder
-    """A finished run."""
 
     data: str | None = None
     """Rows to show; by default those that the run was trained on."""
@@ -29,10 +26,10 @@ class Report(Command):
     def __call__(self) -> tuple[str, Result]:
         """Writes the file, and says where and what is in it."""
         from jaxrep.report.page import write_report
-        from jaxrep.runs.folder import REPORT, load
+        from jaxrep.runs.folder import REPORT
 
         written = write_report(
-            load(self.folder),
+            self.read(),
             self.out or self.folder / REPORT,
             self.data,
             contamination=self.contamination,

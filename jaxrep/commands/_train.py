@@ -97,6 +97,9 @@ class Resume(Saving, Scaling):
     epochs: int | None = None
     """Epochs to train in all, those that are done included."""
 
+    finish_now: bool = False
+    """Make a finished run of the newest checkpoint, without another step."""
+
     data: str | None = None
     """The run's table, where it is no longer at the path that the run recorded."""
 
@@ -110,6 +113,7 @@ class Resume(Saving, Scaling):
             result = resume(
                 self.run,
                 epochs=self.epochs,
+                finish_now=self.finish_now,
                 data=self.data,
                 every=Every.parse(self.checkpoint_every),
                 keep=self.keep,
@@ -128,7 +132,8 @@ def _summary(result: "TrainResult", source: str) -> str:
     resumed = f", continuing after step {result.resumed_from_step}" * bool(result.resumed_from_step)
     return (
         f"{result.method} on {source}: loss {result.loss:.6g} after {result.epochs} epochs "
-        f"of {result.rows} rows{resumed}\n{result.compile_seconds:.2f} s {compiling}, "
+        f"of {result.rows} rows{resumed}\nserves {result.served}\n"
+        f"{result.compile_seconds:.2f} s {compiling}, "
         f"{result.seconds:.2f} s training ({result.rows_per_second:,.0f} rows/s)\n"
         f"saved in {result.run}"
     )

@@ -120,13 +120,9 @@ class TrainingHyperparameters(Hyperparameters):
     )
 
     def unused(self) -> dict[str, str]:
-        """Returns what only a warm-up or rows held out would use, where there are none."""
-        unused = {}
-        if self.schedule != "warmup_cosine":
-            unused["warmup_fraction"] = "schedule is warmup_cosine"
-        if self.validation_fraction == 0:
-            unused["patience"] = "validation_fraction is above 0"
-        return unused
+        """Returns the share of the warm-up, where no step size warms up."""
+        warms_up = self.schedule == "warmup_cosine"
+        return {} if warms_up else {"warmup_fraction": "schedule is warmup_cosine"}
 
 
 @hyperparameters()

@@ -15,8 +15,16 @@ def training(subject: Subject) -> Iterator[Section]:
         return
     names = [name for name in history[0] if name != "epoch"]
     first, last = history[0], history[-1]
+    epoch = subject.run.config.get("result", {}).get("epoch", len(history))
+    served = history[epoch - 1]
     rows = [
-        [name.replace("_", " "), first[name], min(m[name] for m in history), last[name]]
+        [
+            name.replace("_", " "),
+            first[name],
+            min(m[name] for m in history if name in m),
+            served.get(name),
+            last.get(name),
+        ]
         for name in names
     ]
     curves = draw(
@@ -27,7 +35,11 @@ def training(subject: Subject) -> Iterator[Section]:
     )
     parts: list[Part] = [
         Drawing(curves, "Every metric, epoch by epoch. All are means over rows."),
-        Table("The metrics' values", ["metric", "first epoch", "lowest", "last epoch"], rows),
+        Table(
+            "The metrics' values",
+            ["metric", "first epoch", "lowest", f"epoch {epoch}, whose weights it serves", "last"],
+            rows,
+        ),
     ]
     yield Section("training", "Training", parts)
 

@@ -12,6 +12,7 @@ from jaxrep.report.rendering import render
 from jaxrep.report.subject import Subject, of_run
 from jaxrep.runs.folder import Run
 from jaxrep.runs.overwriting import check_spared
+from jaxrep.runs.results import TrainResult
 
 _PARTS = (
     curves.training,
@@ -95,7 +96,10 @@ def _facts(subject: Subject) -> Iterator[tuple[str, str]]:
     yield "representation", f"{run.method.hyperparameters.latent_dim} numbers"
     if run.history:
         yield "epochs", f"{len(run.history):,}"
-        yield "loss", f"{run.history[-1]['loss']:.5g}"
+        served = run.history[result.get("epoch", 0) - 1]
+        yield "loss", f"{served['loss']:.5g}"
+    if "validation_loss" in result:  # an imported run may have no result
+        yield "weights", TrainResult(**result).served
     yield "parameters", f"{sum(array.size for array in run.weights.values()):,}"
     yield "rows shown", f"{len(subject.x):,}"
 

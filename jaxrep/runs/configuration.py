@@ -47,6 +47,13 @@ class _Quantiles(_Part, frozen=True):
     scores: list[float]
 
 
+class _Last(_Part, frozen=True):
+    epoch: int
+    loss: float
+    validation_loss: float | None
+    score_quantiles: _Quantiles
+
+
 class _Sweep(_Part, frozen=True):
     hyperparameters: dict[str, Any]  # of the method's
     grid: dict[str, list[_Plain | list[_Plain]]]
@@ -76,6 +83,7 @@ class _Config(_Part, frozen=True):
     device: _Device | UnsetType = UNSET
     result: dict[str, Any] | UnsetType = UNSET  # of TrainResult; once the run has finished
     score_quantiles: _Quantiles | UnsetType = UNSET
+    last: _Last | UnsetType = UNSET  # where the run serves an earlier epoch
     sweep: _Sweep | UnsetType = UNSET
     member_of: _Member | UnsetType = UNSET
     imported: _Imported | UnsetType = UNSET

@@ -18,6 +18,7 @@ import msgspec
 import numpy as np
 import safetensors
 import safetensors.numpy
+from msgspec import UNSET, UnsetType
 
 from jaxrep import files, strict_json
 from jaxrep.batch import RowSpec
@@ -34,6 +35,9 @@ from jaxrep.training import EpochMetrics, checkpoint
 from jaxrep.training.history import read_metrics
 
 PREPROCESS, MODEL, METRICS = "preprocess.json", "model.safetensors", "metrics.jsonl"
+LAST = (
+    "last.safetensors"  # the weights after the last step, where MODEL holds those of a better one
+)
 CONTENT = (CONFIG, PREPROCESS, MODEL, METRICS)
 MANIFEST = "manifest.json"
 CHECKPOINTS = "checkpoints"
@@ -50,6 +54,7 @@ class _Digests(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     preprocess: str = msgspec.field(name=PREPROCESS)
     model: str = msgspec.field(name=MODEL)
     metrics: str = msgspec.field(name=METRICS)
+    last: str | UnsetType = msgspec.field(name=LAST, default=UNSET)
 
 
 class _Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -78,6 +83,9 @@ class Run:
 
     history: list[EpochMetrics]
     """The metrics of every epoch."""
+
+    last_weights: dict[str, np.ndarray] | None = None
+    """Those after the last step, where `weights` are of an earlier epoch."""
 
     @property
     def rows(self) -> RowSpec:
@@ -145,7 +153,7 @@ def begin(path: Path, config: Mapping[str, Any], preprocessing: Preprocessing) -
         (path / MANIFEST).unlink(missing_ok=True)
         checkpoint.remove(path / CHECKPOINTS)
         files.write_text(path / CONFIG, strict_json.dumps(config))
-        for name in (MODEL, *PLOTS, REPORT, SWEEP_TABLE):
+        for name in (MODEL, LAST, *PLOTS, REPORT, SWEEP_TABLE):
             (path / name).unlink(missing_ok=True)
         _remove_members(path / MEMBERS)
         files.write_text(path / PREPROCESS, strict_json.dumps(preprocessing.to_json()))
@@ -183,7 +191,7 @@ def ask_for_more(path: Path, epochs: int) -> None:
     """
     config = read_config(path)
     config["hyperparameters"]["epochs"] = epochs
-    for key in ("result", "score_quantiles"):
+    for key in ("result", "score_quantiles", "last"):
         config.pop(key, None)
     (path / MANIFEST).unlink(missing_ok=True)
     files.write_text(path / CONFIG, strict_json.dumps(config))
@@ -200,20 +208,30 @@ def append_metrics(path: Path, *epochs: EpochMetrics) -> None:
         file.writelines(map(_line, epochs))
 
 
-def finish(path: Path, config: Mapping[str, Any], weights: Mapping[str, np.ndarray]) -> None:
+def finish(
+    path: Path,
+    config: Mapping[str, Any],
+    weights: Mapping[str, np.ndarray],
+    last_weights: Mapping[str, np.ndarray] | None = None,
+) -> None:
     """Writes the weights and the results, and last the manifest that makes the run finished.
 
     Args:
         path: of the folder.
         config: with the results.
         weights: all weights of the model, by name.
+        last_weights: those after the last step, where they are others.
     """
-    # safetensors 0.8.0 writes an array that is not in C order with wrong values.
-    arrays = {name: np.ascontiguousarray(array) for name, array in weights.items()}
-    with files.replacing(path / MODEL) as temporary:
-        safetensors.numpy.save_file(arrays, temporary)
+    (path / LAST).unlink(missing_ok=True)
+    written = {MODEL: weights} | ({} if last_weights is None else {LAST: last_weights})
+    for name, arrays in written.items():
+        # safetensors 0.8.0 writes an array that is not in C order with wrong values.
+        ordered = {key: np.ascontiguousarray(array) for key, array in arrays.items()}
+        with files.replacing(path / name) as temporary:
+            safetensors.numpy.save_file(ordered, temporary)
     files.write_text(path / CONFIG, strict_json.dumps(config))
-    digests = {name: files.sha256(path / name) for name in CONTENT}
+    names = dict.fromkeys((*CONTENT, *written))
+    digests = {name: files.sha256(path / name) for name in names}
     manifest = {"schema_version": SCHEMA_VERSION, "sha256": digests}
     files.write_text(path / MANIFEST, strict_json.dumps(manifest))
 
@@ -238,23 +256,28 @@ def load(path: Path) -> Run:
             )
         case "unfinished":
             raise ModelFormatError(
-                f"{path}: the training has not finished; run the same `jaxrep train` or `jaxrep "
-                "sweep` command again"
+                f"{path}: the training has not finished; the same `jaxrep train` or `jaxrep sweep` "
+                "command goes on with it, and `jaxrep resume RUN --finish-now` makes a run of what "
+                "there is"
             )
-    _verify(path)
+    verified = _verify(path)
     config = read_config(path, finished=True)
+    if ("last" in config) != (LAST in verified):
+        raise ModelFormatError(f"{path / LAST}: {CONFIG} and {MANIFEST} differ in whether it is")
     method = make(read_hyperparameters(config, path))
     preprocessing = Preprocessing.from_json(read_object(path / PREPROCESS))
-    weights = _read_weights(path / MODEL, method, RowSpec(preprocessing.width))
+    rows = RowSpec(preprocessing.width)
+    weights = _read_weights(path / MODEL, method, rows)
+    last = _read_weights(path / LAST, method, rows) if "last" in config else None
     history = _read_history(path / METRICS, may_be_empty="imported" in config)
-    return Run(path, method, weights, preprocessing, config, history)
+    return Run(path, method, weights, preprocessing, config, history, last)
 
 
 def _remove_members(path: Path) -> None:
     """Removes the runs that an earlier sweep has saved, and nothing else."""
     for member in path.glob("[0-9]*"):
         if state(member) in ("finished", "unfinished"):
-            for name in (MANIFEST, MODEL, METRICS, PREPROCESS, *PLOTS, REPORT, CONFIG):
+            for name in (MANIFEST, MODEL, LAST, METRICS, PREPROCESS, *PLOTS, REPORT, CONFIG):
                 (member / name).unlink(missing_ok=True)
             for folder in (member / "plots", member):
                 _remove_if_empty(folder)
@@ -266,7 +289,8 @@ def _remove_if_empty(folder: Path) -> None:
         folder.rmdir()
 
 
-def _verify(path: Path) -> None:
+def _verify(path: Path) -> set[str]:
+    """Checks the digests of a run's files, and returns their names."""
     data = read_object(path / MANIFEST)
     try:
         manifest = strict_json.convert(data, _Manifest)
@@ -274,13 +298,15 @@ def _verify(path: Path) -> None:
         raise ModelFormatError(
             f"{path / MANIFEST}: {error}; not what this version of jaxrep writes: train again"
         ) from None
-    for name, digest in zip(CONTENT, msgspec.structs.astuple(manifest.sha256), strict=True):
+    digests: dict[str, str] = msgspec.to_builtins(manifest.sha256)
+    for name, digest in digests.items():
         if not (path / name).is_file():
             raise ModelFormatError(f"{path / name}: the file is missing")
         if files.sha256(path / name) != digest:
             raise ModelFormatError(
                 f"{path / name}: the file is not what the manifest says; damaged?"
             )
+    return set(digests)
 
 
 def _read_weights(path: Path, method: AnyMethod, rows: RowSpec) -> dict[str, np.ndarray]:

@@ -82,12 +82,16 @@ def figures(
     x: np.ndarray | RowStore,
 ) -> TrainResult:
     """Returns the figures of a run; arguments as of `complete`."""
+    served = trained.history[trained.epoch - 1]
     return TrainResult(
         run="" if path == Path() else str(path),
         method=type(hyperparameters).name,
         rows=row_count(x),
-        epochs=hyperparameters.epochs,
-        loss=trained.history[-1]["loss"],
+        epochs=len(trained.history),
+        epoch=trained.epoch,
+        stopped_early=trained.stopped_early,
+        loss=served["loss"],
+        validation_loss=served.get("validation_loss"),
         seconds=trained.seconds,
         compile_seconds=trained.compile_seconds,
         rows_per_second=trained.rows_per_second,
@@ -121,8 +125,18 @@ def complete(
         "result": dataclasses.asdict(result),
         "score_quantiles": score_quantiles(method, trained.weights, x, note),
     }
+    last_weights = trained.last_weights
+    if last_weights is not None:
+        last = trained.history[-1]
+        results["last"] = {
+            "epoch": len(trained.history),
+            "loss": last["loss"],
+            "validation_loss": last.get("validation_loss"),
+            "score_quantiles": score_quantiles(method, last_weights, x, note),
+        }
     config = {**config, "hyperparameters": dataclasses.asdict(hyperparameters), **results}
-    return Run(path, method, trained.weights, preprocessing, config, trained.history)
+    history = trained.history
+    return Run(path, method, trained.weights, preprocessing, config, history, last_weights)
 
 
 def write(run: Run, path: Path) -> None:
@@ -135,7 +149,7 @@ def write(run: Run, path: Path) -> None:
     Raises:
         InputError: the folder cannot be made or written.
     """
-    write_contents(path, run.config, run.preprocessing, run.history, run.weights)
+    write_contents(path, run.config, run.preprocessing, run.history, run.weights, run.last_weights)
 
 
 def write_contents(
@@ -144,6 +158,7 @@ def write_contents(
     preprocessing: Preprocessing,
     history: Iterable[EpochMetrics],
     weights: Mapping[str, np.ndarray],
+    last_weights: Mapping[str, np.ndarray] | None = None,
 ) -> None:
     """Writes the folder of a run of which no more is known than what it holds.
 
@@ -153,13 +168,14 @@ def write_contents(
         preprocessing: fitted on the training rows.
         history: the metrics of every epoch.
         weights: all weights of the network, by name.
+        last_weights: those after the last step, where they are others.
 
     Raises:
         InputError: as of `write`.
     """
     folder.begin(path, config, preprocessing)
     folder.append_metrics(path, *history)
-    folder.finish(path, config, weights)
+    folder.finish(path, config, weights, last_weights)
 
 
 def row_count(x: np.ndarray | RowStore) -> int:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from jaxrep.data.row_file import is_prepared
 from jaxrep.errors import InputError
-from jaxrep.runs.folder import CHECKPOINTS, CONTENT, MANIFEST, Run
+from jaxrep.runs.folder import CHECKPOINTS, CONTENT, LAST, MANIFEST, Run
 
 
 def check_spared(out: Path, *tables: str | None, run: Run | None = None) -> None:
@@ -38,7 +38,7 @@ def check_spared(out: Path, *tables: str | None, run: Run | None = None) -> None
     if run is None:
         return
     whole = Path(os.path.realpath(run.path))
-    if real.parent == whole and real.name in (*CONTENT, MANIFEST):
+    if real.parent == whole and real.name in (*CONTENT, LAST, MANIFEST):
         raise InputError(f"--out {out}: is a file of the run; choose another")
     if whole / CHECKPOINTS in real.parents:
         raise InputError(f"--out {out}: is among the run's checkpoints; choose another file")

@@ -17,10 +17,20 @@ class TrainResult:
     """Rows trained on."""
 
     epochs: int
-    """Passes over them."""
+    """Passes over them that were taken; the last one may be in part."""
+
+    epoch: int
+    """The one whose weights the run serves: where rows were held out, that of the lowest validation
+    loss, else the last."""
+
+    stopped_early: bool
+    """Whether patience ended the training."""
 
     loss: float
-    """Mean loss over the rows of the last epoch."""
+    """Mean loss over the rows in that epoch."""
+
+    validation_loss: float | None
+    """Loss of the rows held out after it; None where there were none."""
 
     seconds: float
     """From the first step's dispatch to the last weights being ready."""
@@ -29,10 +39,29 @@ class TrainResult:
     """Time to trace and compile."""
 
     rows_per_second: float
-    """rows × epochs / seconds."""
+    """Rows trained on / seconds."""
 
     resumed_from_step: int
     """Step that training went on from; 0 where it began."""
+
+    @property
+    def served(self) -> str:
+        """Says which weights the run serves, for a person.
+
+        Example:
+            >>> from types import SimpleNamespace
+            >>> result = SimpleNamespace(epoch=3, epochs=9, validation_loss=0.5, stopped_early=True)
+            >>> TrainResult.served.fget(result)
+            'epoch 3 of 9, of the lowest validation loss (0.5); stopped early'
+            >>> result = SimpleNamespace(epoch=9, epochs=9, validation_loss=None)
+            >>> TrainResult.served.fget(result)
+            'epoch 9 of 9, the last'
+        """
+        if self.validation_loss is None:
+            return f"epoch {self.epoch} of {self.epochs}, the last"
+        early = "; stopped early" * self.stopped_early
+        lowest = f"of the lowest validation loss ({self.validation_loss:.6g})"
+        return f"epoch {self.epoch} of {self.epochs}, {lowest}{early}"
 
 
 @dataclass(frozen=True)
@@ -70,4 +99,4 @@ class SweepResult:
     """Time to trace and compile."""
 
     rows_per_second: float
-    """Rows × epochs, summed over the runs, / seconds."""
+    """Rows × epochs trained, summed over the runs, / seconds."""

@@ -18,6 +18,7 @@ def resume(
     out: Path,
     *,
     epochs: int | None = None,
+    finish_now: bool = False,
     data: str | None = None,
     every: Every = EVERY_MINUTE,
     keep: int = 2,
@@ -32,6 +33,7 @@ def resume(
     Args:
         out: the run's folder.
         epochs: to train in all, those that are done included; by default as many as were asked for.
+        finish_now: make a finished run of its newest checkpoint, without another step.
         data: the run's table, where it is not any more at the path that the run recorded.
         every: how often to save a checkpoint.
         keep: how many checkpoints to keep.
@@ -50,7 +52,7 @@ def resume(
         DivergedError: the loss became infinite or NaN.
         InterruptedRunError: SIGTERM or SIGINT came; the state is saved.
     """
-    config = run_on_main(lambda: _config(out, epochs))
+    config = run_on_main(lambda: _config(out, epochs, finish_now))
     hyperparameters = read_hyperparameters(config, out)
     recorded = config["data"]
     return train(
@@ -63,13 +65,14 @@ def resume(
         keep=keep,
         mesh=mesh,
         shard_parameters=shard_parameters,
+        finish_now=finish_now,
         note=note,
         on_epoch=on_epoch,
         on_progress=on_progress,
     )
 
 
-def _config(out: Path, epochs: int | None) -> dict[str, Any]:
+def _config(out: Path, epochs: int | None, finish_now: bool) -> dict[str, Any]:
     """Returns the configuration to continue with, and makes a run with more epochs unfinished."""
     state = folder.state(out)
     if state in ("absent", "unrecognised"):
@@ -79,13 +82,24 @@ def _config(out: Path, epochs: int | None) -> dict[str, Any]:
         if key in config:
             raise InputError(f"{out}: is {what}, which has no training state to continue with")
     hyperparameters = read_hyperparameters(config, out)
-    if epochs is not None and epochs < hyperparameters.epochs:
+    if finish_now and epochs is not None:
+        raise InputError("--finish-now goes without --epochs: it takes no more steps")
+    if epochs is None:
+        return config
+    if epochs < hyperparameters.epochs:
         raise InputError(
             f"--epochs {epochs}: {out} was to train for {hyperparameters.epochs} epochs already; "
             "give as many as there are to be in all"
         )
-    if epochs is not None and epochs > hyperparameters.epochs:
-        if hyperparameters.schedule != "constant":
+    result = config.get("result", {})
+    if result.get("stopped_early"):
+        raise InputError(
+            f"--epochs {epochs}: {out} stopped after epoch {result['epochs']}, when the validation "
+            f"loss had not fallen for {hyperparameters.patience} epochs, and would stop there "
+            "again; train it anew, with more --patience, into another folder"
+        )
+    if epochs > result.get("epochs", hyperparameters.epochs):
+        if epochs > hyperparameters.epochs and hyperparameters.schedule != "constant":
             raise InputError(
                 f"--epochs {epochs}: the step size of {out} falls to 0 over its "
                 f"{hyperparameters.epochs} epochs ({hyperparameters.schedule}), so that a longer "

@@ -1,10 +1,11 @@
 """The anomaly scores of a run's training rows, at the shares that thresholds are read from."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import numpy as np
 
 from jaxrep.batch import RowSpec
+from jaxrep.errors import DivergedError
 from jaxrep.inference import map_rows
 from jaxrep.methods import AnyMethod
 from jaxrep.training import RowStore
@@ -32,18 +33,31 @@ def score_quantiles(
         weights: of its network, by name.
         x: the training rows as features.
         note: called with a warning if all scores are the same.
+
+    Raises:
+        DivergedError: a score is infinite or NaN.
     """
     if isinstance(x, np.ndarray):
-        scores = map_rows(method, "score", weights, x, RowSpec(x.shape[1]))
+        (scores,) = _finite([map_rows(method, "score", weights, x, RowSpec(x.shape[1]))])
         quantiles = np.quantile(scores.astype(np.float64), SCORE_LEVELS)
     else:
-        quantiles = streamed_quantiles(_scores(method, weights, x), SCORE_LEVELS)
+        quantiles = streamed_quantiles(_finite(_scores(method, weights, x)), SCORE_LEVELS)
     if quantiles[0] == quantiles[-1]:
         note(
             "warning: every row has the same score, so the model tells none apart (its ReLUs may "
             "give 0 for every row); train with another --seed or a larger --latent-dim"
         )
     return {"levels": SCORE_LEVELS.tolist(), "scores": quantiles.tolist()}
+
+
+def _finite(blocks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+    for scores in blocks:
+        if not np.isfinite(scores).all():
+            raise DivergedError(
+                "the score of a training row is not finite: the weights are too large for it; a "
+                "smaller learning rate may help"
+            )
+        yield scores
 
 
 def streamed_quantiles(blocks: Iterator[np.ndarray], levels: np.ndarray) -> np.ndarray:

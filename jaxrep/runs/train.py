@@ -5,15 +5,13 @@ import dataclasses
 import functools
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from jax.sharding import Mesh
 
 from jaxrep.errors import InputError
 from jaxrep.hyperparameters import TrainingHyperparameters, check
-from jaxrep.methods import AnyMethod, make
+from jaxrep.methods import make
 from jaxrep.runs import folder, sources
 from jaxrep.runs.identity import Earlier, find_earlier, warn_of_other_versions
 from jaxrep.runs.interruption import listening
@@ -21,7 +19,7 @@ from jaxrep.runs.making import complete, describe, figures, row_count
 from jaxrep.runs.results import TrainResult as TrainResult
 from jaxrep.runs.sources import Stream
 from jaxrep.runs.training_rows import Columns as Columns
-from jaxrep.runs.training_rows import Prepared, with_known_label
+from jaxrep.runs.training_rows import with_known_label
 from jaxrep.training import (
     EVERY_MINUTE,
     Checkpoints,
@@ -29,11 +27,12 @@ from jaxrep.training import (
     EpochMetrics,
     Every,
     Progress,
-    fit,
 )
 from jaxrep.training.checkpoint import check_keep
 from jaxrep.training.devices import mesh_of_one
 from jaxrep.training.distributed import is_main, run_on_main
+from jaxrep.training.fit import fits_of
+from jaxrep.training.loop import Loop
 
 _SECONDS_TO_APPEAR = 60  # a network file system shows what another machine wrote after a while
 
@@ -50,6 +49,7 @@ def train(
     keep: int = 2,
     mesh: Mesh | None = None,
     shard_parameters: bool = False,
+    finish_now: bool = False,
     note: Callable[[str], None] = lambda message: None,
     on_epoch: Callable[[EpochMetrics], None] = lambda metrics: None,
     on_progress: Callable[[Progress], None] = lambda progress: None,
@@ -71,6 +71,7 @@ def train(
         mesh: devices that train together; in a job of several processes all of them call this
             function, and process 0 alone writes and reports.
         shard_parameters: whether these devices part weights and optimiser state, too.
+        finish_now: make a run of the newest checkpoint, without another step.
         note: called with warnings and remarks for the user.
         on_epoch: called with the metrics of each finished epoch.
         on_progress: called as training proceeds.
@@ -110,16 +111,46 @@ def train(
         else:
             folder.begin(out, config, prepared.preprocessing)
 
+    method = make(hyperparameters)
     with contextlib.ExitStack() as stack:
         run_on_main(lambda: stack.enter_context(folder.held(out)))
         run_on_main(begin)
         _check_shared(out)
-        run = _Run(make(hyperparameters), prepared, config, out, devices, note)
         checkpoints = Checkpoints(out / folder.CHECKPOINTS, every, keep=keep, note=note)
-        result = run.train(checkpoints, on_epoch, on_progress)
+        start = checkpoints.newest(method, prepared.preprocessing.width, devices)
+        if finish_now and start is None:
+            raise InputError(f"--finish-now: {out} has no checkpoint to make a run of")
+        if start is not None and not finish_now:
+            note(f"{out} holds this run, unfinished: continuing after step {start.step}")
+        # What was logged after the checkpoint will be logged again.
+        run_on_main(lambda: folder.write_metrics(out, start.histories[0] if start else []))
+        log = functools.partial(_log, out, on_epoch)
+        loop = Loop(
+            [method],
+            prepared.x,
+            prepared.validation,
+            devices,
+            start=start,
+            checkpoints=checkpoints,
+        )
+        with listening() as interrupted:
+            until = start.step if start is not None and finish_now else None
+            loop.train(log, on_progress, interrupted, until=until)
+        (fitted,) = fits_of(loop)
+        if is_main():  # scoring the training rows is work that one process does for all
+            made = complete(
+                out, config, hyperparameters, prepared.preprocessing, fitted, prepared.x, note
+            )
+            folder.write_metrics(out, made.history)
+            folder.finish(out, made.config, made.weights, made.last_weights)
+            sources.remove_spool(out)
+    return figures(out, hyperparameters, fitted, prepared.x)
+
+
+def _log(out: Path, on_epoch: Callable[[EpochMetrics], None], metrics: EpochMetrics) -> None:
     if is_main():
-        sources.remove_spool(out)
-    return result
+        folder.append_metrics(out, metrics)
+    on_epoch(metrics)
 
 
 def _check_batch(devices: Devices, batch_size: int, rows: int) -> None:
@@ -144,61 +175,3 @@ def _check_shared(out: Path) -> None:
 
 def _ignore(event: object) -> None:
     """Takes what process 0 reports for all."""
-
-
-@dataclass(frozen=True)
-class _Run:
-    """A run whose rows are ready and whose folder is begun."""
-
-    method: AnyMethod
-    prepared: Prepared
-    config: dict[str, Any]
-    out: Path
-    devices: Devices
-    note: Callable[[str], None]
-
-    def train(
-        self,
-        checkpoints: Checkpoints,
-        on_epoch: Callable[[EpochMetrics], None],
-        on_progress: Callable[[Progress], None],
-    ) -> TrainResult:
-        """Trains from the newest checkpoint, or from the start, to the end, and saves."""
-        width = self.prepared.preprocessing.width
-        start = checkpoints.newest(self.method, width, self.devices)
-        if start is not None:
-            self.note(f"{self.out} holds this run, unfinished: continuing after step {start.step}")
-        # What was logged after the checkpoint will be logged again.
-        run_on_main(lambda: folder.write_metrics(self.out, start.histories[0] if start else []))
-
-        def log(metrics: EpochMetrics) -> None:
-            if is_main():
-                folder.append_metrics(self.out, metrics)
-            on_epoch(metrics)
-
-        with listening() as interrupted:
-            fitted = fit(
-                self.method,
-                self.prepared.x,
-                validation=self.prepared.validation,
-                start=start,
-                checkpoints=checkpoints,
-                mesh=self.devices.mesh,
-                shard_parameters=self.devices.shard_parameters,
-                interrupted=interrupted,
-                on_epoch=log,
-                on_progress=on_progress,
-            )
-        hyperparameters, x = self.method.hyperparameters, self.prepared.x
-        if is_main():  # scoring the training rows is work that one process does for all
-            made = complete(
-                self.out,
-                self.config,
-                hyperparameters,
-                self.prepared.preprocessing,
-                fitted,
-                x,
-                self.note,
-            )
-            folder.finish(self.out, made.config, made.weights)
-        return figures(self.out, hyperparameters, fitted, x)

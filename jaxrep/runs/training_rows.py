@@ -106,13 +106,19 @@ def held_out_rows(rows: int, hyperparameters: TrainingHyperparameters) -> np.nda
         hyperparameters: `validation_fraction` and `split_seed` count.
 
     Raises:
-        InputError: fewer than 2 rows are left to train on.
+        InputError: fewer than 2 rows are left to train on, or there is patience without rows held
+            out.
 
     Example:
         >>> int(held_out_rows(10, TrainingHyperparameters(validation_fraction=0.3)).sum())
         3
     """
     fraction = hyperparameters.validation_fraction
+    if hyperparameters.patience and not fraction:
+        raise InputError(
+            f"patience is {hyperparameters.patience}, and no rows are held out whose loss it could "
+            "wait for; give validation_fraction as well, 0.1 for example"
+        )
     count = max(round(fraction * rows), 1) if fraction > 0 else 0
     if count and rows - count < 2:
         raise InputError(

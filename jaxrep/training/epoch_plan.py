@@ -134,7 +134,7 @@ class EpochPlan:
             end: number of the step to end before; by default that after the run's last.
             stop_every: steps after which a chunk ends in any case, such as an epoch's.
         """
-        end = self.steps if end is None else end
+        end = self.steps if end is None else min(end, self.steps)
         while first < end:
             block_epoch = self._block_epoch(first)
             stop = min(first + length, end if self.blocks == 1 else min(end, block_epoch.stop))

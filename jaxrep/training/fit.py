@@ -1,6 +1,6 @@
 """Whole training runs: what one is given, and what it gives back."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -45,6 +45,7 @@ def fit(
     checkpoints: Checkpoints | None = None,
     mesh: Mesh | None = None,
     shard_parameters: bool = False,
+    until: int | None = None,
     interrupted: Callable[[], bool] = lambda: False,
     on_epoch: Callable[[EpochMetrics], None] = lambda metrics: None,
     on_progress: Callable[[Progress], None] = lambda progress: None,
@@ -66,6 +67,7 @@ def fit(
             `fit` with the same arguments. Losses and weights are those of one device but for their
             last bits.
         shard_parameters: whether the devices of the mesh part weights and optimiser state, too.
+        until: number of the step to end before, for a run that is to end before its time.
         interrupted: asked between chunks of steps; once it says yes, the state is saved and an
             error raised.
         on_epoch: called with the metrics of each finished epoch, in order.
@@ -100,12 +102,18 @@ def fit(
         weights=weights,
         checkpoints=checkpoints,
     )
-    loop.train(on_epoch, on_progress, interrupted)
-    (trained,) = loop.results()
-    return Fit(
-        **vars(trained),
-        seconds=loop.seconds,
-        compile_seconds=loop.compile_seconds,
-        rows_per_second=loop.plan.rows_until(loop.step) / max(loop.seconds, 1e-9),
-        resumed_from_step=loop.first,
-    )
+    loop.train(on_epoch, on_progress, interrupted, until=until)
+    (fitted,) = fits_of(loop)
+    return fitted
+
+
+def fits_of(loop: Loop) -> Iterator[Fit]:
+    """Yields what has come of each method of a loop that has trained."""
+    for trained in loop.results():
+        yield Fit(
+            **vars(trained),
+            seconds=loop.seconds,
+            compile_seconds=loop.compile_seconds,
+            rows_per_second=loop.plan.rows_until(loop.step) / max(loop.seconds, 1e-9),
+            resumed_from_step=loop.resumed_from,
+        )

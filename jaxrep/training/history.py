@@ -95,6 +95,19 @@ class EpochMeans:
         self.sums = dict(sums or {})
         self._plan = plan
 
+    def under_way(self) -> list[EpochMetrics]:
+        """Returns the metrics of the epoch under way over its rows so far; none before its first.
+
+        Example:
+            >>> means = EpochMeans(EpochPlan(rows=3, batch_size=2))
+            >>> _ = list(means.add({"loss": np.array([1.0])}))
+            >>> means.under_way()
+            [{'epoch': 1, 'loss': 1.0}]
+        """
+        epoch, steps = divmod(self.step, self._plan.steps_per_epoch)
+        rows = int(self._plan.counts(self.step - steps, self.step).sum())
+        return [_mean(epoch, self.sums, rows)] if self.sums else []
+
     def add(self, metrics: Mapping[str, np.ndarray]) -> Iterator[EpochMetrics]:
         """Takes the metrics of the steps that follow, and yields the epochs that are finished.
 
@@ -105,7 +118,7 @@ class EpochMeans:
             `epoch`, counted from 1, and the mean of each metric over its rows.
 
         Raises:
-            DivergedError: a loss is infinite or NaN; `step` is the number of that step.
+            DivergedError: a metric is infinite or NaN; `step` is the number of that step.
         """
         names = sorted(metrics, key=lambda name: (name != "loss", name))
         columns = [metrics[name].tolist() for name in names]
@@ -114,16 +127,21 @@ class EpochMeans:
             epoch, step = divmod(self.step, self._plan.steps_per_epoch)
             for name, value in zip(names, values, strict=True):
                 self.sums[name] = self.sums.get(name, 0.0) + count * value
-            if not math.isfinite(self.sums["loss"]):
+            bad = [name for name in names if not math.isfinite(self.sums[name])]
+            if bad:
                 raise DivergedError(
-                    f"the loss is no longer finite, at epoch {epoch + 1}, step {step + 1} of "
+                    f"the {bad[0]} is no longer finite, at epoch {epoch + 1}, step {step + 1} of "
                     f"{self._plan.steps_per_epoch}; a smaller learning rate may help",
                     step=self.step,
                 )
             self.step += 1
             if step + 1 == self._plan.steps_per_epoch:
-                rows, sums, self.sums = self._plan.rows, self.sums, {}
-                yield {"epoch": epoch + 1, **{name: total / rows for name, total in sums.items()}}
+                sums, self.sums = self.sums, {}
+                yield _mean(epoch, sums, self._plan.rows)
+
+
+def _mean(epoch: int, sums: Mapping[str, float], rows: int) -> EpochMetrics:
+    return {"epoch": epoch + 1, **{name: total / rows for name, total in sums.items()}}
 
 
 class History:
@@ -169,6 +187,10 @@ class History:
         """Of the epoch under way, as of `EpochMeans`."""
         return self._means.sums
 
+    def so_far(self) -> list[EpochMetrics]:
+        """Returns the epochs, and where one is under way its metrics so far."""
+        return [*self.epochs, *([] if self.has_ended else self._means.under_way())]
+
     @property
     def best_loss(self) -> float:
         """The lowest validation loss; infinite before there is one."""
@@ -207,7 +229,7 @@ class History:
 
     def _append(self, metrics: EpochMetrics) -> None:
         self.epochs.append(metrics)
-        if "validation_loss" not in metrics:
+        if "validation_loss" not in metrics or self.stopped_epoch:
             return
         epoch = len(self.epochs)
         if metrics["validation_loss"] < self.best_loss:

@@ -8,9 +8,9 @@ every array of a state has the members along its first axis.
 import functools
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -51,8 +51,28 @@ class Progress:
     """Rows trained on per second, since the first dispatch."""
 
 
+class InFlight(NamedTuple):
+    """A chunk that the devices compute, or have computed, and that the host has not taken in."""
+
+    stop: int
+    """Number of the step after its last."""
+
+    steps: int
+    """Steps in it."""
+
+    metrics: Metrics
+    """Of the steps, `[M, chunk]`."""
+
+    validation_loss: Array | None
+    """After its last step, `[M]`, where that is an epoch's."""
+
+
 class Loop:
     """The rows, the state and the shapes of a run, and the calls of its programs.
+
+    One chunk is in flight while the next is dispatched: the host hears of a loss one chunk late, so
+    when it hears that patience has ended, one chunk too many may have been taken. What is to be
+    kept of that moment the devices have kept (`program.Kept`), and the run goes back to it.
 
     Args:
         methods: to train, alike; of several, those after the first see a streamed table's blocks in
@@ -88,13 +108,12 @@ class Loop:
         self.plan = EpochPlan(rows, self.batch_size, hp.epochs, hp.seed, self.rows.block_rows)
         self.patience = np.array([m.hyperparameters.patience for m in methods], np.int32)
         if validation is None and self.patience.any():
-            raise ValueError("patience needs rows held out: validation_fraction above 0")
+            raise ValueError("patience needs rows held out, whose loss it waits for: validation")
         self.validation: Array | None = None if validation is None else devices.put(validation)
-        self.any_process = AnyProcess(devices)
         self.initial = weights
         self.shapes = abstract_state(methods[0], self.rows.width)
         self.chunk = chunk_length(self.shapes, self.batch_size, len(methods) // devices.apart)
-        if jax.process_count() > 1:  # whose steps wait for the network
+        if jax.process_count() > 1:  # a step waits for the network, and signals for the chunk
             self.chunk = min(self.chunk, _STEPS_TOGETHER)
         seeds = np.array([method.hyperparameters.seed for method in methods], np.uint32)
         # What is the same in all calls of the programs.
@@ -122,7 +141,10 @@ class Loop:
         self.restore(start)
 
     def restore(self, start: Snapshot | None) -> None:
-        """Puts the run where a snapshot was taken, of whose arrays it makes its own; or begins."""
+        """Puts the run where a snapshot was taken, with copies of its arrays; or at the beginning.
+
+        Copies, since the programs take over the memory of what they are given.
+        """
         step = 0 if start is None else start.step
         epochs = step // self.plan.steps_per_epoch
         members = len(self.methods)
@@ -136,16 +158,23 @@ class Loop:
                 f"the snapshot after {step} steps, with {most} epochs of metrics of "
                 f"{len(histories)} members, is not of this run of {self.plan.steps} steps"
             )
-        self.step = self.first = step
+        self.step = self.resumed_from = step
         self.histories = [
-            History(self.plan, patience=int(patience), step=step, sums=of_epoch, epochs=finished)
-            for patience, of_epoch, finished in zip(self.patience, sums, histories, strict=True)
+            History(self.plan, patience=int(patience), step=step, sums=under_way, epochs=finished)
+            for patience, under_way, finished in zip(self.patience, sums, histories, strict=True)
         ]
+        if any(0 < history.stopped_epoch < len(history.epochs) for history in self.histories):
+            raise InputError(
+                f"the snapshot after {step} steps is of a run with more patience, which went on "
+                "where this one would have stopped"
+            )
         begun = start.state if start else self._stacked(_with(zeros(self.shapes), self.initial))
         self.state = self.devices.put_state(begun)
-        self.kept = None if self.validation is None else self._kept(start)
+        self.kept = None if self.validation is None else self._kept_until(start)
         self.seconds = start.seconds if start else 0.0
-        self.pending: tuple[int, int, Metrics, Array | None] | None = None
+        self.compile_seconds = 0.0
+        self.in_flight: InFlight | None = None
+        self.any_process = AnyProcess(self.devices)  # without an answer to an earlier question
 
     def train(
         self,
@@ -155,26 +184,36 @@ class Loop:
         *,
         until: int | None = None,
     ) -> None:
-        """Trains to the end, or until no member has patience left, and saves what has come of it.
+        """Trains until the end, or until all members have stopped or diverged, and saves.
 
         Args:
             on_epoch: called with the metrics of each finished epoch, of members with their means.
-            on_progress: called after each chunk of steps.
+            on_progress: called with each chunk that is taken in.
             interrupted: asked between chunks of steps.
             until: number of the step to end before, where that is not the run's end.
 
         Raises:
-            DivergedError: a loss is not finite; where there are checkpoints, the last good state is
-                kept.
+            DivergedError: a loss, or at last a weight, is not finite, and `stops_on_divergence`;
+                where there are checkpoints, the last good state is kept.
             InterruptedRunError: `interrupted()`; where there are checkpoints, the state is saved.
         """
-        self._on_epoch, self._on_progress = on_epoch, on_progress
+        self._on_epoch, self._on_progress, self._interrupted = on_epoch, on_progress, interrupted
         with self.devices.programs():
-            self._compile()
+            started = time.perf_counter()
+            if next(self._chunks(until), None) and not self._has_ended():
+                # A call that takes no step compiles its program: from step 1 to step 1, since step
+                # 0 would draw the weights. A last block with fewer rows has a program of its own.
+                for block in {0, self.plan.blocks - 1}:
+                    like, rows = self.rows.like(block, self.plan), self.plan.rows_of(block)
+                    self.state, _ = self._run_steps(self.state, like, first=1, stop=1, rows=rows)
+                if self.kept is not None:  # computed for nothing
+                    self._validate(kept=self._kept_until(None), state=self.state, epoch=0)
+                wait(self.state)
+                self.compile_seconds = time.perf_counter() - started
             self._started, self._seconds_before = time.perf_counter(), self.seconds
             try:
                 for chunk in self._chunks(until):
-                    self._look_up(interrupted())
+                    self._save_or_stop()
                     if self._has_ended():
                         break
                     steps = chunk.stop - chunk.first
@@ -186,33 +225,36 @@ class Loop:
                         rows=self.plan.rows_of(chunk.block),
                     )
                     self.step = chunk.stop
-                    self._collect_the_one_before(steps, metrics, self._held_out())
+                    dispatched = InFlight(self.step, steps, metrics, self._dispatch_validation())
+                    self._take_in()  # the chunk before, while the devices compute this one
+                    self.in_flight = dispatched
                 self._finish()
             except DivergedError as error:
-                raise self._explained(error) from error
+                raise self._keep_good_state_and_explain(error) from error
 
     def results(self) -> Iterator[Trained]:
         """Yields what has come of each method."""
-        last = stopped = best = self.devices.to_host(self.state.weights)
+        now = as_it_stopped = best = self.devices.to_host(self.state.weights)
         if self.kept is not None:
             best = self.devices.to_host(self.kept.best)
             if isinstance(self.kept.last, TrainState):
-                stopped = self.devices.to_host(self.kept.last.weights)
+                as_it_stopped = self.devices.to_host(self.kept.last.weights)
         for i, history in enumerate(self.histories):
-            at_the_end = self._member(i, stopped if history.stopped_epoch else last)
-            epochs = len(history.epochs)
-            is_best = history.best_epoch in (0, epochs)
+            at_the_end = self._member(i, as_it_stopped if history.stopped_epoch else now)
+            so_far = history.so_far()  # with an epoch that is under way, whose weights are others
+            epochs = len(so_far)
+            is_best = history.best_epoch in (0, epochs)  # 0 where no rows were held out
             yield Trained(
                 weights=at_the_end if is_best else self._member(i, best),
                 last_weights=None if is_best else at_the_end,
                 epoch=history.best_epoch or epochs,
-                history=history.epochs,
+                history=so_far,
                 stopped_early=history.stopped_epoch > 0,
-                diverged=history.divergence is not None,
+                diverged=history.divergence is not None or not are_finite(at_the_end.values()),
             )
 
-    def snapshot(self) -> Snapshot:
-        """Returns all that it takes to continue from here."""
+    def _snapshot(self) -> Snapshot:
+        """Returns all that it takes to continue from here, where nothing is in flight."""
         best, last = None, None
         if self.kept is not None and any(history.best_epoch for history in self.histories):
             best = self.kept.best
@@ -228,36 +270,27 @@ class Loop:
             seconds=self.seconds,
         )
 
-    def _compile(self) -> None:
-        """Compiles the programs by calling them with nothing to do."""
-        started = time.perf_counter()
-        for block in {0, self.plan.blocks - 1}:
-            rows, like = self.plan.rows_of(block), self.rows.like(block, self.plan)
-            self.state, _ = self._run_steps(self.state, like, first=1, stop=1, rows=rows)
-        if self.kept is not None:
-            self._validate(kept=self._kept(None), state=self.state, epoch=0)
-        wait(self.state)
-        self.compile_seconds = time.perf_counter() - started
-
     def _chunks(self, until: int | None) -> Iterator[Chunk]:
-        """Returns the chunks to come; they end where rows held out or a checkpoint are due."""
+        """Returns the chunks to come; each ends where a validation or a checkpoint is due."""
         every = None if self.checkpoints is None else self.checkpoints.every.epochs
         epochs = 1 if self.validation is not None else every
         stop_every = None if epochs is None else epochs * self.plan.steps_per_epoch
         return self.plan.chunks(self.step, self.chunk, until, stop_every=stop_every)
 
-    def _look_up(self, interrupted: bool) -> None:
+    def _save_or_stop(self) -> None:
         """Saves where it is time to, and stops where someone asks for it."""
-        stop, due = self.any_process(interrupted, self._is_due())
-        if stop:
-            self._collect()
-            if not self._has_ended():
-                self._stop()
-        elif due or self._is_due_by_epochs():
-            self._save()
+        asked_to, due = self.any_process(self._interrupted(), self._is_due())
+        if not (asked_to or due or self._is_due_by_epochs()):
+            return
+        self._take_in()
+        if self._has_ended():  # the state is a chunk too far, and goes back
+            return
+        if asked_to:
+            self._stop()
+        self._save()
 
-    def _held_out(self) -> Array | None:
-        """Starts to compute the loss of the rows held out, where an epoch has ended."""
+    def _dispatch_validation(self) -> Array | None:
+        """Starts to compute the loss of the rows held out, and what follows, after an epoch."""
         epoch, steps = divmod(self.step, self.plan.steps_per_epoch)
         if self.kept is None or steps:
             return None
@@ -265,16 +298,11 @@ class Loop:
         losses, self.kept = self._validate(kept=self.kept, state=self.state, epoch=epoch)
         return losses
 
-    def _collect_the_one_before(self, steps: int, metrics: Metrics, held_out: Array | None) -> None:
-        """Takes in the metrics of the chunk before the one dispatched last."""
-        self._collect()
-        self.pending = self.step, steps, metrics, held_out
-
-    def _collect(self) -> None:
-        """Takes in the metrics of the chunk dispatched last, once the devices have computed it."""
-        if self.pending is None:
+    def _take_in(self) -> None:
+        """Takes in the metrics of the chunk in flight, once the devices have computed it."""
+        if self.in_flight is None:
             return
-        (step, steps, of_steps, of_epoch), self.pending = self.pending, None
+        (stop, steps, of_steps, of_epoch), self.in_flight = self.in_flight, None
         metrics = {name: np.asarray(array) for name, array in of_steps.items()}
         held_out = None if of_epoch is None else np.asarray(of_epoch)
         finished = [
@@ -294,9 +322,9 @@ class Loop:
         losses = metrics["loss"][:, steps - 1]
         finite = losses[np.isfinite(losses)]
         loss = float(finite.mean()) if len(finite) else math.nan
-        rows = self.plan.rows_until(step) - self.plan.rows_until(self.first)
+        rows = self.plan.rows_until(stop) - self.plan.rows_until(self.resumed_from)
         rate = len(self.methods) * rows / (time.perf_counter() - self._started)
-        self._on_progress(Progress(step, self.plan.steps, loss, rate))
+        self._on_progress(Progress(stop, self.plan.steps, loss, rate))
 
     def _has_ended(self) -> bool:
         """Says whether the steps that come would change nothing, for all that is known yet."""
@@ -305,23 +333,24 @@ class Loop:
     def _finish(self) -> None:
         """Waits for the last steps, goes back to where patience ended, and saves."""
         wait(self.state)
-        self._collect()
+        self._take_in()
         stopped = max(history.stopped_epoch for history in self.histories)
         if stopped and self._has_ended() and self.kept and isinstance(self.kept.last, TrainState):
             self.state, self.step = self.kept.last, stopped * self.plan.steps_per_epoch
         self.seconds = self._seconds_before + time.perf_counter() - self._started
-        if self.first < self.step:
+        if self.resumed_from < self.step:
+            self._check_finite()
             self._save()
 
     def _is_due(self) -> bool:
         """Says whether it is time to save after the chunk dispatched last: by one clock."""
-        if self.checkpoints is None or self.step == self.first or not is_main():
+        if self.checkpoints is None or self.step == self.resumed_from or not is_main():
             return False
         return self.checkpoints.is_due()
 
     def _is_due_by_epochs(self) -> bool:
         epochs = None if self.checkpoints is None else self.checkpoints.every.epochs
-        if epochs is None or self.step == self.first:
+        if epochs is None or self.step == self.resumed_from:
             return False
         return self.step % (epochs * self.plan.steps_per_epoch) == 0
 
@@ -329,7 +358,9 @@ class Loop:
         """Saves and raises the error that says so."""
         if self.checkpoints is None:
             raise InterruptedRunError(f"interrupted after step {self.step}")
-        if self.step > self.first:
+        if self.step == 0:
+            raise InterruptedRunError("interrupted before the first step; there is nothing to save")
+        if self.step > self.resumed_from:
             self._save()
         raise InterruptedRunError(
             f"interrupted after step {self.step} of {self.plan.steps}, which is saved in "
@@ -337,28 +368,52 @@ class Loop:
         )
 
     def _save(self) -> None:
-        """Saves the state after the last step, once its metrics have been found good."""
-        if self.checkpoints is None:
+        """Saves the state after the last step, once it has been found good."""
+        self._take_in()
+        if self.checkpoints is None or not self._check_finite():
             return
-        self._collect()
         self.seconds = self._seconds_before + time.perf_counter() - self._started
-        if self._is_finite():  # else the next loss is NaN
-            self.checkpoints.save(self.snapshot())
+        self.checkpoints.save(self._snapshot())
+        self.any_process = AnyProcess(self.devices)  # else an answer from before saves again
+
+    def _check_finite(self) -> bool:
+        """Says whether the state is finite; raises a DivergedError where that ends the run."""
+        found = self._is_finite()
+        if not found and self.stops_on_divergence:
+            raise DivergedError(
+                f"the training's state is no longer finite, after step {self.step}; a smaller "
+                "learning rate may help",
+                step=self.step - 1,
+            )
+        return found
 
     def _is_finite(self) -> bool:
         """Says whether the state is finite, by the host: it is about to be written anyway."""
         shards = (s for array in jax.tree.leaves(self.state) for s in array.addressable_shards)
-        finite = all(np.isfinite(shard.data).all() for shard in shards if shard.replica_id == 0)
+        finite = are_finite(shard.data for shard in shards if shard.replica_id == 0)
         if jax.process_count() == 1:
             return finite
         return not np.asarray(self.devices.any(not finite))[0]
 
-    def _explained(self, error: DivergedError) -> DivergedError:
-        """Returns an error that says more, once the last good state is kept."""
-        if error.step is None:  # of the rows held out
-            return error
-        member = next(i for i, h in enumerate(self.histories) if h.divergence is error)
-        kept = 0 if self.checkpoints is None else self._keep_before(error.step, self.checkpoints)
+    def _keep_good_state_and_explain(self, error: DivergedError) -> DivergedError:
+        """Trains again up to the last good state, to keep it, and returns an error that says more.
+
+        Where the loss of rows held out is not finite, that may be for these rows, or for weights
+        that the epoch's last step made so.
+        """
+        member = next((i for i, h in enumerate(self.histories) if h.divergence is error), 0)
+        if error.step is None:
+            if self._is_finite():
+                return error
+            last = len(self.histories[member].epochs) + 1
+            error = DivergedError(
+                f"the weights are no longer finite, at the end of epoch {last}; a smaller "
+                "learning rate may help",
+                step=last * self.plan.steps_per_epoch - 1,
+            )
+        step = error.step
+        assert step is not None
+        kept = 0 if self.checkpoints is None else self._keep_state_before(step, self.checkpoints)
         return explained(
             error,
             self.plan,
@@ -367,24 +422,25 @@ class Loop:
             is_one_of_many=len(self.methods) > 1,
         )
 
-    def _keep_before(self, step: int, checkpoints: Checkpoints) -> int:
-        """Saves the last finite state before a step by taking the steps to it again."""
+    def _keep_state_before(self, step: int, checkpoints: Checkpoints) -> int:
+        """Saves the last finite state before a step; returns the steps that led to it."""
         method, members = self.methods[0], len(self.methods)
-        for until in (step, step - 1):  # an update that is not finite shows a step later
+        self.stops_on_divergence = False
+        for until in (step, step - 1):  # a loss is of before its step: its cause may be one earlier
             self.restore(checkpoints.newest(method, self.rows.width, self.devices, members=members))
-            if self.step >= until:
-                break
-            self.train(until=until)
+            if self.step < until:
+                self.train(interrupted=self._interrupted, until=until)
             if self._is_finite():
-                break
-        return self.step
+                return self.step
+        return 0
 
-    def _kept(self, start: Snapshot | None) -> Kept:
-        """Returns what the epochs of a snapshot have kept, or before the first epoch nothing."""
+    def _kept_until(self, start: Snapshot | None) -> Kept:
+        """Returns what is kept of the epochs of a snapshot, or before the first epoch nothing."""
         nothing = self._stacked(zeros(self.shapes))
         best, last = nothing.weights, nothing
         histories = [History(self.plan)] * len(self.methods)
         if start is not None:
+            # As long as a member trains, validation overwrites its last state.
             best, last = start.best or best, start.last or start.state
             histories = self.histories
         kept = Kept(
@@ -423,6 +479,11 @@ def _with(state: TrainState, weights: Mapping[str, np.ndarray] | None) -> TrainS
         return {name: np.asarray(weights[name], array.dtype) for name, array in empty.items()}
 
     return state._replace(params=given(state.params), model_state=given(state.model_state))
+
+
+def are_finite(arrays: Iterable[Any]) -> bool:
+    """Says whether all numbers of some arrays are finite."""
+    return all(np.isfinite(array).all() for array in arrays)
 
 
 def wait(tree: Any) -> None:

@@ -50,7 +50,8 @@ class Kept(NamedTuple):
     """Their epoch, from 1; 0 before the first."""
 
     last: TrainState | tuple[()]
-    """The state after the epoch that used up the patience; nothing where there is no patience."""
+    """The state after the newest epoch, or the one that used up the patience; nothing where there
+    is no patience."""
 
     stopped: np.ndarray | Array
     """That epoch; 0 as long as the training goes on."""
@@ -126,15 +127,6 @@ def run_steps(
     def take(step: Array) -> Batch:
         return take_sharded_batch(seed, x, index(step), rows, batch_size, devices)
 
-    def one_step(state: TrainState, batch: Batch, noise: Noise) -> tuple[TrainState, Metrics]:
-        # The network takes the weights whole, wherever they are between two steps.
-        state = state._replace(
-            params=devices.constrain_replicated(state.params),
-            model_state=devices.constrain_replicated(state.model_state),
-        )
-        state, metrics = train_step(method, state, batch, noise, steps=steps)
-        return devices.constrain_state(state), devices.constrain_replicated(metrics)
-
     def draw_ahead(step: Array) -> tuple[Noise | Deferred, Batch | None]:
         return draw(step), take(step) if takes_rows_ahead else None
 
@@ -142,25 +134,32 @@ def run_steps(
 
     def block(i: Array, carry: tuple[TrainState, Metrics]) -> tuple[TrainState, Metrics]:
         start = first + i * ahead
-        steps = jnp.minimum(ahead, stop - start)
+        here = jnp.minimum(ahead, stop - start)
         bits, batches = _once(
-            jax.vmap(draw_ahead), start + jnp.arange(ahead), turns=jnp.minimum(steps, 1)
+            jax.vmap(draw_ahead), start + jnp.arange(ahead), turns=jnp.minimum(here, 1)
         )
         noises = jax.vmap(resolve, axis_size=ahead)(bits)
 
         def step(j: Array, carry: tuple[TrainState, Metrics]) -> tuple[TrainState, Metrics]:
             state, filled = carry
-            noise, batch = jax.tree.map(lambda steps: steps[j], (noises, batches))
+            noise, batch = jax.tree.map(lambda drawn: drawn[j], (noises, batches))
             batch = take(start + j) if batch is None else batch
-            state, metrics = one_step(state, batch, noise)
+            # The network takes the weights whole, wherever they are between two steps.
+            params, model_state = devices.constrain_replicated((state.params, state.model_state))
+            whole = TrainState(params, model_state, state.opt_state)
+            state, metrics = train_step(method, whole, batch, noise, steps=steps)
+            metrics = devices.constrain_replicated(metrics)
             at = start + j - first
-            return state, {name: filled[name].at[at].set(metrics[name]) for name in filled}
+            filled = {name: filled[name].at[at].set(metrics[name]) for name in filled}
+            return devices.constrain_state(state), filled
 
-        taken: tuple[TrainState, Metrics] = jax.lax.fori_loop(0, steps, step, carry)
+        taken: tuple[TrainState, Metrics] = jax.lax.fori_loop(0, here, step, carry)
         return taken
 
     zero = jnp.int32(0)
-    _, shapes = jax.eval_shape(lambda: one_step(state, take(zero), resolve(draw(zero))))
+    _, shapes = jax.eval_shape(
+        lambda: train_step(method, state, take(zero), resolve(draw(zero)), steps=steps)
+    )
     filled = {name: jnp.zeros(chunk, metric.dtype) for name, metric in shapes.items()}
     init = functools.partial(init_state, method, x.shape[-1], seed)
     state = devices.constrain_state(jax.lax.cond((first == 0) & begin, init, lambda: state))
@@ -236,7 +235,7 @@ def validate(
         seed: the run's seed.
         kept: after the epochs before.
         state: after the epoch's last step.
-        patience: epochs without a lower loss after which the training stops.
+        patience: epochs without a lower loss after which the training stops; 0 never.
         x: rows held out, `[rows, D]`.
         epoch: its number, from 1.
         batch_size: as of `validation_loss`.
@@ -258,7 +257,7 @@ def validate(
     last, stopped = kept.last, kept.stopped
     if isinstance(last, TrainState):
         last = devices.constrain_state(choose(goes_on, state, last))
-        stops = goes_on & (epoch - best_epoch >= patience)
+        stops = goes_on & (patience > 0) & (epoch - best_epoch >= patience)
         stopped = jnp.where(stops, jnp.int32(epoch), stopped)
     loss = devices.constrain_replicated(loss)
     return loss, Kept(best, jnp.where(is_best, loss, kept.loss), best_epoch, last, stopped)

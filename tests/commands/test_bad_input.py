@@ -327,9 +327,10 @@ def test_a_run_that_is_missing_is_named(refused, runs, command):
 
 
 @pytest.mark.parametrize("command", ON_A_RUN)
-def test_a_run_without_its_manifest_is_incomplete(refused, runs, command):
+def test_a_run_without_its_manifest_and_checkpoints_is_incomplete(refused, runs, command):
     (runs / "vae" / "manifest.json").unlink()
-    refused(*on_a_run(command, runs / "vae"), facts=[runs / "vae", "not finished"])
+    shutil.rmtree(runs / "vae" / "checkpoints")
+    refused(*on_a_run(command, runs / "vae"), facts=[runs / "vae", "not finished", "no checkpoint"])
 
 
 @pytest.mark.parametrize("command", ON_A_RUN)

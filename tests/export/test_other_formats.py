@@ -21,6 +21,8 @@ from jaxrep.runs.train import train
 from jaxrep.runs.training_rows import Columns
 from torch_ref.graphs import graph_outputs, trace
 
+pytestmark = pytest.mark.end_to_end
+
 WITHOUT_ONNX = any(importlib.util.find_spec(name) is None for name in _onnx._PACKAGES)
 onnx_only = pytest.mark.skipif(WITHOUT_ONNX, reason="the packages of the extra `onnx` are missing")
 FORMATS = {"pt2": _pt2, "onnx": _onnx}

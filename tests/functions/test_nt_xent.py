@@ -375,6 +375,7 @@ def assert_as_on_one_device(report):
             assert difference <= (1e-12 if case.startswith("float64") else 1e-6), case
 
 
+@pytest.mark.end_to_end
 @pytest.mark.parametrize("sizes", [[8], pytest.param([1, 2, 4, 8], marks=pytest.mark.slow)])
 def test_a_mesh_of_devices_gives_loss_and_gradient_of_the_whole_batch_by_four_collectives(sizes):
     found = answer(run(",".join(map(str, sizes))))

@@ -45,6 +45,7 @@ OTHER_VALUES = {
     "clip_norm": 0.1,
     "beta2": 0.9,
     "validation_fraction": 0.25,
+    "patience": 1,
     "seed": 1,
     "split_seed": 1,
     "noise_std": 0.7,

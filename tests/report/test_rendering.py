@@ -85,6 +85,7 @@ def test_the_templates_call_a_drawing_safe_and_nothing_else():
     assert "autoescape" not in text
 
 
+@pytest.mark.end_to_end
 def test_only_a_report_loads_jinja():
     script = (
         "import sys\n"

@@ -307,10 +307,11 @@ def test_a_run_that_is_not_there_is_refused(tmp_path):
     refused(tmp_path / "none", facts=["not a run folder"])
 
 
-def test_an_unfinished_run_is_refused(folder, tmp_path):
+def test_a_run_without_a_checkpoint_is_refused(folder, tmp_path):
     shutil.copytree(folder / "vae", tmp_path / "run")
     (tmp_path / "run" / "manifest.json").unlink()
-    refused(tmp_path / "run", facts=["has not finished", "again"])
+    shutil.rmtree(tmp_path / "run" / "checkpoints")
+    refused(tmp_path / "run", facts=["has not finished", "no checkpoint yet"])
 
 
 def test_data_with_other_columns_are_refused(folder):

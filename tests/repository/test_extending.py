@@ -10,6 +10,8 @@ import safetensors.numpy
 from tests.helpers.pages import DOCS
 from tests.helpers.processes import finished, start
 
+pytestmark = pytest.mark.end_to_end
+
 PAGE = DOCS / "extending.md"
 FILES = {
     block.partition("\n")[0].removeprefix("# "): block

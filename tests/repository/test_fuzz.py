@@ -94,11 +94,13 @@ def run_all(kind, numbers, path, formats=()):
     return found
 
 
+@pytest.mark.end_to_end
 def test_sixty_damaged_tables_are_refused_or_read_right(tmp_path):
     found = run_all("table", [*range(57), *ONCE_WRONG["table"]], tmp_path)
     assert found["refused"] >= 15 and found["correct"] >= 8, found
 
 
+@pytest.mark.end_to_end
 def test_sixty_damaged_bundles_are_refused_or_read_right(tmp_path):
     found = run_all("bundle", [*range(55), *ONCE_WRONG["bundle"]], tmp_path, ["safetensors"])
     assert found["refused"] >= 15 and found["correct"] >= 5, found

@@ -13,6 +13,8 @@ from jaxrep.demo import TITLES, train_on_blobs
 from tests.helpers.small import one_of_all
 from torch_ref import verify
 
+pytestmark = pytest.mark.end_to_end
+
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 

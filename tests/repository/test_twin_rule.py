@@ -60,7 +60,7 @@ ONLY_JAX_PARAMETERS = {
     "train_step": {"state", "steps"},
     "fit": {
         *("validation", "on_epoch", "on_progress", "start", "weights", "checkpoints"),
-        *("interrupted", "mesh", "shard_parameters"),
+        *("interrupted", "mesh", "shard_parameters", "until"),
     },
 }
 ONLY_TORCH_PARAMETERS = {"train_step": {"network", "optimizer"}}

@@ -387,7 +387,8 @@ def result_of(capsys, *command):
 
 
 def bits_of(run):
-    return [folder.files.sha256(run / name) for name in ("model.safetensors", "metrics.jsonl")]
+    names = folder.MODEL, folder.LAST, folder.METRICS
+    return [folder.files.sha256(run / name) for name in names if (run / name).exists()]
 
 
 def interrupt_after(monkeypatch, chunks):
@@ -554,13 +555,13 @@ def kill_and_resume(table, tmp_path, capsys, monkeypatch):
     """Kills a run again and again, and compares its end with that of a run left alone."""
     monkeypatch.setattr(row_store, "BLOCK_BYTES", dying.BLOCK_BYTES)
 
-    def check(method, stream, kills, epochs=30):
+    def check(method, stream, kills, epochs=30, flags=()):
         """Kills at the point inside a save and the call there that `kills` names, or at random.
 
         `epochs` are so many that no kill comes too late.
         """
         command = ("train", method, table, *SETTINGS, "--epochs", str(epochs), "--stream", stream)
-        command = (*command, "--checkpoint-every", "1")
+        command = (*command, "--checkpoint-every", "1", *flags)
         alone, killed = tmp_path / "alone", tmp_path / "killed"
         result_of(capsys, *command, "--out", str(alone))
         rng = random.Random(f"{method} {stream}")
@@ -581,11 +582,12 @@ def kill_and_resume(table, tmp_path, capsys, monkeypatch):
         result, said = result_of(capsys, *command, "--out", str(killed))
         assert not intact or (result["resumed_from_step"] > 0 and "continuing after step" in said)
         assert bits_of(killed) == bits_of(alone)
-        folder.load(killed)
+        return folder.load(killed)
 
     return check
 
 
+@pytest.mark.end_to_end
 def test_a_run_that_is_killed_ends_with_the_bits_of_one_left_alone(kill_and_resume):
     kill_and_resume("vae", "always", [("manifest", 1), None])
 
@@ -606,3 +608,18 @@ def test_fifty_kills_twenty_of_them_inside_a_save(case, kill_and_resume):
     method, stream = names()[case % 3], ("never", "always")[case // 3]
     assert sum(len(inside) for inside in INSIDE) == 20
     kill_and_resume(method, stream, (INSIDE[case] + [None] * 5)[:9], 150)
+
+
+@pytest.mark.slow
+def test_twenty_kills_change_nothing_of_where_patience_ends(kill_and_resume, tmp_path, capsys):
+    flags = ("--patience", "60", "--learning-rate", "0.003")
+    run = kill_and_resume("autoencoder", "never", [None] * 20, 2000, flags)
+    best = int(np.argmin([epoch["validation_loss"] for epoch in run.history])) + 1
+    result = run.config["result"]
+    assert (result["epoch"], result["epochs"], result["stopped_early"]) == (best, best + 60, True)
+    # The weights that it serves are those of a run that ends there.
+    table, out = run.config["data"]["source"], tmp_path / "best"
+    command = ("train", "autoencoder", table, *SETTINGS, "--learning-rate", "0.003")
+    result_of(capsys, *command, "--epochs", str(best), "--out", str(out))
+    for name, array in folder.load(out).weights.items():
+        assert array.tobytes() == run.weights[name].tobytes(), name

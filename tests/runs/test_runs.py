@@ -55,12 +55,15 @@ SCHEDULE = [
     for field in dataclasses.fields(TrainingHyperparameters)
     if declaration(field).kind == "host"
 ]
-OTHER = {"epochs": 3, "batch_size": 20, "validation_fraction": 0.25, "seed": 1, "split_seed": 1}
+OTHER = {"epochs": 3, "batch_size": 20, "validation_fraction": 0.25, "seed": 1}
+OTHER |= {"split_seed": 1, "patience": 1}
 
 
 @pytest.mark.parametrize("name", SCHEDULE)
 def test_every_hyperparameter_of_the_schedule_changes_the_weights(tmp_path, rows, name):
-    held_out = {"validation_fraction": 0.25} if name == "split_seed" else {}
+    held_out = {"validation_fraction": 0.25} if name in ("split_seed", "patience") else {}
+    if name == "patience":
+        held_out |= {"learning_rate": 0.3, "epochs": 20}  # the best epoch is not the last
     one = run_of(tmp_path, **held_out)
     two = run_of(tmp_path, "other", **held_out | {name: OTHER[name]})
     assert any((one.weights[key] != two.weights[key]).any() for key in one.weights)

@@ -30,6 +30,7 @@ def train(tmp_path, out, *arguments, **variables):
     return run(tmp_path, *TRAIN, "--out", str(tmp_path / out), *arguments, **variables)
 
 
+@pytest.mark.end_to_end
 def test_a_second_process_reads_its_programs_and_trains_to_the_same_bits(tmp_path):
     cold, said = train(tmp_path, "cold")
     assert " s compiling, " in said.stdout
@@ -52,12 +53,14 @@ def test_a_second_process_reads_its_programs_and_trains_to_the_same_bits(tmp_pat
     assert (tmp_path / "damaged" / "model.safetensors").read_bytes() == weights[0]
 
 
+@pytest.mark.end_to_end
 def test_the_cache_can_be_left_off(tmp_path):
     _, said = train(tmp_path, "run", "--no-compile-cache")
     assert " s compiling, " in said.stdout
     assert not (tmp_path / "cache").exists()
 
 
+@pytest.mark.end_to_end
 def test_a_folder_that_others_may_write_in_is_left_alone(tmp_path):
     (tmp_path / "cache").mkdir()
     (tmp_path / "cache").chmod(0o777)

@@ -112,6 +112,7 @@ def test_a_member_of_a_sweep_has_the_statistics_of_its_run_alone():
             np.testing.assert_allclose(member.weights[name], alone[name], rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.end_to_end
 def test_four_devices_keep_the_statistics_of_one():
     command = [sys.executable, "-W", "error", "-m", "tests.helpers.model_state_on_a_mesh"]
     process = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
@@ -183,6 +184,7 @@ USE_BOTH = (*USE, "--use", str(EXTENSION / "barlow_twins_torch.py"))
 TRAIN = ("jaxrep.cli", "train", "barlow", "breast_cancer", *USE)
 
 
+@pytest.mark.end_to_end
 def test_batch_normalisation_from_outside_is_cross_checked_and_exported(tmp_path):
     finished(command(tmp_path, *TRAIN, "--epochs", "3", "--out", "run"))
     check_and_export(tmp_path, "run", "barlow.pt")

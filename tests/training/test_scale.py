@@ -182,6 +182,7 @@ def of_one_process(tmp_path_factory):
     return digests(out)
 
 
+@pytest.mark.end_to_end
 def test_two_processes_make_the_bits_of_one_with_two_devices(tmp_path, of_one_process):
     out = tmp_path / "run"
     (first, _), (second, _) = Job(out, *train(out)).end()

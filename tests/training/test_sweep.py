@@ -47,6 +47,7 @@ def test_members_that_differ_in_numbers_alone_take_one_program():
     assert compiled == []
 
 
+@pytest.mark.end_to_end
 def test_every_shape_takes_a_program_and_members_keep_their_places():
     settings = [
         {"latent_dim": 2},
@@ -149,6 +150,7 @@ def test_what_cannot_be_trained_is_refused():
         sweep([make("vae")], X, validation=X[:, :3])
 
 
+@pytest.mark.end_to_end
 def test_members_are_shared_out_over_the_devices():
     command = [sys.executable, "-W", "error", "-m", "tests.helpers.sweep_on_two_devices"]
     process = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[2])

@@ -1,0 +1,67 @@
+"""Reads a run for use: a finished one, or what an unfinished one has come to."""
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+
+from jaxrep.errors import InputError
+from jaxrep.methods import make
+from jaxrep.runs import folder, sources
+from jaxrep.runs.configuration import read_columns, read_config, read_hyperparameters
+from jaxrep.runs.folder import Run
+from jaxrep.runs.making import complete
+from jaxrep.training import Checkpoints, fit
+
+
+def read_run(
+    path: Path, *, last: bool = False, note: Callable[[str], None] = lambda message: None
+) -> Run:
+    """Reads a run's folder; of a training that has not finished, its newest checkpoint.
+
+    Args:
+        path: of the folder.
+        last: take the weights after the last step, where the run serves those of an earlier epoch.
+        note: called with a remark on where an unfinished run stands.
+
+    Raises:
+        ModelFormatError: there is no run, or it is damaged.
+        InputError: an unfinished run has no checkpoint yet, or its table is another or gone.
+    """
+    unfinished = folder.state(path) == "unfinished" and "sweep" not in read_config(path)
+    run = _read_unfinished(path, note) if unfinished else folder.load(path)
+    return _with_last_weights(run) if last else run
+
+
+def _with_last_weights(run: Run) -> Run:
+    if run.last_weights is None:
+        return run
+    told = dict(run.config["last"])
+    quantiles = told.pop("score_quantiles")
+    config = {key: value for key, value in run.config.items() if key != "last"}
+    config |= {"result": config["result"] | told, "score_quantiles": quantiles}
+    return dataclasses.replace(run, weights=run.last_weights, last_weights=None, config=config)
+
+
+def _read_unfinished(path: Path, note: Callable[[str], None]) -> Run:
+    config = read_config(path)
+    hyperparameters, data = read_hyperparameters(config, path), config["data"]
+    method = make(hyperparameters)
+    stream: sources.Stream = "always" if data.get("streamed") else "never"
+    found = sources.find(data["source"], read_columns(config), stream)
+    if sources.digest(data["source"]) != data["sha256"]:
+        raise InputError(
+            f"{path}: has not finished, and {data['source']} holds another table than it began "
+            "with; train anew into another folder"
+        )
+    prepared = found.prepare(hyperparameters, path, lambda warning: None)  # said as it began
+    width = prepared.preprocessing.width
+    start = Checkpoints(path / folder.CHECKPOINTS, note=note).newest(method, width)
+    if start is None:
+        raise InputError(f"{path}: has not finished, and has no checkpoint yet; wait for the first")
+    note(
+        f"{path}: has not finished; this is its newest checkpoint, after step {start.step}, with "
+        f"{len(start.histories[0])} of {hyperparameters.epochs} epochs done"
+    )
+    x, validation = prepared.x, prepared.validation
+    fitted = fit(method, x, validation=validation, start=start, until=start.step)
+    return complete(path, config, hyperparameters, prepared.preprocessing, fitted, x, note)
