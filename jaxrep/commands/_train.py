@@ -97,6 +97,9 @@ class Resume(Saving, Scaling):
     epochs: int | None = None
     """Epochs to train in all, those that are done included."""
 
+    steps: int | None = None
+    """Steps to take in all, of a run that was asked for by --steps."""
+
     finish_now: bool = False
     """Make a finished run of the newest checkpoint, without another step."""
 
@@ -113,6 +116,7 @@ class Resume(Saving, Scaling):
             result = resume(
                 self.run,
                 epochs=self.epochs,
+                steps=self.steps,
                 finish_now=self.finish_now,
                 data=self.data,
                 every=Every.parse(self.checkpoint_every),

@@ -90,6 +90,11 @@ def train(
                 f"schedule is {hyperparameters.schedule!r}, whose step size falls to 0 over the "
                 "epochs of one fit; with warm_start=True it must be 'constant'"
             )
+        if hyperparameters.steps:
+            raise InputError(
+                f"steps is {hyperparameters.steps}; warm_start=True counts on in whole epochs, so "
+                "give epochs in its place"
+            )
     prepared, x, validation = _prepare(table, hyperparameters, earlier, note)
     if earlier:
         fitted = _train_on(earlier, hyperparameters, x, validation, on_progress)

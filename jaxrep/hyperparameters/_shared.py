@@ -37,6 +37,12 @@ class TrainingHyperparameters(Hyperparameters):
     epochs: int = hyperparameter(
         Whole(1), default=50, kind="host", help="Passes over the training rows."
     )
+    steps: int = hyperparameter(
+        Whole(0),
+        default=0,
+        kind="host",
+        help="Steps to take, in the place of epochs; the last epoch may be in part. 0: by epochs.",
+    )
     batch_size: int = hyperparameter(
         Whole(1),
         default=128,
@@ -120,9 +126,13 @@ class TrainingHyperparameters(Hyperparameters):
     )
 
     def unused(self) -> dict[str, str]:
-        """Returns the share of the warm-up, where no step size warms up."""
-        warms_up = self.schedule == "warmup_cosine"
-        return {} if warms_up else {"warmup_fraction": "schedule is warmup_cosine"}
+        """Returns the share of a warm-up that there is not, and epochs where steps are counted."""
+        unused = {}
+        if self.schedule != "warmup_cosine":
+            unused["warmup_fraction"] = "schedule is warmup_cosine"
+        if self.steps:
+            unused["epochs"] = "steps is 0"
+        return unused
 
 
 @hyperparameters()

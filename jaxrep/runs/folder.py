@@ -182,15 +182,15 @@ def held(path: Path) -> Iterator[None]:
             _remove_if_empty(path)
 
 
-def ask_for_more(path: Path, epochs: int) -> None:
-    """Makes a run unfinished again, with more epochs to train.
+def ask_for_more(path: Path, **length: int) -> None:
+    """Makes a run unfinished again, with more epochs or steps to train.
 
     Args:
         path: of the folder of a run, finished or not.
-        epochs: all of them, those that are done included.
+        **length: `epochs` or `steps` in all, those that are done included.
     """
     config = read_config(path)
-    config["hyperparameters"]["epochs"] = epochs
+    config["hyperparameters"] |= length
     for key in ("result", "score_quantiles", "last"):
         config.pop(key, None)
     (path / MANIFEST).unlink(missing_ok=True)

@@ -88,6 +88,7 @@ def figures(
         method=type(hyperparameters).name,
         rows=row_count(x),
         epochs=len(trained.history),
+        steps=trained.steps,
         epoch=trained.epoch,
         stopped_early=trained.stopped_early,
         loss=served["loss"],

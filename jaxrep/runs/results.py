@@ -17,7 +17,10 @@ class TrainResult:
     """Rows trained on."""
 
     epochs: int
-    """Passes over them that were taken; the last one may be in part."""
+    """Passes over them; the last one may be in part."""
+
+    steps: int
+    """Steps taken."""
 
     epoch: int
     """The one whose weights the run serves: where rows were held out, that of the lowest validation

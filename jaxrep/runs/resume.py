@@ -18,6 +18,7 @@ def resume(
     out: Path,
     *,
     epochs: int | None = None,
+    steps: int | None = None,
     finish_now: bool = False,
     data: str | None = None,
     every: Every = EVERY_MINUTE,
@@ -33,6 +34,7 @@ def resume(
     Args:
         out: the run's folder.
         epochs: to train in all, those that are done included; by default as many as were asked for.
+        steps: in the place of epochs, of a run that was asked for by steps.
         finish_now: make a finished run of its newest checkpoint, without another step.
         data: the run's table, where it is not any more at the path that the run recorded.
         every: how often to save a checkpoint.
@@ -52,7 +54,9 @@ def resume(
         DivergedError: the loss became infinite or NaN.
         InterruptedRunError: SIGTERM or SIGINT came; the state is saved.
     """
-    config = run_on_main(lambda: _config(out, epochs, finish_now))
+    asked = {"epochs": epochs, "steps": steps}
+    length = {name: count for name, count in asked.items() if count is not None}
+    config = run_on_main(lambda: _config(out, length, finish_now))
     hyperparameters = read_hyperparameters(config, out)
     recorded = config["data"]
     return train(
@@ -72,8 +76,8 @@ def resume(
     )
 
 
-def _config(out: Path, epochs: int | None, finish_now: bool) -> dict[str, Any]:
-    """Returns the configuration to continue with, and makes a run with more epochs unfinished."""
+def _config(out: Path, length: dict[str, int], finish_now: bool) -> dict[str, Any]:
+    """Returns the configuration to continue with; a run that is to be longer is unfinished then."""
     state = folder.state(out)
     if state in ("absent", "unrecognised"):
         raise ModelFormatError(f"{out}: not a run folder; `jaxrep train … --out RUN` makes one")
@@ -82,30 +86,38 @@ def _config(out: Path, epochs: int | None, finish_now: bool) -> dict[str, Any]:
         if key in config:
             raise InputError(f"{out}: is {what}, which has no training state to continue with")
     hyperparameters = read_hyperparameters(config, out)
-    if finish_now and epochs is not None:
-        raise InputError("--finish-now goes without --epochs: it takes no more steps")
-    if epochs is None:
+    if finish_now and length:
+        raise InputError("--finish-now goes without --epochs and --steps: it takes no more steps")
+    if not length:
         return config
-    if epochs < hyperparameters.epochs:
+    if len(length) > 1:
+        raise InputError("--epochs and --steps: give one of them")
+    (name, asked), counted = (
+        next(iter(length.items())),
+        "steps" if hyperparameters.steps else "epochs",
+    )
+    planned, result = getattr(hyperparameters, counted), config.get("result", {})
+    if name != counted:
+        raise InputError(f"--{name} {asked}: {out} trains by {counted}; give --{counted}")
+    if asked < planned:
         raise InputError(
-            f"--epochs {epochs}: {out} was to train for {hyperparameters.epochs} epochs already; "
-            "give as many as there are to be in all"
+            f"--{name} {asked}: {out} was to train for {planned} {name} already; give as many as "
+            "there are to be in all"
         )
-    result = config.get("result", {})
     if result.get("stopped_early"):
         raise InputError(
-            f"--epochs {epochs}: {out} stopped after epoch {result['epochs']}, when the validation "
+            f"--{name} {asked}: {out} stopped after epoch {result['epochs']}, when the validation "
             f"loss had not fallen for {hyperparameters.patience} epochs, and would stop there "
             "again; train it anew, with more --patience, into another folder"
         )
-    if epochs > result.get("epochs", hyperparameters.epochs):
-        if epochs > hyperparameters.epochs and hyperparameters.schedule != "constant":
-            raise InputError(
-                f"--epochs {epochs}: the step size of {out} falls to 0 over its "
-                f"{hyperparameters.epochs} epochs ({hyperparameters.schedule}), so that a longer "
-                "run is another from its first step on; train it anew into another folder"
-            )
+    if asked > planned and hyperparameters.schedule != "constant":
+        raise InputError(
+            f"--{name} {asked}: the step size of {out} falls to 0 over its {planned} {name} "
+            f"({hyperparameters.schedule}), so that a longer run is another from its first step "
+            "on; train it anew into another folder"
+        )
+    if asked > result.get(name, planned):
         with folder.held(out):
-            folder.ask_for_more(out, epochs)
-        config["hyperparameters"]["epochs"] = epochs
+            folder.ask_for_more(out, **length)
+        config["hyperparameters"] |= length
     return config

@@ -201,7 +201,7 @@ class _Outcome:
         alone = {key: value for key, value in self.config.items() if key != "sweep"}
         trained = Fit(
             **vars(member),
-            seconds=row_count(self.prepared.x) * len(member.history) / rate,
+            seconds=member.rows / rate,
             compile_seconds=self.trained.compile_seconds / len(self.settings),
             rows_per_second=rate,
         )

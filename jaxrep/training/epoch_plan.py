@@ -51,7 +51,7 @@ class EpochPlan:
     """Rows in a batch; the last one of a block may hold fewer."""
 
     epochs: int = 1
-    """Passes over the rows."""
+    """Passes over the rows, where `limit` is 0."""
 
     seed: int = 0
     """Decides the order of the blocks."""
@@ -59,13 +59,17 @@ class EpochPlan:
     block_rows: int | None = None
     """Rows in a block, a multiple of `batch_size`; the last block may hold fewer. None: all."""
 
+    limit: int = 0
+    """Steps in the run, which may end within an epoch; 0 for as many as the epochs have."""
+
     def __post_init__(self) -> None:
         """Refuses what the compiled program cannot count."""
         if self.block_rows is not None and self.block_rows % self.batch_size:
             raise ValueError(f"block_rows {self.block_rows} is not a multiple of {self.batch_size}")
-        if (self.epochs + 1) * self.blocks * self.steps_per_block >= 2**31:
+        begun = -(-self.steps // self.steps_per_epoch)
+        if (begun + 1) * self.blocks * self.steps_per_block >= 2**31:
             raise ValueError(
-                f"{self.epochs} epochs of {self.rows} rows are more than 2^31 steps of "
+                f"{begun} epochs of {self.rows} rows are more than 2^31 steps of "
                 f"{self.batch_size} rows; choose fewer epochs or a larger batch_size"
             )
 
@@ -92,7 +96,7 @@ class EpochPlan:
     @property
     def steps(self) -> int:
         """Steps in the run."""
-        return self.steps_per_epoch * self.epochs
+        return self.limit or self.steps_per_epoch * self.epochs
 
     def rows_of(self, block: int) -> int:
         """Returns the number of rows in a block."""

@@ -114,6 +114,6 @@ def fits_of(loop: Loop) -> Iterator[Fit]:
             **vars(trained),
             seconds=loop.seconds,
             compile_seconds=loop.compile_seconds,
-            rows_per_second=loop.plan.rows_until(loop.step) / max(loop.seconds, 1e-9),
+            rows_per_second=trained.rows / max(loop.seconds, 1e-9),
             resumed_from_step=loop.resumed_from,
         )

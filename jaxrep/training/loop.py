@@ -105,7 +105,8 @@ class Loop:
         self.batch_size: int = min(hp.batch_size, rows)
         devices.check_batch(self.batch_size, rows)
         self.rows = place(x, hp.batch_size, devices)
-        self.plan = EpochPlan(rows, self.batch_size, hp.epochs, hp.seed, self.rows.block_rows)
+        blocks = self.rows.block_rows
+        self.plan = EpochPlan(rows, self.batch_size, hp.epochs, hp.seed, blocks, hp.steps)
         self.patience = np.array([m.hyperparameters.patience for m in methods], np.int32)
         if validation is None and self.patience.any():
             raise ValueError("patience needs rows held out, whose loss it waits for: validation")
@@ -241,6 +242,9 @@ class Loop:
                 as_it_stopped = self.devices.to_host(self.kept.last.weights)
         for i, history in enumerate(self.histories):
             at_the_end = self._member(i, as_it_stopped if history.stopped_epoch else now)
+            steps = self.step
+            if history.has_ended:
+                steps = len(history.epochs) * self.plan.steps_per_epoch
             so_far = history.so_far()  # with an epoch that is under way, whose weights are others
             epochs = len(so_far)
             is_best = history.best_epoch in (0, epochs)  # 0 where no rows were held out
@@ -249,6 +253,8 @@ class Loop:
                 last_weights=None if is_best else at_the_end,
                 epoch=history.best_epoch or epochs,
                 history=so_far,
+                steps=steps,
+                rows=self.plan.rows_until(steps),
                 stopped_early=history.stopped_epoch > 0,
                 diverged=history.divergence is not None or not are_finite(at_the_end.values()),
             )

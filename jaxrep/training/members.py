@@ -168,7 +168,8 @@ def alike(methods: Sequence[AnyMethod]) -> list[list[int]]:
         hp = method.hyperparameters
         ones = dataclasses.replace(hp, **dict.fromkeys(_numbers(method), 1.0))
         shape = jax.tree.structure(type(method)(ones))
-        groups.setdefault((shape, hp.batch_size, hp.epochs, hp.patience > 0), []).append(i)
+        length = hp.epochs, hp.steps, hp.patience > 0
+        groups.setdefault((shape, hp.batch_size, length), []).append(i)
     return list(groups.values())
 
 

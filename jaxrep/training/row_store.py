@@ -107,7 +107,8 @@ class Streamed:
             self._block = None  # its memory is wanted for what comes
             block = self._read_ahead(block_epoch, plan).result()
             self._block_epoch, self._block, self._ahead = block_epoch, block, None
-            if block_epoch + 1 < plan.epochs * plan.blocks:
+            begun = -(-plan.steps // plan.steps_per_epoch)
+            if block_epoch + 1 < begun * plan.blocks:
                 self._read_ahead(block_epoch + 1, plan)
         return self._block
 

@@ -41,7 +41,7 @@ class Sweep:
     """Time to trace and compile; next to nothing where the same shapes were trained before."""
 
     rows_per_second: float
-    """Rows × epochs trained, summed over the members, / `seconds`."""
+    """Rows trained on, summed over the members, / `seconds`."""
 
 
 def sweep(
@@ -99,7 +99,7 @@ def sweep(
         done += part.steps
         seconds += loop.seconds
         compile_seconds += loop.compile_seconds
-    trained_rows = sum(len(x) * len(member.history) for member in trained.values())
+    trained_rows = sum(member.rows for member in trained.values())
     return Sweep(
         members=[trained[i] for i in range(len(methods))],
         compiles=len({group.program for group in groups}),
@@ -148,7 +148,7 @@ class _Group:
         self.at, self.methods = at, methods
         hp = methods[0].hyperparameters
         self.batch_size: int = min(hp.batch_size, len(x))
-        self.steps = EpochPlan(len(x), self.batch_size, hp.epochs).steps
+        self.steps = EpochPlan(len(x), self.batch_size, hp.epochs, limit=hp.steps).steps
         self.at_once = members.members_at_once(
             len(methods),
             abstract_state(methods[0], x.shape[1]),

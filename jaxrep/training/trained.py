@@ -26,7 +26,14 @@ class Trained:
 
     history: list[EpochMetrics]
     """For each epoch its number from 1 as `epoch`, the means over rows of `loss` and the method's
-    metrics, and `validation_loss` where rows were held out; if it has diverged, it ends early."""
+    metrics, and `validation_loss` where rows were held out. If it has diverged, it ends early; if
+    an epoch was under way at the end, its metrics are those of its rows so far."""
+
+    steps: int
+    """Steps taken; of one that has diverged, those of the epochs in `history`."""
+
+    rows: int
+    """Rows trained on in them, each as often as it was."""
 
     stopped_early: bool
     """Whether `patience` ended the training."""

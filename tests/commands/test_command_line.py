@@ -101,6 +101,7 @@ def test_train_prints_the_figures_of_the_run(folder, method):
         "method",
         "rows",
         "epochs",
+        "steps",
         "epoch",
         "stopped_early",
         "loss",

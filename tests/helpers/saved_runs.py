@@ -46,6 +46,7 @@ def results(path, method):
         method=method,
         rows=10,
         epochs=2,
+        steps=2,
         epoch=2,
         stopped_early=False,
         loss=1.25,

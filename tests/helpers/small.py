@@ -24,7 +24,7 @@ FLAGS = ("--hidden-dims", "6", "--latent-dim", "3", "--batch-size", "16")
 
 def make(name="autoencoder", **hyperparameters):
     """A method with small layers, that trains for four epochs."""
-    settings = SMALL | {"epochs": 4} | hyperparameters
+    settings = SMALL | ({} if "steps" in hyperparameters else {"epochs": 4}) | hyperparameters
     return methods.make(methods.hyperparameters_of(name)(**settings))
 
 

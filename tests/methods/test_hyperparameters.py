@@ -35,6 +35,7 @@ OTHER_VALUES = {
     "hidden_dims": (4, 4),
     "latent_dim": 2,
     "epochs": 3,
+    "steps": 7,
     "batch_size": 6,
     "learning_rate": 3e-3,
     "optimizer": "adamw",

@@ -56,7 +56,7 @@ SCHEDULE = [
     if declaration(field).kind == "host"
 ]
 OTHER = {"epochs": 3, "batch_size": 20, "validation_fraction": 0.25, "seed": 1}
-OTHER |= {"split_seed": 1, "patience": 1}
+OTHER |= {"split_seed": 1, "patience": 1, "steps": 3}
 
 
 @pytest.mark.parametrize("name", SCHEDULE)

@@ -179,7 +179,7 @@ def test_an_unfinished_run_is_used_as_its_newest_checkpoint_has_it(unfinished, t
     run, command = unfinished
     before = {p: p.read_bytes() for p in run.rglob("*") if p.is_file()}
     scored, captured = result_of(capsys, "score", str(run), table, "--out", str(run / "s.npy"))
-    said = "has not finished; this is its newest checkpoint, after step 23, with 5 of 6 epochs"
+    said = "has not finished; this is its newest checkpoint, after step 23 and 5 whole epochs"
     assert said in captured.err
     assert np.isfinite(scored["threshold"])
     result_of(capsys, "embed", str(run), table, "--out", str(run / "e.npy"))
@@ -218,3 +218,24 @@ def test_finish_now_says_what_it_cannot_do(unfinished, table, tmp_path, capsys):
     assert main(["info", str(run)]) == 2
     assert "has no checkpoint yet; wait for the first" in capsys.readouterr().err
     assert folder.state(run) == "unfinished"
+
+
+def test_a_run_of_steps_is_resumed_by_steps(table, tmp_path, capsys):
+    run, whole = tmp_path / "run", tmp_path / "whole"
+    command = ("train", "autoencoder", table, *FLAGS)
+    result, _ = result_of(capsys, *command, "--steps", "6", "--out", str(run))
+    assert (result["steps"], result["epochs"], result["epoch"]) == (6, 2, 2)
+    more, _ = result_of(capsys, "resume", str(run), "--steps", "11")
+    assert (more["resumed_from_step"], more["steps"]) == (6, 11)
+    result_of(capsys, *command, "--steps", "11", "--out", str(whole))
+    for name in (folder.MODEL, folder.METRICS):
+        assert (run / name).read_bytes() == (whole / name).read_bytes()
+    for flags, said in {
+        ("--epochs", "9"): "trains by steps; give --steps",
+        ("--steps", "5"): "was to train for 11 steps already",
+        ("--steps", "12", "--epochs", "9"): "give one of them",
+    }.items():
+        assert main(["resume", str(run), *flags]) == 2
+        assert said in capsys.readouterr().err
+    assert main([*command, "--steps", "6", "--epochs", "9", "--out", str(tmp_path / "no")]) == 2
+    assert "epochs is 9; it must be left out unless steps is 0" in capsys.readouterr().err

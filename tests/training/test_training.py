@@ -15,7 +15,7 @@ from jaxrep.batch import Batch
 from jaxrep.inference import map_rows
 from jaxrep.methods import Autoencoder, AutoencoderHyperparameters, abstract_network
 from jaxrep.networks import get_weights, with_weights
-from jaxrep.training import Devices, DivergedError, fit, init_state, program
+from jaxrep.training import Checkpoints, Devices, DivergedError, fit, init_state, program
 from jaxrep.training.epoch_plan import EpochPlan
 from jaxrep.training.history import EpochMeans
 from jaxrep.training.step import RANDOM, steps_per_epoch
@@ -269,3 +269,20 @@ def test_a_method_of_ones_own_trains_in_the_same_engine():
 
     run = fit(Median(AutoencoderHyperparameters(**SMALL, epochs=4)), X)
     assert run.history[-1]["loss"] < run.history[0]["loss"]
+
+
+def test_a_run_of_steps_ends_within_an_epoch_and_goes_on_to_the_bits_of_a_longer_one(tmp_path):
+    checkpoints = Checkpoints(tmp_path)
+    part = fit(make(steps=6), X, validation=X[:7], checkpoints=checkpoints)  # 4 an epoch
+    whole = fit(make(), X, validation=X[:7])
+    assert (part.steps, part.rows) == (6, 50 + 2 * 16)
+    assert part.history[0] == whole.history[0]
+    assert part.history[1].keys() == {"epoch", "loss"}  # within an epoch nothing is validated
+    assert part.rows_per_second == pytest.approx(part.rows / part.seconds)
+    longer = make(steps=16)
+    start = checkpoints.newest(longer, FEATURES)
+    assert start.step == 6
+    run = fit(longer, X, validation=X[:7], start=start)
+    assert run.history == whole.history and run.steps == 16
+    for name, array in whole.weights.items():
+        assert array.tobytes() == run.weights[name].tobytes()

@@ -29,6 +29,7 @@ class TrainingHyperparameters:
     hidden_dims: tuple[int, ...]
     latent_dim: int
     epochs: Count
+    steps: Count
     batch_size: Count
     learning_rate: float
     optimizer: Literal["adam", "adamw"]
