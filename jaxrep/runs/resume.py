@@ -92,10 +92,8 @@ def _config(out: Path, length: dict[str, int], finish_now: bool) -> dict[str, An
         return config
     if len(length) > 1:
         raise InputError("--epochs and --steps: give one of them")
-    (name, asked), counted = (
-        next(iter(length.items())),
-        "steps" if hyperparameters.steps else "epochs",
-    )
+    [(name, asked)] = length.items()
+    counted = "steps" if hyperparameters.steps else "epochs"
     planned, result = getattr(hyperparameters, counted), config.get("result", {})
     if name != counted:
         raise InputError(f"--{name} {asked}: {out} trains by {counted}; give --{counted}")
