@@ -17,7 +17,7 @@ from jaxrep.errors import InputError
 from jaxrep.report.plots import write_plots
 from jaxrep.runs import folder, outputs
 from jaxrep.runs.train import Columns, TrainResult, train
-from jaxrep.training import EpochMetrics
+from jaxrep.training import Callback, EpochMetrics
 
 FOLDER = Path("demo_runs")
 TITLES = {
@@ -60,9 +60,10 @@ def train_on_blobs(method: str, out: Path) -> TrainResult:
     """Trains a method on 2,000 × 32 Gaussian blobs and prints what became of it."""
     title, loss, every = TITLES[method]
 
-    def print_epoch(metrics: EpochMetrics) -> None:
-        if metrics["epoch"] % every == 0:
-            print(f"{title} Epoch {metrics['epoch']:3d} | {loss}: {metrics['loss']:.4f}")
+    class Printed(Callback):
+        def on_epoch(self, metrics: EpochMetrics) -> None:
+            if metrics["epoch"] % every == 0:
+                print(f"{title} Epoch {metrics['epoch']:3d} | {loss}: {metrics['loss']:.4f}")
 
     result = train(
         "blobs",
@@ -70,7 +71,7 @@ def train_on_blobs(method: str, out: Path) -> TrainResult:
         methods.hyperparameters_of(method)(),
         Columns(),
         overwrite=True,
-        on_epoch=print_epoch,
+        callbacks=[Printed()],
     )
     run = folder.load(out)
     match method:

@@ -10,17 +10,18 @@ import pyarrow as pa
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
+from jaxrep.training import Callback
 from jaxrep.training import Progress as TrainingProgress
 
 _SECONDS_BETWEEN_LINES = 5.0
 
 
-class Reporter:
-    """Shows step, loss and rows per second; to be called with every `Progress` of a run.
+class Reporter(Callback):
+    """Shows step, loss and rows per second of a run.
 
     Example:
         >>> with Reporter() as reporter:
-        ...     reporter(TrainingProgress(step=1, steps=1, loss=0.5, rows_per_second=1e6))
+        ...     reporter.on_progress(TrainingProgress(1, 1, loss=0.5, rows_per_second=1e6))
     """
 
     def __init__(self) -> None:
@@ -51,7 +52,7 @@ class Reporter:
         if self._console.is_terminal:
             self._bar.stop()
 
-    def __call__(self, progress: TrainingProgress) -> None:
+    def on_progress(self, progress: TrainingProgress) -> None:
         """Shows where a run stands."""
         standing = f"loss {progress.loss:.5g} · {progress.rows_per_second:,.0f} rows/s"
         if self._console.is_terminal:

@@ -58,7 +58,7 @@ class Sweep(Training, WithHyperparameters):
                 save_all=self.save_all,
                 overwrite=self.overwrite,
                 note=note,
-                on_progress=reporter,
+                on_progress=reporter.on_progress,
             )
         self.draw()
         return render(result, read_members(self.out)), dataclasses.asdict(result)

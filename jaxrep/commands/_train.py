@@ -1,6 +1,8 @@
 """`jaxrep train`."""
 
+import contextlib
 import dataclasses
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -12,6 +14,7 @@ from jaxrep.commands._scale import Scaling
 
 if TYPE_CHECKING:
     from jaxrep.runs.train import TrainResult
+    from jaxrep.training import Callback
 
 
 @dataclass(kw_only=True)
@@ -52,6 +55,23 @@ class Saving:
     keep: int = 2
     """How many checkpoints to keep, the newest ones; two at least."""
 
+    tensorboard: Path | None = None
+    """A folder to write the metrics to as TensorBoard's event files; needs tensorboardX."""
+
+    @contextlib.contextmanager
+    def callbacks(self) -> "Iterator[list[Callback]]":
+        """Yields what hears of the training: the progress bar, and TensorBoard where asked for."""
+        from jaxrep.progress import Reporter
+        from jaxrep.training.distributed import is_main
+
+        with contextlib.ExitStack() as stack:
+            found: list[Callback] = [stack.enter_context(Reporter())]
+            if self.tensorboard is not None and is_main():
+                from jaxrep.tensorboard import TensorBoard
+
+                found.append(stack.enter_context(TensorBoard(self.tensorboard)))
+            yield found
+
 
 @dataclass(kw_only=True)
 class Train(Saving, Scaling, Training, WithHyperparameters):
@@ -63,12 +83,11 @@ class Train(Saving, Scaling, Training, WithHyperparameters):
 
     def __call__(self) -> tuple[str, Result]:
         """Trains, with a progress bar, and returns the run's figures."""
-        from jaxrep.progress import Reporter
         from jaxrep.runs.train import train
         from jaxrep.training import Every
         from jaxrep.training.distributed import is_main
 
-        with Reporter() as reporter:
+        with self.callbacks() as callbacks:
             result = train(
                 self.data,
                 self.out,
@@ -80,7 +99,7 @@ class Train(Saving, Scaling, Training, WithHyperparameters):
                 keep=self.keep,
                 **self.scale(),
                 note=note,
-                on_progress=reporter,
+                callbacks=callbacks,
             )
         if is_main():
             self.draw()
@@ -108,11 +127,10 @@ class Resume(Saving, Scaling):
 
     def __call__(self) -> tuple[str, Result]:
         """Trains on and returns the run's figures."""
-        from jaxrep.progress import Reporter
         from jaxrep.runs.resume import resume
         from jaxrep.training import Every
 
-        with Reporter() as reporter:
+        with self.callbacks() as callbacks:
             result = resume(
                 self.run,
                 epochs=self.epochs,
@@ -123,7 +141,7 @@ class Resume(Saving, Scaling):
                 keep=self.keep,
                 **self.scale(),
                 note=note,
-                on_progress=reporter,
+                callbacks=callbacks,
             )
         return _summary(result, str(self.run)), dataclasses.asdict(result)
 

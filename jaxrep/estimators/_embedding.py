@@ -29,8 +29,7 @@ from jaxrep.hyperparameters import CONTAMINATION, check
 from jaxrep.methods import hyperparameters_of
 from jaxrep.runs.folder import Run
 from jaxrep.runs.outputs import threshold
-from jaxrep.training import EpochMetrics
-from jaxrep.training import Progress as TrainingProgress
+from jaxrep.training import Callback, EpochMetrics, Progress
 
 
 @dataclass(eq=False, repr=False)
@@ -96,13 +95,13 @@ class Embedding(Decoding, TransformerMixin, OutlierMixin, BaseEstimator):  # typ
             self, X, reset=earlier is None, dtype=FLOATS, ensure_min_samples=2, order="C"
         )
         names = earlier.preprocessing.numeric_columns if earlier else self._column_names()
-        with self._reporter() as (note, on_progress):
+        with self._reporter() as (note, callbacks):
             run = _runs.train(
                 hyperparameters,
                 to_table(X, names),
                 earlier=earlier,
                 note=note,
-                on_progress=on_progress,
+                callbacks=callbacks,
             )
         self._hold(run)
         return self
@@ -285,26 +284,26 @@ class Embedding(Decoding, TransformerMixin, OutlierMixin, BaseEstimator):  # typ
     @contextlib.contextmanager
     def _reporter(
         self,
-    ) -> Iterator[tuple[Callable[[str], None], Callable[[TrainingProgress], None]]]:
+    ) -> Iterator[tuple[Callable[[str], None], list[Callback]]]:
         """Yields what to tell warnings and progress to: stderr if `verbose`, else nobody."""
         if not self.verbose:
-            yield (lambda message: None), (lambda progress: None)
+            yield (lambda message: None), []
             return
         from jaxrep.progress import Reporter
 
-        last: list[TrainingProgress] = []
+        last: list[Progress] = []
+
+        class Last(Callback):
+            def on_progress(self, progress: Progress) -> None:
+                last[:] = [progress]
+
         name = type(self).__name__
 
         def note(message: str) -> None:
             print(f"{name}: {message}", file=sys.stderr, flush=True)
 
         with Reporter() as reporter:
-
-            def on_progress(progress: TrainingProgress) -> None:
-                last[:] = [progress]
-                reporter(progress)
-
-            yield note, on_progress
+            yield note, [reporter, Last()]
         for progress in last:
             note(
                 f"{progress.step} steps · loss {progress.loss:.5g} · "

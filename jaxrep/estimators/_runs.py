@@ -1,7 +1,7 @@
 """The run behind a fitted estimator: how it is trained, and its folder."""
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from jaxrep.runs import folder
 from jaxrep.runs.folder import Run
 from jaxrep.runs.making import complete, describe, write
 from jaxrep.runs.training_rows import Columns, held_out_rows
-from jaxrep.training import Fit, Progress, TrainState, fit
+from jaxrep.training import Callback, Fit, TrainState, fit
 from jaxrep.training.epoch_plan import EpochPlan
 from jaxrep.training.program import abstract_state
 from jaxrep.training.snapshot import Snapshot
@@ -67,7 +67,7 @@ def train(
     *,
     earlier: Run | None,
     note: Note,
-    on_progress: Callable[[Progress], None],
+    callbacks: Sequence[Callback],
 ) -> Run:
     """Trains on a table as `jaxrep train` does, and keeps the run in memory.
 
@@ -77,7 +77,7 @@ def train(
         earlier: a run to continue from: its weights, its standardisation of the columns and its
             history; None for a new one.
         note: called with warnings about columns.
-        on_progress: called after each chunk of steps.
+        callbacks: that hear of the training as it goes.
 
     Raises:
         InputError: too few rows are left to train on, or `earlier` has a network of other shapes.
@@ -97,11 +97,11 @@ def train(
             )
     prepared, x, validation = _prepare(table, hyperparameters, earlier, note)
     if earlier:
-        fitted = _train_on(earlier, hyperparameters, x, validation, on_progress)
+        fitted = _train_on(earlier, hyperparameters, x, validation, callbacks)
         epochs = _epochs_of(earlier) + hyperparameters.epochs
         hyperparameters = dataclasses.replace(hyperparameters, epochs=epochs)
     else:
-        fitted = fit(make(hyperparameters), x, validation=validation, on_progress=on_progress)
+        fitted = fit(make(hyperparameters), x, validation=validation, callbacks=callbacks)
     config = describe(None, hyperparameters, Columns())
     return complete(Path(), config, hyperparameters, prepared, fitted, x, note)
 
@@ -111,7 +111,7 @@ def _train_on(
     hyperparameters: TrainingHyperparameters,
     x: np.ndarray,
     validation: np.ndarray | None,
-    on_progress: Callable[[Progress], None],
+    callbacks: Sequence[Callback],
 ) -> Fit:
     """Trains from the weights of an earlier run, with an optimiser that starts anew.
 
@@ -138,7 +138,7 @@ def _train_on(
         histories=[known],
         seconds=0.0,
     )
-    trained = fit(method, x, validation=validation, start=start, on_progress=on_progress)
+    trained = fit(method, x, validation=validation, start=start, callbacks=callbacks)
     history = [*earlier.history, *trained.history[before:]]
     rows = len(x) * (len(history) - before)
     rate = rows / max(trained.seconds, 1e-9)

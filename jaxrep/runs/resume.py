@@ -1,6 +1,6 @@
 """Goes on with a run in a folder: one that was interrupted, or one that is to train longer."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ from jaxrep.errors import InputError, ModelFormatError
 from jaxrep.runs import folder
 from jaxrep.runs.configuration import read_columns, read_config, read_hyperparameters
 from jaxrep.runs.train import TrainResult, train
-from jaxrep.training import EVERY_MINUTE, EpochMetrics, Every, Progress
+from jaxrep.training import EVERY_MINUTE, Callback, Every
 from jaxrep.training.distributed import run_on_main
 
 
@@ -26,8 +26,7 @@ def resume(
     mesh: Mesh | None = None,
     shard_parameters: bool = False,
     note: Callable[[str], None] = lambda message: None,
-    on_epoch: Callable[[EpochMetrics], None] = lambda metrics: None,
-    on_progress: Callable[[Progress], None] = lambda progress: None,
+    callbacks: Sequence[Callback] = (),
 ) -> TrainResult:
     """Goes on with a run, as the `train` that began it would.
 
@@ -42,8 +41,7 @@ def resume(
         mesh: devices that train together, as of `train`.
         shard_parameters: as of `train`.
         note: called with warnings and remarks for the user.
-        on_epoch: called with the metrics of each finished epoch.
-        on_progress: called as training proceeds.
+        callbacks: that hear of the training as it goes.
 
     Returns:
         The run's figures.
@@ -71,8 +69,7 @@ def resume(
         shard_parameters=shard_parameters,
         finish_now=finish_now,
         note=note,
-        on_epoch=on_epoch,
-        on_progress=on_progress,
+        callbacks=callbacks,
     )
 
 

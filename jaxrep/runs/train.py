@@ -4,7 +4,7 @@ import contextlib
 import dataclasses
 import functools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from jax.sharding import Mesh
@@ -22,11 +22,11 @@ from jaxrep.runs.training_rows import Columns as Columns
 from jaxrep.runs.training_rows import with_known_label
 from jaxrep.training import (
     EVERY_MINUTE,
+    Callback,
     Checkpoints,
     Devices,
     EpochMetrics,
     Every,
-    Progress,
 )
 from jaxrep.training.checkpoint import check_keep
 from jaxrep.training.devices import mesh_of_one
@@ -51,8 +51,7 @@ def train(
     shard_parameters: bool = False,
     finish_now: bool = False,
     note: Callable[[str], None] = lambda message: None,
-    on_epoch: Callable[[EpochMetrics], None] = lambda metrics: None,
-    on_progress: Callable[[Progress], None] = lambda progress: None,
+    callbacks: Sequence[Callback] = (),
 ) -> TrainResult:
     """Trains a method on a table and saves the run; continues it where it was interrupted.
 
@@ -73,8 +72,7 @@ def train(
         shard_parameters: whether these devices part weights and optimiser state, too.
         finish_now: make a run of the newest checkpoint, without another step.
         note: called with warnings and remarks for the user.
-        on_epoch: called with the metrics of each finished epoch.
-        on_progress: called as training proceeds.
+        callbacks: that hear of the training as it goes.
 
     Returns:
         The run's figures; those of the earlier run where the folder holds the same one finished.
@@ -91,7 +89,7 @@ def train(
         raise InputError(str(error)) from error
     check_keep(keep)
     if not is_main():
-        note = on_epoch = on_progress = _ignore
+        note, callbacks = _ignore, ()
     columns = with_known_label(source, columns)
     found = sources.find(source, columns, stream)
     devices = Devices(mesh or mesh_of_one(), shard_parameters)
@@ -124,7 +122,6 @@ def train(
             note(f"{out} holds this run, unfinished: continuing after step {start.step}")
         # What was logged after the checkpoint will be logged again.
         run_on_main(lambda: folder.write_metrics(out, start.histories[0] if start else []))
-        log = functools.partial(_log, out, on_epoch)
         loop = Loop(
             [method],
             prepared.x,
@@ -135,7 +132,8 @@ def train(
         )
         with listening() as interrupted:
             until = start.step if start is not None and finish_now else None
-            loop.train(log, on_progress, interrupted, until=until)
+            log = [_Log(out)] if is_main() else []
+            loop.train([*log, *callbacks], interrupted, until=until)
         (fitted,) = fits_of(loop)
         if is_main():  # scoring the training rows is work that one process does for all
             made = complete(
@@ -147,10 +145,14 @@ def train(
     return figures(out, hyperparameters, fitted, prepared.x)
 
 
-def _log(out: Path, on_epoch: Callable[[EpochMetrics], None], metrics: EpochMetrics) -> None:
-    if is_main():
-        folder.append_metrics(out, metrics)
-    on_epoch(metrics)
+class _Log(Callback):
+    """Adds every epoch to the run's `metrics.jsonl`."""
+
+    def __init__(self, out: Path):
+        self._out = out
+
+    def on_epoch(self, metrics: EpochMetrics) -> None:
+        folder.append_metrics(self._out, metrics)
 
 
 def _check_batch(devices: Devices, batch_size: int, rows: int) -> None:

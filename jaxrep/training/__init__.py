@@ -1,6 +1,8 @@
 """Training: steps, compiled runs, and the loop that dispatches them."""
 
 from jaxrep.errors import DivergedError as DivergedError
+from jaxrep.training.callbacks import Callback as Callback
+from jaxrep.training.callbacks import Progress as Progress
 from jaxrep.training.checkpoint import EVERY_MINUTE as EVERY_MINUTE
 from jaxrep.training.checkpoint import Checkpoints as Checkpoints
 from jaxrep.training.checkpoint import Every as Every
@@ -9,7 +11,6 @@ from jaxrep.training.devices import mesh_of as mesh_of
 from jaxrep.training.fit import Fit as Fit
 from jaxrep.training.fit import fit as fit
 from jaxrep.training.history import EpochMetrics as EpochMetrics
-from jaxrep.training.loop import Progress as Progress
 from jaxrep.training.row_store import RowStore as RowStore
 from jaxrep.training.snapshot import Snapshot as Snapshot
 from jaxrep.training.step import TrainState as TrainState

@@ -112,8 +112,11 @@ class Checkpoints:
         seconds = self.every.seconds
         return seconds is not None and time.monotonic() - self._saved >= seconds
 
-    def save(self, snapshot: Snapshot) -> None:
+    def save(self, snapshot: Snapshot) -> Path:
         """Writes a checkpoint, in whose course orbax removes those that are too many.
+
+        Returns:
+            Its folder.
 
         Raises:
             OSError: it cannot be written; the newest of the earlier ones stay as they are.
@@ -132,6 +135,7 @@ class Checkpoints:
                 f"{self._standing()}. Make room and run the same command again"
             ) from error
         self._saved = time.monotonic()
+        return folder
 
     def newest(
         self,

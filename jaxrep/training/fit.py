@@ -1,6 +1,6 @@
 """Whole training runs: what one is given, and what it gives back."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,10 +9,10 @@ from jax.sharding import Mesh
 
 from jaxrep.hyperparameters import check
 from jaxrep.methods._method import AnyMethod
+from jaxrep.training.callbacks import Callback
 from jaxrep.training.checkpoint import Checkpoints
 from jaxrep.training.devices import Devices, mesh_of_one
-from jaxrep.training.history import EpochMetrics
-from jaxrep.training.loop import Loop, Progress
+from jaxrep.training.loop import Loop
 from jaxrep.training.row_store import RowStore, check_data
 from jaxrep.training.snapshot import Snapshot
 from jaxrep.training.trained import Trained
@@ -47,8 +47,7 @@ def fit(
     shard_parameters: bool = False,
     until: int | None = None,
     interrupted: Callable[[], bool] = lambda: False,
-    on_epoch: Callable[[EpochMetrics], None] = lambda metrics: None,
-    on_progress: Callable[[Progress], None] = lambda progress: None,
+    callbacks: Sequence[Callback] = (),
 ) -> Fit:
     """Trains a method on rows.
 
@@ -70,8 +69,7 @@ def fit(
         until: number of the step to end before, for a run that is to end before its time.
         interrupted: asked between chunks of steps; once it says yes, the state is saved and an
             error raised.
-        on_epoch: called with the metrics of each finished epoch, in order.
-        on_progress: called after each chunk of steps.
+        callbacks: that hear of the training as it goes.
 
     Returns:
         The trained weights, the history, and how long it took.
@@ -102,7 +100,7 @@ def fit(
         weights=weights,
         checkpoints=checkpoints,
     )
-    loop.train(on_epoch, on_progress, interrupted, until=until)
+    loop.train(callbacks, interrupted, until=until)
     (fitted,) = fits_of(loop)
     return fitted
 

@@ -9,7 +9,6 @@ import functools
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import jax
@@ -18,6 +17,7 @@ from jax import Array
 
 from jaxrep.errors import DivergedError, InputError, InterruptedRunError
 from jaxrep.methods._method import AnyMethod, Metrics
+from jaxrep.training.callbacks import Callback, Progress
 from jaxrep.training.checkpoint import Checkpoints
 from jaxrep.training.devices import Devices
 from jaxrep.training.distributed import AnyProcess, is_main
@@ -32,23 +32,6 @@ from jaxrep.training.step import TrainState
 from jaxrep.training.trained import Trained, complete_weights
 
 _STEPS_TOGETHER = 64  # most of a chunk in a job of several processes
-
-
-@dataclass(frozen=True)
-class Progress:
-    """Where a run stands after a chunk of steps."""
-
-    step: int
-    """Steps taken."""
-
-    steps: int
-    """Steps in the whole run."""
-
-    loss: float
-    """Loss of the last step; the mean over the members whose loss is finite."""
-
-    rows_per_second: float
-    """Rows trained on per second, since the first dispatch."""
 
 
 class InFlight(NamedTuple):
@@ -179,8 +162,7 @@ class Loop:
 
     def train(
         self,
-        on_epoch: Callable[[EpochMetrics], None] = lambda metrics: None,
-        on_progress: Callable[[Progress], None] = lambda progress: None,
+        callbacks: Sequence[Callback] = (),
         interrupted: Callable[[], bool] = lambda: False,
         *,
         until: int | None = None,
@@ -188,8 +170,7 @@ class Loop:
         """Trains until the end, or until all members have stopped or diverged, and saves.
 
         Args:
-            on_epoch: called with the metrics of each finished epoch, of members with their means.
-            on_progress: called with each chunk that is taken in.
+            callbacks: that hear of it.
             interrupted: asked between chunks of steps.
             until: number of the step to end before, where that is not the run's end.
 
@@ -198,7 +179,7 @@ class Loop:
                 where there are checkpoints, the last good state is kept.
             InterruptedRunError: `interrupted()`; where there are checkpoints, the state is saved.
         """
-        self._on_epoch, self._on_progress, self._interrupted = on_epoch, on_progress, interrupted
+        self._callbacks, self._interrupted = callbacks, interrupted
         with self.devices.programs():
             started = time.perf_counter()
             if next(self._chunks(until), None) and not self._has_ended():
@@ -319,8 +300,10 @@ class Loop:
             )
             for i, history in enumerate(self.histories)
         ]
+        self._tell_of_steps(stop - steps, steps, metrics)
         for epoch in mean_epochs(finished):
-            self._on_epoch(epoch)
+            for callback in self._callbacks:
+                callback.on_epoch(epoch)
         if self.stops_on_divergence:
             for history in self.histories:
                 if history.divergence is not None:
@@ -330,7 +313,19 @@ class Loop:
         loss = float(finite.mean()) if len(finite) else math.nan
         rows = self.plan.rows_until(stop) - self.plan.rows_until(self.resumed_from)
         rate = len(self.methods) * rows / (time.perf_counter() - self._started)
-        self._on_progress(Progress(stop, self.plan.steps, loss, rate))
+        for callback in self._callbacks:
+            callback.on_progress(Progress(stop, self.plan.steps, loss, rate))
+
+    def _tell_of_steps(self, first: int, steps: int, metrics: Mapping[str, np.ndarray]) -> None:
+        """Calls the callbacks that want to hear of every step."""
+        listening = [c for c in self._callbacks if type(c).on_step is not Callback.on_step]
+        if not listening or self._has_ended():  # then some steps are too many
+            return
+        means = {name: array[:, :steps].mean(axis=0).tolist() for name, array in metrics.items()}
+        for i in range(steps):
+            of_step = {name: values[i] for name, values in means.items()}
+            for callback in listening:
+                callback.on_step(first + i, of_step)
 
     def _has_ended(self) -> bool:
         """Says whether the steps that come would change nothing, for all that is known yet."""
@@ -379,7 +374,9 @@ class Loop:
         if self.checkpoints is None or not self._check_finite():
             return
         self.seconds = self._seconds_before + time.perf_counter() - self._started
-        self.checkpoints.save(self._snapshot())
+        folder = self.checkpoints.save(self._snapshot())
+        for callback in self._callbacks:
+            callback.on_save(self.step, folder)
         self.any_process = AnyProcess(self.devices)  # else an answer from before saves again
 
     def _check_finite(self) -> bool:

@@ -16,9 +16,10 @@ from jax import Array
 from jaxrep.hyperparameters import check
 from jaxrep.methods._method import AnyMethod
 from jaxrep.training import members
+from jaxrep.training.callbacks import Callback, Progress
 from jaxrep.training.devices import Devices
 from jaxrep.training.epoch_plan import EpochPlan
-from jaxrep.training.loop import Loop, Progress
+from jaxrep.training.loop import Loop
 from jaxrep.training.program import abstract_state
 from jaxrep.training.row_store import check_data
 from jaxrep.training.trained import Trained
@@ -94,7 +95,7 @@ def sweep(
     trained: dict[int, Trained] = {}
     for part in parts:
         loop = Loop(part.methods, rows, held_out, devices, stops_on_divergence=False)
-        loop.train(on_progress=part.reporting(on_progress, done, steps))
+        loop.train([_PartOfSweep(part, on_progress, done, steps)])
         trained.update(zip(part.at, loop.results(), strict=False))  # without the copies
         done += part.steps
         seconds += loop.seconds
@@ -122,17 +123,17 @@ class _Part:
     steps: int
     """Steps that each takes."""
 
-    def reporting(
-        self, on_progress: Callable[[Progress], None], done: int, steps: int
-    ) -> Callable[[Progress], None]:
-        """Returns what takes the progress of the part, and tells that of the sweep."""
-        share = len(self.at) / len(self.methods)
 
-        def report(progress: Progress) -> None:
-            rate = progress.rows_per_second * share
-            on_progress(Progress(done + progress.step, steps, progress.loss, rate))
+class _PartOfSweep(Callback):
+    """Takes the progress of a part, and tells that of the sweep."""
 
-        return report
+    def __init__(self, part: _Part, on_progress: Callable[[Progress], None], done: int, steps: int):
+        self._share = len(part.at) / len(part.methods)  # of the rows; the rest are copies'
+        self._on_progress, self._done, self._steps = on_progress, done, steps
+
+    def on_progress(self, progress: Progress) -> None:
+        step, rate = self._done + progress.step, progress.rows_per_second * self._share
+        self._on_progress(Progress(step, self._steps, progress.loss, rate))
 
 
 class _Group:

@@ -22,6 +22,7 @@ FLOORS = {
     "estimators": 6,
     "doctor": 6,
     "progress": 6,
+    "tensorboard": 6,
     "finetune": 6,
     "report": 6,
     "export": 5,

@@ -40,7 +40,7 @@ ONLY_JAX = {
     "methods": {"hyperparameters_of", "load_module"},  # defaults are jaxrep's
     "methods._method": {"abstract_network", "training_network"},
     "training": {
-        *("Progress", "DivergedError", "TrainState", "draw_batch", "init_state"),
+        *("Callback", "Progress", "DivergedError", "TrainState", "draw_batch", "init_state"),
         *("sweep", "Sweep", "Trained"),  # torch compiles no program that it could map
         *("Checkpoints", "Every", "Snapshot", "RowStore", "Devices", "mesh_of"),
     },
@@ -59,7 +59,7 @@ OTHER_ARGUMENTS = {"make", "Method.__init__"}
 ONLY_JAX_PARAMETERS = {
     "train_step": {"state", "steps"},
     "fit": {
-        *("validation", "on_epoch", "on_progress", "start", "weights", "checkpoints"),
+        *("validation", "callbacks", "start", "weights", "checkpoints"),
         *("interrupted", "mesh", "shard_parameters", "until"),
     },
 }

@@ -22,6 +22,7 @@ from jaxrep.training import Checkpoints, Every, checkpoint, draw_batch, fit, pro
 from jaxrep.training.manifest import MANIFEST, seal
 from jaxrep.training.snapshot import HISTORY, PROGRESS
 from tests.helpers import dying, small
+from tests.helpers.heard import Heard
 from tests.helpers.small import FEATURES, FLAGS, SMALL, Store, X
 
 EVERY_EPOCH = Every(epochs=1)
@@ -344,7 +345,7 @@ def test_a_diverged_run_names_its_rows_and_keeps_its_last_good_state(tmp_path, s
     checkpoints = Checkpoints(tmp_path)
     logged = []
     with pytest.raises(DivergedError) as caught:
-        fit(method, X, checkpoints=checkpoints, on_epoch=logged.append)
+        fit(method, X, checkpoints=checkpoints, callbacks=[Heard(on_epoch=logged.append)])
     step = caught.value.step
     batch, _ = draw_batch(method, 0, X, X, step, batch_size=16)
     seen = sorted(int(np.flatnonzero((row == X).all(1))[0]) for row in np.asarray(batch.numbers))

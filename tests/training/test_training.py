@@ -20,6 +20,7 @@ from jaxrep.training.epoch_plan import EpochPlan
 from jaxrep.training.history import EpochMeans
 from jaxrep.training.step import RANDOM, steps_per_epoch
 from tests.helpers.compilations import count_compilations
+from tests.helpers.heard import Heard
 from tests.helpers.small import (
     BATCH,
     FEATURES,
@@ -182,7 +183,8 @@ def test_many_rows_are_mapped_each_to_its_own_result():
 
 def test_progress_reaches_the_end_and_epochs_come_in_order():
     steps, epochs = [], []
-    fit(make(), X, on_progress=steps.append, on_epoch=lambda m: epochs.append(m["epoch"]))
+    heard = Heard(on_progress=steps.append, on_epoch=lambda m: epochs.append(m["epoch"]))
+    fit(make(), X, callbacks=[heard])
     assert steps[-1].step == steps[-1].steps == 16
     assert epochs == [1, 2, 3, 4]
 
