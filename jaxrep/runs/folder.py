@@ -257,7 +257,7 @@ def load(path: Path) -> Run:
         case "unfinished":
             raise ModelFormatError(
                 f"{path}: the training has not finished; the same `jaxrep train` or `jaxrep sweep` "
-                "command goes on with it, and `jaxrep resume RUN --finish-now` makes a run of what "
+                "command continues it, and `jaxrep resume RUN --finish-now` makes a run of what "
                 "there is"
             )
     verified = _verify(path)
