@@ -1,8 +1,10 @@
 """What hears of a training as it goes: progress bars, loggers, and those of one's own."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+import numpy as np
 
 from jaxrep.training.history import EpochMetrics
 
@@ -76,3 +78,22 @@ class Callback:
             step: steps taken.
             folder: of the checkpoint; a later one may remove it.
         """
+
+
+def tell_of_steps(
+    callbacks: Sequence[Callback], first: int, metrics: Mapping[str, np.ndarray]
+) -> None:
+    """Calls those callbacks that have an `on_step` of their own.
+
+    Args:
+        callbacks: of a training.
+        first: number of the first step.
+        metrics: of each step, by name.
+    """
+    listening = [one for one in callbacks if type(one).on_step is not Callback.on_step]
+    if not listening:
+        return
+    names, columns = list(metrics), [array.tolist() for array in metrics.values()]
+    for step, values in enumerate(zip(*columns, strict=True), start=first):
+        for callback in listening:
+            callback.on_step(step, dict(zip(names, values, strict=True)))

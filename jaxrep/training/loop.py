@@ -8,7 +8,7 @@ every array of a state has the members along its first axis.
 import functools
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -17,7 +17,7 @@ from jax import Array
 
 from jaxrep.errors import DivergedError, InputError, InterruptedRunError
 from jaxrep.methods._method import AnyMethod, Metrics
-from jaxrep.training.callbacks import Callback, Progress
+from jaxrep.training.callbacks import Callback, Progress, tell_of_steps
 from jaxrep.training.checkpoint import Checkpoints
 from jaxrep.training.devices import Devices
 from jaxrep.training.distributed import AnyProcess, is_main
@@ -28,6 +28,7 @@ from jaxrep.training.members import run_members, stack, validate_members
 from jaxrep.training.program import Kept, abstract_state, chunk_length, zeros
 from jaxrep.training.row_store import RowStore, place
 from jaxrep.training.snapshot import Snapshot
+from jaxrep.training.states import are_finite, kept_until, stacked, with_given
 from jaxrep.training.step import TrainState
 from jaxrep.training.trained import Trained, complete_weights
 
@@ -152,8 +153,8 @@ class Loop:
                 f"the snapshot after {step} steps is of a run with more patience, which went on "
                 "where this one would have stopped"
             )
-        begun = start.state if start else self._stacked(_with(zeros(self.shapes), self.initial))
-        self.state = self.devices.put_state(begun)
+        begun = with_given(zeros(self.shapes), self.initial)
+        self.state = self.devices.put_state(start.state if start else stacked(begun, members))
         self.kept = None if self.validation is None else self._kept_until(start)
         self.seconds = start.seconds if start else 0.0
         self.compile_seconds = 0.0
@@ -300,7 +301,9 @@ class Loop:
             )
             for i, history in enumerate(self.histories)
         ]
-        self._tell_of_steps(stop - steps, steps, metrics)
+        if not self._has_ended():  # then some steps are too many
+            means = {name: array[:, :steps].mean(axis=0) for name, array in metrics.items()}
+            tell_of_steps(self._callbacks, stop - steps, means)
         for epoch in mean_epochs(finished):
             for callback in self._callbacks:
                 callback.on_epoch(epoch)
@@ -315,17 +318,6 @@ class Loop:
         rate = len(self.methods) * rows / (time.perf_counter() - self._started)
         for callback in self._callbacks:
             callback.on_progress(Progress(stop, self.plan.steps, loss, rate))
-
-    def _tell_of_steps(self, first: int, steps: int, metrics: Mapping[str, np.ndarray]) -> None:
-        """Calls the callbacks that want to hear of every step."""
-        listening = [c for c in self._callbacks if type(c).on_step is not Callback.on_step]
-        if not listening or self._has_ended():  # then some steps are too many
-            return
-        means = {name: array[:, :steps].mean(axis=0).tolist() for name, array in metrics.items()}
-        for i in range(steps):
-            of_step = {name: values[i] for name, values in means.items()}
-            for callback in listening:
-                callback.on_step(first + i, of_step)
 
     def _has_ended(self) -> bool:
         """Says whether the steps that come would change nothing, for all that is known yet."""
@@ -439,28 +431,10 @@ class Loop:
 
     def _kept_until(self, start: Snapshot | None) -> Kept:
         """Returns what is kept of the epochs of a snapshot, or before the first epoch nothing."""
-        nothing = self._stacked(zeros(self.shapes))
-        best, last = nothing.weights, nothing
-        histories = [History(self.plan)] * len(self.methods)
-        if start is not None:
-            # As long as a member trains, validation overwrites its last state.
-            best, last = start.best or best, start.last or start.state
-            histories = self.histories
-        kept = Kept(
-            best=best,
-            loss=np.array([history.best_loss for history in histories], np.float32),
-            epoch=np.array([history.best_epoch for history in histories], np.int32),
-            last=last if self.patience.any() else (),
-            stopped=np.array([history.stopped_epoch for history in histories], np.int32),
-        )
-        return self.devices.put_state(kept)
-
-    def _stacked(self, state: TrainState) -> TrainState:
-        """Returns a state on the host once for every member."""
-        stacked: TrainState = jax.tree.map(
-            lambda array: np.repeat(array[None], len(self.methods), axis=0), state
-        )
-        return stacked
+        histories = self.histories if start else [History(self.plan)] * len(self.methods)
+        nothing = stacked(zeros(self.shapes), len(self.methods))
+        has_patience = bool(self.patience.any())
+        return self.devices.put_state(kept_until(start, histories, nothing, has_patience))
 
     def _member(self, i: int, weights: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Returns the weights of a member, with what its outputs need besides."""
@@ -468,25 +442,6 @@ class Loop:
         if self.histories[i].divergence is not None:
             return of_member
         return complete_weights(self.methods[i], of_member, np.asarray(self.rows.background))
-
-
-def _with(state: TrainState, weights: Mapping[str, np.ndarray] | None) -> TrainState:
-    """Returns a state with other weights, given by name; there may be more of them."""
-    if weights is None:
-        return state
-
-    def given(empty: Mapping[str, Any]) -> dict[str, Any]:
-        for name, array in empty.items():
-            if name not in weights or weights[name].shape != array.shape:
-                raise ValueError(f"weights have no {name} of shape {array.shape}, as the model has")
-        return {name: np.asarray(weights[name], array.dtype) for name, array in empty.items()}
-
-    return state._replace(params=given(state.params), model_state=given(state.model_state))
-
-
-def are_finite(arrays: Iterable[Any]) -> bool:
-    """Says whether all numbers of some arrays are finite."""
-    return all(np.isfinite(array).all() for array in arrays)
 
 
 def wait(tree: Any) -> None:
