@@ -21,7 +21,8 @@ def rows(tmp_path):
 
 
 def run_of(tmp_path, name="run", method="autoencoder", notes=None, **hyperparameters):
-    settings = hyperparameters_of(method)(**SMALL | {"epochs": 2} | hyperparameters)
+    length = {} if "steps" in hyperparameters else {"epochs": 2}
+    settings = hyperparameters_of(method)(**SMALL | length | hyperparameters)
     note = (lambda message: None) if notes is None else notes.append
     train(str(tmp_path / "rows.npy"), tmp_path / name, settings, Columns(), note=note)
     return folder.load(tmp_path / name)
