@@ -103,7 +103,7 @@ def sweep(
     trained_rows = sum(member.rows for member in trained.values())
     return Sweep(
         members=[trained[i] for i in range(len(methods))],
-        compiles=len({group.program for group in groups}),
+        compiles=len({program for group in groups for program in group.programs()}),
         seconds=seconds,
         compile_seconds=compile_seconds,
         rows_per_second=trained_rows / max(seconds, 1e-9),
@@ -158,11 +158,14 @@ class _Group:
             list(devices.mesh.devices.flat),
         )
 
-    @property
-    def program(self) -> tuple[Any, ...]:
-        """What tells the group's training program from others over the same rows."""
-        structure = jax.tree.structure(members.stack(self.methods))
-        return structure, self.batch_size, self.at_once
+    def programs(self) -> Iterator[tuple[Any, ...]]:
+        """Yields what tells the parts' training programs from others over the same rows.
+
+        A member that trains alone has the program of its lone run, without terms that are 0.
+        """
+        for part in self.parts():
+            structure = jax.tree.structure(members.stack(part.methods))
+            yield structure, self.batch_size, self.at_once
 
     def parts(self) -> Iterator[_Part]:
         """Yields parts of one shape: copies of the last member fill up the last one."""
