@@ -1,8 +1,7 @@
 """A training's metrics as TensorBoard's event files, by tensorboardX."""
 
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from jaxrep.errors import MissingPackageError
 from jaxrep.training import Callback, EpochMetrics, Progress
@@ -18,8 +17,8 @@ class TensorBoard(Callback):
         MissingPackageError: tensorboardX is not installed.
 
     Example:
-        >>> import tempfile
-        >>> with TensorBoard(Path(tempfile.mkdtemp())) as board:
+        >>> import contextlib, tempfile
+        >>> with contextlib.closing(TensorBoard(Path(tempfile.mkdtemp()))) as board:
         ...     board.on_epoch({"epoch": 1, "loss": 0.5})
     """
 
@@ -33,16 +32,7 @@ class TensorBoard(Callback):
             ) from error
         self._writer: Any = SummaryWriter(str(folder))
 
-    def __enter__(self) -> Self:
-        """Returns itself; the end of the `with` closes the files."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
         """Closes the files."""
         self._writer.close()
 

@@ -69,7 +69,8 @@ class Saving:
             if self.tensorboard is not None and is_main():
                 from jaxrep.tensorboard import TensorBoard
 
-                found.append(stack.enter_context(TensorBoard(self.tensorboard)))
+                board = contextlib.closing(TensorBoard(self.tensorboard))
+                found.append(stack.enter_context(board))
             yield found
 
 

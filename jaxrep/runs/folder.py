@@ -35,9 +35,7 @@ from jaxrep.training import EpochMetrics, checkpoint
 from jaxrep.training.history import read_metrics
 
 PREPROCESS, MODEL, METRICS = "preprocess.json", "model.safetensors", "metrics.jsonl"
-LAST = (
-    "last.safetensors"  # the weights after the last step, where MODEL holds those of a better one
-)
+LAST = "last.safetensors"  # the weights after the last step, where MODEL holds an earlier epoch's
 CONTENT = (CONFIG, PREPROCESS, MODEL, METRICS)
 MANIFEST = "manifest.json"
 CHECKPOINTS = "checkpoints"

@@ -116,8 +116,9 @@ def test_a_member_of_a_sweep_stops_where_its_lone_run_does():
             (member.weights, alone.weights),
             (member.last_weights or member.weights, alone.last_weights or alone.weights),
         ):
+            # At this learning rate the last bits, in which mapped programs differ, grow.
             for name, array in other.items():
-                np.testing.assert_allclose(mine[name], array, rtol=1e-3, atol=1e-5, err_msg=name)
+                np.testing.assert_allclose(mine[name], array, rtol=1e-4, atol=1e-6, err_msg=name)
         ends.add(len(member.history))
     assert len(ends) >= 3
     rows = sum(len(X) * len(member.history) for member in result.members)
