@@ -103,7 +103,7 @@ def _loop(
     def step(i: Array, carry: tuple[TrainState, Metrics]) -> tuple[TrainState, Metrics]:
         if shuffle:
             at = StepIndex(*jnp.divmod(i, steps_a_pass))
-            batch = take_batch(0, x, at, len(x), batch_size)
+            batch = take_batch(0, Batch(x), at, len(x), batch_size)
             return train_step(method, carry[0], batch, noise)
         start = i * batch_size % len(x)  # near the end, dynamic_slice moves it back
         rows = jax.lax.dynamic_slice_in_dim(x, start, batch_size)

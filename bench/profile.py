@@ -29,6 +29,7 @@ from bench.measured import Figure, Measured, Series
 from bench.seed_methods import seed_method
 from bench.timing import seconds
 from jaxrep import methods
+from jaxrep.batch import Batch
 from jaxrep.training import Devices, program
 from jaxrep.training.loop import wait
 
@@ -116,13 +117,13 @@ def _compiled(name: str) -> tuple[Callable[[], float], dict[str, Kernel]]:
     size = method.hyperparameters.batch_size
     state = program.empty_state(method, x.shape[1])
     shape: dict[str, Any] = {"batch_size": size, "chunk": STEPS, "devices": Devices()}
-    compiled = program.run_steps.lower(method, seed, state, x, x, 0, 0, **shape).compile()
-    state, _ = compiled(method, seed, state, x, x, 0, STEPS)
+    compiled = program.run_steps.lower(method, seed, state, Batch(x), x, 0, 0, **shape).compile()
+    state, _ = compiled(method, seed, state, Batch(x), x, 0, STEPS)
 
     def run() -> float:
         def steps() -> None:
             nonlocal state
-            state, metrics = compiled(method, seed, state, x, x, STEPS, 2 * STEPS)
+            state, metrics = compiled(method, seed, state, Batch(x), x, STEPS, 2 * STEPS)
             wait((state, metrics))
 
         return 1e6 / STEPS * seconds(steps)

@@ -24,6 +24,7 @@ from bench.machine import ROOT
 from bench.records import RESULTS
 from bench.seed_methods import seed_method
 from jaxrep import methods
+from jaxrep.batch import Batch
 from jaxrep.training import Devices, TrainState, mesh_of
 from jaxrep.training.program import abstract_state, run_steps
 
@@ -71,11 +72,10 @@ def count(name: str, devices: Devices) -> dict[str, Any]:
             method,
             _abstract((), jnp.uint32, devices),
             _abstract_state(abstract_state(method, WIDTH), devices),
-            _abstract((BATCHES * batch, WIDTH), jnp.float32, devices, "data"),
+            Batch(_abstract((BATCHES * batch, WIDTH), jnp.float32, devices, "data")),
             _abstract((min(BATCHES * batch, 65_536), WIDTH), jnp.float32, devices),
             _abstract((), jnp.int32, devices),
             _abstract((), jnp.int32, devices),
-            begin=False,
             batch_size=batch,
             chunk=64,
             rows=BATCHES * batch,

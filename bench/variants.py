@@ -77,7 +77,7 @@ def _compiled(name: str, x: Array, settings: dict[str, Any]) -> Run:
         method,
         np.uint32(0),
         program.empty_state(method, x.shape[1]),
-        x,
+        Batch(x),
         x,
         0,
         0,

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from jax.sharding import Mesh
 
+from jaxrep.batch import as_batch
 from jaxrep.errors import InputError
 from jaxrep.hyperparameters import TrainingHyperparameters, check
 from jaxrep.methods import make
@@ -124,8 +125,8 @@ def train(
         run_on_main(lambda: folder.write_metrics(out, start.histories[0] if start else []))
         loop = Loop(
             [method],
-            prepared.x,
-            prepared.validation,
+            as_batch(prepared.x),
+            None if prepared.validation is None else as_batch(prepared.validation),
             devices,
             start=start,
             checkpoints=checkpoints,

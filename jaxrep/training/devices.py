@@ -11,6 +11,7 @@ own.
 
 import contextlib
 import functools
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -131,7 +132,7 @@ class Devices:
         return {name: np.asarray(array) for name, array in arrays.items()}
 
     def shard_rows(self, x: np.ndarray | Array) -> Array:
-        """Puts rows `[rows, D]` that are in memory on the devices; as of `put_rows`."""
+        """Puts an array over rows, `[rows, ...]`, on the devices; as of `put_rows`."""
         if jax.process_count() == 1 and len(x) % self.count == 0:
             placed: Array = jax.device_put(x, self.sharding(AXIS))
             return placed
@@ -140,26 +141,25 @@ class Devices:
         def read(start: int, buffer: np.ndarray) -> None:
             buffer[:] = whole[start : start + len(buffer)]
 
-        return self.put_rows(len(whole), whole.shape[1], read, whole.dtype)
+        return self.put_rows(whole.shape, read, whole.dtype)
 
     def put_rows(
         self,
-        rows: int,
-        width: int,
+        shape: Sequence[int],
         read: Callable[[int, np.ndarray], None],
         dtype: np.typing.DTypeLike = np.float32,
     ) -> Array:
-        """Puts rows on the devices, each process its own ones alone; padded to equal parts.
+        """Puts an array over rows on the devices, each process its own rows alone.
 
         Args:
-            rows: to be sharded, counted from 0.
-            width: features of a row.
-            read: fills a buffer `[n, width]` with the rows from a number on.
-            dtype: of the rows.
+            shape: `[rows, ...]`; the rows are sharded, padded to equal parts.
+            read: fills a buffer `[n, ...]` with the rows from a number on.
+            dtype: of the array.
 
         Returns:
-            `[rows + padding, width]`, sharded along the rows.
+            `[rows + padding, ...]`, sharded along the rows.
         """
+        rows, *of_a_row = shape
         each = -(-rows // self.count)
         parts = []
         for i, device in enumerate(self.mesh.devices.flat):
@@ -167,14 +167,14 @@ class Devices:
                 continue
             # New memory for all rows, never that of rows before: on the CPU, JAX takes aligned
             # arrays as they are, even where it is asked not to, and would see later rows in them.
-            part = _aligned(each, width, np.dtype(dtype))
+            part = _aligned((each, *of_a_row), np.dtype(dtype))
             present = max(min(each, rows - i * each), 0)
             if present:
                 read(i * each, part[:present])
             part[present:] = 0
             parts.append(jax.device_put(part, device))
-        shape = each * self.count, width
-        return jax.make_array_from_single_device_arrays(shape, self.sharding(AXIS), parts)
+        whole = each * self.count, *of_a_row
+        return jax.make_array_from_single_device_arrays(whole, self.sharding(AXIS), parts)
 
     def part_batch(self, array: Array, axis: int = 0) -> Array:
         """Says in a program that each device computes its part of a batch's array."""
@@ -229,12 +229,12 @@ def _copied(leaf: Any, sharding: NamedSharding) -> Array:
     return jax.make_array_from_callback(whole.shape, sharding, lambda part: whole[part].copy())
 
 
-def _aligned(rows: int, width: int, dtype: np.dtype) -> np.ndarray:
-    """Returns an empty array `[rows, width]` at an address that JAX need not copy from."""
-    size = rows * width * dtype.itemsize
+def _aligned(shape: Sequence[int], dtype: np.dtype) -> np.ndarray:
+    """Returns an empty array at an address that JAX need not copy from."""
+    size = math.prod(shape) * dtype.itemsize
     memory = np.empty(size + _ALIGNMENT, np.uint8)
     start = -memory.ctypes.data % _ALIGNMENT
-    return memory[start : start + size].view(dtype).reshape(rows, width)
+    return memory[start : start + size].view(dtype).reshape(shape)
 
 
 @contextlib.contextmanager

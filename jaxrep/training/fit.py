@@ -7,6 +7,7 @@ import numpy as np
 from jax import Array
 from jax.sharding import Mesh
 
+from jaxrep.batch import Batch, as_batch
 from jaxrep.hyperparameters import check
 from jaxrep.methods._method import AnyMethod
 from jaxrep.training.callbacks import Callback
@@ -37,9 +38,9 @@ class Fit(Trained):
 
 def fit(
     method: AnyMethod,
-    x: np.ndarray | Array | RowStore,
+    x: np.ndarray | Array | RowStore | Batch,
     *,
-    validation: np.ndarray | Array | None = None,
+    validation: np.ndarray | Array | Batch | None = None,
     start: Snapshot | None = None,
     weights: Mapping[str, np.ndarray] | None = None,
     checkpoints: Checkpoints | None = None,
@@ -54,12 +55,12 @@ def fit(
     Args:
         method: one of `jaxrep.methods`, or your own `Method`.
         x: training rows, standardised, `[rows, D]`; or a store that is read block by block, for
-            tables larger than memory.
-        validation: rows held out, `[rows, D]`; their loss is computed after every epoch, and the
-            weights of the epoch with the lowest are kept.
+            tables larger than memory; or a batch of either, with targets or weights.
+        validation: rows held out, with the parts of x; their loss is computed after every epoch,
+            and the weights of the epoch with the lowest are kept.
         start: where to continue, as `checkpoints.newest` gives it; by default a run begins. It ends
             with the bits of a run that never stopped.
-        weights: initial weights by name, in the place of those drawn by the seed.
+        weights: initial weights by name; those not named are drawn by the seed.
         checkpoints: where to save the run's state, now and then and at its end.
         mesh: devices that train together, along the one axis `data`, as `mesh_of` makes it; by
             default the one that JAX computes on. In a job of several processes all of them call
@@ -75,8 +76,8 @@ def fit(
         The trained weights, the history, and how long it took.
 
     Raises:
-        ValueError: a hyperparameter out of its range, rows that are no matrix of finite floats, or
-            batches that the devices cannot part evenly.
+        ValueError: a hyperparameter out of its range, rows that are no matrix of finite floats,
+            weights that the network does not have, or batches that the devices cannot part evenly.
         DivergedError: the loss became infinite or NaN; names the epoch, the step and the rows. With
             `checkpoints` the last good state is kept.
         InterruptedRunError: `interrupted()`.
@@ -90,11 +91,12 @@ def fit(
         ([1, 2, 3], (4, 64))
     """
     check(method.hyperparameters)
-    check_data(x, validation)
+    data, held_out = as_batch(x), None if validation is None else as_batch(validation)
+    check_data(data, held_out)
     loop = Loop(
         [method],
-        x,
-        validation,
+        data,
+        held_out,
         Devices(mesh or mesh_of_one(), shard_parameters),
         start=start,
         weights=weights,

@@ -15,8 +15,10 @@ import jax
 import numpy as np
 from jax import Array
 
+from jaxrep.batch import Batch, RowSpec
 from jaxrep.errors import DivergedError, InputError, InterruptedRunError
-from jaxrep.methods._method import AnyMethod, Metrics
+from jaxrep.methods._method import AnyMethod, Metrics, abstract_network
+from jaxrep.networks import get_weights
 from jaxrep.training.callbacks import Callback, Progress, tell_of_steps
 from jaxrep.training.checkpoint import Checkpoints
 from jaxrep.training.devices import Devices
@@ -26,7 +28,7 @@ from jaxrep.training.epoch_plan import Chunk, EpochPlan
 from jaxrep.training.history import EpochMetrics, History, mean_epochs
 from jaxrep.training.members import run_members, stack, validate_members
 from jaxrep.training.program import Kept, abstract_state, chunk_length, zeros
-from jaxrep.training.row_store import RowStore, place
+from jaxrep.training.row_store import place, row_count
 from jaxrep.training.snapshot import Snapshot
 from jaxrep.training.states import are_finite, kept_until, stacked, with_given
 from jaxrep.training.step import TrainState
@@ -65,7 +67,7 @@ class Loop:
         validation: rows held out.
         devices: that train together, or have members of their own.
         start: where to continue from.
-        weights: initial weights by name, in the place of drawn ones.
+        weights: initial weights by name; those not named are drawn.
         checkpoints: where to save.
         stops_on_divergence: whether a member whose loss is not finite ends the run with an error.
     """
@@ -73,8 +75,8 @@ class Loop:
     def __init__(
         self,
         methods: Sequence[AnyMethod],
-        x: np.ndarray | Array | RowStore,
-        validation: np.ndarray | Array | None,
+        x: Batch,
+        validation: Batch | None,
         devices: Devices,
         *,
         start: Snapshot | None = None,
@@ -85,7 +87,7 @@ class Loop:
         self.methods, self.checkpoints, self.devices = methods, checkpoints, devices
         self.stops_on_divergence = stops_on_divergence
         hp = methods[0].hyperparameters
-        rows = x.shape[0] if isinstance(x, np.ndarray | Array) else x.rows
+        rows = row_count(x)
         self.batch_size: int = min(hp.batch_size, rows)
         devices.check_batch(self.batch_size, rows)
         self.rows = place(x, hp.batch_size, devices)
@@ -94,9 +96,9 @@ class Loop:
         self.patience = np.array([m.hyperparameters.patience for m in methods], np.int32)
         if validation is None and self.patience.any():
             raise ValueError("patience needs rows held out, whose loss it waits for: validation")
-        self.validation: Array | None = None if validation is None else devices.put(validation)
-        self.initial = weights
+        self.validation: Batch | None = None if validation is None else devices.put(validation)
         self.shapes = abstract_state(methods[0], self.rows.width)
+        self.initial = self._trained_of(weights or {})
         self.chunk = chunk_length(self.shapes, self.batch_size, len(methods) // devices.apart)
         if jax.process_count() > 1:  # a step waits for the network, and signals for the chunk
             self.chunk = min(self.chunk, _STEPS_TOGETHER)
@@ -108,7 +110,7 @@ class Loop:
             seeds,
             background=self.rows.background,
             steps=self.plan.steps,
-            begin=weights is None,
+            given=tuple(self.initial),
             batch_size=self.batch_size,
             chunk=self.chunk,
             devices=devices,
@@ -435,6 +437,12 @@ class Loop:
         nothing = stacked(zeros(self.shapes), len(self.methods))
         has_patience = bool(self.patience.any())
         return self.devices.put_state(kept_until(start, histories, nothing, has_patience))
+
+    def _trained_of(self, weights: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
+        """Returns weights without those of the network that are computed after training."""
+        network = abstract_network(self.methods[0], RowSpec(self.rows.width))
+        computed = get_weights(network).keys() - self.shapes.weights.keys()
+        return {name: array for name, array in weights.items() if name not in computed}
 
     def _member(self, i: int, weights: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Returns the weights of a member, with what its outputs need besides."""

@@ -15,6 +15,7 @@ import numpy as np
 from jax import Array
 from jax.sharding import AxisType, Mesh, PartitionSpec
 
+from jaxrep.batch import Batch
 from jaxrep.hyperparameters import declaration
 from jaxrep.methods._method import AnyMethod, Metrics
 from jaxrep.training.devices import MEMBER, Devices
@@ -30,25 +31,25 @@ _ACCELERATOR_BYTES = 4 << 30
 
 @functools.partial(
     jax.jit,
-    static_argnames=("batch_size", "chunk", "devices", "rows", "steps_per_block"),
+    static_argnames=("batch_size", "chunk", "devices", "rows", "steps_per_block", "given"),
     donate_argnames="state",
 )
 def run_members(
     methods: AnyMethod,
     seeds: Array,
     state: TrainState,
-    x: Array,
+    x: Batch,
     background: Array,
     first: int | Array,
     stop: int | Array,
     steps: int | Array | None = None,
-    begin: bool | Array = True,
     *,
     batch_size: int,
     chunk: int,
     devices: Devices,
     rows: int | None = None,
     steps_per_block: int | None = None,
+    given: tuple[str, ...] = (),
 ) -> tuple[TrainState, Metrics]:
     """Takes the steps of `run_steps` for M members.
 
@@ -61,12 +62,12 @@ def run_members(
         first: number of the first step.
         stop: `first` + at most `chunk`.
         steps: of the whole run, for methods with a schedule.
-        begin: whether step 0 starts from weights drawn by the seeds.
         batch_size: B.
         chunk: size of the arrays that the metrics come back in.
         devices: that train together, or have members of their own, in equal numbers.
         rows: of x that are no padding.
         steps_per_block: by which `first` counts passes over x.
+        given: names of the weights that step 0 starts from as they are.
 
     Returns:
         The states after the last step, and every step's metrics by name, `[M, chunk]`.
@@ -78,8 +79,9 @@ def run_members(
         devices=devices,
         rows=rows,
         steps_per_block=steps_per_block,
+        given=given,
     )
-    shared = x, background, first, stop, steps, begin
+    shared = x, background, first, stop, steps
     made: tuple[TrainState, Metrics]
     if len(seeds) == 1:
         made = _members_of(run(methods, *_only((seeds, state)), *shared))
@@ -95,7 +97,7 @@ def validate_members(
     kept: Kept,
     state: TrainState,
     patience: Array,
-    x: Array,
+    x: Batch,
     epoch: int | Array,
     *,
     batch_size: int,
@@ -109,7 +111,7 @@ def validate_members(
         kept: by the epochs before, every array `[M, ...]`.
         state: of the members, every array `[M, ...]`.
         patience: of the members, `[M]`.
-        x: rows held out, `[rows, D]`.
+        x: rows held out.
         epoch: its number, from 1.
         batch_size: B.
         devices: as of `run_members`.

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from jaxrep.batch import Batch, RowSpec
+from jaxrep.batch import Batch, RowSpec, as_batch, take, zeros_like
 from jaxrep.methods._method import AnyMethod, Metrics, training_network
 from jaxrep.networks import with_weights
 from jaxrep.training.devices import Devices
@@ -28,6 +28,7 @@ from jaxrep.training.step import (
     stream,
     take_sharded_batch,
     train_step,
+    weighted,
 )
 from jaxrep.views import Deferred, Draws, Noise, resolve
 
@@ -71,51 +72,52 @@ _CACHE_BYTES = 8 << 20
 
 @functools.partial(
     jax.jit,
-    static_argnames=("batch_size", "chunk", "steps_per_block", "rows", "devices"),
+    static_argnames=("batch_size", "chunk", "devices", "rows", "steps_per_block", "given"),
     donate_argnames="state",
 )
 def run_steps(
     method: AnyMethod,
     seed: int | Array,
     state: TrainState,
-    x: Array,
+    x: Batch,
     background: Array,
     first: int | Array,
     stop: int | Array,
     steps: int | Array | None = None,
-    begin: bool | Array = True,
     *,
     batch_size: int,
     chunk: int,
     devices: Devices,
     rows: int | None = None,
     steps_per_block: int | None = None,
+    given: tuple[str, ...] = (),
 ) -> tuple[TrainState, Metrics]:
     """Takes the steps from `first` up to, not including, `stop`.
 
     Args:
         method: its loss and optimiser; traced numbers are its leaves.
         seed: the run's seed.
-        state: after step `first` − 1. At `first` = 0 its values do not matter if `begin`.
-        x: all training rows, or a block of them, `[rows, D]`, sharded among the devices.
+        state: after step `first` − 1. At `first` = 0 those of its weights count that are `given`.
+        x: all training rows, or a block of them, sharded among the devices.
         background: rows that views may take values from, `[R, D]`.
         first: number of the first step; counted as `Chunk.number` where x is a block.
         stop: `first` + at most `chunk`.
         steps: of the whole run, for methods with a schedule.
-        begin: whether step 0 starts from weights drawn by the seed.
         batch_size: B, at most the number of rows.
         chunk: size of the arrays that the metrics come back in.
         devices: that train together.
         rows: of x that are no padding; by default all.
         steps_per_block: by which `first` counts passes over x; by default those that x takes.
+        given: names of the weights that step 0 starts from as they are; all others are drawn by the
+            seed.
 
     Returns:
         The state after the last step, and every step's metrics by name, `[chunk]`, of which the
         first `stop` − `first` are filled.
     """
-    rows = rows or len(x)
+    rows = rows or len(x.numbers)
     steps_per_pass = steps_per_block or steps_per_epoch(rows, batch_size)
-    takes_rows_ahead = x.size * x.dtype.itemsize > _CACHE_BYTES
+    takes_rows_ahead = x.numbers.size * x.numbers.dtype.itemsize > _CACHE_BYTES
 
     def index(step: Array) -> StepIndex:
         return StepIndex(*jnp.divmod(step, steps_per_pass))
@@ -161,8 +163,12 @@ def run_steps(
         lambda: train_step(method, state, take(zero), resolve(draw(zero)), steps=steps)
     )
     filled = {name: jnp.zeros(chunk, metric.dtype) for name, metric in shapes.items()}
-    init = functools.partial(init_state, method, x.shape[-1], seed)
-    state = devices.constrain_state(jax.lax.cond((first == 0) & begin, init, lambda: state))
+
+    def begun() -> TrainState:
+        kept = {name: array for name, array in state.weights.items() if name in given}
+        return init_state(method, x.numbers.shape[-1], seed).with_weights(kept)
+
+    state = devices.constrain_state(jax.lax.cond(first == 0, begun, lambda: state))
     blocks = (stop - first + ahead - 1) // ahead
     made: tuple[TrainState, Metrics] = jax.lax.fori_loop(0, blocks, block, (state, filled))
     return made
@@ -173,7 +179,7 @@ def validation_loss(
     method: AnyMethod,
     seed: int | Array,
     weights: dict[str, Array],
-    x: Array,
+    x: Array | Batch,
     *,
     batch_size: int,
     devices: Devices,
@@ -184,33 +190,37 @@ def validation_loss(
         method: its loss.
         seed: the run's seed.
         weights: of the network, as training left them, by name.
-        x: rows held out, `[rows, D]`.
+        x: rows held out: numbers `[rows, D]`, or a batch of them all.
         batch_size: rows at a time; NT-Xent's negatives come from such a batch.
         devices: that compute together; each has all of x.
 
     Returns:
-        The mean over rows, a scalar.
+        The mean over rows, each as much as it weighs, a scalar.
     """
+    x = as_batch(x)
     weights = devices.constrain_replicated(weights)
-    network = with_weights(training_network(method, RowSpec(x.shape[-1])), weights)
+    network = with_weights(training_network(method, RowSpec(x.numbers.shape[-1])), weights)
     network.eval()  # type: ignore[no-untyped-call]
-    size, batch_size = len(x), min(batch_size, len(x))
+    size = len(x.numbers)
+    batch_size = min(batch_size, size)
     batches = steps_per_epoch(size, batch_size)
     key = stream(seed, VALIDATION_STREAM)
 
     def add_batch(i: Array, total: Array) -> Array:
         positions = i * batch_size + jnp.arange(batch_size)
         inside = positions < size
-        rows = x[jnp.where(inside, positions, 0)]
-        noise = method.noise(Draws(jax.random.fold_in(key, i), rows), Batch(rows))
+        rows = take(x, jnp.where(inside, positions, 0))
+        noise = method.noise(Draws(jax.random.fold_in(key, i), rows.numbers), rows)
         noise = part_noise(method, noise, x, batch_size, devices)
-        batch = Batch(devices.part_batch(rows), weights=inside.astype(x.dtype))
+        batch = weighted(jax.tree.map(devices.part_batch, rows), inside)
+        assert batch.weights is not None
         with method.matmul_precision():
             loss, _ = method.loss(network, batch, resolve(noise))
-        return total + loss * jnp.sum(inside)
+        return total + loss * jnp.sum(inside if x.weights is None else batch.weights)
 
-    total: Array = jax.lax.fori_loop(0, batches, add_batch, jnp.zeros((), x.dtype))
-    return total / size
+    zero = jnp.zeros((), x.numbers.dtype)
+    total: Array = jax.lax.fori_loop(0, batches, add_batch, zero)
+    return total / (size if x.weights is None else jnp.sum(x.weights))
 
 
 def validate(
@@ -219,7 +229,7 @@ def validate(
     kept: Kept,
     state: TrainState,
     patience: int | Array,
-    x: Array,
+    x: Batch,
     epoch: int | Array,
     *,
     batch_size: int,
@@ -236,7 +246,7 @@ def validate(
         kept: after the epochs before.
         state: after the epoch's last step.
         patience: epochs without a lower loss after which the training stops; 0 never.
-        x: rows held out, `[rows, D]`.
+        x: rows held out.
         epoch: its number, from 1.
         batch_size: as of `validation_loss`.
         devices: as of `validation_loss`.
@@ -264,14 +274,14 @@ def validate(
 
 
 def part_noise(
-    method: AnyMethod, noise: Noise | Deferred, x: Array, batch_size: int, devices: Devices
+    method: AnyMethod, noise: Noise | Deferred, x: Batch, batch_size: int, devices: Devices
 ) -> Noise | Deferred:
     """Says in a program that each device draws the noise of its part of a batch.
 
     Args:
         method: that draws it.
         noise: as drawn for the whole batch.
-        x: rows; their width and dtype count.
+        x: rows; their shapes and dtypes count.
         batch_size: B.
         devices: that train together.
     """
@@ -279,9 +289,8 @@ def part_noise(
         return noise
 
     def draw(rows: int) -> Noise | Deferred:
-        background = jnp.zeros((batch_size, x.shape[-1]), x.dtype)
-        batch = Batch(jnp.zeros((rows, x.shape[-1]), x.dtype))
-        return method.noise(Draws(stream(0, VALIDATION_STREAM), background), batch)
+        background = zeros_like(x, batch_size).numbers
+        return method.noise(Draws(stream(0, VALIDATION_STREAM), background), zeros_like(x, rows))
 
     def part(array: Array, doubled: jax.ShapeDtypeStruct) -> Array:
         sizes = enumerate(zip(jnp.shape(array), doubled.shape, strict=True))

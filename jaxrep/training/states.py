@@ -20,22 +20,19 @@ def stacked(state: TrainState, members: int) -> TrainState:
     return repeated
 
 
-def with_given(state: TrainState, weights: Mapping[str, np.ndarray] | None) -> TrainState:
-    """Returns a state with other weights, given by name; there may be more of them.
+def with_given(state: TrainState, weights: Mapping[str, np.ndarray]) -> TrainState:
+    """Returns a state with some of its weights, or all, replaced by others, given by name.
 
     Raises:
-        ValueError: one is missing or of another shape.
+        ValueError: the state has no weights of that name, or they are of another shape.
     """
-    if weights is None:
-        return state
-
-    def given(empty: Mapping[str, Any]) -> dict[str, Any]:
-        for name, array in empty.items():
-            if name not in weights or weights[name].shape != array.shape:
-                raise ValueError(f"weights have no {name} of shape {array.shape}, as the model has")
-        return {name: np.asarray(weights[name], array.dtype) for name, array in empty.items()}
-
-    return state._replace(params=given(state.params), model_state=given(state.model_state))
+    there = state.weights
+    for name, array in weights.items():
+        if name not in there or array.shape != there[name].shape:
+            other = f"; its shape is {there[name].shape}" if name in there else ""
+            raise ValueError(f"the model trains no {name} of shape {array.shape}{other}")
+    given = {name: np.asarray(array, there[name].dtype) for name, array in weights.items()}
+    return state.with_weights(given)
 
 
 def kept_until(

@@ -6,7 +6,8 @@ of nothing else: a run resumed at any step sees what it would have seen.
 The named scopes here, in the methods and in the views tell the kernels of a profile apart.
 """
 
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -14,7 +15,7 @@ import optax
 from flax import nnx
 from jax import Array
 
-from jaxrep.batch import Batch, RowSpec
+from jaxrep.batch import Batch, RowSpec, as_batch, take, zeros_like
 from jaxrep.methods._method import AnyMethod, Metrics, training_network
 from jaxrep.networks import get_model_state, get_weights, with_weights
 from jaxrep.shuffle import rounds, shuffled
@@ -43,8 +44,16 @@ class TrainState(NamedTuple):
 
     @property
     def weights(self) -> dict[str, Array]:
-        """All of the network that training changes, by name."""
+        """All of the network that training changes or carries, by name."""
         return self.params | self.model_state
+
+    def with_weights(self, weights: Mapping[str, Any]) -> "TrainState":
+        """Returns the state with some of its weights replaced; the optimiser's state stays."""
+        params, model_state = (
+            part | {name: array for name, array in weights.items() if name in part}
+            for part in (self.params, self.model_state)
+        )
+        return self._replace(params=params, model_state=model_state)
 
 
 def stream(seed: int | Array, name: int) -> Array:
@@ -93,7 +102,7 @@ class StepIndex(NamedTuple):
 def draw_batch(
     method: AnyMethod,
     seed: int | Array,
-    x: Array,
+    x: Array | Batch,
     background: Array,
     step: int | Array,
     *,
@@ -104,21 +113,23 @@ def draw_batch(
     Args:
         method: draws the noise.
         seed: the run's seed.
-        x: all training rows, `[rows, D]`.
+        x: all training rows: numbers `[rows, D]`, or a batch of them all.
         background: training rows that views may take values from, `[R, D]`.
         step: number of the step in the run, from 0.
         batch_size: B.
     """
-    at = StepIndex(*jnp.divmod(jnp.asarray(step), steps_per_epoch(len(x), batch_size)))
+    x = as_batch(x)
+    rows = len(x.numbers)
+    at = StepIndex(*jnp.divmod(jnp.asarray(step), steps_per_epoch(rows, batch_size)))
     noise = draw_noise(method, seed, x, background, at, batch_size)
-    return take_batch(seed, x, at, len(x), batch_size), resolve(noise)
+    return take_batch(seed, x, at, rows, batch_size), resolve(noise)
 
 
 @jax.named_scope("noise")
 def draw_noise(
     method: AnyMethod,
     seed: int | Array,
-    x: Array,
+    x: Batch,
     background: Array,
     at: StepIndex,
     batch_size: int,
@@ -128,15 +139,14 @@ def draw_noise(
     Args:
         method: draws the noise.
         seed: the run's seed.
-        x: the rows on the device, `[rows, D]`; their width and dtype count.
+        x: the rows on the device; their shapes and dtypes count.
         background: training rows that views may take values from, `[R, D]`.
         at: which step it is.
         batch_size: B.
     """
     of_pass = jax.random.fold_in(stream(seed, NOISE_STREAM), at.block_epoch)
     key = jax.random.fold_in(of_pass, at.step)
-    batch = Batch(jnp.zeros((batch_size, x.shape[-1]), x.dtype))
-    return method.noise(Draws(key, background), batch)
+    return method.noise(Draws(key, background), zeros_like(x, batch_size))
 
 
 def batch_rows(seed: int | Array, at: StepIndex, rows: int, batch_size: int) -> tuple[Array, Array]:
@@ -158,15 +168,27 @@ def batch_rows(seed: int | Array, at: StepIndex, rows: int, batch_size: int) -> 
 
 
 @jax.named_scope("rows")
-def take_batch(seed: int | Array, x: Array, at: StepIndex, rows: int, batch_size: int) -> Batch:
-    """Returns the batch of a step from rows `[rows, D]` on one device; as of `batch_rows`."""
+def take_batch(seed: int | Array, x: Batch, at: StepIndex, rows: int, batch_size: int) -> Batch:
+    """Returns the batch of a step from rows on one device; arguments as of `batch_rows`."""
     chosen, inside = batch_rows(seed, at, rows, batch_size)
-    return Batch(x[chosen], weights=inside.astype(x.dtype))
+    return weighted(take(x, chosen), inside)
+
+
+def weighted(batch: Batch, inside: Array) -> Batch:
+    """Returns a batch whose rows count as much as they did, and its padding not at all.
+
+    Args:
+        batch: B rows, with weights of their own or without.
+        inside: `[B]`, false where a row is padding.
+    """
+    present = inside.astype(batch.numbers.dtype)
+    weights = present if batch.weights is None else batch.weights * present
+    return batch._replace(weights=weights)
 
 
 @jax.named_scope("rows")
 def take_sharded_batch(
-    seed: int | Array, x: Array, at: StepIndex, rows: int, batch_size: int, devices: Devices
+    seed: int | Array, x: Batch, at: StepIndex, rows: int, batch_size: int, devices: Devices
 ) -> Batch:
     """Returns the batch of `take_batch`, a part on every device, where each has a part of x.
 
@@ -176,15 +198,22 @@ def take_sharded_batch(
     if devices.count == 1:
         return take_batch(seed, x, at, rows, batch_size)
 
-    def on_a_device(seed: Array, x: Array, at: StepIndex) -> tuple[Array, Array]:
+    def on_a_device(seed: Array, x: Batch, at: StepIndex) -> Batch:
         chosen, inside = batch_rows(seed, at, rows, batch_size)
         device = jax.lax.axis_index(AXIS)
-        own = chosen.astype(jnp.int32) - device * len(x)
-        held = (own >= 0) & (own < len(x))
-        found = jnp.where(held[:, None], x[jnp.where(held, own, 0)], 0)
+        own = chosen.astype(jnp.int32) - device * len(x.numbers)
+        held = (own >= 0) & (own < len(x.numbers))
+
+        def gather(array: Array) -> Array:
+            of_rows = held.reshape(-1, *[1] * (array.ndim - 1))
+            found = jnp.where(of_rows, array[jnp.where(held, own, 0)], 0)
+            mine: Array = jax.lax.psum_scatter(found, AXIS, tiled=True)  # type: ignore[no-untyped-call]
+            return mine
+
         part = batch_size // devices.count
-        weights = jax.lax.dynamic_slice_in_dim(inside.astype(x.dtype), device * part, part)
-        return jax.lax.psum_scatter(found, AXIS, tiled=True), weights  # type: ignore[no-untyped-call]
+        return weighted(
+            jax.tree.map(gather, x), jax.lax.dynamic_slice_in_dim(inside, device * part, part)
+        )
 
     whole, sharded = (devices.sharding(*axes).spec for axes in ((), (AXIS,)))
     # check_vma: the shuffle's loop starts from constants, which no device has to itself.
@@ -192,11 +221,11 @@ def take_sharded_batch(
         on_a_device,
         mesh=devices.mesh,
         in_specs=(whole, sharded, whole),
-        out_specs=(sharded, sharded),
+        out_specs=sharded,
         check_vma=False,
     )
-    taken, weights = gather(jnp.asarray(seed, jnp.uint32), x, at)
-    return Batch(taken, weights=weights)
+    taken: Batch = gather(jnp.asarray(seed, jnp.uint32), x, at)
+    return taken
 
 
 def train_step(

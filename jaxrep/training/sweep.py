@@ -5,7 +5,7 @@ program. They train in parts that fill a cache or a device's memory, on all devi
 run sees the rows, the noise and the steps that it would see in `fit`.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,7 @@ import jax
 import numpy as np
 from jax import Array
 
+from jaxrep.batch import Batch, as_batch
 from jaxrep.hyperparameters import check
 from jaxrep.methods._method import AnyMethod
 from jaxrep.training import members
@@ -47,9 +48,10 @@ class Sweep:
 
 def sweep(
     methods: Sequence[AnyMethod],
-    x: np.ndarray | Array,
+    x: np.ndarray | Array | Batch,
     *,
-    validation: np.ndarray | Array | None = None,
+    validation: np.ndarray | Array | Batch | None = None,
+    weights: Mapping[str, np.ndarray] | None = None,
     on_progress: Callable[[Progress], None] = lambda progress: None,
 ) -> Sweep:
     """Trains many methods on the same rows; each ends as `fit` of it alone would.
@@ -59,8 +61,9 @@ def sweep(
 
     Args:
         methods: of `jaxrep.methods`, or your own.
-        x: training rows, standardised, `[rows, D]`.
-        validation: rows held out, `[rows, D]`; their loss is computed after every epoch.
+        x: training rows, standardised, `[rows, D]`; or a batch of them, in memory.
+        validation: rows held out, as x; their loss is computed after every epoch.
+        weights: initial weights by name, the same for all; those not named are drawn by the seeds.
         on_progress: called after each chunk of steps, with the mean loss of the members that it
             trained and the rows of all members.
 
@@ -84,17 +87,22 @@ def sweep(
         raise ValueError("there are no methods to train")
     for method in methods:
         check(method.hyperparameters)
-    check_data(x, validation)
+    data, held_out = as_batch(x), None if validation is None else as_batch(validation)
+    check_data(data, held_out)
     devices = members.share_out_devices(len(methods))
-    rows = devices.shard_rows(x)
-    held_out = None if validation is None else devices.put(validation)
-    groups = [_Group(at, [methods[i] for i in at], x, devices) for at in members.alike(methods)]
+    rows: Batch = jax.tree.map(devices.shard_rows, data)
+    held_out = devices.put(held_out)
+    groups = [
+        _Group(at, [methods[i] for i in at], data.numbers, devices) for at in members.alike(methods)
+    ]
     parts = [part for group in groups for part in group.parts()]
     steps = sum(part.steps for part in parts)
     done, seconds, compile_seconds = 0, 0.0, 0.0
     trained: dict[int, Trained] = {}
     for part in parts:
-        loop = Loop(part.methods, rows, held_out, devices, stops_on_divergence=False)
+        loop = Loop(
+            part.methods, rows, held_out, devices, weights=weights, stops_on_divergence=False
+        )
         loop.train([_PartOfSweep(part, on_progress, done, steps)])
         trained.update(zip(part.at, loop.results(), strict=False))  # without the copies
         done += part.steps

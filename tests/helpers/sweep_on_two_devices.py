@@ -3,6 +3,7 @@
 import jax
 import numpy as np
 
+from jaxrep.batch import Batch
 from jaxrep.training import fit, loop, members, program, sweep
 from tests.helpers.small import X
 from tests.helpers.sweeps import HELD_OUT, assert_equal, largest, make_all
@@ -28,7 +29,7 @@ def main():
         jax.tree.map(
             lambda a: np.zeros((4, *a.shape), a.dtype), program.empty_state(methods[0], 5)
         ),
-        X, X, 0, 4, batch_size=16, chunk=4, devices=members.share_out_devices(4),
+        Batch(X), X, 0, 4, batch_size=16, chunk=4, devices=members.share_out_devices(4),
     ).as_text()  # fmt: skip
     assert "all-reduce" not in text and "all_reduce" not in text and "all_gather" not in text
     for method, member in zip(methods, result.members, strict=True):

@@ -13,6 +13,7 @@ import jax
 import numpy as np
 
 from jaxrep import methods
+from jaxrep.batch import Batch
 from jaxrep.training import Devices, fit, mesh_of
 from jaxrep.training.devices import mesh_of_one
 from jaxrep.training.loop import Loop
@@ -61,7 +62,7 @@ def compare(found, expected):
 def first_moments(method, x, mesh=None, shard_parameters=False):
     """Adam's first moment after one step, a tenth of the gradient."""
     devices = Devices(mesh or mesh_of_one(), shard_parameters)
-    loop = Loop([method], x, None, devices)
+    loop = Loop([method], Batch(x), None, devices)
     loop.train(until=1)
     leaves, _ = jax.tree_util.tree_flatten_with_path(loop.state.opt_state)
     named = {jax.tree_util.keystr(path): np.asarray(leaf) for path, leaf in leaves}
@@ -70,7 +71,7 @@ def first_moments(method, x, mesh=None, shard_parameters=False):
 
 def collectives(method, x, mesh, shard_parameters=False):
     """How many of each collective the compiled program has, whatever they are in."""
-    loop = Loop([method], x, None, Devices(mesh, shard_parameters))
+    loop = Loop([method], Batch(x), None, Devices(mesh, shard_parameters))
     program = functools.partial(loop._run_steps.func.lower, *loop._run_steps.args)
     shared, rows = loop._run_steps.keywords, loop.rows.like(0, loop.plan)
     with loop.devices.programs():

@@ -22,6 +22,7 @@ from bench.compare import compare
 from bench.entries import BY_NAME, ENTRIES
 from bench.matmuls import Matmuls, flop, layers
 from bench.measured import Figure, Measured, Series, interleave
+from jaxrep.batch import Batch
 from jaxrep.methods import (
     AutoencoderHyperparameters,
     SimCLR,
@@ -284,7 +285,7 @@ def test_every_scope_that_kernels_are_told_apart_by_is_in_the_programs():
     method = SimCLR(SimCLRHyperparameters())
     state, x = program.empty_state(method, 4), jnp.ones((8, 4))
     shape = {"batch_size": 4, "chunk": 2, "devices": Devices()}
-    lowered = program.run_steps.lower(method, 0, state, x, x, 0, 0, **shape)
+    lowered = program.run_steps.lower(method, 0, state, Batch(x), x, 0, 0, **shape)
     text = lowered.as_text(debug_info=True)
     for scope in ("noise", "rows", "loss", "optimiser"):
         assert re.search(rf"jit\(run_steps\)[^\"]*\b{scope}\b", text), scope

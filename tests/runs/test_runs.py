@@ -6,6 +6,7 @@ import jax
 import numpy as np
 import pytest
 
+from jaxrep.batch import Batch
 from jaxrep.hyperparameters import TrainingHyperparameters, declaration
 from jaxrep.methods import hyperparameters_of
 from jaxrep.runs import folder, outputs
@@ -108,6 +109,6 @@ def test_training_gives_its_arrays_back_to_the_device(rows):
     state = program.empty_state(method, FEATURES)
     x = jax.numpy.asarray(rows, jax.numpy.float32)
     shape = {"batch_size": BATCH, "chunk": program._MAX_STEPS_PER_CHUNK, "devices": Devices()}
-    new, _ = program.run_steps(method, np.uint32(0), state, x, x, 0, 4, **shape)
+    new, _ = program.run_steps(method, np.uint32(0), state, Batch(x), x, 0, 4, **shape)
     assert all(array.is_deleted() for array in jax.tree.leaves(state))
     assert not any(array.is_deleted() for array in jax.tree.leaves(new))

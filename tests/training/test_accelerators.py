@@ -12,6 +12,7 @@ import torch_ref.batch
 import torch_ref.training
 import torch_ref.weights
 from jaxrep import inference
+from jaxrep.batch import Batch
 from jaxrep.inference import map_rows
 from jaxrep.methods import abstract_network, names
 from jaxrep.networks import get_weights
@@ -39,7 +40,7 @@ def training_program(method):
     """The function and arguments of a chunk of steps."""
     state = program.empty_state(method, FEATURES)
     steps = functools.partial(program.run_steps, batch_size=BATCH, chunk=CHUNK, devices=Devices())
-    return steps, (method, np.uint32(0), state, X, X, 0, CHUNK)
+    return steps, (method, np.uint32(0), state, Batch(X), X, 0, CHUNK)
 
 
 def sweep_program(method):
@@ -47,7 +48,15 @@ def sweep_program(method):
         lambda a: np.zeros((2, *a.shape), a.dtype), program.empty_state(method, FEATURES)
     )
     steps = functools.partial(members.run_members, batch_size=BATCH, chunk=CHUNK, devices=Devices())
-    return steps, (members.stack([method, method]), np.zeros(2, np.uint32), state, X, X, 0, CHUNK)
+    return steps, (
+        members.stack([method, method]),
+        np.zeros(2, np.uint32),
+        state,
+        Batch(X),
+        X,
+        0,
+        CHUNK,
+    )
 
 
 def validation_program(method):

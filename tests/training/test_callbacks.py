@@ -6,6 +6,7 @@ import sys
 import numpy as np
 import pytest
 
+from jaxrep.batch import Batch
 from jaxrep.cli import main
 from jaxrep.errors import MissingPackageError
 from jaxrep.tensorboard import TensorBoard
@@ -52,7 +53,7 @@ def test_every_step_epoch_and_checkpoint_is_heard_of_once_and_in_order(tmp_path,
 
 def test_steps_and_epochs_of_members_are_means():
     methods, heard = [make(seed=seed) for seed in range(3)], Listener()
-    loop = Loop(methods, X, None, Devices())
+    loop = Loop(methods, Batch(X), None, Devices())
     loop.train([heard])
     members = list(loop.results())
     for i, epoch in enumerate(heard.epochs):

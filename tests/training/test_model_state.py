@@ -125,9 +125,23 @@ def test_a_run_goes_on_from_the_statistics_of_another():
     fresh = fit(make(epochs=1, learning_rate=1e-30), X)
     for name in STATISTICS:
         assert (second.weights[name] != fresh.weights[name]).all()
-    without = {name: array for name, array in first.weights.items() if name != "norm.var"}
-    with pytest.raises(ValueError, match=r"weights have no norm\.var of shape"):
-        fit(make(), X, weights=without)
+    with pytest.raises(ValueError, match=r"trains no norm\.deviation of shape \(8,\)$"):
+        fit(make(), X, weights={"norm.deviation": np.ones(8, np.float32)})
+    with pytest.raises(ValueError, match=r"no norm\.var of shape \(7,\); its shape is"):
+        fit(make(), X, weights={"norm.var": np.ones(7, np.float32)})
+
+
+def test_weights_that_are_not_given_are_drawn():
+    first = fit(make(), X)
+    given = {name: array for name, array in first.weights.items() if name not in STATISTICS}
+    second = fit(make(epochs=1, learning_rate=1e-30), X, weights=given)
+    fresh = fit(make(epochs=1, learning_rate=1e-30), X)
+    (kernel, *_) = given
+    np.testing.assert_allclose(second.weights[kernel], first.weights[kernel], rtol=1e-6)
+    some = fit(make(epochs=1, learning_rate=1e-30), X, weights={kernel: given[kernel]})
+    np.testing.assert_allclose(some.weights[kernel], given[kernel], rtol=1e-6)
+    for name in given.keys() - {kernel}:
+        np.testing.assert_allclose(some.weights[name], fresh.weights[name], atol=1e-7)
 
 
 class NormalisedNetwork(SimCLRNetwork):

@@ -9,6 +9,7 @@ import jax
 import numpy as np
 import pytest
 
+from jaxrep.batch import Batch
 from jaxrep.training import Devices, fit, members, program, sweep
 from tests.helpers.compilations import count_compilations
 from tests.helpers.small import FEATURES, ROWS, X, make, one_of_all
@@ -135,7 +136,7 @@ def test_states_are_given_back_to_the_device():
     )
     x, seeds = jax.numpy.asarray(X), np.zeros(2, np.uint32)
     options = {"batch_size": 16, "chunk": 4, "devices": Devices()}
-    new, _ = members.run_members(stacked, seeds, state, x, x, 0, 4, **options)
+    new, _ = members.run_members(stacked, seeds, state, Batch(x), x, 0, 4, **options)
     assert all(array.is_deleted() for array in jax.tree.leaves(state))
     assert not any(array.is_deleted() for array in jax.tree.leaves(new))
 
