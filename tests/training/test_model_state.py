@@ -140,7 +140,7 @@ def test_weights_that_are_not_given_are_drawn():
     np.testing.assert_allclose(second.weights[kernel], first.weights[kernel], rtol=1e-6)
     some = fit(make(epochs=1, learning_rate=1e-30), X, weights={kernel: given[kernel]})
     np.testing.assert_allclose(some.weights[kernel], given[kernel], rtol=1e-6)
-    for name in given.keys() - {kernel}:
+    for name in [name for name in given if name != kernel and not name.startswith("distance.")]:
         np.testing.assert_allclose(some.weights[name], fresh.weights[name], atol=1e-7)
 
 
