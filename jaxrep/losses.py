@@ -1,15 +1,16 @@
-"""The losses: mean squared error, Gaussian KL, ELBO and NT-Xent, as pure functions.
+"""The losses, as pure functions: of reconstruction, of latents, of views, of classes and targets.
 
 Conventions, the same in `torch_ref.losses`:
 
 - `mse_loss` is the mean over rows and features. In `elbo_loss` the squared error and the KL are
   summed over features and latents and averaged over rows. `nt_xent_loss` is the mean over all 2B
-  anchors, with natural logarithms.
+  anchors, `cross_entropy` over rows, both with natural logarithms. `half_squared_error` is the mean
+  over rows.
 - `weights` w gives each row a weight: the mean over rows is Σ wᵢℓᵢ / Σ wᵢ, and 0 with zero gradient
   where all weights are 0. A row of weight 0 must still hold finite numbers; it changes neither
   value nor gradient, and stands in no denominator of NT-Xent. This is how padded batches work.
 - bfloat16 and float16 are computed in float32, and the loss is float32.
-- Shape letters: B batch, D features, Z latent, P projection.
+- Shape letters: B batch, D features, Z latent, P projection, K classes.
 """
 
 import jax
@@ -51,7 +52,7 @@ def mse_loss(x: Array, x_hat: Array, *, weights: Array | None = None) -> Array:
         >>> print(mse_loss(jnp.array([[1.0, 2.0]]), jnp.array([[1.0, 4.0]])))
         2.0
     """
-    return _mean_over_rows(mse_by_row(x, x_hat), weights)
+    return mean_over_rows(mse_by_row(x, x_hat), weights)
 
 
 def gaussian_kl(mu: Array, log_var: Array, *, weights: Array | None = None) -> Array:
@@ -77,7 +78,7 @@ def gaussian_kl(mu: Array, log_var: Array, *, weights: Array | None = None) -> A
     """
     mu, log_var = _at_least_float32(mu), _at_least_float32(log_var)
     rows = 0.5 * jnp.sum(mu**2 + _expm1_minus(log_var), axis=-1)  # (B,)
-    return _mean_over_rows(rows, weights)
+    return mean_over_rows(rows, weights)
 
 
 def elbo_loss(
@@ -114,7 +115,7 @@ def elbo_loss(
         >>> print(elbo_loss(x, x + 1.0, mu, jnp.zeros((1, 2)), beta=4.0))
         4.0
     """
-    reconstruction = _mean_over_rows(jnp.sum(_squared_error(x, x_hat), axis=-1), weights)
+    reconstruction = mean_over_rows(jnp.sum(_squared_error(x, x_hat), axis=-1), weights)
     return reconstruction + beta * gaussian_kl(mu, log_var, weights=weights)
 
 
@@ -147,6 +148,84 @@ def nt_xent_loss(
         0.2395
     """
     return nt_xent(z1, z2, temperature=temperature, weights=weights)
+
+
+def cross_entropy(
+    logits: Array,
+    classes: Array,
+    *,
+    label_smoothing: float | Array = 0.0,
+    weights: Array | None = None,
+) -> Array:
+    """Cross entropy of classes with smoothed labels, averaged over rows.
+
+    −Σₖ qₖ log pₖ with p = softmax(logits) and q = (1 − ε) · onehot(class) + ε/K.
+
+    Args:
+        logits: one for each class, `[B, K]`.
+        classes: the class of each row, from 0 to K − 1, int32 `[B]`. Rows of weight 0 may have any
+            number.
+        label_smoothing: ε, in [0, 1]; may be traced.
+        weights: row weights, `[B]`, at least 0; None weighs all rows alike.
+
+    Returns:
+        A scalar, in nats.
+
+    References:
+        Szegedy et al., Rethinking the Inception Architecture for Computer Vision, 2016, section 7.
+
+    Example:
+        >>> logits = jnp.array([[0.0, 0.0], [1000.0, 0.0]])
+        >>> print(cross_entropy(logits[:1], jnp.array([1])).round(4))
+        0.6931
+        >>> print(cross_entropy(logits[1:], jnp.array([0]), label_smoothing=0.0045))
+        2.25
+    """
+    log_p = jax.nn.log_softmax(_at_least_float32(logits), axis=-1)  # (B, K)
+    count = logits.shape[-1]
+    epsilon = jnp.asarray(label_smoothing, log_p.dtype)
+    q = (1 - epsilon) * jax.nn.one_hot(classes, count, dtype=log_p.dtype) + epsilon / count
+    return mean_over_rows(-jnp.sum(q * log_p, axis=-1), weights)
+
+
+def half_squared_error(prediction: Array, targets: Array, *, weights: Array | None = None) -> Array:
+    """Half the squared error of one target, averaged over rows: 1/B Σᵢ (tᵢ − t̂ᵢ)²/2.
+
+    Args:
+        prediction: t̂, `[B]`.
+        targets: t, `[B]`.
+        weights: row weights, `[B]`, at least 0; None weighs all rows alike.
+
+    Returns:
+        A scalar.
+
+    Example:
+        >>> print(half_squared_error(jnp.array([1.0, 2.0]), jnp.array([2.0, 5.0])))
+        2.5
+    """
+    return mean_over_rows(0.5 * _squared_error(prediction, targets), weights)
+
+
+def mean_over_rows(rows: Array, weights: Array | None) -> Array:
+    """Weighted mean over rows: Σ wᵢℓᵢ / Σ wᵢ, and 0 with zero gradient where all weights are 0.
+
+    Args:
+        rows: ℓ, a finite number for each row, `[B]`.
+        weights: row weights w, `[B]`, at least 0; None weighs all rows alike.
+
+    Returns:
+        A scalar, at least float32.
+
+    Example:
+        >>> print(mean_over_rows(jnp.array([1.0, 2.0, 100.0]), jnp.array([3.0, 1.0, 0.0])))
+        1.25
+    """
+    rows = _at_least_float32(rows)
+    if weights is None:
+        return jnp.mean(rows)
+    weights = _at_least_float32(weights)
+    total = jnp.sum(weights)
+    return jnp.sum(weights * rows) / jnp.where(total > 0, total, 1)
 
 
 def l2_normalize(v: Array) -> Array:
@@ -192,12 +271,3 @@ def _squared_error(x: Array, x_hat: Array) -> Array:
 
 def _at_least_float32(x: Array) -> Array:
     return x.astype(jnp.float32) if x.dtype.itemsize < 4 else x
-
-
-def _mean_over_rows(rows: Array, weights: Array | None) -> Array:
-    """Σ wᵢℓᵢ / Σ wᵢ for rows ℓ of shape (B,), and 0 where all weights are 0."""
-    if weights is None:
-        return jnp.mean(rows)
-    weights = _at_least_float32(weights)
-    total = jnp.sum(weights)
-    return jnp.sum(weights * rows) / jnp.where(total > 0, total, 1)

@@ -1,15 +1,16 @@
-"""The losses: mean squared error, Gaussian KL, ELBO and NT-Xent, as pure functions.
+"""The losses, as pure functions: of reconstruction, of latents, of views, of classes and targets.
 
 Conventions, the same in `jaxrep.losses`:
 
 - `mse_loss` is the mean over rows and features. In `elbo_loss` the squared error and the KL are
   summed over features and latents and averaged over rows. `nt_xent_loss` is the mean over all 2B
-  anchors, with natural logarithms.
+  anchors, `cross_entropy` over rows, both with natural logarithms. `half_squared_error` is the mean
+  over rows.
 - `weights` w gives each row a weight: the mean over rows is Σ wᵢℓᵢ / Σ wᵢ, and 0 with zero gradient
   where all weights are 0. A row of weight 0 must still hold finite numbers; it changes neither
   value nor gradient, and stands in no denominator of NT-Xent. This is how padded batches work.
 - bfloat16 and float16 are computed in float32, and the loss is float32.
-- Shape letters: B batch, D features, Z latent, P projection.
+- Shape letters: B batch, D features, Z latent, P projection, K classes.
 """
 
 from collections.abc import Callable
@@ -53,7 +54,7 @@ def mse_loss(x: Tensor, x_hat: Tensor, *, weights: Tensor | None = None) -> Tens
         >>> print(mse_loss(torch.tensor([[1.0, 2.0]]), torch.tensor([[1.0, 4.0]])))
         tensor(2.)
     """
-    return _mean_over_rows(mse_by_row(x, x_hat), weights)
+    return mean_over_rows(mse_by_row(x, x_hat), weights)
 
 
 def gaussian_kl(mu: Tensor, log_var: Tensor, *, weights: Tensor | None = None) -> Tensor:
@@ -79,7 +80,7 @@ def gaussian_kl(mu: Tensor, log_var: Tensor, *, weights: Tensor | None = None) -
     """
     mu, log_var = _at_least_float32(mu), _at_least_float32(log_var)
     rows = 0.5 * (mu**2 + _expm1_minus(log_var)).sum(dim=-1)  # (B,)
-    return _mean_over_rows(rows, weights)
+    return mean_over_rows(rows, weights)
 
 
 def elbo_loss(
@@ -116,7 +117,7 @@ def elbo_loss(
         >>> print(elbo_loss(x, x + 1.0, mu, torch.zeros((1, 2)), beta=4.0))
         tensor(4.)
     """
-    reconstruction = _mean_over_rows(_squared_error(x, x_hat).sum(dim=-1), weights)
+    reconstruction = mean_over_rows(_squared_error(x, x_hat).sum(dim=-1), weights)
     return reconstruction + beta * gaussian_kl(mu, log_var, weights=weights)
 
 
@@ -161,7 +162,88 @@ def nt_xent_loss(
     positives = torch.arange(2 * batch, device=z.device).roll(batch)
     positive = similarity.gather(1, positives[:, None])[:, 0]  # (2B,)
     denominator = similarity.masked_fill(excluded, -torch.inf).logsumexp(dim=1)
-    return _mean_over_rows(denominator - positive, weights)
+    return mean_over_rows(denominator - positive, weights)
+
+
+def cross_entropy(
+    logits: Tensor,
+    classes: Tensor,
+    *,
+    label_smoothing: float | Tensor = 0.0,
+    weights: Tensor | None = None,
+) -> Tensor:
+    """Cross entropy of classes with smoothed labels, averaged over rows.
+
+    −Σₖ qₖ log pₖ with p = softmax(logits) and q = (1 − ε) · onehot(class) + ε/K.
+
+    Args:
+        logits: one for each class, `[B, K]`.
+        classes: the class of each row, from 0 to K − 1, int32 `[B]`. Rows of weight 0 may have any
+            number.
+        label_smoothing: ε, in [0, 1].
+        weights: row weights, `[B]`, at least 0; None weighs all rows alike.
+
+    Returns:
+        A scalar, in nats.
+
+    References:
+        Szegedy et al., Rethinking the Inception Architecture for Computer Vision, 2016, section 7.
+
+    Example:
+        >>> logits = torch.tensor([[0.0, 0.0], [1000.0, 0.0]])
+        >>> print(cross_entropy(logits[:1], torch.tensor([1])).round(decimals=4))
+        tensor(0.6931)
+        >>> print(cross_entropy(logits[1:], torch.tensor([0]), label_smoothing=0.0045))
+        tensor(2.2500)
+    """
+    log_p = torch.log_softmax(_at_least_float32(logits), dim=-1)  # (B, K)
+    count = logits.shape[-1]
+    epsilon = torch.as_tensor(label_smoothing, dtype=log_p.dtype, device=log_p.device)
+    is_class = classes[:, None] == torch.arange(count, device=log_p.device)
+    q = (1 - epsilon) * is_class + epsilon / count
+    return mean_over_rows(-(q * log_p).sum(dim=-1), weights)
+
+
+def half_squared_error(
+    prediction: Tensor, targets: Tensor, *, weights: Tensor | None = None
+) -> Tensor:
+    """Half the squared error of one target, averaged over rows: 1/B Σᵢ (tᵢ − t̂ᵢ)²/2.
+
+    Args:
+        prediction: t̂, `[B]`.
+        targets: t, `[B]`.
+        weights: row weights, `[B]`, at least 0; None weighs all rows alike.
+
+    Returns:
+        A scalar.
+
+    Example:
+        >>> print(half_squared_error(torch.tensor([1.0, 2.0]), torch.tensor([2.0, 5.0])))
+        tensor(2.5000)
+    """
+    return mean_over_rows(0.5 * _squared_error(prediction, targets), weights)
+
+
+def mean_over_rows(rows: Tensor, weights: Tensor | None) -> Tensor:
+    """Weighted mean over rows: Σ wᵢℓᵢ / Σ wᵢ, and 0 with zero gradient where all weights are 0.
+
+    Args:
+        rows: ℓ, a finite number for each row, `[B]`.
+        weights: row weights w, `[B]`, at least 0; None weighs all rows alike.
+
+    Returns:
+        A scalar, at least float32.
+
+    Example:
+        >>> print(mean_over_rows(torch.tensor([1.0, 2.0, 100.0]), torch.tensor([3.0, 1.0, 0.0])))
+        tensor(1.2500)
+    """
+    rows = _at_least_float32(rows)
+    if weights is None:
+        return rows.mean()
+    weights = _at_least_float32(weights)
+    total = weights.sum()
+    return (weights * rows).sum() / torch.where(total > 0, total, 1.0)
 
 
 def l2_normalize(v: Tensor) -> Tensor:
@@ -212,12 +294,3 @@ def _squared_error(x: Tensor, x_hat: Tensor) -> Tensor:
 
 def _at_least_float32(x: Tensor) -> Tensor:
     return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
-
-
-def _mean_over_rows(rows: Tensor, weights: Tensor | None) -> Tensor:
-    """Σ wᵢℓᵢ / Σ wᵢ for rows ℓ of shape (B,), and 0 where all weights are 0."""
-    if weights is None:
-        return rows.mean()
-    weights = _at_least_float32(weights)
-    total = weights.sum()
-    return (weights * rows).sum() / torch.where(total > 0, total, 1.0)

@@ -22,12 +22,16 @@ ARGUMENTS = {
     "gaussian_kl": ("mu", "log_var"),
     "elbo_loss": ("x", "x_hat", "mu", "log_var"),
     "nt_xent_loss": ("z1", "z2"),
+    "cross_entropy": ("logits", "classes"),
+    "half_squared_error": ("prediction", "targets"),
 }
 SETTINGS: dict[str, list[dict[str, float]]] = {
     "mse_loss": [{}],
     "gaussian_kl": [{}],
     "elbo_loss": [{"beta": beta} for beta in (0.0, 1.0, 4.0)],
     "nt_xent_loss": [{"temperature": temperature} for temperature in (1.0, 0.5, 0.1, 0.01)],
+    "cross_entropy": [{"label_smoothing": smoothing} for smoothing in (0.0, 0.1)],
+    "half_squared_error": [{}],
 }
 
 # Every optimiser, and what a run may do to its steps.
@@ -164,6 +168,12 @@ def _draw(name: str, rows: int, width: int, scale: float = 1.0) -> Inputs:
     rng = np.random.default_rng([rows, width])
     inputs: Inputs = {}
     for argument in ARGUMENTS[name]:
+        if argument == "classes":
+            inputs[argument] = rng.integers(0, width, rows, dtype=np.int32)
+            continue
+        if argument in ("prediction", "targets"):
+            inputs[argument] = scale * rng.normal(size=rows)
+            continue
         columns = 5 if name == "elbo_loss" and argument in ("mu", "log_var") else width
         inputs[argument] = scale * rng.normal(size=(rows, columns))
     return _normalized(inputs) if name == "nt_xent_loss" else inputs
@@ -181,14 +191,18 @@ def _weightings(rows: int) -> dict[str, Inputs]:
 
 def _extremes(name: str, rows: int, width: int) -> dict[str, Inputs]:
     plain = _draw(name, rows, width)
-    zero_rows = {key: np.where(np.arange(rows)[:, None] % 2, x, 0) for key, x in plain.items()}
+    zero_rows = {key: x.copy() for key, x in plain.items()}
+    for x in zero_rows.values():
+        x[::2] = 0
     found = {
         "rows of zeros": zero_rows,
-        "identical rows": {key: np.tile(x[:1], (rows, 1)) for key, x in plain.items()},
+        "identical rows": {key: np.repeat(x[:1], rows, axis=0) for key, x in plain.items()},
         "all zeros": {key: np.zeros_like(x) for key, x in plain.items()},
     }
     if name in ("gaussian_kl", "elbo_loss"):
         return found | {"collapsed posterior": _draw(name, rows, width, scale=1e-3)}
+    if name == "cross_entropy":
+        return found | {"logits of 10⁴": plain | {"logits": 1e4 * np.sign(plain["logits"])}}
     return found
 
 

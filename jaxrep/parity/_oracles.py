@@ -94,6 +94,42 @@ def nt_xent_loss(
     )
 
 
+def cross_entropy(
+    logits: Array, classes: Array, label_smoothing: Array, weights: Array | None = None
+) -> Reference:
+    """Σᵢ aᵢ Σₖ qₖ log Σⱼ exp(lⱼ − lₖ), and aᵢ(p − q) as its gradient.
+
+    In float32 the largest logit's log-probability is the logarithm of a sum from 1 up.
+    """
+    count = logits.shape[1]
+    shares = _shares(len(logits), weights)[:, None]
+    q = np.full(logits.shape, label_smoothing / count)
+    q[np.arange(len(logits)), classes] += 1 - label_smoothing
+    surprise = np.logaddexp.reduce(logits[:, None, :] - logits[:, :, None], axis=2)  # (B, K)
+    p = np.exp(-surprise)
+    return Reference(
+        {"value": np.sum(shares * q * surprise), "gradient of logits": shares * (p - q)},
+        {
+            "value": float(np.sum(shares * q * (1 + surprise))),
+            "gradient of logits": float(np.max(shares * (p + q))),
+        },
+    )
+
+
+def half_squared_error(
+    prediction: Array, targets: Array, weights: Array | None = None
+) -> Reference:
+    """Σᵢ aᵢ (tᵢ − t̂ᵢ)²/2."""
+    shares, gap = _shares(len(targets), weights), prediction - targets
+    return Reference(
+        {
+            "value": 0.5 * np.sum(shares * gap**2),
+            "gradient of prediction": shares * gap,
+            "gradient of targets": -shares * gap,
+        }
+    )
+
+
 def _shares(rows: int, weights: Array | None) -> Array:
     """Each row's share of the mean; all 0 where all weights are."""
     if weights is None:

@@ -2,9 +2,15 @@
 
 import math
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
+import sklearn.metrics
+import torch
 
+import jaxrep.losses
+import torch_ref.losses
 from tests.helpers import oracles
 from tests.helpers.losses import CASES, draw
 from tests.helpers.twins import TOLERANCE, TWINS, evaluate, normwise_error, rounded
@@ -175,3 +181,101 @@ def test_doubling_the_batch_changes_no_mean(twin, name, settings):
     once = evaluate(twin, name, arrays, **settings)
     twice = evaluate(twin, name, [np.concatenate([a, a]) for a in arrays], **settings)
     assert once.value == pytest.approx(twice.value, rel=1e-14)
+
+
+@pytest.mark.parametrize("classes", [2, 5])
+@pytest.mark.parametrize("twin", TWINS)
+def test_cross_entropy_of_equal_logits_is_the_log_of_the_number_of_classes(twin, classes):
+    arrays = [np.full((3, classes), 7.0), np.arange(3, dtype=np.int32) % classes]
+    for label_smoothing in (0.0, 0.3, 1.0):
+        found = evaluate(twin, "cross_entropy", arrays, label_smoothing=label_smoothing)
+        assert found.value == pytest.approx(math.log(classes), rel=1e-14)
+
+
+@pytest.mark.parametrize("twin", TWINS)
+def test_cross_entropy_is_the_log_loss_of_scikit_learn(twin):
+    logits, classes = draw("cross_entropy", 20, 4)
+    weights = row_weights(20)["some zero"]
+    p = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    for given in (None, weights):
+        found = evaluate(twin, "cross_entropy", [logits, classes], weights=given)
+        expected = sklearn.metrics.log_loss(classes, p, sample_weight=given, labels=range(4))
+        assert found.value == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize("label_smoothing", [0.0, 0.1, 1.0])
+@pytest.mark.parametrize("twin", TWINS)
+def test_cross_entropy_and_its_gradient_are_those_of_torch(twin, label_smoothing):
+    arrays = draw("cross_entropy", 9, 4)
+    logits = torch.tensor(arrays[0], requires_grad=True)
+    classes = torch.from_numpy(arrays[1]).long()
+    loss = torch.nn.functional.cross_entropy(logits, classes, label_smoothing=label_smoothing)
+    loss.backward()
+    found = evaluate(twin, "cross_entropy", arrays, label_smoothing=label_smoothing)
+    assert found.value == pytest.approx(loss.item(), rel=1e-12)
+    assert normwise_error(found.gradients[0], logits.grad.numpy()) <= 1e-12
+
+
+@pytest.mark.parametrize("label_smoothing", [0.0, 0.125])
+@pytest.mark.parametrize("dtype", ["float64", "float32", "bfloat16", "float16"])
+@pytest.mark.parametrize("twin", TWINS)
+def test_cross_entropy_of_extreme_logits_is_exact_and_finite(twin, dtype, label_smoothing):
+    logits = np.array([[1e4, -1e4], [-1e4, 1e4], [1e4, 1e4], [0.0, -1e4]])
+    logits, classes = rounded(logits, dtype), np.zeros(4, np.int32)
+    settings = {"label_smoothing": label_smoothing}
+    found = evaluate(twin, "cross_entropy", [logits, classes], dtype=dtype, **settings)
+    expected = oracles.cross_entropy(logits, classes, **settings)
+    assert found.value == pytest.approx(expected, rel=1e-6)
+    [gradient] = oracles.cross_entropy_gradients(logits, classes, **settings)
+    assert normwise_error(found.gradients[0], gradient) <= TOLERANCE[dtype]
+
+
+@pytest.mark.parametrize("twin", TWINS)
+def test_a_smoothing_of_a_half_type_still_makes_targets_that_sum_to_one(twin):
+    # In bfloat16 1 − ε would be rounded.
+    arrays, epsilon = draw("cross_entropy", 5, 3), 0.10009765625  # exact in bfloat16
+    expected = oracles.cross_entropy(*arrays, label_smoothing=epsilon)
+    if twin == "jax":
+        inputs = jnp.asarray(arrays[0], "float32"), jnp.asarray(arrays[1])
+        smoothing = jnp.asarray(epsilon, "bfloat16")
+        found = jax.jit(jaxrep.losses.cross_entropy)(*inputs, label_smoothing=smoothing)
+    else:
+        inputs = torch.tensor(arrays[0], dtype=torch.float32), torch.tensor(arrays[1])
+        smoothing = torch.tensor(epsilon, dtype=torch.bfloat16)
+        found = torch_ref.losses.cross_entropy(*inputs, label_smoothing=smoothing)
+    assert float(found) == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize("name", ["cross_entropy", "half_squared_error"])
+@pytest.mark.parametrize("twin", TWINS)
+def test_a_row_of_weight_zero_changes_no_bit_whatever_its_target(twin, name):
+    arrays, weights = draw(name, 4, 3), np.array([1.0, 0.0, 2.0, 0.5])
+    changed = [array.copy() for array in arrays]
+    changed[0][1], changed[1][1] = 1e4, -1  # -1: a class that is not known
+    one, other = (evaluate(twin, name, each, weights=weights) for each in (arrays, changed))
+    assert one.value == other.value
+    for a, b in zip(one.gradients, other.gradients, strict=True):
+        np.testing.assert_array_equal(a, b)
+        assert (b[1] == 0).all()
+
+
+@pytest.mark.parametrize("twin", TWINS)
+def test_half_squared_error_of_a_constant_shift_is_half_its_square(twin):
+    targets = np.arange(4.0)
+    found = evaluate(twin, "half_squared_error", [targets + 3.0, targets])
+    assert found.value == pytest.approx(4.5, rel=1e-14)
+    np.testing.assert_allclose(found.gradients[0], 3.0 / 4, rtol=1e-14)
+    expected = sklearn.metrics.mean_squared_error(targets, targets + 3.0) / 2
+    assert found.value == pytest.approx(expected, rel=1e-14)
+
+
+@pytest.mark.parametrize("twin", TWINS)
+def test_the_mean_over_rows_of_a_half_type_is_computed_in_float32(twin):
+    rows = np.array([1.0, *[2.0**-8] * 255])  # of which bfloat16 would lose all but the first
+    if twin == "jax":
+        found = jaxrep.losses.mean_over_rows(jnp.asarray(rows, "bfloat16"), None)
+        assert found.dtype == jnp.float32
+    else:
+        found = torch_ref.losses.mean_over_rows(torch.tensor(rows, dtype=torch.bfloat16), None)
+        assert found.dtype == torch.float32
+    assert float(found) == pytest.approx(rows.mean(), rel=1e-6)

@@ -25,9 +25,13 @@ import torch_ref.losses
 import torch_ref.optim
 import torch_ref.views
 from tests.helpers import oracles
-from tests.helpers.twins import TOLERANCE, TWINS, evaluate, rounded
+from tests.helpers.losses import draw
+from tests.helpers.twins import TOLERANCE, TWINS, evaluate, is_floating, kind_of, rounded
 
-LOSSES = ("mse_loss", "gaussian_kl", "elbo_loss", "nt_xent_loss")
+LOSSES = (
+    *("mse_loss", "gaussian_kl", "elbo_loss", "nt_xent_loss"),
+    *("cross_entropy", "half_squared_error"),
+)
 DTYPES = tuple(TOLERANCE)
 # (B, D), those of test_losses.py, so that nothing is compiled twice.
 SHAPES = ((1, 8), (3, 4), (17, 8))
@@ -60,6 +64,7 @@ class Drawn(NamedTuple):
     kind: str
     beta: float
     temperature: float
+    label_smoothing: float
 
 
 DRAWN = st.builds(
@@ -72,6 +77,7 @@ DRAWN = st.builds(
     # Exact in every dtype, so that both twins compute with the same number.
     beta=st.sampled_from([0.0, 0.25, 1.0, 4.0]),
     temperature=st.sampled_from([1.0, 0.5, 0.125, 2.0**-6]),
+    label_smoothing=st.sampled_from([0.0, 0.125, 1.0]),
 )
 
 
@@ -80,6 +86,8 @@ def case(drawn: Drawn, name: str, dtype: str = "float64") -> Case:
     batch, width = drawn.shape
     widths = [width, width, LATENTS, LATENTS] if name == "elbo_loss" else [width, width]
     arrays = [drawn.scale * rng.normal(size=(batch, w)) for w in widths]
+    if name in ("cross_entropy", "half_squared_error"):
+        arrays = draw(name, batch, width, drawn.seed, drawn.scale)
     for array in arrays:
         if drawn.kind == "equal rows":
             array[:] = array[0]
@@ -95,6 +103,7 @@ def case(drawn: Drawn, name: str, dtype: str = "float64") -> Case:
     settings = {
         "elbo_loss": {"beta": drawn.beta},
         "nt_xent_loss": {"temperature": drawn.temperature},
+        "cross_entropy": {"label_smoothing": drawn.label_smoothing},
     }
     wide = "float64" if dtype == "float64" else "float32"
     return Case(
@@ -116,8 +125,15 @@ def scales(name: str, found: Case) -> Scales:
     arrays, weights, settings = found
     exact = getattr(oracles, f"{name}_gradients")(*arrays, weights=weights, **settings)
     gradients = [np.abs(g).max() for g in exact]
-    if name == "mse_loss":
-        return Scales(oracles.mse_loss(*arrays, weights=weights), gradients)
+    if name in ("mse_loss", "half_squared_error"):
+        return Scales(getattr(oracles, name)(*arrays, weights=weights), gradients)
+    if name == "cross_entropy":
+        # −log p of the likeliest class is the logarithm of a sum that is 1 or little more.
+        absolute = oracles.cross_entropy_gradients(
+            *arrays, weights=weights, **settings, absolute=True
+        )
+        value = oracles.cross_entropy(*arrays, weights=weights, **settings)
+        return Scales(1 + value, [g.max() for g in absolute])
     if name in ("gaussian_kl", "elbo_loss"):
         # expm1(x) − x cancels: its terms are of size |x|, their difference of size x²/2.
         mu, log_var = arrays[-2:]
@@ -262,7 +278,7 @@ def test_weights_of_a_half_type_count_as_the_numbers_they_hold(twin, name, half)
         arrays, weights, settings = case(drawn, name, "float32")
         weights = rounded(np.ones(len(arrays[0])) if weights is None else weights, half)
         if twin == "jax":
-            inputs = [jnp.asarray(a, "float32") for a in arrays]
+            inputs = [jnp.asarray(a, kind_of(a, "float32")) for a in arrays]
             one, other = (
                 getattr(jaxrep.losses, name)(
                     *inputs, weights=jnp.asarray(weights, kind), **settings
@@ -270,7 +286,7 @@ def test_weights_of_a_half_type_count_as_the_numbers_they_hold(twin, name, half)
                 for kind in (half, "float32")
             )
         else:
-            inputs = [torch.tensor(a, dtype=torch.float32) for a in arrays]
+            inputs = [torch.tensor(a, dtype=getattr(torch, kind_of(a, "float32"))) for a in arrays]
             one, other = (
                 getattr(torch_ref.losses, name)(
                     *inputs, weights=torch.tensor(weights, dtype=getattr(torch, kind)), **settings
@@ -308,7 +324,7 @@ def test_a_loss_of_finite_rows_is_finite(name, twin, dtype):
         arrays, weights, settings = case(drawn, name, dtype)
         if name == "nt_xent_loss":
             size = min(size, 10.0)
-        arrays = [size * np.clip(a, -1, 1) for a in arrays]
+        arrays = [size * np.clip(a, -1, 1) if is_floating(a) else a for a in arrays]
         if name in ("gaussian_kl", "elbo_loss"):
             # float32 holds e⁸⁸; a float16 gradient holds e¹¹.
             arrays[-1] = np.clip(arrays[-1], -80, 10.0 if dtype == "float16" else 80.0)

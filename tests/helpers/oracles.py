@@ -72,10 +72,40 @@ def nt_xent_loss(
     return weighted_mean(pairs, weights)
 
 
+def cross_entropy(
+    logits: np.ndarray,
+    classes: np.ndarray,
+    *,
+    label_smoothing: float,
+    weights: np.ndarray | None = None,
+) -> float:
+    rows = []
+    for row, own in zip(logits, classes, strict=True):
+        top = float(max(row))
+        others = math.fsum(math.exp(float(logit) - top) for logit in row) - 1
+        log_sum = math.log1p(others)  # above the largest logit
+        targets = smoothed(len(row), int(own), label_smoothing)
+        rows.append(
+            math.fsum(
+                q * (top - float(logit) + log_sum) for q, logit in zip(targets, row, strict=True)
+            )
+        )
+    return weighted_mean(rows, weights)
+
+
+def half_squared_error(
+    prediction: np.ndarray, targets: np.ndarray, *, weights: np.ndarray | None = None
+) -> float:
+    rows = [(float(t) - float(p)) ** 2 / 2 for p, t in zip(prediction, targets, strict=True)]
+    return weighted_mean(rows, weights)
+
+
 def gradients(loss, arrays: list[np.ndarray], step: float = 1e-6, **kwargs) -> list[np.ndarray]:
-    """Central differences of a loss with respect to each of its arrays."""
+    """Central differences of a loss with respect to each of its floating arrays."""
     results = []
     for i, array in enumerate(arrays):
+        if array.dtype.kind != "f":
+            continue
         gradient = np.zeros(array.shape)
         for index in np.ndindex(array.shape):
             shifted = []
@@ -164,6 +194,40 @@ def nt_xent_loss_gradients(
                 found[anchor, j] += sign(slope * views[k][j] / temperature)
                 found[k, j] += sign(slope * views[anchor][j] / temperature)
     return [found[:batch], found[batch:]]
+
+
+def cross_entropy_gradients(
+    logits: np.ndarray,
+    classes: np.ndarray,
+    *,
+    label_smoothing: float,
+    weights: np.ndarray | None = None,
+    absolute: bool = False,
+) -> list[np.ndarray]:
+    """Softmax − target, class by class; `absolute` adds the two instead."""
+    found = np.zeros(logits.shape)
+    for i, share in enumerate(shares(weights, len(logits))):
+        if share == 0:
+            continue
+        exponentials = [math.exp(float(logit) - max(logits[i])) for logit in logits[i]]
+        targets = smoothed(logits.shape[1], int(classes[i]), label_smoothing)
+        for k, exponential in enumerate(exponentials):
+            p = exponential / math.fsum(exponentials)
+            found[i, k] = share * (p + targets[k] if absolute else p - targets[k])
+    return [found]
+
+
+def smoothed(count: int, own: int, label_smoothing: float) -> list[float]:
+    """The targets of a row of a class."""
+    return [(1 - label_smoothing) * (k == own) + label_smoothing / count for k in range(count)]
+
+
+def half_squared_error_gradients(
+    prediction: np.ndarray, targets: np.ndarray, *, weights: np.ndarray | None = None
+) -> list[np.ndarray]:
+    share = shares(weights, len(targets))
+    found = np.array([s * (p - t) for s, p, t in zip(share, prediction, targets, strict=True)])
+    return [found, -found]
 
 
 def l2_normalize(v: np.ndarray, *, epsilon: float) -> np.ndarray:

@@ -23,6 +23,7 @@ TOLERANCE = {"float64": 1e-12, "float32": 1e-5, "bfloat16": 2e-2, "float16": 2e-
 class Evaluated(NamedTuple):
     value: float
     gradients: list[np.ndarray]
+    """By the floating arrays, in their order."""
 
 
 def evaluate(
@@ -46,12 +47,13 @@ def _evaluate_jax(
     hyperparameters: dict[str, Any],
 ) -> Evaluated:
     with jax.enable_x64(dtype == "float64"):
-        inputs = [jnp.asarray(array, dtype) for array in arrays]
+        inputs = [jnp.asarray(array, kind_of(array, dtype)) for array in arrays]
         wide = "float64" if dtype == "float64" else "float32"
         row_weights = None if weights is None else jnp.asarray(weights, wide)
         value, gradients = _value_and_gradients(name)(inputs, row_weights, hyperparameters)
         assert value.dtype == wide
-        return Evaluated(float(value), [np.asarray(g, np.float64) for g in gradients])
+        floating = [g for g, array in zip(gradients, arrays, strict=True) if is_floating(array)]
+        return Evaluated(float(value), [np.asarray(g, np.float64) for g in floating])
 
 
 @functools.cache
@@ -59,7 +61,7 @@ def _value_and_gradients(name: str) -> Any:
     def loss(inputs: list[jax.Array], weights: jax.Array | None, settings: dict[str, Any]) -> Any:
         return getattr(jaxrep.losses, name)(*inputs, weights=weights, **settings)
 
-    return jax.jit(jax.value_and_grad(loss))
+    return jax.jit(jax.value_and_grad(loss, allow_int=True))
 
 
 def _evaluate_torch(
@@ -69,14 +71,28 @@ def _evaluate_torch(
     weights: np.ndarray | None,
     hyperparameters: dict[str, Any],
 ) -> Evaluated:
-    kind = getattr(torch, dtype)
-    inputs = [torch.tensor(array, dtype=kind, requires_grad=True) for array in arrays]
+    inputs = [
+        torch.tensor(
+            array, dtype=getattr(torch, kind_of(array, dtype)), requires_grad=is_floating(array)
+        )
+        for array in arrays
+    ]
     wide = torch.float64 if dtype == "float64" else torch.float32
     row_weights = None if weights is None else torch.tensor(weights, dtype=wide)
     loss = getattr(torch_ref.losses, name)(*inputs, weights=row_weights, **hyperparameters)
     assert loss.dtype == wide
     loss.backward()
-    return Evaluated(loss.item(), [tensor.grad.double().numpy() for tensor in inputs])
+    floating = [tensor for tensor in inputs if tensor.requires_grad]
+    return Evaluated(loss.item(), [tensor.grad.double().numpy() for tensor in floating])
+
+
+def is_floating(array: np.ndarray) -> bool:
+    return array.dtype.kind == "f"
+
+
+def kind_of(array: np.ndarray, dtype: str) -> str:
+    """The dtype of an input where floating ones have the given one; whole numbers keep theirs."""
+    return dtype if is_floating(array) else str(array.dtype)
 
 
 def twin_of(method: AnyMethod) -> torch_ref.methods.AnyMethod:
@@ -86,7 +102,9 @@ def twin_of(method: AnyMethod) -> torch_ref.methods.AnyMethod:
 
 
 def rounded(array: np.ndarray, dtype: str) -> np.ndarray:
-    """The float64 values of an array after rounding to a dtype."""
+    """The float64 values of an array after rounding to a dtype; whole numbers stay as they are."""
+    if not is_floating(array):
+        return array
     kind = ml_dtypes.bfloat16 if dtype == "bfloat16" else np.dtype(dtype)
     return array.astype(kind).astype(np.float64)
 

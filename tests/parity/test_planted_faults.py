@@ -44,6 +44,7 @@ def failed(checks):
 
 def test_without_a_fault_all_of_these_pass():
     assert failed(checks_of("losses", "elbo_loss", "gaussian_kl", "nt_xent_loss")) == set()
+    assert failed(checks_of("losses", "cross_entropy", "half_squared_error")) == set()
     assert failed(checks_of("outputs", "outputs of vae", "outputs of autoencoder")) == set()
     assert (
         failed(checks_of("methods", "loss of simclr", "loss of autoencoder", "loss of vae"))
@@ -85,6 +86,28 @@ LOSS_FAULTS = {
     "loss_a + loss_b": (
         "nt_xent_loss",
         lambda right: lambda z1, z2, **k: right(z1, z2, **k) + right(z2, z1, **k),
+    ),
+    "ε ignored": (
+        "cross_entropy",
+        lambda right: (
+            lambda logits, classes, *, label_smoothing, **k: right(
+                logits, classes, label_smoothing=0 * label_smoothing, **k
+            )
+        ),
+    ),
+    "softmax taken twice": (
+        "cross_entropy",
+        lambda right: (
+            lambda logits, classes, **k: right(
+                (jax.nn if isinstance(logits, jax.Array) else torch).softmax(logits, -1),
+                classes,
+                **k,
+            )
+        ),
+    ),
+    "squared error not halved": (
+        "half_squared_error",
+        lambda right: lambda prediction, targets, **k: 2 * right(prediction, targets, **k),
     ),
 }
 
