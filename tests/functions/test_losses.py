@@ -2,7 +2,6 @@
 
 import math
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -238,7 +237,7 @@ def test_a_smoothing_of_a_half_type_still_makes_targets_that_sum_to_one(twin):
     if twin == "jax":
         inputs = jnp.asarray(arrays[0], "float32"), jnp.asarray(arrays[1])
         smoothing = jnp.asarray(epsilon, "bfloat16")
-        found = jax.jit(jaxrep.losses.cross_entropy)(*inputs, label_smoothing=smoothing)
+        found = jaxrep.losses.cross_entropy(*inputs, label_smoothing=smoothing)
     else:
         inputs = torch.tensor(arrays[0], dtype=torch.float32), torch.tensor(arrays[1])
         smoothing = torch.tensor(epsilon, dtype=torch.bfloat16)
