@@ -1,4 +1,4 @@
-"""Adam and AdamW with an exact bias correction, as optax transformations, and step sizes in time.
+"""Adam and AdamW as optax transformations, exact in float32; step sizes in time and by part.
 
 optax computes 1 − βᵗ in float32, which is off by 1.3e-5 at the first step for β₂ = 0.999 and lets a
 training run drift from its float64 counterpart by percents within 100 steps. Here it is
@@ -6,7 +6,7 @@ training run drift from its float64 counterpart by percents within 100 steps. He
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 
 import jax
 import jax.numpy as jnp
@@ -174,3 +174,46 @@ def adamw(
         optax.add_decayed_weights(weight_decay),
         optax.scale_by_learning_rate(learning_rate),
     )
+
+
+def by_part(
+    make: Callable[[Rate], optax.GradientTransformation], rates: Mapping[str, Rate]
+) -> optax.GradientTransformation:
+    """Trains the parameters of each part of a network at a learning rate of its own.
+
+    A parameter is in the part whose name its own begins with, whole words between dots: the part
+    `backbone` has `backbone.0.kernel`. Of several parts that fit, it is in the one of the longest
+    name; all are in the part `""`.
+
+    Args:
+        make: from a learning rate to its transformation.
+        rates: the learning rate of each part, or what `schedule` returns; may be traced.
+
+    Returns:
+        A transformation of a flat dictionary of parameters by name.
+
+    Raises:
+        ValueError: names a parameter that is in no part, as the state is made.
+
+    Example:
+        >>> gradients = {"backbone.0.bias": jnp.ones(1), "head.bias": jnp.ones(1)}
+        >>> optimizer = by_part(optax.sgd, {"backbone": 0.25, "head": 1.0})
+        >>> updates, _ = optimizer.update(gradients, optimizer.init(gradients))
+        >>> print(updates["backbone.0.bias"], updates["head.bias"])
+        [-0.25] [-1.]
+    """
+
+    def parts(params: Mapping[str, jax.Array]) -> dict[str, str]:
+        return {name: _part_of(name, rates) for name in params}
+
+    made: optax.GradientTransformation = optax.partition(
+        {part: make(rate) for part, rate in rates.items()}, parts
+    )
+    return made
+
+
+def _part_of(name: str, parts: Iterable[str]) -> str:
+    fitting = [part for part in parts if part == "" or f"{name}.".startswith(f"{part}.")]
+    if not fitting:
+        raise ValueError(f"the parameter {name} is in none of the parts {list(parts)}")
+    return max(fitting, key=len)

@@ -1,14 +1,16 @@
-"""Adam and AdamW as torch has them, with the signatures of `jaxrep.optim`, and step sizes in time.
+"""Adam and AdamW as torch has them, as in `jaxrep.optim`; step sizes in time and by part.
 
 torch computes the bias correction 1 − βᵗ in Python's float64, whatever the parameters' dtype.
 """
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol
 
 import torch
 from torch.nn import Parameter
+
+from torch_ref.weights import flat_name
 
 Rate = float | Callable[[int], float]
 
@@ -23,7 +25,9 @@ class Optimizer(Protocol):
         """Changes the parameters by their gradients."""
 
 
-OptimizerFactory = Callable[[Iterable[Parameter]], Optimizer]
+Named = Iterable[tuple[str, Parameter]]
+# From named parameters; those that need no gradient are left out.
+OptimizerFactory = Callable[[Named], Optimizer]
 
 
 def schedule(
@@ -114,20 +118,20 @@ def clipped(make: OptimizerFactory, norm: float) -> OptimizerFactory:
     `torch.nn.utils.clip_grad_norm_` divides by ‖g‖ + 1e-6; this is optax's `clip_by_global_norm`.
 
     Args:
-        make: from parameters to their optimiser.
+        make: from named parameters to their optimiser.
         norm: c, above 0.
 
     Example:
         >>> p = torch.nn.Parameter(torch.zeros(2))
         >>> p.grad = torch.tensor([3.0, 4.0])
-        >>> clipped(lambda parameters: torch.optim.SGD(parameters, lr=1.0), 1.0)([p]).step()
+        >>> clipped(lambda named: torch.optim.SGD(named, lr=1.0), 1.0)([("p", p)]).step()
         >>> print(p.detach())
         tensor([-0.6000, -0.8000])
     """
 
-    def made(parameters: Iterable[Parameter]) -> Optimizer:
-        every = list(parameters)
-        return _Clipped(make(every), every, norm)
+    def made(named: Named) -> Optimizer:
+        every = _trained(named)
+        return _Clipped(make(every), [parameter for _, parameter in every], norm)
 
     return made
 
@@ -141,7 +145,7 @@ def adam(*, learning_rate: Rate, weight_decay: float, b2: float = 0.999) -> Opti
         b2: decay rate β₂ of Adam's mean of squares.
 
     Returns:
-        A function from parameters to their optimiser.
+        A function from named parameters to their optimiser.
 
     References:
         Kingma and Ba, Adam: A Method for Stochastic Optimization, 2015, algorithm 1.
@@ -149,7 +153,7 @@ def adam(*, learning_rate: Rate, weight_decay: float, b2: float = 0.999) -> Opti
     Example:
         >>> p = torch.nn.Parameter(torch.zeros(1))
         >>> p.grad = torch.ones(1)
-        >>> adam(learning_rate=0.1, weight_decay=0.0)([p]).step()
+        >>> adam(learning_rate=0.1, weight_decay=0.0)([("p", p)]).step()
         >>> print(p.detach())
         tensor([-0.1000])
     """
@@ -165,7 +169,7 @@ def adamw(*, learning_rate: Rate, weight_decay: float, b2: float = 0.999) -> Opt
         b2: decay rate β₂ of Adam's mean of squares.
 
     Returns:
-        A function from parameters to their optimiser.
+        A function from named parameters to their optimiser.
 
     References:
         Loshchilov and Hutter, Decoupled Weight Decay Regularization, 2019, algorithm 2.
@@ -173,7 +177,7 @@ def adamw(*, learning_rate: Rate, weight_decay: float, b2: float = 0.999) -> Opt
     Example:
         >>> p = torch.nn.Parameter(torch.ones(1))
         >>> p.grad = torch.ones(1)
-        >>> adamw(learning_rate=0.1, weight_decay=0.5)([p]).step()
+        >>> adamw(learning_rate=0.1, weight_decay=0.5)([("p", p)]).step()
         >>> print(p.detach())
         tensor([0.8500])
     """
@@ -185,8 +189,75 @@ def _made(
 ) -> OptimizerFactory:
     first = learning_rate(0) if callable(learning_rate) else learning_rate
 
-    def make(parameters: Iterable[Parameter]) -> Optimizer:
-        made = kind(parameters, lr=first, betas=(0.9, b2), weight_decay=weight_decay)
+    def make(named: Named) -> Optimizer:
+        made = kind(_trained(named), lr=first, betas=(0.9, b2), weight_decay=weight_decay)
         return _Scheduled(made, learning_rate) if callable(learning_rate) else made
 
     return make
+
+
+class _ByPart:
+    """Several optimisers, each of parameters of its own."""
+
+    def __init__(self, optimizers: list[Optimizer]):
+        self._optimizers = optimizers
+
+    def zero_grad(self) -> None:
+        for optimizer in self._optimizers:
+            optimizer.zero_grad()
+
+    def step(self) -> None:
+        for optimizer in self._optimizers:
+            optimizer.step()
+
+
+def by_part(
+    make: Callable[[Rate], OptimizerFactory], rates: Mapping[str, Rate]
+) -> OptimizerFactory:
+    """Trains the parameters of each part of a network at a learning rate of its own.
+
+    A parameter is in the part whose name its own begins with, whole words between dots: the part
+    `backbone` has `backbone.0.kernel`. Of several parts that fit, it is in the one of the longest
+    name; all are in the part `""`.
+
+    Args:
+        make: from a learning rate to a function from named parameters to their optimiser.
+        rates: the learning rate of each part, or what `schedule` returns.
+
+    Returns:
+        A function from named parameters, such as `network.named_parameters()`, to their optimiser.
+
+    Raises:
+        ValueError: names a parameter that is in no part.
+
+    Example:
+        >>> model = torch.nn.ParameterDict({"backbone": torch.zeros(1), "head": torch.zeros(1)})
+        >>> optimizer = by_part(
+        ...     lambda rate: lambda named: torch.optim.SGD(named, lr=rate),
+        ...     {"backbone": 0.25, "head": 1.0},
+        ... )(model.named_parameters())
+        >>> sum(model.values()).backward()
+        >>> optimizer.step()
+        >>> print(model["backbone"].item(), model["head"].item())
+        -0.25 -1.0
+    """
+
+    def made(named: Named) -> Optimizer:
+        members: dict[str, list[tuple[str, Parameter]]] = {}
+        for name, parameter in _trained(named):
+            part = _part_of(flat_name(name), rates)
+            members.setdefault(part, []).append((name, parameter))
+        return _ByPart([make(rates[part])(found) for part, found in members.items()])
+
+    return made
+
+
+def _trained(named: Named) -> list[tuple[str, Parameter]]:
+    return [(name, parameter) for name, parameter in named if parameter.requires_grad]
+
+
+def _part_of(name: str, parts: Iterable[str]) -> str:
+    fitting = [part for part in parts if part == "" or f"{name}.".startswith(f"{part}.")]
+    if not fitting:
+        raise ValueError(f"the parameter {name} is in none of the parts {list(parts)}")
+    return max(fitting, key=len)

@@ -84,7 +84,7 @@ def replay(
         >>> losses[-1] < losses[0]
         True
     """
-    optimizer = method.optimizer(total)(network.parameters())
+    optimizer = method.optimizer(total)(network.named_parameters())
     for batch, noise in steps:
         yield train_step(method, network, optimizer, batch, noise)
 
@@ -111,7 +111,7 @@ def fit(method: AnyMethod, x: Tensor) -> Fit:
     generator = torch.Generator().manual_seed(hyperparameters.seed)
     network = method.init(RowSpec(x.shape[1]), generator)
     steps = -(-len(x) // hyperparameters.batch_size) * hyperparameters.epochs
-    optimizer = method.optimizer(steps)(network.parameters())
+    optimizer = method.optimizer(steps)(network.named_parameters())
     history = []
     for epoch in range(1, hyperparameters.epochs + 1):
         sums: dict[str, float] = {}

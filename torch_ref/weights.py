@@ -14,6 +14,20 @@ from torch import Tensor, nn
 Module = TypeVar("Module", bound=nn.Module)
 
 
+def flat_name(key: str) -> str:
+    """Returns the name that jaxrep's flat dictionary has for a parameter or a buffer.
+
+    Args:
+        key: its name in the module, as `state_dict` and `named_parameters` have it.
+
+    Example:
+        >>> flat_name("encoder.layers.0.weight")
+        'encoder.0.kernel'
+    """
+    name = key.replace("layers.", "")
+    return name.removesuffix("weight") + "kernel" if _is_kernel(key) else name
+
+
 def get_weights(model: nn.Module) -> dict[str, np.ndarray]:
     """Returns copies of a module's parameters and buffers by jaxrep's names.
 
@@ -32,7 +46,9 @@ def get_weights(model: nn.Module) -> dict[str, np.ndarray]:
     for key, tensor in model.state_dict().items():
         array = tensor.detach().cpu().numpy()
         # A transposed view would reach safetensors in the wrong order: copy to C order.
-        arrays[_name(key)] = np.array(array.T if _is_kernel(key) else array, order="C", copy=True)
+        arrays[flat_name(key)] = np.array(
+            array.T if _is_kernel(key) else array, order="C", copy=True
+        )
     return dict(sorted(arrays.items()))
 
 
@@ -47,7 +63,7 @@ def shapes(model: nn.Module) -> dict[str, tuple[int, ...]]:
         {'encoder.bias': (2,), 'encoder.kernel': (3, 2)}
     """
     state = model.state_dict().items()
-    found = {_name(k): tuple((t.mT if _is_kernel(k) else t).shape) for k, t in state}
+    found = {flat_name(k): tuple((t.mT if _is_kernel(k) else t).shape) for k, t in state}
     return dict(sorted(found.items()))
 
 
@@ -127,7 +143,7 @@ class _Call(nn.Module):
 def _to_state_dict(model: nn.Module, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Returns the weights by the module's own names, kernels transposed, all of them checked."""
     own = model.state_dict()
-    keys = {_name(key): key for key in own}
+    keys = {flat_name(key): key for key in own}
     unknown = [name for name in weights if name not in keys]
     if unknown:
         raise ValueError(f"the model has no weights named {unknown}; it has {sorted(keys)}")
@@ -144,8 +160,3 @@ def _to_state_dict(model: nn.Module, weights: Mapping[str, Tensor]) -> dict[str,
 
 def _is_kernel(key: str) -> bool:
     return key.endswith(".weight")
-
-
-def _name(key: str) -> str:
-    name = key.replace("layers.", "")
-    return name.removesuffix("weight") + "kernel" if _is_kernel(key) else name

@@ -84,6 +84,15 @@ class Method(ABC, Generic[Hyperparameters, Net]):
         hyperparameters, traced, shaping = structure
         return cls(hyperparameters(**dict(zip(traced, leaves, strict=True)), **dict(shaping)))
 
+    def learning_rates(self) -> dict[str, float | Array]:
+        """Returns the largest learning rate of each part of the network, as `optim.by_part` takes.
+
+        By default all of the network is one part, `""`, with the hyperparameter `learning_rate`.
+        The schedule is that of each part. Weight decay is the same for all, and gradients are
+        clipped by the norm of all of them together.
+        """
+        return {"": self.hyperparameters.learning_rate}
+
     def optimizer(self, steps: int | Array | None = None) -> optax.GradientTransformation:
         """Returns the optimiser that the hyperparameters name.
 
@@ -94,11 +103,16 @@ class Method(ABC, Generic[Hyperparameters, Net]):
             ValueError: a schedule is asked for without them.
         """
         hp = self.hyperparameters
-        rate = optim.schedule(
-            hp.schedule, hp.learning_rate, steps=steps, warmup_fraction=hp.warmup_fraction
-        )
-        make = {"adam": optim.adam, "adamw": optim.adamw}[hp.optimizer]
-        made = make(learning_rate=rate, weight_decay=hp.weight_decay, b2=hp.beta2)
+        rates: dict[str, optim.Rate] = {
+            part: optim.schedule(hp.schedule, rate, steps=steps, warmup_fraction=hp.warmup_fraction)
+            for part, rate in self.learning_rates().items()
+        }
+        kind = {"adam": optim.adam, "adamw": optim.adamw}[hp.optimizer]
+
+        def make(rate: optim.Rate) -> optax.GradientTransformation:
+            return kind(learning_rate=rate, weight_decay=hp.weight_decay, b2=hp.beta2)
+
+        made = make(rates[""]) if rates.keys() == {""} else optim.by_part(make, rates)
         # The state is the same with and without, and among the members of a sweep some may have 0.
         clip = optax.identity()
         if not is_off(hp.clip_norm):

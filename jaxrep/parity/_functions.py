@@ -311,7 +311,7 @@ def _steps_in_torch(method: Any, *, params: Any, gradients: Any) -> Any:
 
     parameters = {key: torch.nn.Parameter(array.clone()) for key, array in params.items()}
     steps = len(gradients["kernel"])
-    optimizer = method.optimizer(steps)(parameters.values())
+    optimizer = method.optimizer(steps)(parameters.items())
     for step in range(steps):
         for key, parameter in parameters.items():
             parameter.grad = gradients[key][step].clone()  # which clipping changes

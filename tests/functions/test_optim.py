@@ -9,6 +9,8 @@ import torch
 
 import jaxrep.optim
 import torch_ref.optim
+from tests.helpers import oracles
+from tests.helpers.twins import TWINS
 
 pytestmark = pytest.mark.quick
 
@@ -32,7 +34,7 @@ def run_jax(optimizer: optax.GradientTransformation, gradients: np.ndarray) -> n
 
 def run_torch(factory: torch_ref.optim.OptimizerFactory, gradients: np.ndarray) -> np.ndarray:
     params = torch.nn.Parameter(torch.linspace(-1, 1, 7, dtype=torch.float64))
-    optimizer = factory([params])
+    optimizer = factory([("params", params)])
     trajectory = []
     for gradient in gradients:
         params.grad = torch.from_numpy(gradient.copy())
@@ -156,9 +158,119 @@ def test_gradients_are_clipped_by_the_norm_of_all_of_them(norm):
     for parameter, gradient in zip(parameters, gradients, strict=True):
         parameter.grad = torch.tensor(gradient)
 
-    def descent(every):
-        return torch.optim.SGD(every, lr=1.0)
+    def descent(named):
+        return torch.optim.SGD(named, lr=1.0)
 
-    torch_ref.optim.clipped(descent, norm)(parameters).step()
+    named = [(str(i), parameter) for i, parameter in enumerate(parameters)]
+    torch_ref.optim.clipped(descent, norm)(named).step()
     for parameter, gradient in zip(parameters, gradients, strict=True):
         np.testing.assert_allclose(-parameter.detach(), gradient * min(1, norm / 5), rtol=1e-15)
+
+
+# By the names of a torch module whose attributes are those of a network of jaxrep.
+PARAMETERS = {
+    "backbone.0.kernel": "backbone.layers.0.weight",
+    "backbone.0.bias": "backbone.layers.0.bias",
+    "backbone_norm.scale": "backbone_norm.scale",
+    "head.kernel": "head.weight",
+}
+
+
+def steps_by_part(twin, rates, gradients):
+    """The parameters after steps of Adam from 1, by jaxrep's names, and the two that take them."""
+    make = {"jax": jaxrep.optim, "torch": torch_ref.optim}[twin]
+
+    def adam(rate):
+        return make.adam(learning_rate=rate, weight_decay=0.1)
+
+    optimizer = make.by_part(adam, rates)
+    if twin == "jax":
+        params = {name: jnp.ones(2) for name in gradients}
+        state = optimizer.init(params)
+        for step in range(len(next(iter(gradients.values())))):
+            updates, state = optimizer.update(
+                {name: jnp.asarray(g[step]) for name, g in gradients.items()}, state, params
+            )
+            params = optax.apply_updates(params, updates)
+        return {name: np.asarray(array) for name, array in params.items()}
+    params = {name: torch.nn.Parameter(torch.ones(2, dtype=torch.float64)) for name in gradients}
+    taking = optimizer((PARAMETERS[name], parameter) for name, parameter in params.items())
+    for step in range(len(next(iter(gradients.values())))):
+        taking.zero_grad()
+        assert all(parameter.grad is None for parameter in params.values())
+        for name, parameter in params.items():
+            parameter.grad = torch.tensor(gradients[name][step])
+        taking.step()
+    return {name: parameter.detach().numpy() for name, parameter in params.items()}
+
+
+@pytest.mark.parametrize("is_scheduled", [False, True])
+@pytest.mark.parametrize(
+    ("rates", "expected"),
+    [
+        (
+            {"backbone": 0.01, "backbone_norm": 0.3, "head": 0.1},
+            [0.01, 0.01, 0.3, 0.1],
+        ),
+        ({"backbone.0": 0.01, "backbone.0.bias": 0.2, "": 0.1}, [0.01, 0.2, 0.1, 0.1]),
+    ],
+)
+@pytest.mark.parametrize("twin", TWINS)
+def test_a_part_takes_the_steps_of_an_adam_of_its_own(twin, rates, expected, is_scheduled, x64):
+    steps = 5
+    rng = np.random.default_rng(0)
+    gradients = {name: rng.normal(size=(steps, 2)) for name in PARAMETERS}
+    in_time = [rate_by_the_formula("cosine", t, steps, 0) if is_scheduled else 1 for t in range(5)]
+    room = {"jax": jaxrep.optim, "torch": torch_ref.optim}[twin]
+    given = {
+        part: room.schedule("cosine" if is_scheduled else "constant", rate, steps=steps)
+        for part, rate in rates.items()
+    }
+    found = steps_by_part(twin, given, gradients)
+    for name, rate in zip(PARAMETERS, expected, strict=True):
+        alone = oracles.adam_steps(
+            np.ones(2),
+            gradients[name],
+            learning_rate=[rate * factor for factor in in_time],
+            weight_decay=0.1,
+            decoupled=False,
+        )
+        np.testing.assert_allclose(found[name], alone, rtol=1e-12, err_msg=name)
+
+
+@pytest.mark.parametrize("twin", TWINS)
+def test_a_parameter_that_is_in_no_part_is_named(twin, x64):
+    gradients = {name: np.ones((1, 2)) for name in PARAMETERS}
+    # `backbone_norm` begins with the letters of `backbone`, and is another part.
+    with pytest.raises(ValueError, match=r"backbone_norm\.scale is in none of the parts \['backb"):
+        steps_by_part(twin, {"backbone": 0.1, "head": 0.1}, gradients)
+
+
+def test_the_learning_rates_of_parts_may_be_traced():
+    @jax.jit
+    def step(slow, fast):
+        def sgd(rate):
+            return optax.sgd(rate)
+
+        ones = {"backbone.bias": jnp.ones(1), "head.bias": jnp.ones(1)}
+        optimizer = jaxrep.optim.by_part(sgd, {"backbone": slow, "head": fast})
+        return optimizer.update(ones, optimizer.init(ones))[0]
+
+    found = step(0.25, 0.5)
+    assert [float(update[0]) for update in found.values()] == [-0.25, -0.5]
+
+
+def test_torchs_optimisers_leave_out_what_needs_no_gradient():
+    named = [(name, torch.nn.Parameter(torch.ones(1))) for name in ("backbone.bias", "head.bias")]
+    named[0][1].requires_grad_(False)
+    adam = torch_ref.optim.adam(learning_rate=0.1, weight_decay=0.1)
+    parts = torch_ref.optim.by_part(
+        lambda rate: torch_ref.optim.adam(learning_rate=rate, weight_decay=0.1), {"head": 0.1}
+    )
+    [group] = adam(named).param_groups
+    assert group["params"] == [named[1][1]]
+    for make in (adam, parts, torch_ref.optim.clipped(adam, 1.0)):
+        named[1][1].grad = torch.ones(1)
+        make(named).step()
+    assert named[0][1].item() == 1.0
+    assert named[1][1].item() == pytest.approx(0.7, abs=1e-6)

@@ -514,7 +514,7 @@ def step_jax(name: str, params, gradients, dtype: str, **settings) -> np.ndarray
 
 def step_torch(name: str, params, gradients, dtype: str, **settings) -> np.ndarray:
     p = torch.nn.Parameter(torch.tensor(params, dtype=getattr(torch, dtype)))
-    optimizer = getattr(torch_ref.optim, name)(**settings)([p])
+    optimizer = getattr(torch_ref.optim, name)(**settings)([("p", p)])
     for gradient in gradients:
         p.grad = torch.tensor(gradient, dtype=p.dtype)
         optimizer.step()

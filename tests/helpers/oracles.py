@@ -1,6 +1,7 @@
 """The losses once more, from their definitions, as loops over numpy float64; no shared code."""
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -261,23 +262,27 @@ def adam_steps(
     params: np.ndarray,
     gradients: np.ndarray,
     *,
-    learning_rate: float,
+    learning_rate: float | Sequence[float],
     weight_decay: float,
     decoupled: bool,
     b1: float = 0.9,
     b2: float = 0.999,
     eps: float = 1e-8,
 ) -> np.ndarray:
-    """Algorithm 1 of Kingma and Ba; decoupled as in algorithm 2 of Loshchilov and Hutter."""
+    """Algorithm 1 of Kingma and Ba; decoupled as in algorithm 2 of Loshchilov and Hutter.
+
+    A learning rate of several numbers has one for each step.
+    """
+    rates = np.broadcast_to(learning_rate, len(gradients))
     found = np.array(params, np.float64)
     for index in np.ndindex(found.shape):
         p, m, v = float(found[index]), 0.0, 0.0
-        for t, gradient in enumerate(gradients, start=1):
+        for t, (gradient, rate) in enumerate(zip(gradients, rates, strict=True), start=1):
             g = float(gradient[index]) + (0.0 if decoupled else weight_decay * p)
             m = b1 * m + (1 - b1) * g
             v = b2 * v + (1 - b2) * g * g
             step = (m / (1 - b1**t)) / (math.sqrt(v / (1 - b2**t)) + eps)
-            p -= learning_rate * (step + (weight_decay * p if decoupled else 0.0))
+            p -= float(rate) * (step + (weight_decay * p if decoupled else 0.0))
         found[index] = p
     return found
 

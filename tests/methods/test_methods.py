@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 import torch
 from flax import nnx
@@ -13,8 +14,10 @@ from flax import nnx
 import torch_ref.batch
 import torch_ref.methods
 import torch_ref.views
-from jaxrep import losses, methods
+import torch_ref.weights
+from jaxrep import losses, methods, optim
 from jaxrep.batch import Batch, RowSpec
+from jaxrep.networks import get_weights
 from jaxrep.views import Draws, resolve
 from tests.helpers import oracles
 from tests.helpers.twins import TWINS, twin_of
@@ -88,7 +91,7 @@ def test_a_method_steps_with_the_optimiser_that_its_hyperparameters_name(name, x
     update, _ = optimizer.update(jnp.array([-0.3]), optimizer.init(start), start)
     assert float(start[0] + update[0]) == pytest.approx(params.item(), rel=1e-12)
     twin = torch_ref.methods.VAE(**dataclasses.asdict(make("vae", **settings).hyperparameters))
-    assert type(twin.optimizer()([params])) is kind
+    assert type(twin.optimizer()([("params", params)])) is kind
 
 
 @pytest.mark.parametrize("microbatch", [0, 5])
@@ -163,3 +166,83 @@ def test_without_one_both_views_are_corrupted(twin):
     corrupted = np.where(noise["keep"], X + 0.5 * noise["normal"], 0)
     np.testing.assert_allclose(views, corrupted, rtol=1e-6, atol=1e-6)
     assert not any(np.allclose(view, X) for view in views)
+
+
+class TwoRates(methods.get("autoencoder")):
+    """An autoencoder whose encoder learns at a tenth of the rate."""
+
+    def learning_rates(self):
+        return two_rates(self)
+
+
+class TorchTwoRates(torch_ref.methods.get("autoencoder")):
+    def learning_rates(self):
+        return two_rates(self)
+
+
+def two_rates(method):
+    rate = method.hyperparameters.learning_rate
+    return {"encoder": 0.1 * rate, "decoder": rate}
+
+
+def steps_of_two_rates(twin, method, params, gradients):
+    """Parameters by name after a step for each gradient, in float64."""
+    steps = len(gradients)
+    if twin == "jax":
+        optimizer = TwoRates(method.hyperparameters).optimizer(steps)
+        state = optimizer.init(params)
+        for gradient in gradients:
+            updates, state = optimizer.update(gradient, state, params)
+            params = optax.apply_updates(params, updates)
+        return params
+    theirs = TorchTwoRates(**dataclasses.asdict(method.hyperparameters))
+    network = theirs.init(RowSpec(5), torch.Generator()).double()
+    torch_ref.weights.with_weights(network, params)
+    optimizer = theirs.optimizer(steps)(network.named_parameters())
+    for gradient in gradients:
+        for name, parameter in network.named_parameters():
+            kernel = name.endswith("weight")
+            own = torch.from_numpy(gradient[torch_ref.weights.flat_name(name)])
+            parameter.grad = (own.T if kernel else own).clone()
+        optimizer.step()
+    return torch_ref.weights.get_weights(network)
+
+
+@pytest.mark.parametrize("name", ["adam", "adamw"])
+@pytest.mark.parametrize("twin", TWINS)
+def test_parts_share_clipping_schedule_and_decay_and_have_rates_of_their_own(twin, name, x64):
+    steps, clip, rate, decay = 6, 0.7, 0.1, 0.2
+    settings = {"optimizer": name, "learning_rate": rate, "weight_decay": decay}
+    method = make("autoencoder", schedule="cosine", clip_norm=clip, **settings)
+    shapes = {
+        key: array.shape for key, array in get_weights(method.init(RowSpec(5), nnx.Rngs(0))).items()
+    }
+    rng = np.random.default_rng(0)
+    params = {key: rng.normal(size=shape) for key, shape in shapes.items()}
+    # The encoder's gradients are small: clipped by their own norm, they would stay as they are.
+    sizes = {key: 0.01 if key.startswith("encoder") else 1.0 for key in shapes}
+    gradients = [
+        {key: sizes[key] * rng.normal(size=shape) for key, shape in shapes.items()}
+        for _ in range(steps)
+    ]
+    gradients[3] = {key: 0.01 * array for key, array in gradients[3].items()}  # not clipped
+    norms = [np.sqrt(sum((g**2).sum() for g in each.values())) for each in gradients]
+    cosine = [0.5 * (1 + np.cos(np.pi * t / steps)) for t in range(steps)]
+    found = steps_of_two_rates(twin, method, params, gradients)
+    for key, start in params.items():
+        own = rate * (0.1 if key.startswith("encoder") else 1.0)
+        expected = oracles.adam_steps(
+            start,
+            [g[key] * min(1, clip / norm) for g, norm in zip(gradients, norms, strict=True)],
+            learning_rate=[own * factor for factor in cosine],
+            weight_decay=decay,
+            decoupled=name == "adamw",
+        )
+        np.testing.assert_allclose(found[key], expected, rtol=1e-10, atol=1e-12, err_msg=key)
+
+
+def test_a_method_of_one_rate_keeps_the_optimiser_of_one_rate():
+    params = {"encoder.0.kernel": jnp.ones((2, 2))}
+    found = make("vae").optimizer().init(params)
+    alone = optim.adam(learning_rate=1e-3, weight_decay=0.0).init(params)
+    assert jax.tree.structure(found[1]) == jax.tree.structure(alone)

@@ -174,7 +174,7 @@ def test_in_bfloat16_both_twins_take_the_same_step(name):
     initial = torch_ref.weights.get_weights(network)
     params = {name: np.asarray(array) for name, array in state.params.items()}
     network = torch_ref.weights.with_weights(network, initial | params)
-    optimizer = theirs.optimizer()(network.parameters())
+    optimizer = theirs.optimizer()(network.named_parameters())
     batch, noise = jax.tree.map(lambda array: torch.tensor(np.asarray(array)), drawn)
     found = torch_ref.training.train_step(
         theirs, network, optimizer, torch_ref.batch.Batch(*batch), noise

@@ -90,6 +90,15 @@ class Method(ABC, Generic[Hyperparameters, Net]):
             if len(named) == 2 and isinstance(named[0], type):
                 cls.hyperparameters_type, cls.network_type = named
 
+    def learning_rates(self) -> dict[str, float]:
+        """Returns the largest learning rate of each part of the network, as `optim.by_part` takes.
+
+        By default all of the network is one part, `""`, with the hyperparameter `learning_rate`.
+        The schedule is that of each part. Weight decay is the same for all, and gradients are
+        clipped by the norm of all of them together.
+        """
+        return {"": self.hyperparameters.learning_rate}
+
     def optimizer(self, steps: int | None = None) -> optim.OptimizerFactory:
         """Returns the optimiser that the hyperparameters name.
 
@@ -100,11 +109,16 @@ class Method(ABC, Generic[Hyperparameters, Net]):
             ValueError: a schedule is asked for without them.
         """
         hp = self.hyperparameters
-        rate = optim.schedule(
-            hp.schedule, hp.learning_rate, steps=steps, warmup_fraction=hp.warmup_fraction
-        )
-        make = {"adam": optim.adam, "adamw": optim.adamw}[hp.optimizer]
-        made = make(learning_rate=rate, weight_decay=hp.weight_decay, b2=hp.beta2)
+        rates = {
+            part: optim.schedule(hp.schedule, rate, steps=steps, warmup_fraction=hp.warmup_fraction)
+            for part, rate in self.learning_rates().items()
+        }
+        kind = {"adam": optim.adam, "adamw": optim.adamw}[hp.optimizer]
+
+        def make(rate: optim.Rate) -> optim.OptimizerFactory:
+            return kind(learning_rate=rate, weight_decay=hp.weight_decay, b2=hp.beta2)
+
+        made = make(rates[""]) if rates.keys() == {""} else optim.by_part(make, rates)
         return optim.clipped(made, hp.clip_norm) if hp.clip_norm else made
 
     @abstractmethod
