@@ -4,6 +4,9 @@ Linear layers start as PyTorch's do: weights and biases uniform in ±1/√fan_in
 B batch, D features, Z latent, P projection.
 """
 
+from jaxrep.networks._frozen import Frozen as Frozen
+from jaxrep.networks._frozen import Standardisation as Standardisation
+from jaxrep.networks._frozen import freeze as freeze
 from jaxrep.networks._mahalanobis import FittedStatistic as FittedStatistic
 from jaxrep.networks._mahalanobis import Mahalanobis as Mahalanobis
 from jaxrep.networks._mlp import MLP as MLP

@@ -36,10 +36,11 @@ def get_weights(model: nnx.Module, *kinds: type[nnx.Variable[Any]]) -> dict[str,
 
 
 def get_model_state(model: nnx.Module) -> dict[str, Array]:
-    """Returns what a model changes itself while it trains, such as BatchNorm's running mean.
+    """Returns what a run carries from step to step and does not train.
 
     That is every variable but parameters, which the optimiser changes, and fitted statistics, which
-    are computed after training.
+    are computed after training: what a model changes itself, such as BatchNorm's running mean, and
+    what is `Frozen`.
 
     Args:
         model: any module.

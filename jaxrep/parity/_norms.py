@@ -15,7 +15,7 @@ ROWS, WIDTH = 17, 5
 
 
 def norm_cases(quick: bool) -> Iterator[Case]:
-    """Yields batch and layer normalisation: outputs, running statistics, gradients."""
+    """Yields batch and layer normalisation and standardisation: outputs, statistics, gradients."""
     rng = np.random.default_rng(5)
     x = rng.normal(1, 2, size=(ROWS, WIDTH))
     trained = {"scale": rng.normal(size=WIDTH), "bias": rng.normal(size=WIDTH)}
@@ -28,15 +28,20 @@ def norm_cases(quick: bool) -> Iterator[Case]:
     cases: list[tuple[str, bool, str, Any]] = [
         ("BatchNorm", True, name, weights) for name, weights in weightings.items()
     ]
-    cases += [("BatchNorm", False, "serving", {}), ("LayerNorm", False, "every row alone", {})]
+    cases += [("BatchNorm", False, "serving", {})]
+    cases += [(kind, False, "every row alone", {}) for kind in ("LayerNorm", "Standardisation")]
+    weights_of = {
+        "BatchNorm": trained | kept,
+        "LayerNorm": trained,
+        "Standardisation": {"mean": kept["mean"], "scale": kept["var"]},
+    }
     for kind, training, told, weights in [cases[1], *cases[3:]] if quick else cases:
-        own = trained | (kept if kind == "BatchNorm" else {})
         yield Case(
             check=f"{kind}, {'training' if training else 'serving'}",
             case=told,
             jax_function=functools.partial(_in_jax, kind, training),
             torch_function=functools.partial(_in_torch, kind, training),
-            inputs={"x": x, "weights": own, **weights},
+            inputs={"x": x, "weights": weights_of[kind], **weights},
             wanted=("x",) if training else ("x", "weights"),
         )
 

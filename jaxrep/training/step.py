@@ -37,14 +37,15 @@ class TrainState(NamedTuple):
     """What the optimiser trains, by name."""
 
     model_state: dict[str, Array]
-    """What the network changes itself as it computes the loss, by name; most have nothing."""
+    """What the network changes itself as it computes the loss, and what is frozen, by name; most
+    have nothing."""
 
     opt_state: optax.OptState
     """State of the optimiser."""
 
     @property
     def weights(self) -> dict[str, Array]:
-        """All of the network that training changes or carries, by name."""
+        """All of the network that a run carries, by name."""
         return self.params | self.model_state
 
     def with_weights(self, weights: Mapping[str, Any]) -> "TrainState":

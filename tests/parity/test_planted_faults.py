@@ -237,6 +237,7 @@ def test_a_bias_correction_in_float32_is_caught(monkeypatch, side):
         ("BatchNorm", "momentum", 0.01),
         ("BatchNorm", "epsilon", 1e-3),
         ("LayerNorm", "epsilon", 1e-6),
+        ("Standardisation", "__call__", lambda self, x: x / self.scale[...] - self.mean[...]),
     ],
 )
 def test_another_frameworks_setting_of_a_norm_is_caught(monkeypatch, kind, setting, theirs):

@@ -35,8 +35,11 @@ ONLY_JAX = {
     "batch": {"as_batch", "take", "zeros_like"},
     "nt_xent": {"TilePlan", "tile_plan", "devices"},  # torch's loops need no plan, and have no mesh
     "optim": {"scale_by_adam"},  # torch's own Adam is exact
-    # Buffers and torch_ref.weights; torch.autocast casts from outside.
-    "networks": {"FittedStatistic", "get_model_state", "get_weights", "with_weights", "compute_in"},
+    # Buffers, requires_grad and torch_ref.weights; torch.autocast casts from outside.
+    "networks": {
+        *("FittedStatistic", "Frozen", "get_model_state", "get_weights", "with_weights"),
+        "compute_in",
+    },
     # torch compiles no program that would draw bits again for every array that comes of them.
     "views": {"Deferred", "resolve", "draw_noise_and_dropout"},
     "methods": {"hyperparameters_of", "load_module"},  # defaults are jaxrep's

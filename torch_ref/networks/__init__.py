@@ -5,6 +5,8 @@ dictionary and back. Linear layers start uniform in ±1/√fan_in, from the give
 letters: B batch, D features, Z latent, P projection.
 """
 
+from torch_ref.networks._frozen import Standardisation as Standardisation
+from torch_ref.networks._frozen import freeze as freeze
 from torch_ref.networks._mahalanobis import Mahalanobis as Mahalanobis
 from torch_ref.networks._mlp import MLP as MLP
 from torch_ref.networks._mlp import linears as linears
