@@ -1,6 +1,6 @@
-"""Turns columns of any type into the two kinds a table has here: float64 and string."""
+"""Turns columns of any type into those a table has here: float64 and string, or typed labels."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any, NoReturn
 
 import numpy as np
@@ -14,12 +14,14 @@ from ._request import Request, infinite, not_a_number
 
 
 def conform(table: pa.Table, request: Request) -> pa.Table:
-    """Returns the table with every column as float64 or, where the request says so, as string."""
+    """Returns the table with every column as float64 or, where the request says so, otherwise."""
     text = request.text_among(table.column_names)
     columns = {}
     for name in table.column_names:
         column = table[name]
-        if name in text:
+        if name in request.typed_columns:
+            columns[name] = as_typed(column, name, request.source)
+        elif name in text:
             columns[name] = _as_text(column, name, request.source)
         else:
             columns[name] = as_numbers(column, name, request.source)
@@ -49,6 +51,41 @@ def as_numbers(column: Any, name: str, source: str) -> Any:
     return column.cast(pa.float64(), safe=False)  # int64 beyond 2⁵³ is rounded, not refused
 
 
+def as_typed(column: Any, name: str, source: str) -> Any:
+    """Returns a column as string, bool, int64 or float64, whichever its values are.
+
+    Integers keep all their digits, decimals become float64, points in time seconds since 1970-01-01
+    UTC; dictionaries are decoded; empty text is null, as it is in a file.
+
+    Args:
+        column: a pyarrow ChunkedArray.
+        name: the column's name, for messages.
+        source: where the table comes from, for messages.
+
+    Raises:
+        InputError: the column holds none of these, or an integer beyond int64.
+
+    Example:
+        >>> as_typed(pa.chunked_array([["a", "", "a"]]).dictionary_encode(), "y", "t").to_pylist()
+        ['a', None, 'a']
+    """
+    kind = column.type
+    if pa.types.is_dictionary(kind):
+        return as_typed(column.cast(kind.value_type), name, source)
+    if is_text(kind) or pa.types.is_null(kind):
+        return _without(column.cast(pa.string()), texts_to_arrow([""]))
+    if pa.types.is_boolean(kind):
+        return column
+    if not pa.types.is_integer(kind):
+        return as_numbers(column, name, source)
+    try:
+        return column.cast(pa.int64())
+    except pa.ArrowInvalid:
+        raise InputError(
+            f"{source}: column {name!r} has integers beyond int64; convert the column to text"
+        ) from None
+
+
 def is_text(kind: Any) -> bool:
     """Returns whether an Arrow type is strings, or a dictionary of strings."""
     kind = kind.value_type if pa.types.is_dictionary(kind) else kind
@@ -63,16 +100,22 @@ def mark_missing(table: pa.Table, request: Request) -> pa.Table:
     In numeric columns the entries of `na_values` are compared as numbers, so that `-999` is
     missing in a Parquet file too, and when a CSV says `-999.0`.
     """
-    words, numbers = sorted({"", *request.na_values}), _numbers_among(request.na_values)
+    words = sorted({"", *request.na_values})
     columns = {}
     for name in table.column_names:
         column = table[name]
         if column.type == pa.string():
             column = _without(column, texts_to_arrow(words))
-        elif numbers:
-            column = _without(column, to_arrow(np.array(numbers)).cast(column.type))
+        else:
+            column = without_numbers(column, request.na_values)
         columns[name] = column
     return pa.table(columns)
+
+
+def without_numbers(column: Any, na_values: Collection[str]) -> Any:
+    """Returns a column of numbers with those null that one of `na_values` says."""
+    numbers = _numbers_among(na_values)
+    return _without(column, to_arrow(np.array(numbers))) if numbers else column
 
 
 def refuse_infinite(table: pa.Table, source: str, before: int = 0) -> None:
@@ -112,13 +155,13 @@ def refuse_text(chunks: Iterable[Any], name: str, source: str) -> NoReturn:
 
 
 def _without(column: Any, values: Any) -> Any:
-    found = pc.is_in(column, value_set=values)
+    found = pc.is_in(column.cast(values.type, safe=False), value_set=values)
     if not pc.any(found).as_py():
         return column  # spares the copy
     return pc.if_else(found, pa.scalar(None, column.type), column)
 
 
-def _numbers_among(words: frozenset[str]) -> list[float]:
+def _numbers_among(words: Collection[str]) -> list[float]:
     numbers = []
     for word in sorted(words):
         try:

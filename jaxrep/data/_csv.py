@@ -16,9 +16,8 @@ from pyarrow import csv as pacsv
 
 from jaxrep.errors import InputError
 
-from ._request import Request, check_count, not_a_number
+from ._request import MISSING, Request, check_count, not_a_number
 
-_MISSING = ("", "NA", "N/A", "NaN", "nan", "null", "NULL")
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?|nan|[+-]?inf", re.IGNORECASE)
 _BLOCK = 1 << 20
 _LONGEST_HEADER = 1 << 25
@@ -87,7 +86,7 @@ class _Reading:
         self.numeric = [name for name in names if name not in text]
         self.types = {name: pa.string() if name in text else pa.float64() for name in names}
         # pyarrow allows blanks around a number, so one is allowed around a missing value too.
-        words = {*_MISSING, *request.na_values}
+        words = {*MISSING, *request.na_values}
         self.missing = sorted(
             {a + word + b for word in words for a in ("", " ") for b in ("", " ")}
         )

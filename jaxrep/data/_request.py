@@ -1,5 +1,6 @@
 """What a reader is asked for, and the messages that every reader shares."""
 
+import difflib
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -7,6 +8,9 @@ from dataclasses import dataclass
 from jaxrep.errors import InputError
 
 from ._fitted import MOST
+
+MISSING = ("", "NA", "N/A", "NaN", "nan", "null", "NULL")
+"""The cells of a column of numbers that mean "missing" without being told."""
 
 _LISTED = 10
 _LONGEST_VALUE = 60
@@ -20,23 +24,25 @@ class Request:
     text_columns: frozenset[str]
     numeric_columns: frozenset[str] | None
     na_values: frozenset[str]
+    typed_columns: frozenset[str] = frozenset()
 
     def text_among(self, names: Sequence[str]) -> frozenset[str]:
-        """Returns those of the table's column names that are to be read as text.
+        """Returns those of the table's column names whose cells may be text.
 
         Raises:
             InputError: a name is empty or stands twice, or a text column is not in the table.
         """
         _check_names(names, self.source)
         if self.numeric_columns is not None:
-            return frozenset(names) - self.numeric_columns
-        if absent := sorted(self.text_columns - set(names)):
+            return frozenset(names) - (self.numeric_columns - self.typed_columns)
+        text = self.text_columns | self.typed_columns
+        if absent := sorted(text - set(names)):
             raise InputError(
                 f"{self.source}: no column {listed(absent)} "
                 "(asked for by --categorical, --label or --id-column); "
                 f"the columns are {listed(names)}"
             )
-        return self.text_columns
+        return text
 
 
 def check_count(columns: int, source: str) -> None:
@@ -57,6 +63,15 @@ def listed(names: Iterable[str]) -> str:
     return joined([repr(name) for name in names])
 
 
+def nearest(label: str, names: Sequence[str]) -> str:
+    """Ends the message about a label that is not there; the label is most often a late column."""
+    near = difflib.get_close_matches(label, names, n=1)
+    hint = f"; did you mean {near[0]!r}?" if near else "."
+    named = ", ".join(repr(name) for name in names[-_LISTED:])
+    which = "columns are" if len(names) <= _LISTED else f"last {_LISTED} of {len(names)} are"
+    return f"(asked for by --label){hint} The {which} {named}"
+
+
 def joined(parts: Sequence[str]) -> str:
     """Returns the first ten parts separated by commas, and how many more there are."""
     more = len(parts) - _LISTED
@@ -66,7 +81,7 @@ def joined(parts: Sequence[str]) -> str:
 def not_a_number(source: str, column: str, row: int, value: str) -> InputError:
     """Returns the error for a text cell in a numeric column; `row` counts data rows from 1."""
     return InputError(
-        f"{source}: column {column!r}, data row {row}: {_shortened(value)} is not a number. "
+        f"{source}: column {column!r}, data row {row}: {shortened(value)} is not a number. "
         "Keep a column of text with --categorical, --label or --id-column; "
         "if the cell stands for a missing value, name it with --na-values"
     )
@@ -80,7 +95,8 @@ def infinite(source: str, column: str, row: int) -> InputError:
     )
 
 
-def _shortened(value: str) -> str:
+def shortened(value: str) -> str:
+    """Returns a cell as a message quotes it."""
     if len(value) <= _LONGEST_VALUE:
         return repr(value)
     return repr(value[:_LONGEST_VALUE]) + "…"

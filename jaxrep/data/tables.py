@@ -1,5 +1,6 @@
 """Tables in and out of files; in memory a table is a `pyarrow.Table`."""
 
+import dataclasses
 import difflib
 import os
 import stat
@@ -16,6 +17,7 @@ from . import datasets
 from ._blocks import in_blocks
 from ._conform import conform, mark_missing, refuse_infinite
 from ._csv import read_csv
+from ._infer import infer_type as infer_type
 from ._numpy import read_npy, read_npz
 from ._parquet import parquet_files, read_parquet, read_parquet_folder
 from ._request import Request
@@ -38,11 +40,13 @@ def read_table(
     *,
     text_columns: Collection[str] = (),
     numeric_columns: Collection[str] | None = None,
+    typed_columns: Collection[str] = (),
     na_values: Collection[str] = (),
 ) -> pa.Table:
     r"""Reads a table from a file, or a named set.
 
-    Every column is float64, or string where it is a text column. Missing cells are null (NaN
+    Every column is float64, or string where it is a text column; a typed column is what its
+    values are: string, bool, int64 or float64. Missing cells are null (NaN
     where a .npy says so). In a CSV the empty cell, NA, N/A, NaN, nan, null and NULL are missing
     numbers; in text only the empty cell is missing. Parquet: integers, floats, bools and
     decimals become float64, dates and timestamps float64 seconds since 1970-01-01 UTC (a
@@ -57,6 +61,9 @@ def read_table(
         numeric_columns: if given, the only columns to read as numbers: all others are text,
             and none need be there. For tables that a fitted preprocessing is applied to,
             since `apply` says which columns are missing or too many.
+        typed_columns: the columns, labels for one, to read as what they are. A column of a CSV is
+            numbers if all its cells are, written without leading zeros, and text otherwise.
+            Infinite numbers are not refused in them.
         na_values: further cells that mean "missing", in text as they are written, in numeric
             columns also by their value.
 
@@ -75,7 +82,13 @@ def read_table(
         >>> read_table(str(path), text_columns=["job"], na_values=["?"]).to_pylist()
         [{'age': 39.0, 'job': 'clerk'}, {'age': None, 'job': None}]
     """
-    return pa.concat_tables(_pieces(source, text_columns, numeric_columns, na_values))
+    table = pa.concat_tables(
+        _pieces(source, text_columns, numeric_columns, typed_columns, na_values)
+    )
+    for name in () if has_types(source) else set(typed_columns) & set(table.column_names):
+        column = infer_type(table[name], na_values)
+        table = table.set_column(table.column_names.index(name), name, column)
+    return table
 
 
 def read_blocks(
@@ -83,17 +96,20 @@ def read_blocks(
     *,
     text_columns: Collection[str] = (),
     numeric_columns: Collection[str] | None = None,
+    typed_columns: Collection[str] = (),
     na_values: Collection[str] = (),
     rows: int | None = None,
 ) -> Iterator[pa.Table]:
     r"""Reads a table of any length block by block, in memory that does not grow with its rows.
 
-    The blocks one after another are the table that `read_table` reads.
+    The blocks one after another are the table that `read_table` reads, but for the typed columns
+    of a CSV, which are text: what they are shows when all blocks have been seen (`infer_type`).
 
     Args:
-        source: as for `read_table`, and so the next three.
+        source: as for `read_table`, and so the next four.
         text_columns: the columns to read as text.
         numeric_columns: if given, the only columns to read as numbers.
+        typed_columns: the columns to read as what they are.
         na_values: further cells that mean "missing".
         rows: the rows of every block but the last; by default at most 131,072, fewer where the
             table is wide.
@@ -113,7 +129,21 @@ def read_blocks(
     """
     if rows is not None and rows < 1:
         raise ValueError(f"rows is {rows}; a block has at least 1")
-    yield from in_blocks(_pieces(source, text_columns, numeric_columns, na_values), rows)
+    yield from in_blocks(
+        _pieces(source, text_columns, numeric_columns, typed_columns, na_values), rows
+    )
+
+
+def has_types(source: str) -> bool:
+    """Says whether a table's columns have types in its file; those of a CSV are text.
+
+    The label of a named set is text too.
+
+    Example:
+        >>> has_types("people.parquet"), has_types("people.csv.gz"), has_types("iris")
+        (True, False, False)
+    """
+    return source not in datasets.NAMES and not source.lower().endswith((".csv", ".csv.gz"))
 
 
 def digests(source: str) -> dict[str, str]:
@@ -141,6 +171,7 @@ def _pieces(
     source: str,
     text_columns: Collection[str],
     numeric_columns: Collection[str] | None,
+    typed_columns: Collection[str],
     na_values: Collection[str],
 ) -> Iterator[pa.Table]:
     """Yields a table in pieces of any length, as its reader comes by them."""
@@ -149,11 +180,13 @@ def _pieces(
         frozenset(text_columns),
         None if numeric_columns is None else frozenset(numeric_columns),
         frozenset(na_values),
+        frozenset(typed_columns),
     )
     rows = 0
     for piece in _named(request) if source in datasets.NAMES else _file(request):
         marked = mark_missing(piece, request)
-        refuse_infinite(marked, source, before=rows)
+        typed = [name for name in marked.column_names if name in request.typed_columns]
+        refuse_infinite(marked.drop_columns(typed), source, before=rows)
         rows += piece.num_rows
         yield marked
     if not rows:
@@ -164,7 +197,7 @@ def _named(request: Request) -> Iterator[pa.Table]:
     label = datasets.LABELS[request.source]
     text = request.text_columns | {label}
     table = datasets.load(request.source)
-    yield conform(table, Request(request.source, text, request.numeric_columns, request.na_values))
+    yield conform(table, dataclasses.replace(request, text_columns=text))
 
 
 def _file(request: Request) -> Iterator[pa.Table]:
