@@ -37,13 +37,13 @@ def numbers(table: pa.Table, name: str, source: str, *, before: int = 0) -> npt.
     Raises:
         InputError: the column holds text, or an infinite value.
     """
-    values = _as_array(as_numbers(table[name], name, source))
+    values = as_array(as_numbers(table[name], name, source))
     if (bad := np.isinf(values)).any():
         raise infinite(source, name, before + int(np.flatnonzero(bad)[0]) + 1)
     return values
 
 
-def _as_array(column: Any) -> npt.NDArray[np.float64]:
+def as_array(column: Any) -> npt.NDArray[np.float64]:
     """Returns a ChunkedArray of float64 as NumPy has it, with NaN for null.
 
     As its `to_numpy` does, which imports pandas first where that is installed: 0.2 s of a start.

@@ -14,9 +14,9 @@ MOST = 1_000_000
 """The most columns, and the most categories in all, that a preprocessing may have."""
 
 _MAX = sys.float_info.max
-_Finite = Annotated[float, Meta(ge=-_MAX, le=_MAX)]
-_Scale = Annotated[float, Meta(gt=0, le=_MAX)]
-_Text = Annotated[str, Meta(pattern=r"^[^\ud800-\udfff]*$")]  # what can be written as UTF-8
+Finite = Annotated[float, Meta(ge=-_MAX, le=_MAX)]
+Scale = Annotated[float, Meta(gt=0, le=_MAX)]
+Text = Annotated[str, Meta(pattern=r"^[^\ud800-\udfff]*$")]  # what can be written as UTF-8
 
 
 class NumericColumn(
@@ -35,10 +35,10 @@ class NumericColumn(
         13.5
     """
 
-    name: _Text
-    mean: _Finite
-    scale: _Scale
-    fill: _Finite | None
+    name: Text
+    mean: Finite
+    scale: Scale
+    fill: Finite | None
 
     @property
     def width(self) -> int:
@@ -61,8 +61,8 @@ class CategoricalColumn(
         3
     """
 
-    name: _Text
-    categories: Annotated[tuple[_Text, ...], Meta(min_length=1, max_length=MOST)]
+    name: Text
+    categories: Annotated[tuple[Text, ...], Meta(min_length=1, max_length=MOST)]
     impute: bool
 
     @property
@@ -95,9 +95,9 @@ class Preprocessing(
     columns: Annotated[
         tuple[NumericColumn | CategoricalColumn, ...], Meta(min_length=1, max_length=MOST)
     ]
-    label: _Text | None
-    id_column: _Text | None
-    na_values: Annotated[tuple[_Text, ...], Meta(max_length=MOST)]
+    label: Text | None
+    id_column: Text | None
+    na_values: Annotated[tuple[Text, ...], Meta(max_length=MOST)]
 
     @property
     def width(self) -> int:

@@ -1,6 +1,5 @@
 """The rows to evaluate on: read block by block, a sample of them kept, with their label."""
 
-import difflib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -12,12 +11,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from jaxrep.data import preprocessing, tables
-from jaxrep.errors import InputError
+from jaxrep.data.targets import check_label
 from jaxrep.runs.folder import Run
 
 # What stands for a missing number in a CSV, and NaN in an array.
 _MISSING_NUMBERS = frozenset(("NA", "N/A", "NaN", "nan", "null", "NULL"))
-_LISTED = 10
 
 
 @dataclass(frozen=True)
@@ -85,19 +83,10 @@ def _blocks(run: Run, source: str, label: str | None, ignored: str | None) -> It
     for block in tables.read_blocks(
         source, numeric_columns=prepared.numeric_columns, na_values=prepared.na_values
     ):
-        if label is not None and label not in block.column_names:
-            raise InputError(f"{source}: no column {label!r} {_nearest(label, block.column_names)}")
+        if label is not None:
+            check_label(label, block.column_names, source)
         dropped = {ignored} if label is None else {own} - {label}
         yield block.drop_columns([name for name in dropped if name in block.column_names])
-
-
-def _nearest(label: str, names: list[str]) -> str:
-    """Ends the message about a label that is not there; the label is most often a late column."""
-    near = difflib.get_close_matches(label, names, n=1)
-    hint = f"; did you mean {near[0]!r}?" if near else "."
-    listed = ", ".join(repr(name) for name in names[-_LISTED:])
-    which = "columns are" if len(names) <= _LISTED else f"last {_LISTED} of {len(names)} are"
-    return f"(asked for by --label){hint} The {which} {listed}"
 
 
 def _mark_missing(labels: npt.NDArray[Any]) -> npt.NDArray[Any]:

@@ -1,0 +1,377 @@
+"""What a model learns to predict from labelled rows: classes, or a number; fitted, then stored.
+
+A column of labels becomes class numbers or standardised numbers by `encode`, and predictions become
+labels again by `decode`. What was learnt of the column is plain data, kept with the model.
+"""
+
+from collections.abc import Sequence
+from typing import Annotated, Any, TypeVar
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+from msgspec import Meta
+
+from jaxrep import strict_json
+from jaxrep.errors import InputError, ModelFormatError
+
+from ._arrow import texts_to_arrow, to_arrow
+from ._fitted import Finite, Scale, Text
+from ._fitting import moments
+from ._infer import infer_type
+from ._labels import (
+    Label,
+    as_column,
+    concatenated,
+    count_labelled,
+    finite_numbers,
+    number_column,
+    place,
+    present_labels,
+    quoted,
+)
+from ._labels import check_label as check_label
+from ._labels import labelled as labelled
+from ._labels import labels_of as labels_of
+from ._request import joined
+
+MOST_CLASSES = 1000
+"""The most classes that a column may have."""
+
+ROWS_PER_CLASS = 2
+"""The fewest rows that a class may have on average."""
+
+_Int64 = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
+
+
+class Classes(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="classes"
+):
+    """The classes of a label column, which are numbered in their order.
+
+    Attributes:
+        name: the column's name.
+        labels: the different labels, all of one type, sorted.
+
+    Example:
+        >>> colours = Classes("colour", ("blue", "red"))
+        >>> colours.encode(np.array(["red", "red", "blue"])), colours.decode(np.array([0, 1]))
+        (array([1, 1, 0], dtype=int32), array(['blue', 'red'], dtype=object))
+        >>> Classes.from_json(colours.to_json()) == colours
+        True
+    """
+
+    name: Text
+    labels: Annotated[
+        tuple[Text | bool | _Int64 | Finite, ...], Meta(min_length=2, max_length=MOST_CLASSES)
+    ]
+
+    def encode(self, values: Any, *, source: str = "values") -> npt.NDArray[np.int32]:
+        """Returns the class number of each row, `[N]`.
+
+        Labels are compared by what they say: the text "1" and the number 1.0 are the label 1.
+
+        Args:
+            values: an Arrow column or an array, `[N]`, none missing.
+            source: where they come from, for messages.
+
+        Raises:
+            InputError: a value is missing, or none of the classes.
+        """
+        column = present_labels(values, self.name, source)
+        labels, cells = _comparable(_labels_to_arrow(self.labels), column)
+        found = pc.index_in(cells, value_set=labels)
+        if found.null_count:
+            row = pc.index(pc.is_null(found), True).as_py()
+            known = joined([repr(label) for label in self.labels])
+            raise InputError(
+                f"{place(source, self.name)}: {quoted(column[row].as_py())} (data row {row + 1}) "
+                f"is none of the classes, {known}; correct the cell or leave the row out"
+            )
+        return concatenated(found, np.int32)
+
+    def decode(self, prediction: npt.NDArray[np.integer[Any]]) -> npt.NDArray[Any]:
+        """Returns the label of each class number, `[N]`.
+
+        Args:
+            prediction: class numbers, `[N]`.
+
+        Returns:
+            Python strings as dtype object; otherwise bool, int64 or float64.
+        """
+        is_text = isinstance(self.labels[0], str)
+        labels = np.array(self.labels, object if is_text else None)
+        decoded: npt.NDArray[Any] = labels[prediction]
+        return decoded
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns plain data that JSON can hold, from which `from_json` rebuilds it."""
+        return _to_json(self)
+
+    @classmethod
+    def from_json(cls, data: Any) -> "Classes":
+        """Returns the classes that `to_json` described, trusting nothing in it.
+
+        Raises:
+            ModelFormatError: a key is missing, unknown, or has a value that cannot be.
+
+        Example:
+            >>> Classes.from_json({"kind": "classes", "name": "y", "labels": ["b", "a"]})
+            Traceback (most recent call last):
+            ...
+            jaxrep.errors.ModelFormatError: target: not in ascending order - at `$.labels`
+        """
+        made = _from_json(data, cls)
+        if len({type(label) for label in made.labels}) > 1:
+            raise ModelFormatError("target: of more than one type - at `$.labels`")
+        if any(not a < b for a, b in zip(made.labels, made.labels[1:], strict=False)):  # type: ignore[operator]
+            raise ModelFormatError("target: not in ascending order - at `$.labels`")
+        return made
+
+
+class Numbers(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="numbers"
+):
+    """A column of numbers y, standardised as (y − mean) / scale.
+
+    Attributes:
+        name: the column's name.
+        mean: the mean of the training rows, in the column's units.
+        scale: their population standard deviation.
+
+    Example:
+        >>> price = Numbers("price", mean=100.0, scale=20.0)
+        >>> price.encode(np.array([80, 110])), price.decode(np.array([0.5]))
+        (array([-1. ,  0.5], dtype=float32), array([110.]))
+    """
+
+    name: Text
+    mean: Finite
+    scale: Scale
+
+    def encode(self, values: Any, *, source: str = "values") -> npt.NDArray[np.float32]:
+        """Returns the standardised number of each row, `[N]`.
+
+        Args:
+            values: an Arrow column or an array, `[N]`, none missing.
+            source: where they come from, for messages.
+
+        Raises:
+            InputError: a value is missing, infinite, no number, or too far from the mean.
+        """
+        column = number_column(values, self.name, source)
+        numbers = finite_numbers(present_labels(column, self.name, source), self.name, source)
+        exponent, mean, scale = self._in_units()
+        standardised: npt.NDArray[np.float32]
+        with np.errstate(over="ignore", invalid="ignore"):
+            standardised = ((np.ldexp(numbers, -exponent) - mean) / scale).astype(np.float32)
+        if (bad := ~np.isfinite(standardised)).any():
+            row = int(np.flatnonzero(bad)[0])
+            raise InputError(
+                f"{place(source, self.name)}: {numbers[row]:g} (data row {row + 1}) is too far "
+                f"from the training rows (mean {self.mean:g}, scale {self.scale:g}) for float32; "
+                "correct the cell or leave the row out"
+            )
+        return standardised
+
+    def decode(self, prediction: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.float64]:
+        """Returns standardised numbers in the column's units, `[N]`."""
+        exponent, mean, scale = self._in_units()
+        decoded: npt.NDArray[np.float64]
+        with np.errstate(over="ignore"):
+            decoded = np.ldexp(prediction.astype(np.float64) * scale + mean, exponent)
+        return decoded
+
+    def _in_units(self) -> tuple[int, float, float]:
+        """Returns an exponent e, and mean and scale in units of 2ᵉ, in which no sum overflows."""
+        exponent = int(np.frexp(self.scale)[1])
+        with np.errstate(over="ignore"):  # where the mean is beyond all float32 from zero
+            mean, scale = np.ldexp([self.mean, self.scale], -exponent)
+        return exponent, float(mean), float(scale)
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns plain data that JSON can hold, from which `from_json` rebuilds it."""
+        return _to_json(self)
+
+    @classmethod
+    def from_json(cls, data: Any) -> "Numbers":
+        """Returns what `to_json` described, trusting nothing in it.
+
+        Raises:
+            ModelFormatError: a key is missing, unknown, or has a value that cannot be.
+
+        Example:
+            >>> Numbers.from_json({"kind": "numbers", "name": "y", "mean": 0.0})
+            Traceback (most recent call last):
+            ...
+            jaxrep.errors.ModelFormatError: target: Object missing required field `scale`
+        """
+        return _from_json(data, cls)
+
+
+Target = Classes | Numbers
+_AnyTarget = TypeVar("_AnyTarget", Classes, Numbers)
+
+
+def target_from_json(data: Any) -> Target:
+    """Returns the classes or numbers that their `to_json` described.
+
+    Raises:
+        ModelFormatError: as `Classes.from_json` and `Numbers.from_json`.
+
+    Example:
+        >>> target_from_json(Numbers("y", mean=1.0, scale=2.0).to_json())
+        Numbers(name='y', mean=1.0, scale=2.0)
+    """
+    is_numbers = isinstance(data, dict) and data.get("kind") == "numbers"
+    return Numbers.from_json(data) if is_numbers else Classes.from_json(data)
+
+
+def fit_classes(values: Any, name: str, source: str, *, skip_missing: bool = False) -> Classes:
+    """Learns the classes of a label column.
+
+    Text, booleans, integers and whole numbers are classes, if they are at most 1000 and have 2 rows
+    or more on average; everything else is a quantity, or an id.
+
+    Args:
+        values: an Arrow column or an array, `[N]`.
+        name: the column's name.
+        source: where it comes from, for messages.
+        skip_missing: leave rows without a label out; otherwise they are refused.
+
+    Raises:
+        InputError: values are missing, infinite, not whole, all the same or too many different
+            ones, or there are fewer than 2.
+
+    Example:
+        >>> fit_classes(np.array([1, 0, 1, 1]), "bought", "example").labels
+        (0, 1)
+        >>> fit_classes(np.array([0.5, 0.25]), "price", "shop")  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+        ...
+        jaxrep.errors.InputError: shop: label 'price': 0.5 (data row 1) is not a whole number; ...
+    """
+    column = as_column(values, name, source)
+    rows = count_labelled(column, name, source, skip_missing=skip_missing)
+    where = place(source, name)
+    if column.type == pa.float64():
+        numbers = finite_numbers(column, name, source)
+        if (bad := ~np.isnan(numbers) & (numbers != np.floor(numbers))).any():
+            row = int(np.flatnonzero(bad)[0])
+            raise InputError(
+                f"{where}: {numbers[row]:g} (data row {row + 1}) is not a whole number; "
+                f"{_RULE}: fine-tune a regressor on this column, or choose another"
+            )
+        column = pa.chunked_array([to_arrow(numbers[~np.isnan(numbers)] + 0.0)])  # no −0
+    labels = sorted(pc.unique(column.drop_null()).to_pylist())
+    if len(labels) == 1:
+        raise InputError(
+            f"{where}: all {rows} rows have the value {quoted(labels[0])}; there is nothing to "
+            "tell apart: choose another label, or a table with other rows too"
+        )
+    if len(labels) > MOST_CLASSES or rows < ROWS_PER_CLASS * len(labels):
+        advice = "choose another column: this one looks like an id"
+        if column.type not in (pa.string(), pa.bool_()):
+            advice = "fine-tune a regressor on this column, or choose another"
+        raise InputError(
+            f"{where}: {len(labels)} different values in {rows} rows; {_RULE}: {advice}"
+        )
+    return Classes(name, tuple(labels))
+
+
+_RULE = (
+    f"classes are text, booleans or whole numbers, at most {MOST_CLASSES} of them with "
+    f"{ROWS_PER_CLASS} rows or more on average"
+)
+
+
+def fit_numbers(values: Any, name: str, source: str, *, skip_missing: bool = False) -> Numbers:
+    """Learns mean and scale of a column of numbers, in two passes, safe from overflow.
+
+    Booleans count as 0 and 1, points in time as seconds; text has to say numbers.
+
+    Args:
+        values: an Arrow column or an array, `[N]`.
+        name: the column's name.
+        source: where it comes from, for messages.
+        skip_missing: leave rows without a number out; otherwise they are refused.
+
+    Raises:
+        InputError: values are missing, infinite, no numbers or all equal, or there are fewer
+            than 2.
+
+    Example:
+        >>> fit_numbers(np.array([2.0, 4.0]), "price", "example")
+        Numbers(name='price', mean=3.0, scale=1.0)
+    """
+    column = number_column(values, name, source)
+    rows = count_labelled(column, name, source, skip_missing=skip_missing)
+    numbers = finite_numbers(column, name, source)
+    numbers = numbers[~np.isnan(numbers)]
+    exponent, mean, _, variance = moments(numbers)
+    deviation = np.sqrt(max(variance, 0.0))
+    scale = float(np.ldexp(deviation, exponent))
+    # Numbers that differ by rounding alone are equal.
+    if deviation <= 10 * np.finfo(np.float64).eps * abs(mean) or scale == 0:
+        raise InputError(
+            f"{place(source, name)}: {numbers[0]:g} in all {rows} rows; there is nothing to "
+            "predict: choose another label, or a table with other rows too"
+        )
+    return Numbers(name, float(np.ldexp(mean, exponent)), scale)
+
+
+def balanced_weights(classes: npt.NDArray[np.integer[Any]], count: int) -> npt.NDArray[np.float32]:
+    """Returns row weights by which all classes weigh the same: N/(K·nₖ), of mean 1.
+
+    nₖ is the number of rows of a row's class, K that of the classes which have rows. They are the
+    weights of scikit-learn's `class_weight="balanced"`.
+
+    Args:
+        classes: class numbers, `[N]`.
+        count: number of classes, with those that have no rows.
+
+    Example:
+        >>> balanced_weights(np.array([0, 0, 0, 1]), 2)
+        array([0.6666667, 0.6666667, 0.6666667, 2.       ], dtype=float32)
+    """
+    rows = np.bincount(classes, minlength=count)
+    if len(rows) > count:
+        raise ValueError(f"a class number is {len(rows) - 1}; there are {count} classes")
+    present = np.count_nonzero(rows)
+    by_class = len(classes) / (present * np.maximum(rows, 1))
+    weights: npt.NDArray[np.float32] = by_class[classes].astype(np.float32)
+    return weights
+
+
+def _comparable(labels: Any, column: Any) -> tuple[Any, Any]:
+    """Returns labels and cells in one type, in which equal ones are the same."""
+    column = column if labels.type == pa.string() else infer_type(column)
+    if labels.type == column.type != pa.float64():
+        return labels, column
+    if pa.string() in (labels.type, column.type):
+        texts = column.cast(pa.string())
+        is_bool = labels.type == pa.bool_()  # pandas writes True where Arrow writes true
+        return labels.cast(pa.string()), pc.utf8_lower(texts) if is_bool else texts
+    numbers = column.cast(pa.float64(), safe=False)
+    return labels.cast(pa.float64(), safe=False), pc.add(numbers, 0.0)  # no −0
+
+
+def _labels_to_arrow(labels: Sequence[Label]) -> Any:
+    texts = [label for label in labels if isinstance(label, str)]
+    return texts_to_arrow(texts) if texts else to_arrow(np.array(labels))
+
+
+def _to_json(target: Target) -> dict[str, Any]:
+    plain: dict[str, Any] = msgspec.to_builtins(target)
+    return plain
+
+
+def _from_json(data: Any, kind: type[_AnyTarget]) -> _AnyTarget:
+    try:
+        if isinstance(data, dict) and "kind" not in data:  # a tag may be left out
+            raise ValueError("Object missing required field `kind`")
+        return strict_json.convert(data, kind)
+    except ValueError as error:
+        raise ModelFormatError(f"target: {error}") from None
