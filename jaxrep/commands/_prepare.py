@@ -18,6 +18,9 @@ class Prepare(TableColumns):
     out: Path
     """The folder to write. What was interrupted is continued; what is finished is left as it is."""
 
+    label: str = ""
+    """Column to keep out of the rows, and in a file beside them, to fine-tune on."""
+
     overwrite: bool = False
     """Replace other prepared rows that are in the folder."""
 

@@ -11,7 +11,7 @@ from jaxrep import files, strict_json
 from jaxrep.errors import ModelFormatError
 
 MANIFEST, UNFINISHED, JOURNAL = "manifest.json", "unfinished.json", "chunks.txt"
-ROWS, PREPROCESS = "rows.f32", "preprocess.json"
+ROWS, PREPROCESS, LABELS = "rows.f32", "preprocess.json", "labels.parquet"
 KIND = "jaxrep prepared rows"
 
 _Count = Annotated[int, Meta(ge=1)]
@@ -48,11 +48,12 @@ class Unfinished(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Of `preprocess.json`."""
 
 
-class Digests(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """SHA-256 of the files beside a manifest."""
+class Digests(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """SHA-256 of the files beside a manifest; labels are there if a column of them was named."""
 
     preprocess: str = msgspec.field(name=PREPROCESS)
     rows: str = msgspec.field(name=ROWS)
+    labels: str | None = msgspec.field(name=LABELS, default=None)
 
 
 class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -2,10 +2,13 @@
 
 A first pass fits the preprocessing; then `unfinished.json` says what is being made. A second one
 appends the features to `rows.f32`, chunk by chunk, each noted in `chunks.txt` with its digest once
-it is on the disk. `manifest.json`, written last, makes the folder finished.
+it is on the disk. The label column, if one is named, it writes to `labels.parquet`, anew where it
+was interrupted. `manifest.json`, written last, makes the folder finished.
 """
 
+import contextlib
 import hashlib
+import itertools
 import os
 import shutil
 import tempfile
@@ -31,6 +34,8 @@ from ._transform import apply_blocks
 from .row_file import PreparedRows, is_prepared, open_prepared, read_preprocessing
 
 _ROOM = 1 << 20  # bytes for the small files
+_LABEL_BYTES = 8  # of a label, about
+_LABEL_ROWS = 1 << 17  # written at once
 
 
 @dataclass(frozen=True)
@@ -77,7 +82,7 @@ def prepare(
         source: as for `read_table`.
         out: the folder.
         categorical: as for `fit`, and so the next four.
-        label: a column to keep out.
+        label: a column to keep out of the rows, and in a file beside them.
         id_column: a column to keep out.
         na_values: further cells that mean "missing".
         impute: "median" or None.
@@ -94,8 +99,13 @@ def prepare(
         >>> made.rows, made.width
         (178, 13)
     """
-    text = [name for name in (*categorical, label, id_column) if name is not None]
-    read = partial(tables.read_blocks, source, text_columns=text, na_values=na_values)
+    read = partial(
+        tables.read_blocks,
+        source,
+        text_columns=[name for name in (*categorical, id_column) if name is not None],
+        typed_columns=[label] if label is not None else [],
+        na_values=na_values,
+    )
     columns = _signed.Columns(sorted(set(categorical)), label, id_column, list(na_values), impute)
     asked = _describe(source, columns)
     state = _check_folder(out, asked, overwrite=overwrite)
@@ -197,7 +207,8 @@ def _nearest(path: Path) -> Path:
 
 
 def _check_space(out: Path, plan: _Plan, written: int) -> None:
-    needed = plan.rows * plan.width * 4 - written + _ROOM
+    labels = _LABEL_BYTES * plan.rows if plan.preprocessing.label is not None else 0
+    needed = plan.rows * plan.width * 4 - written + labels + _ROOM
     folder = _nearest(out)
     there = 0  # an earlier one, which goes first
     if not written and (out / _signed.ROWS).exists():
@@ -222,7 +233,8 @@ def _begin(out: Path, plan: _Plan) -> None:
             files.write_text(out / _signed.PREPROCESS, text)
             said = _signed.Unfinished(plan.asked, plan.rows, plan.preprocess_sha256)
             _signed.write(out / _signed.UNFINISHED, said)
-            (out / _signed.ROWS).unlink(missing_ok=True)
+            for name in (_signed.ROWS, _signed.LABELS):
+                (out / name).unlink(missing_ok=True)
     except OSError as error:
         raise InputError(f"--out {out}: cannot be written ({error.strerror})") from error
 
@@ -247,19 +259,24 @@ def _write_rows(
             note(f"{out}: continuing after row {min(done, plan.rows):,} of {plan.rows:,}")
         _check_space(out, plan, rows.tell())
         count = len(chunks) * plan.chunk_rows
-        for x in _features(plan, read(), len(chunks), source):
-            chunks.append(_append(rows, journal, x, whole))
-            count += len(x)
+        with _writing_labels(out / _signed.LABELS, plan.preprocessing.label, read()) as blocks:
+            for x in _features(plan, blocks, len(chunks), source):
+                chunks.append(_append(rows, journal, x, whole))
+                count += len(x)
         if min(count, plan.rows) != plan.rows or tables.digests(source) != plan.asked.files:
             raise InputError(f"{source}: the table changed while it was read; prepare it again")
         os.fsync(rows.fileno())
+    labels = None
+    if plan.preprocessing.label is not None:
+        files.flush_to_disk(out / _signed.LABELS)
+        labels = files.sha256(out / _signed.LABELS)
     manifest = _signed.Manifest(
         asked=plan.asked,
         rows=plan.rows,
         width=plan.width,
         dtype="<f4",
         chunk_rows=plan.chunk_rows,
-        sha256=_signed.Digests(plan.preprocess_sha256, whole.hexdigest()),
+        sha256=_signed.Digests(plan.preprocess_sha256, whole.hexdigest(), labels),
         chunks=chunks,
     )
     _signed.write(out / _signed.MANIFEST, manifest)
@@ -296,6 +313,37 @@ def _features(
     later = (block for i, block in enumerate(blocks) if i >= skipped)
     for _, x in apply_blocks(plan.preprocessing, later, source=source):
         yield x
+
+
+@contextlib.contextmanager
+def _writing_labels(
+    path: Path, name: str | None, blocks: Iterable[pa.Table]
+) -> Iterator[Iterable[pa.Table]]:
+    """Yields the blocks, whose label column is in a Parquet file once all have been taken."""
+    if name is None:
+        yield blocks
+        return
+    import pyarrow.parquet as pq
+
+    blocks = iter(blocks)
+    first = next(blocks)
+    with pq.ParquetWriter(path, first.select([name]).schema) as writer:
+
+        def passing() -> Iterator[pa.Table]:
+            waiting: list[pa.Table] = []
+            count = 0
+            for block in itertools.chain([first], blocks):
+                yield block
+                waiting.append(block.select([name]))
+                count += block.num_rows
+                # Wide tables have blocks of few rows, each of which would be a row group.
+                if count >= _LABEL_ROWS:
+                    writer.write_table(pa.concat_tables(waiting))
+                    waiting, count = [], 0
+            if waiting:
+                writer.write_table(pa.concat_tables(waiting))
+
+        yield passing()
 
 
 def _append(rows: IO[bytes], journal: IO[str], x: np.ndarray, whole: Any) -> str:

@@ -9,11 +9,12 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from jaxrep import files, strict_json
 from jaxrep.errors import ModelFormatError
 
-from . import _signed
+from . import _signed, tables
 from ._fitted import Preprocessing
 from ._signed import is_prepared as is_prepared
 
@@ -63,6 +64,9 @@ class PreparedRows:
     chunks: tuple[str, ...]
     """SHA-256 of each chunk's bytes."""
 
+    labels_sha256: str | None
+    """SHA-256 of the file of labels; None where no label column was named."""
+
     def read_into(self, start: int, buffer: Rows) -> None:
         """Fills a buffer with rows `start`, `start` + 1, …, through no memory map.
 
@@ -104,6 +108,43 @@ class PreparedRows:
                 wanted[:] = block[::step]
         return sampled
 
+    def labels(self) -> Any:
+        """Returns the label column, one value for each row, or None where none was named.
+
+        Returns:
+            A pyarrow ChunkedArray of string, bool, int64 or float64, as `read_table` reads a typed
+            column; missing labels are null or NaN.
+
+        Raises:
+            ModelFormatError: the file of labels is missing or damaged.
+
+        Example:
+            >>> import tempfile
+            >>> from jaxrep.data.preparation import prepare
+            >>> iris = prepare("iris", Path(tempfile.mkdtemp()) / "iris", label="target")
+            >>> iris.labels()[149].as_py()
+            2
+        """
+        name = self.preprocessing.label
+        if name is None:
+            return None
+        path = self.path / _signed.LABELS
+        self._check_labels(path)
+        import pyarrow.parquet as pq
+
+        try:
+            table = pq.read_table(path)
+        except (OSError, pa.ArrowException) as error:
+            raise ModelFormatError(f"{path}: cannot be read ({error}); damaged?") from None
+        if table.column_names != [name] or table.num_rows != self.rows:
+            raise ModelFormatError(
+                f"{path}: {table.num_rows} rows of {table.column_names}, where the manifest says "
+                f"{self.rows} of {[name]}"
+            )
+        if tables.has_types(self.source):
+            return table[name]
+        return tables.infer_type(table[name], self.preprocessing.na_values)
+
     def verify(self) -> None:
         """Reads all files and compares their digests.
 
@@ -124,6 +165,20 @@ class PreparedRows:
             raise ModelFormatError(
                 f"{self.path / _signed.ROWS}: not what the manifest says; damaged?"
             )
+        if self.preprocessing.label is not None:
+            self._check_labels(self.path / _signed.LABELS)
+
+    def _check_labels(self, path: Path) -> None:
+        if not path.is_file():  # opening a pipe would wait for ever
+            raise ModelFormatError(
+                f"{path}: the file is missing; prepare the table again with --overwrite"
+            )
+        try:
+            if files.sha256(path) == self.labels_sha256:
+                return
+        except OSError as error:
+            raise ModelFormatError(f"{path}: cannot be read ({error.strerror})") from None
+        raise ModelFormatError(f"{path}: not what the manifest says; damaged?")
 
     def _check_buffer(self, start: int, buffer: Rows) -> None:
         if buffer.dtype != np.float32 or buffer.ndim != 2 or buffer.shape[1] != self.width:
@@ -219,6 +274,11 @@ def _opened(path: Path, manifest: _signed.Manifest) -> PreparedRows:
     preprocessing = read_preprocessing(path, manifest.sha256.preprocess)
     if len(manifest.chunks) != -(-manifest.rows // manifest.chunk_rows):
         raise ModelFormatError(f"{file}: rows and chunks do not agree")
+    if (manifest.sha256.labels is None) != (preprocessing.label is None):
+        raise ModelFormatError(
+            f"{file}: {_signed.LABELS} and the label {preprocessing.label!r} do not agree; prepare "
+            "the table again"
+        )
     if manifest.width != preprocessing.width:
         raise ModelFormatError(
             f"{file}: width is {manifest.width}, and of {_signed.PREPROCESS} {preprocessing.width}"
@@ -232,6 +292,7 @@ def _opened(path: Path, manifest: _signed.Manifest) -> PreparedRows:
         source=manifest.asked.source,
         chunk_rows=manifest.chunk_rows,
         chunks=tuple(manifest.chunks),
+        labels_sha256=manifest.sha256.labels,
     )
 
 

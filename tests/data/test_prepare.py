@@ -6,13 +6,15 @@ import subprocess
 import sys
 import time
 
+import msgspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from jaxrep import files
 from jaxrep.cli import main
-from jaxrep.data import NAMES, preprocessing, read_table
+from jaxrep.data import NAMES, _signed, preprocessing, read_table
 from jaxrep.data._statistics import IdCheck, Median, Moments
 from jaxrep.data.datasets import LABELS
 from jaxrep.data.preparation import prepare
@@ -312,6 +314,133 @@ def test_any_file_removed_is_noticed_on_opening(tmp_path, name):
     (tmp_path / "rows" / name).unlink()
     message = "not finished" if name == "manifest.json" else name
     with pytest.raises(ModelFormatError, match=message):
+        open_prepared(tmp_path / "rows")
+
+
+# The labels
+
+
+TYPED_LABELS = {
+    "text": (["01", "02", "x"], pa.string()),
+    "dictionary": (pa.array(["a", "b", "a"]).dictionary_encode(), pa.string()),
+    "int8": (pa.array([1, 2, 3], pa.int8()), pa.int64()),
+    "beyond a float64": ([2**53 + 1, 2**53 + 2, None], pa.int64()),
+    "bool": ([True, None, False], pa.bool_()),
+    "float32": (pa.array([0.5, -1, float("inf")], pa.float32()), pa.float64()),
+    "text that says numbers": (["1", "2", "3"], pa.string()),
+}
+
+
+@pytest.mark.parametrize("kind", TYPED_LABELS)
+def test_labels_keep_their_type_and_the_order_of_the_rows(tmp_path, small_chunks, kind):
+    values, stored = TYPED_LABELS[kind]
+    column = pa.chunked_array([values]).take(pa.array(np.arange(60) % 3))
+    table = pa.table({"x": np.random.default_rng(0).normal(size=60), "y": column})
+    pq.write_table(table, tmp_path / "t.parquet")
+    prepare(str(tmp_path / "t.parquet"), tmp_path / "rows", label="y")
+    prepared = open_prepared(tmp_path / "rows")
+    assert prepared.labels().to_pylist() == column.to_pylist()
+    assert prepared.labels().type == stored
+    assert prepared.preprocessing.label == "y" and prepared.width == 1
+    prepared.verify()
+
+
+@pytest.mark.parametrize(
+    ("cells", "labels"),
+    [
+        (["yes", "", "no"], ["yes", None, "no"]),
+        (["1", "0", "?"], [1, 0, None]),
+        (["1.5", "NA", "-999"], [1.5, None, None]),
+        (["01", "1", "2"], ["01", "1", "2"]),
+    ],
+)
+def test_labels_of_a_csv_are_numbers_if_all_are(tmp_path, small_chunks, cells, labels):
+    lines = ["x,y", *(f"{i / 7},{cells[i % 3]}" for i in range(60))]
+    (tmp_path / "t.csv").write_text("\n".join(lines))
+    source, na_values = str(tmp_path / "t.csv"), ["?", "-999"]
+    prepared = prepare(source, tmp_path / "rows", label="y", na_values=na_values)
+    assert prepared.labels().to_pylist() == labels * 20
+    table = read_table(source, typed_columns=["y"], na_values=na_values)
+    assert prepared.labels().equals(table["y"])
+
+
+def test_few_labels_are_held_at_once_and_many_written_together(tmp_path, monkeypatch):
+    monkeypatch.setattr("jaxrep.data._blocks._MOST_ROWS", 7)
+    monkeypatch.setattr("jaxrep.data.preparation._LABEL_ROWS", 20)
+    prepare("iris", tmp_path / "rows", label="target")
+    with pq.ParquetFile(tmp_path / "rows" / "labels.parquet") as file:
+        groups = [file.metadata.row_group(i).num_rows for i in range(file.num_row_groups)]
+    assert groups == [21] * 7 + [3]
+
+
+def test_without_a_label_there_is_no_file_of_labels(tmp_path):
+    prepare("iris", tmp_path / "rows", label="target")
+    assert open_prepared(tmp_path / "rows").labels() is not None
+    other = prepare("iris", tmp_path / "rows", id_column="target", overwrite=True)
+    assert other.labels() is None
+    assert sorted(path.name for path in other.path.iterdir()) == sorted(FILES)
+    assert "labels" not in (tmp_path / "rows" / "manifest.json").read_text()
+
+
+def test_interrupted_labels_are_those_of_a_straight_preparation(
+    tmp_path, monkeypatch, small_chunks
+):
+    out = interrupted(tmp_path, monkeypatch)
+    prepare("iris", out, label="target")
+    straight = prepare("iris", tmp_path / "straight", label="target")
+    for name in ("labels.parquet", "manifest.json"):
+        assert (out / name).read_bytes() == (straight.path / name).read_bytes()
+    assert straight.labels().to_pylist() == [0] * 50 + [1] * 50 + [2] * 50
+
+
+@pytest.mark.parametrize("where", [0, 0.3, 0.6, 0.999])
+def test_damaged_labels_are_refused_when_they_are_read(tmp_path, where):
+    prepared = prepare("iris", tmp_path / "rows", label="target")
+    damage(tmp_path / "rows" / "labels.parquet", where)
+    for read in (prepared.labels, prepared.verify):
+        with pytest.raises(ModelFormatError, match=r"labels\.parquet: not what the manifest says"):
+            read()
+    all_rows(open_prepared(tmp_path / "rows"))
+
+
+def test_missing_labels_are_refused_when_they_are_read(tmp_path):
+    prepared = prepare("iris", tmp_path / "rows", label="target")
+    (tmp_path / "rows" / "labels.parquet").unlink()
+    for read in (prepared.labels, prepared.verify):
+        with pytest.raises(ModelFormatError, match=r"labels\.parquet: the file is missing"):
+            read()
+    os.mkfifo(tmp_path / "rows" / "labels.parquet")
+    with pytest.raises(ModelFormatError, match=r"labels\.parquet"):
+        prepared.labels()
+
+
+@pytest.mark.parametrize(
+    ("table", "reason"),
+    [
+        (pa.table({"target": ["0"] * 149}), "149 rows"),
+        (pa.table({"other": ["0"] * 150}), "other"),
+        (None, "cannot be read"),
+    ],
+)
+def test_labels_that_the_manifest_says_but_are_not_the_rows_are_refused(tmp_path, table, reason):
+    prepared = prepare("iris", tmp_path / "rows", label="target")
+    path, manifest = tmp_path / "rows" / "labels.parquet", tmp_path / "rows" / "manifest.json"
+    path.write_bytes(b"no parquet") if table is None else pq.write_table(table, path)
+    said = _signed.read(manifest, _signed.Manifest)
+    digests = msgspec.structs.replace(said.sha256, labels=files.sha256(path))
+    _signed.write(manifest, msgspec.structs.replace(said, sha256=digests))
+    prepared = open_prepared(tmp_path / "rows")
+    with pytest.raises(ModelFormatError, match=rf"labels\.parquet: .*{reason}"):
+        prepared.labels()
+
+
+def test_a_manifest_that_leaves_the_labels_out_is_refused(tmp_path):
+    prepare("iris", tmp_path / "rows", label="target")
+    manifest = tmp_path / "rows" / "manifest.json"
+    said = _signed.read(manifest, _signed.Manifest)
+    digests = msgspec.structs.replace(said.sha256, labels=None)
+    _signed.write(manifest, msgspec.structs.replace(said, sha256=digests))
+    with pytest.raises(ModelFormatError, match=r"labels\.parquet and the label 'target' do not"):
         open_prepared(tmp_path / "rows")
 
 
