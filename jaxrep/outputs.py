@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 Takes = Literal["rows", "codes", "draws"]
-Gives = Literal["embedding", "rows", "score", "log_var", "projection"]
+Gives = Literal["embedding", "rows", "score", "log_var", "projection", "prediction"]
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Output:
 
     gives: tuple[Gives, ...]
     """What comes back, an array each: embedding and log_var `[B, Z]`, rows `[B, D]`, score `[B]`,
-    projection `[B, P]`."""
+    projection `[B, P]`, prediction `[B, O]`."""
 
     help: str
     """What it is."""
@@ -33,6 +33,7 @@ OUTPUTS = {
     "score": Output("rows", ("score",), "anomaly scores of rows; higher is more anomalous"),
     "encode": Output("rows", ("embedding", "log_var"), "mean and log-variance of the posterior"),
     "project": Output("rows", ("projection",), "projections that a contrastive loss compares"),
+    "predict": Output("rows", ("prediction",), "probabilities of classes, or standardised numbers"),
     "decode": Output("codes", ("rows",), "rows that embeddings stand for"),
     "generate": Output("draws", ("rows",), "rows from draws of the prior N(0, I)"),
 }

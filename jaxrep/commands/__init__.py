@@ -12,6 +12,7 @@ from jaxrep.commands._command import printable as printable
 from jaxrep.commands._doctor import Doctor
 from jaxrep.commands._evaluate import Evaluate
 from jaxrep.commands._export import Export, Import
+from jaxrep.commands._finetune import Predict, finetune_command
 from jaxrep.commands._methods import check_method as check_method
 from jaxrep.commands._methods import method_command
 from jaxrep.commands._methods import take_used_files as take_used_files
@@ -38,6 +39,8 @@ def all_commands() -> Any:
         "sweep": method_command(Sweep, HELD_OUT),
         "prepare": Prepare,
         "resume": Resume,
+        "finetune": finetune_command(),
+        "predict": Predict,
         "info": Info,
         "embed": Embed,
         "reconstruct": Reconstruct,

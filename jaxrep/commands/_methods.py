@@ -8,6 +8,7 @@ from typing import Annotated, Any, Union, get_type_hints
 from tyro.conf import arg, subcommand
 
 from jaxrep import methods
+from jaxrep.errors import InputError
 from jaxrep.hyperparameters import TrainingHyperparameters, declaration
 
 USE = "--use"
@@ -25,11 +26,17 @@ def method_command(command: type, defaults: Mapping[str, Any]) -> type:
         `command`, and as `hyperparameters` the method's.
     """
     of_methods = []
-    for name in methods.names():
+    for name in methods.without_labels():
         hyperparameters = methods.hyperparameters_of(name)
+        of_method = flags(hyperparameters, defaults=defaults)
         bound = dataclasses.make_dataclass(
             f"{command.__name__}{hyperparameters.__name__}",
-            [("hyperparameters", Annotated[_flags(hyperparameters, defaults), arg(name="")])],
+            [
+                (
+                    "hyperparameters",
+                    Annotated[flags(hyperparameters, defaults=defaults), arg(name="")],
+                )
+            ],
             bases=(command,),
             kw_only=True,
             namespace={"hyperparameters_type": hyperparameters},
@@ -42,18 +49,24 @@ def method_command(command: type, defaults: Mapping[str, Any]) -> type:
     return made
 
 
-def _flags(made: type[TrainingHyperparameters], defaults: Mapping[str, Any]) -> type:
-    """Returns a dataclass of a method's hyperparameters with the help of each as tyro takes it."""
-    hints = get_type_hints(made)
-    fields = [
-        (
+def flags(*all_made: type[TrainingHyperparameters], defaults: Mapping[str, Any] = {}) -> type:
+    """Returns a dataclass of methods' hyperparameters with the help of each as tyro takes it.
+
+    Args:
+        *all_made: classes of hyperparameters; what several have is taken from the first.
+        defaults: hyperparameters whose default differs from the method's own.
+    """
+    fields = {
+        field.name: (
             field.name,
-            Annotated[hints[field.name], arg(help=declaration(field).help)],
+            Annotated[get_type_hints(made)[field.name], arg(help=declaration(field).help)],
             dataclasses.field(default=defaults.get(field.name, field.default)),
         )
+        for made in reversed(all_made)
         for field in dataclasses.fields(made)
-    ]
-    return dataclasses.make_dataclass(f"{made.__name__}Flags", fields)
+        if not declaration(field).is_derived
+    }
+    return dataclasses.make_dataclass(f"{all_made[0].__name__}Flags", fields.values())
 
 
 class WithHyperparameters:
@@ -97,5 +110,10 @@ def check_method(arguments: list[str]) -> None:
     Raises:
         InputError: `train` or `sweep` is asked for a method that there is not.
     """
-    if arguments[:1] in (["train"], ["sweep"]) and arguments[1:2] not in ([], ["-h"], ["--help"]):
-        methods.hyperparameters_of(arguments[1])
+    if arguments[:1] not in (["train"], ["sweep"]) or arguments[1:2] in ([], ["-h"], ["--help"]):
+        return
+    if methods.hyperparameters_of(arguments[1]).predicts is not None:
+        raise InputError(
+            f"{arguments[0]} {arguments[1]}: learns from labels, on a trained run; the command is "
+            "`jaxrep finetune RUN DATA --label COLUMN --out RUN2`"
+        )

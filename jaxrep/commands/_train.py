@@ -104,7 +104,7 @@ class Train(Saving, Scaling, Training, WithHyperparameters):
             )
         if is_main():
             self.draw()
-        return _summary(result, self.data), dataclasses.asdict(result)
+        return summary(result, self.data), dataclasses.asdict(result)
 
 
 @dataclass(kw_only=True)
@@ -144,18 +144,21 @@ class Resume(Saving, Scaling):
                 note=note,
                 callbacks=callbacks,
             )
-        return _summary(result, str(self.run)), dataclasses.asdict(result)
+        return summary(result, str(self.run)), dataclasses.asdict(result)
 
 
-def _summary(result: "TrainResult", source: str) -> str:
+def summary(result: "TrainResult", source: str) -> str:
+    """Returns the lines that tell of a run that has been trained."""
     from jaxrep import compile_cache
 
     cache = compile_cache.use()
     compiling = "compiling" if cache.misses or not cache.hits else "loading compiled programs"
     resumed = f", continuing after step {result.resumed_from_step}" * bool(result.resumed_from_step)
+    figures = (result.held_out or {}).items()
+    held_out = "".join(f"held out: {name} {value:.4g}\n" for name, value in figures)
     return (
         f"{result.method} on {source}: loss {result.loss:.6g} after {result.epochs} epochs "
-        f"of {result.rows} rows{resumed}\nserves {result.served}\n"
+        f"of {result.rows} rows{resumed}\nserves {result.served}\n{held_out}"
         f"{result.compile_seconds:.2f} s {compiling}, "
         f"{result.seconds:.2f} s training ({result.rows_per_second:,.0f} rows/s)\n"
         f"saved in {result.run}"

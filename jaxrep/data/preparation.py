@@ -69,6 +69,7 @@ def prepare(
     id_column: str | None = None,
     na_values: Collection[str] = (),
     impute: Literal["median"] | None = None,
+    fitted: Preprocessing | None = None,
     overwrite: bool = False,
     note: Callable[[str], None] = lambda message: None,
     watch: Callable[[Iterable[pa.Table]], Iterable[pa.Table]] = lambda blocks: blocks,
@@ -86,6 +87,7 @@ def prepare(
         id_column: a column to keep out.
         na_values: further cells that mean "missing".
         impute: "median" or None.
+        fitted: the preprocessing to apply; by default it is fitted to the table.
         overwrite: replace another prepared folder; never other files.
         note: called with warnings and remarks for the user.
         watch: passes the blocks of the pass that writes on, to show how far it is.
@@ -116,19 +118,22 @@ def prepare(
         plan = _read_plan(out)
     else:
         _check_writable(out)
-        made, warnings, rows = fit_blocks(
-            read,
-            source=source,
-            categorical=categorical,
-            label=label,
-            id_column=id_column,
-            na_values=na_values,
-            impute=impute,
-        )
-        for warning in warnings:
-            note(f"warning: {warning}")
-        digest = _signed.digest(strict_json.dumps(made.to_json()))
-        plan = _Plan(asked, rows, made, digest)
+        if fitted is None:
+            fitted, warnings, rows = fit_blocks(
+                read,
+                source=source,
+                categorical=categorical,
+                label=label,
+                id_column=id_column,
+                na_values=na_values,
+                impute=impute,
+            )
+            for warning in warnings:
+                note(f"warning: {warning}")
+        else:
+            rows = sum(block.num_rows for block in read())
+        digest = _signed.digest(strict_json.dumps(fitted.to_json()))
+        plan = _Plan(asked, rows, fitted, digest)
         _check_space(out, plan, 0)
         _begin(out, plan)
     with _locked(out):

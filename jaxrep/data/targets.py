@@ -18,6 +18,8 @@ from jaxrep import strict_json
 from jaxrep.errors import InputError, ModelFormatError
 
 from ._arrow import texts_to_arrow, to_arrow
+from ._conform import as_numbers
+from ._features import as_array
 from ._fitted import Finite, Scale, Text
 from ._fitting import moments
 from ._infer import infer_type
@@ -42,6 +44,9 @@ MOST_CLASSES = 1000
 
 ROWS_PER_CLASS = 2
 """The fewest rows that a class may have on average."""
+
+FEW_CLASSES, ROWS_PER_NUMBER = 20, 5
+"""Of more numbers than this many, each must have that many rows on average to be a class."""
 
 _Int64 = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
 
@@ -229,11 +234,29 @@ def target_from_json(data: Any) -> Target:
     return Numbers.from_json(data) if is_numbers else Classes.from_json(data)
 
 
+def are_classes(values: Any) -> bool:
+    """Says whether labels look like classes: text, booleans, or at most 20 different whole numbers.
+
+    Args:
+        values: an Arrow column or an array, `[N]`.
+
+    Example:
+        >>> are_classes(np.array(["a", "b"])), are_classes(np.array([0.5, 1.0]))
+        (True, False)
+    """
+    column = as_column(values, "label", "values")
+    if column.type in (pa.string(), pa.bool_()):
+        return True
+    numbers = as_array(as_numbers(column, "label", "values"))
+    different = np.unique(numbers[np.isfinite(numbers)])
+    return len(different) <= FEW_CLASSES and bool((different == np.floor(different)).all())
+
+
 def fit_classes(values: Any, name: str, source: str, *, skip_missing: bool = False) -> Classes:
     """Learns the classes of a label column.
 
     Text, booleans, integers and whole numbers are classes, if they are at most 1000 and have 2 rows
-    or more on average; everything else is a quantity, or an id.
+    or more on average, and 5 if they are more than 20 numbers; all else is a quantity, or an id.
 
     Args:
         values: an Arrow column or an array, `[N]`.
@@ -271,9 +294,12 @@ def fit_classes(values: Any, name: str, source: str, *, skip_missing: bool = Fal
             f"{where}: all {rows} rows have the value {quoted(labels[0])}; there is nothing to "
             "tell apart: choose another label, or a table with other rows too"
         )
-    if len(labels) > MOST_CLASSES or rows < ROWS_PER_CLASS * len(labels):
+    is_number = column.type not in (pa.string(), pa.bool_())
+    are_many = is_number and len(labels) > FEW_CLASSES
+    least = ROWS_PER_NUMBER if are_many else ROWS_PER_CLASS
+    if len(labels) > MOST_CLASSES or rows < least * len(labels):
         advice = "choose another column: this one looks like an id"
-        if column.type not in (pa.string(), pa.bool_()):
+        if is_number:
             advice = "fine-tune a regressor on this column, or choose another"
         raise InputError(
             f"{where}: {len(labels)} different values in {rows} rows; {_RULE}: {advice}"
@@ -283,7 +309,8 @@ def fit_classes(values: Any, name: str, source: str, *, skip_missing: bool = Fal
 
 _RULE = (
     f"classes are text, booleans or whole numbers, at most {MOST_CLASSES} of them with "
-    f"{ROWS_PER_CLASS} rows or more on average"
+    f"{ROWS_PER_CLASS} rows or more on average, or {ROWS_PER_NUMBER} where they are more than "
+    f"{FEW_CLASSES} numbers"
 )
 
 

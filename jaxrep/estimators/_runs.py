@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import pyarrow as pa
 
-from jaxrep.batch import RowSpec
+from jaxrep.batch import RowSpec, as_batch
 from jaxrep.data import preprocessing, to_arrow
 from jaxrep.errors import InputError, ModelFormatError
 from jaxrep.estimators._conversion import SOURCE
@@ -21,10 +21,11 @@ from jaxrep.networks import get_weights
 from jaxrep.runs import folder
 from jaxrep.runs.folder import Run
 from jaxrep.runs.making import complete, describe, write
-from jaxrep.runs.training_rows import Columns, held_out_rows
+from jaxrep.runs.training_rows import Columns, Prepared, held_out_rows
 from jaxrep.training import Callback, Fit, TrainState, fit
 from jaxrep.training.epoch_plan import EpochPlan
 from jaxrep.training.program import abstract_state
+from jaxrep.training.row_store import row_count
 from jaxrep.training.snapshot import Snapshot
 
 Note = Callable[[str], None]
@@ -95,22 +96,23 @@ def train(
                 f"steps is {hyperparameters.steps}; warm_start=True counts on in whole epochs, so "
                 "give epochs in its place"
             )
-    prepared, x, validation = _prepare(table, hyperparameters, earlier, note)
+    prepared = _prepare(table, hyperparameters, earlier, note)
     if earlier:
-        fitted = _train_on(earlier, hyperparameters, x, validation, callbacks)
+        fitted = _train_on(earlier, hyperparameters, prepared, callbacks)
         epochs = _epochs_of(earlier) + hyperparameters.epochs
         hyperparameters = dataclasses.replace(hyperparameters, epochs=epochs)
     else:
-        fitted = fit(make(hyperparameters), x, validation=validation, callbacks=callbacks)
+        fitted = fit(
+            make(hyperparameters), prepared.x, validation=prepared.validation, callbacks=callbacks
+        )
     config = describe(None, hyperparameters, Columns())
-    return complete(Path(), config, hyperparameters, prepared, fitted, x, note)
+    return complete(Path(), config, hyperparameters, prepared, fitted, note)
 
 
 def _train_on(
     earlier: Run,
     hyperparameters: TrainingHyperparameters,
-    x: np.ndarray,
-    validation: np.ndarray | None,
+    prepared: Prepared,
     callbacks: Sequence[Callback],
 ) -> Fit:
     """Trains from the weights of an earlier run, with an optimiser that starts anew.
@@ -120,8 +122,9 @@ def _train_on(
     before = _epochs_of(earlier)
     epochs = before + hyperparameters.epochs
     method = make(dataclasses.replace(hyperparameters, epochs=epochs))
-    plan = EpochPlan(rows=len(x), batch_size=min(hyperparameters.batch_size, len(x)))
-    shapes = abstract_state(method, x.shape[1])
+    count = row_count(prepared.x)
+    plan = EpochPlan(rows=count, batch_size=min(hyperparameters.batch_size, count))
+    shapes = abstract_state(method, prepared.preprocessing.width)
     params, model_state = (
         {name: jnp.asarray(earlier.weights[name]) for name in part}
         for part in (shapes.params, shapes.model_state)
@@ -138,17 +141,18 @@ def _train_on(
         histories=[known],
         seconds=0.0,
     )
-    trained = fit(method, x, validation=validation, start=start, callbacks=callbacks)
+    validation = prepared.validation
+    trained = fit(method, prepared.x, validation=validation, start=start, callbacks=callbacks)
     history = [*earlier.history, *trained.history[before:]]
-    rows = len(x) * (len(history) - before)
+    rows = count * (len(history) - before)
     rate = rows / max(trained.seconds, 1e-9)
     return dataclasses.replace(trained, history=history, rows_per_second=rate)
 
 
 def _prepare(
     table: pa.Table, hyperparameters: TrainingHyperparameters, earlier: Run | None, note: Note
-) -> tuple[preprocessing.Preprocessing, np.ndarray, np.ndarray | None]:
-    """Returns the preprocessing and the features of the training rows and those held out."""
+) -> Prepared:
+    """Returns the rows to train on and those held out, and the preprocessing that they have."""
     held_out = held_out_rows(table.num_rows, hyperparameters)
     training = table.filter(to_arrow(~held_out)) if held_out.any() else table
     if earlier:
@@ -159,9 +163,9 @@ def _prepare(
             note(f"warning: {warning}")
     x = preprocessing.apply(fitted, training, source=SOURCE)
     if not held_out.any():
-        return fitted, x, None
-    rest = table.filter(to_arrow(held_out))
-    return fitted, x, preprocessing.apply(fitted, rest, source=SOURCE)
+        return Prepared(fitted, as_batch(x), None)
+    rest = preprocessing.apply(fitted, table.filter(to_arrow(held_out)), source=SOURCE)
+    return Prepared(fitted, as_batch(x), as_batch(rest))
 
 
 def _check_same_network(earlier: Run, asked: TrainingHyperparameters) -> None:

@@ -6,6 +6,7 @@ read them from there. Only the standard library is imported, so that help on a f
 """
 
 from jaxrep.hyperparameters._declare import Hyperparameters as Hyperparameters
+from jaxrep.hyperparameters._declare import Predicts as Predicts
 from jaxrep.hyperparameters._declare import check as check
 from jaxrep.hyperparameters._declare import declaration as declaration
 from jaxrep.hyperparameters._declare import hyperparameter as hyperparameter

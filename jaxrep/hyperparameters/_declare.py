@@ -8,7 +8,8 @@ from typing import Any, ClassVar, Literal, TypeVar, dataclass_transform
 
 from jaxrep.hyperparameters._ranges import Range
 
-Kind = Literal["traced", "shaping", "host"]
+Kind = Literal["traced", "shaping", "host", "rows"]
+Predicts = Literal["classes", "numbers"]
 Declared = TypeVar("Declared", bound="type[Hyperparameters]")
 
 
@@ -21,7 +22,8 @@ class Declaration:
 
     kind: Kind
     """traced: a number that the loss or the optimiser computes with, open to `vmap`; shaping: part
-    of the compiled program's structure; host: read by the loop on the host alone."""
+    of the compiled program's structure; host: read by the loop on the host alone; rows: decides
+    which rows are trained on and how much each counts, so that a sweep has one value for all."""
 
     help: str
     """What it means, as the help of its flag says it."""
@@ -29,6 +31,10 @@ class Declaration:
     changes_loss: bool
     """Whether losses under different values of it are different quantities, so that no sweep may
     compare by them."""
+
+    is_derived: bool
+    """Whether it follows from what is trained on, so that no one gives it: neither flag, nor
+    argument of an estimator, nor part of a grid."""
 
 
 class Hyperparameters:
@@ -43,13 +49,22 @@ class Hyperparameters:
     recipes: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     """Sets of values by name; the first one gives the defaults."""
 
+    predicts: ClassVar[Predicts | None] = None
+    """What a method predicts that learns from labels; None of one that learns without."""
+
     def unused(self) -> dict[str, str]:
         """Returns the hyperparameters that nothing computes with, each with what would use it."""
         return {}
 
 
 def hyperparameter(
-    range: Range, *, default: Any, kind: Kind, help: str, changes_loss: bool = False
+    range: Range,
+    *,
+    default: Any,
+    kind: Kind,
+    help: str,
+    changes_loss: bool = False,
+    is_derived: bool = False,
 ) -> Any:
     """Declares a hyperparameter as a field of its class.
 
@@ -59,6 +74,7 @@ def hyperparameter(
         kind: as of `Declaration`.
         help: what it means, in one or a few sentences.
         changes_loss: whether losses under different values of it cannot be compared.
+        is_derived: whether it follows from what is trained on.
 
     Returns:
         The field, for the body of a class under `hyperparameters`.
@@ -68,11 +84,11 @@ def hyperparameter(
     """
     if not callable(getattr(range, "problem", None)):
         raise TypeError(f"{range!r} is not a range; it must have a method `problem`")
-    if kind not in ("traced", "shaping", "host"):
-        raise TypeError(f"kind is {kind!r}; it must be traced, shaping or host")
+    if kind not in ("traced", "shaping", "host", "rows"):
+        raise TypeError(f"kind is {kind!r}; it must be traced, shaping, host or rows")
     if not isinstance(help, str) or not help.strip():
         raise TypeError("help is empty; say what the hyperparameter means")
-    declaration = Declaration(range, kind, help, changes_loss)
+    declaration = Declaration(range, kind, help, changes_loss, is_derived)
     return dataclasses.field(default=default, metadata={"hyperparameter": declaration})
 
 
@@ -119,6 +135,8 @@ def hyperparameters(
     title: str = "",
     recipes: Mapping[str, Mapping[str, Any]] = {"seed": {}},
     changes_loss: tuple[str, ...] = (),
+    derived: tuple[str, ...] = (),
+    predicts: Predicts | None = None,
 ) -> Callable[[Declared], Declared]:
     """Makes a class of fields the hyperparameters of a method.
 
@@ -128,6 +146,8 @@ def hyperparameters(
         recipes: sets of values by name. The first one gives the defaults, where it differs from
             those of the fields.
         changes_loss: inherited hyperparameters that change what this method's loss means.
+        derived: inherited hyperparameters that this method derives.
+        predicts: what the method predicts, where it learns from labels.
 
     Returns:
         A decorator of the class, which becomes a dataclass.
@@ -163,12 +183,13 @@ def hyperparameters(
             for field in dataclasses.fields(base)
         }
         first = next(iter(recipes.values()), {})
-        for field in dict.fromkeys((*first, *changes_loss)):
+        for field in dict.fromkeys((*first, *changes_loss, *derived)):
             if field in inherited:
-                _redeclare(cls, inherited[field], first, field in changes_loss)
+                default = first.get(field, inherited[field].default)
+                _redeclare(cls, inherited[field], default, field in changes_loss, field in derived)
             elif field in own:
                 cls.__dict__[field].default = first[field]
-        cls.name, cls.title = name, title
+        cls.name, cls.title, cls.predicts = name, title, predicts
         cls.recipes = {key: dict(values) for key, values in recipes.items()}
         made = dataclass(cls)
         for recipe, values in recipes.items():
@@ -182,7 +203,11 @@ def hyperparameters(
 
 
 def _redeclare(
-    cls: Any, field: "dataclasses.Field[Any]", values: Mapping[str, Any], changes_loss: bool
+    cls: Any,
+    field: "dataclasses.Field[Any]",
+    default: Any,
+    changes_loss: bool,
+    is_derived: bool,
 ) -> None:
     """Gives a class a field that it inherits, with another default or another meaning."""
     told = declaration(field)
@@ -191,10 +216,11 @@ def _redeclare(
         field.name,
         hyperparameter(
             told.range,
-            default=values.get(field.name, field.default),
+            default=default,
             kind=told.kind,
             help=told.help,
             changes_loss=told.changes_loss or changes_loss,
+            is_derived=told.is_derived or is_derived,
         ),
     )
     cls.__annotations__ = {**inspect.get_annotations(cls), field.name: field.type}

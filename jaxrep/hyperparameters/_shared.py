@@ -101,7 +101,7 @@ class TrainingHyperparameters(Hyperparameters):
     validation_fraction: float = hyperparameter(
         Number(at_least=0, below=1),
         default=0.0,
-        kind="host",
+        kind="rows",
         help="Share of the rows held out of training, whose loss is logged.",
     )
     patience: int = hyperparameter(
@@ -120,7 +120,7 @@ class TrainingHyperparameters(Hyperparameters):
     split_seed: int = hyperparameter(
         Whole(0, 2**32 - 1),
         default=0,
-        kind="host",
+        kind="rows",
         help="Decides which rows are held out; apart from seed, so that runs of several seeds "
         "hold out the same.",
     )

@@ -1,23 +1,33 @@
 """The methods: which there are, and where each stands.
 
 A method is a module with its network, noise and loss, and a file of its hyperparameters beside it.
-The list here is the only one: flags, estimators, sweeps, report, parity and export go through it.
-Importing it loads no JAX; `get` loads the module of the method asked for.
+Importing this loads no JAX; a class that needs it loads its module when it is first asked for.
 
 Methods of other packages come by the entry points `jaxrep.methods`, by `register`, or by `use`.
 """
 
 import importlib
-import importlib.util
-import sys
-from importlib.metadata import EntryPoint, entry_points
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jaxrep.errors import InputError
-from jaxrep.hyperparameters import TrainingHyperparameters
+from jaxrep.methods._backbone import Backbone as Backbone
+from jaxrep.methods._list import BUILT_IN
+from jaxrep.methods._list import GROUP as GROUP
+from jaxrep.methods._list import get as get
+from jaxrep.methods._list import hyperparameters_of as hyperparameters_of
+from jaxrep.methods._list import make as make
+from jaxrep.methods._list import names as names
+from jaxrep.methods._list import predicting as predicting
+from jaxrep.methods._list import register as register
+from jaxrep.methods._list import use as use
+from jaxrep.methods._list import without_labels as without_labels
 from jaxrep.methods.autoencoder_hyperparameters import (
     AutoencoderHyperparameters as AutoencoderHyperparameters,
+)
+from jaxrep.methods.classifier_hyperparameters import (
+    ClassifierHyperparameters as ClassifierHyperparameters,
+)
+from jaxrep.methods.regressor_hyperparameters import (
+    RegressorHyperparameters as RegressorHyperparameters,
 )
 from jaxrep.methods.simclr_hyperparameters import SimCLRHyperparameters as SimCLRHyperparameters
 from jaxrep.methods.vae_hyperparameters import VAEHyperparameters as VAEHyperparameters
@@ -30,29 +40,26 @@ if TYPE_CHECKING:
     from jaxrep.methods._method import training_network as training_network
     from jaxrep.methods.autoencoder import Autoencoder as Autoencoder
     from jaxrep.methods.autoencoder import AutoencoderNetwork as AutoencoderNetwork
+    from jaxrep.methods.classifier import Classifier as Classifier
+    from jaxrep.methods.classifier import ClassifierNetwork as ClassifierNetwork
+    from jaxrep.methods.regressor import Regressor as Regressor
+    from jaxrep.methods.regressor import RegressorNetwork as RegressorNetwork
     from jaxrep.methods.simclr import SimCLR as SimCLR
     from jaxrep.methods.simclr import SimCLRNetwork as SimCLRNetwork
     from jaxrep.methods.vae import VAE as VAE
     from jaxrep.methods.vae import VAENetwork as VAENetwork
 
-GROUP = "jaxrep.methods"
-
-# Each with the module and the class of its method, which need JAX.
-_BUILT_IN: dict[type[TrainingHyperparameters], tuple[str, str]] = {
-    AutoencoderHyperparameters: ("jaxrep.methods.autoencoder", "Autoencoder"),
-    VAEHyperparameters: ("jaxrep.methods.vae", "VAE"),
-    SimCLRHyperparameters: ("jaxrep.methods.simclr", "SimCLR"),
-}
-_HYPERPARAMETERS = {made.name: made for made in _BUILT_IN}
 _LAZY = {
     **dict.fromkeys(
         ("AnyMethod", "Method", "Metrics", "abstract_network", "training_network"),
         "jaxrep.methods._method",
     ),
-    **{name: module for module, cls in _BUILT_IN.values() for name in (cls, f"{cls}Network")},
+    **{
+        made: f"jaxrep.methods.{name}"
+        for name, cls in BUILT_IN.items()
+        for made in (cls, f"{cls}Network")
+    },
 }
-
-_registered: dict[str, "type[AnyMethod]"] = {}
 
 
 def __getattr__(name: str) -> Any:
@@ -60,154 +67,3 @@ def __getattr__(name: str) -> Any:
     if name not in _LAZY:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(importlib.import_module(_LAZY[name]), name)
-
-
-def names() -> list[str]:
-    """Returns the names of all methods.
-
-    Example:
-        >>> names()[:3]
-        ['autoencoder', 'vae', 'simclr']
-    """
-    return list(dict.fromkeys((*_HYPERPARAMETERS, *_registered, *_installed())))
-
-
-def hyperparameters_of(name: str) -> type[TrainingHyperparameters]:
-    """Returns the class of a method's hyperparameters; for a built-in method without loading JAX.
-
-    Args:
-        name: of the method.
-
-    Raises:
-        InputError: there is no such method.
-
-    Example:
-        >>> hyperparameters_of("vae")().beta
-        1.0
-    """
-    return _HYPERPARAMETERS[name] if name in _HYPERPARAMETERS else get(name).hyperparameters_type
-
-
-def get(name: str) -> "type[AnyMethod]":
-    """Returns the class of a method.
-
-    Args:
-        name: of the method.
-
-    Raises:
-        InputError: there is no such method.
-
-    Example:
-        >>> get("vae").__name__
-        'VAE'
-    """
-    if name in _HYPERPARAMETERS:
-        module, cls = _BUILT_IN[_HYPERPARAMETERS[name]]
-        found: type[AnyMethod] = getattr(importlib.import_module(module), cls)
-        return found
-    if name not in _registered and (entry := _installed().get(name)):
-        register(entry.load())
-    if name not in _registered:
-        raise InputError(
-            f"there is no method {name!r:.40}; there are {', '.join(names())}. A method of another "
-            "package comes with that package, installed here, or with --use FILE.py"
-        )
-    return _registered[name]
-
-
-def make(hyperparameters: TrainingHyperparameters) -> "AnyMethod":
-    """Returns the method of the given hyperparameters.
-
-    Args:
-        hyperparameters: of any method.
-
-    Raises:
-        InputError: their method is not known.
-
-    Example:
-        >>> make(VAEHyperparameters(beta=4.0)).name
-        'vae'
-    """
-    return get(type(hyperparameters).name)(hyperparameters)
-
-
-def register(method: "type[AnyMethod]") -> None:
-    """Makes a method known by its name, in this process.
-
-    Args:
-        method: a subclass of `Method` whose hyperparameters have a name.
-
-    Raises:
-        InputError: the name is empty, or another method has it.
-    """
-    name = method.hyperparameters_type.name
-    known = _registered.get(name)
-    if not name or name in _HYPERPARAMETERS:
-        raise InputError(f"{method.__qualname__}: a method of the name {name!r} cannot be added")
-    if known is not None and known.__qualname__ != method.__qualname__:
-        raise InputError(f"the methods {known!r} and {method!r} have the same name {name!r}")
-    _registered[name] = method
-
-
-def use(path: Path) -> None:
-    """Runs a Python file and registers the methods that it defines, and their PyTorch twins.
-
-    Args:
-        path: of the file; its folder is searched for modules that the file imports.
-
-    Raises:
-        InputError: the file cannot be read or run, or defines a method whose name is taken.
-    """
-    from jaxrep.methods._method import Method
-
-    module = _load_module(path)
-    defined = [
-        made
-        for made in vars(module).values()
-        if isinstance(made, type)
-        and issubclass(made, Method)
-        and made.__module__ == module.__name__
-        and made.hyperparameters_type.name
-    ]
-    for method in defined:
-        register(method)
-    if "torch_ref.methods" in sys.modules:  # else the file defines no twin, nor needs torch
-        try:
-            sys.modules["torch_ref.methods"].use(path)
-        except ValueError as error:  # the name of a twin is taken
-            raise InputError(f"--use {path}: {error}") from error
-
-
-def _load_module(path: Path) -> Any:
-    """Runs a Python file as a module of its own name, once in a process.
-
-    Raises:
-        InputError: the file cannot be read or run.
-    """
-    name = path.stem
-    if not path.is_file():
-        raise InputError(f"--use {path}: there is no such file")
-    loaded = sys.modules.get(name)
-    if loaded is not None and getattr(loaded, "__file__", None) == str(path.resolve()):
-        return loaded
-    if loaded is not None:
-        raise InputError(f"--use {path}: a module named {name} is loaded already; rename the file")
-    spec = importlib.util.spec_from_file_location(name, path.resolve())
-    if spec is None or spec.loader is None:
-        raise InputError(f"--use {path}: is not a Python file; its name must end in .py")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    sys.path.insert(0, str(path.resolve().parent))
-    try:
-        spec.loader.exec_module(module)
-    except Exception as error:
-        del sys.modules[name]
-        raise InputError(f"--use {path}: cannot be run: {type(error).__name__}: {error}") from error
-    finally:
-        sys.path.remove(str(path.resolve().parent))
-    return module
-
-
-def _installed() -> dict[str, EntryPoint]:
-    """Returns the entry points of other packages by the names of their methods."""
-    return {entry.name: entry for entry in entry_points(group=GROUP)}

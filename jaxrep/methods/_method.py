@@ -69,7 +69,7 @@ class Method(ABC, Generic[Hyperparameters, Net]):
         unused = self.hyperparameters.unused()
         for field in dataclasses.fields(self.hyperparameters):
             value, kind = getattr(self.hyperparameters, field.name), declaration(field).kind
-            if kind == "host" or field.name in unused:
+            if kind in ("host", "rows") or field.name in unused:
                 shaping[field.name] = None  # no program may depend on it
             elif kind == "traced" and not is_off(value):
                 traced[field.name] = float(value) if isinstance(value, int) else value

@@ -12,6 +12,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from jaxrep import strict_json
+from jaxrep.data.targets import Classes, target_from_json
 from jaxrep.errors import ModelFormatError
 from jaxrep.hyperparameters import TrainingHyperparameters, check
 from jaxrep.methods import hyperparameters_of, names
@@ -74,6 +75,11 @@ class _Imported(_Part, frozen=True):
     run: str | None
 
 
+class _FineTuned(_Part, frozen=True):
+    run: str | None  # the folder of the backbone's run; None where it was in memory
+    model: str  # digest of its weights
+
+
 class _Config(_Part, frozen=True):
     schema_version: Literal[1]
     method: str
@@ -87,6 +93,8 @@ class _Config(_Part, frozen=True):
     sweep: _Sweep | UnsetType = UNSET
     member_of: _Member | UnsetType = UNSET
     imported: _Imported | UnsetType = UNSET
+    finetuned: _FineTuned | UnsetType = UNSET
+    target: dict[str, Any] | UnsetType = UNSET  # of Target, where labels are predicted
     estimator: dict[str, _Plain] | UnsetType = UNSET
 
 
@@ -150,12 +158,26 @@ def _check(config: dict[str, Any], finished: bool) -> None:
             f"method is {said.method!r:.80}, not one of {', '.join(names())}; a method of another "
             "package comes with that package, installed here, or with --use FILE.py"
         )
-    _hyperparameters(said.hyperparameters, said.method)
+    hyperparameters = _hyperparameters(said.hyperparameters, said.method)
+    _target(said.target, hyperparameters)
     _fields(said.data.columns, Columns, "data.columns")
     _results(said.result, TrainResult, "result", finished and said.imported is UNSET)
     if isinstance(said.sweep, _Sweep):
         _hyperparameters(said.sweep.hyperparameters, said.method, "sweep.hyperparameters")
         _results(said.sweep.result, SweepResult, "sweep.result", finished)
+
+
+def _target(values: dict[str, Any] | UnsetType, hyperparameters: TrainingHyperparameters) -> None:
+    """Checks that there is a target where one is predicted, and of that kind."""
+    if (values is UNSET) != (hyperparameters.predicts is None):
+        raise ValueError(f"target: missing, or too many for {hyperparameters.name}")
+    if values is UNSET:
+        return
+    target = target_from_json(values)
+    labels = len(target.labels) if isinstance(target, Classes) else None
+    predicted = "numbers" if labels is None else "classes"
+    if predicted != hyperparameters.predicts or labels != getattr(hyperparameters, "classes", None):
+        raise ValueError(f"target: not what {hyperparameters.name} of these classes predicts")
 
 
 def _results(values: Any, kind: type, place: str, needed: bool) -> None:

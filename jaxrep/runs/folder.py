@@ -24,6 +24,7 @@ from jaxrep import files, strict_json
 from jaxrep.batch import RowSpec
 from jaxrep.data.preprocessing import Preprocessing
 from jaxrep.data.row_file import is_prepared
+from jaxrep.data.targets import Target, target_from_json
 from jaxrep.errors import InputError, ModelFormatError
 from jaxrep.inference import map_rows
 from jaxrep.methods import AnyMethod, abstract_network, make
@@ -84,6 +85,9 @@ class Run:
 
     last_weights: dict[str, np.ndarray] | None = None
     """Those after the last step, where `weights` are of an earlier epoch."""
+
+    target: Target | None = None
+    """What the network predicts, where it does."""
 
     @property
     def rows(self) -> RowSpec:
@@ -268,7 +272,8 @@ def load(path: Path) -> Run:
     weights = _read_weights(path / MODEL, method, rows)
     last = _read_weights(path / LAST, method, rows) if "last" in config else None
     history = _read_history(path / METRICS, may_be_empty="imported" in config)
-    return Run(path, method, weights, preprocessing, config, history, last)
+    target = target_from_json(config["target"]) if "target" in config else None
+    return Run(path, method, weights, preprocessing, config, history, last, target)
 
 
 def _remove_members(path: Path) -> None:

@@ -12,15 +12,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any, get_origin, get_type_hints
 
 from jaxrep.errors import InputError
-from jaxrep.hyperparameters import TrainingHyperparameters, check
+from jaxrep.hyperparameters import TrainingHyperparameters, check, declaration
 
 Grid = dict[str, list[Any]]
 
 MAX_MEMBERS = 10_000
 NO_WIDTHS = "none"
-
-# All members train on the same rows, or what they reach could not be compared.
-_SHARED = ("validation_fraction", "split_seed")
 
 
 def parse(texts: Sequence[str], hyperparameters: TrainingHyperparameters) -> Grid:
@@ -124,11 +121,13 @@ def as_text(value: Any) -> str:
 
 
 def _check_name(name: str, hyperparameters: TrainingHyperparameters) -> None:
-    names = [field.name for field in dataclasses.fields(hyperparameters)]
-    if name not in names:
-        free = ", ".join(sorted(set(names) - set(_SHARED)))
-        raise InputError(f"--grid {name}: no hyperparameter of this method; there are {free}")
-    if name in _SHARED:
+    told = {field.name: declaration(field) for field in dataclasses.fields(hyperparameters)}
+    if name not in told or told[name].is_derived:
+        free = (key for key, one in told.items() if not one.is_derived and one.kind != "rows")
+        raise InputError(
+            f"--grid {name}: no hyperparameter of this method; there are {', '.join(sorted(free))}"
+        )
+    if told[name].kind == "rows":  # on other rows, what the runs reach could not be compared
         flag = "--" + name.replace("_", "-")
         raise InputError(
             f"--grid {name}: all runs of a sweep train on the same rows; give one {flag} for all"

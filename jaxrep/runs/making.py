@@ -16,15 +16,18 @@ import numpy as np
 
 from jaxrep.data import datasets
 from jaxrep.data.preprocessing import Preprocessing
+from jaxrep.data.targets import Target
 from jaxrep.hyperparameters import TrainingHyperparameters
 from jaxrep.methods import make
 from jaxrep.runs import folder
 from jaxrep.runs.folder import Run
+from jaxrep.runs.predictions import held_out_figures
 from jaxrep.runs.results import TrainResult
 from jaxrep.runs.scores import score_quantiles
 from jaxrep.runs.sources import digest
-from jaxrep.runs.training_rows import Columns
-from jaxrep.training import EpochMetrics, Fit, RowStore
+from jaxrep.runs.training_rows import Columns, Prepared
+from jaxrep.training import EpochMetrics, Fit
+from jaxrep.training.row_store import numbers_of, row_count
 
 IN_MEMORY = "a table in memory"
 
@@ -38,6 +41,7 @@ def describe(
     *,
     streamed: bool = False,
     devices: int | None = None,
+    target: Target | None = None,
 ) -> dict[str, Any]:
     """Returns all of `config.json` but the results.
 
@@ -47,6 +51,7 @@ def describe(
         columns: what the table's columns are.
         streamed: whether rows are read block by block while training.
         devices: how many train together, where it is not left to JAX.
+        target: what is to be predicted, where it is.
     """
     device = jax.devices()[0]
     return {
@@ -58,6 +63,7 @@ def describe(
             "columns": dataclasses.asdict(columns),
             **({"streamed": True} if streamed else {}),
         },
+        **({} if target is None else {"target": target.to_json()}),
         "versions": {"python": platform.python_version()} | {p: version(p) for p in _PACKAGES},
         "device": {
             "platform": device.platform,
@@ -79,20 +85,21 @@ def figures(
     path: Path,
     hyperparameters: TrainingHyperparameters,
     trained: Fit,
-    x: np.ndarray | RowStore,
+    prepared: Prepared,
 ) -> TrainResult:
     """Returns the figures of a run; arguments as of `complete`."""
     served = trained.history[trained.epoch - 1]
     return TrainResult(
         run="" if path == Path() else str(path),
         method=type(hyperparameters).name,
-        rows=row_count(x),
+        rows=row_count(prepared.x),
         epochs=len(trained.history),
         steps=trained.steps,
         epoch=trained.epoch,
         stopped_early=trained.stopped_early,
         loss=served["loss"],
         validation_loss=served.get("validation_loss"),
+        held_out=held_out_figures(hyperparameters, trained.weights, prepared),
         seconds=trained.seconds,
         compile_seconds=trained.compile_seconds,
         rows_per_second=trained.rows_per_second,
@@ -104,9 +111,8 @@ def complete(
     path: Path,
     config: Mapping[str, Any],
     hyperparameters: TrainingHyperparameters,
-    preprocessing: Preprocessing,
+    prepared: Prepared,
     trained: Fit,
-    x: np.ndarray | RowStore,
     note: Callable[[str], None],
 ) -> Run:
     """Returns the run of what training gave: with its figures and its training rows' scores.
@@ -115,13 +121,14 @@ def complete(
         path: of the folder that it has or will have; `Path()` for a run in memory.
         config: from `describe`, and whatever else it is to keep.
         hyperparameters: of the method.
-        preprocessing: fitted on the training rows.
+        prepared: the rows that it trained on, and those held out.
         trained: what training gave.
-        x: training rows as features, `[rows, D]`.
         note: called with a warning if the network is of little use.
     """
     method = make(hyperparameters)
-    result = figures(path, hyperparameters, trained, x)
+    result = figures(path, hyperparameters, trained, prepared)
+    numbers = numbers_of(prepared.x)
+    x = np.asarray(numbers) if isinstance(numbers, jax.Array) else numbers
     results = {
         "result": dataclasses.asdict(result),
         "score_quantiles": score_quantiles(method, trained.weights, x, note),
@@ -137,7 +144,8 @@ def complete(
         }
     config = {**config, "hyperparameters": dataclasses.asdict(hyperparameters), **results}
     history = trained.history
-    return Run(path, method, trained.weights, preprocessing, config, history, last_weights)
+    preprocessing, target = prepared.preprocessing, prepared.target
+    return Run(path, method, trained.weights, preprocessing, config, history, last_weights, target)
 
 
 def write(run: Run, path: Path) -> None:
@@ -177,8 +185,3 @@ def write_contents(
     folder.begin(path, config, preprocessing)
     folder.append_metrics(path, *history)
     folder.finish(path, config, weights, last_weights)
-
-
-def row_count(x: np.ndarray | RowStore) -> int:
-    """Returns the number of rows, wherever they are."""
-    return len(x) if isinstance(x, np.ndarray) else x.rows

@@ -5,7 +5,7 @@ rows in their order, the id column first, the label never. Those that end in `_b
 of any length and give theirs block by block, in memory that does not grow with the rows.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import jax
@@ -51,9 +51,9 @@ def embed(run: Run, source: str) -> pa.Table:
 
 def embed_blocks(run: Run, source: str) -> Iterator[pa.Table]:
     """Yields the rows of `embed`."""
-    for table, x in _rows(run, source):
+    for table, x in rows_of_table(run, source):
         z = run.map("embed", x)
-        yield _with_id(run, table, {f"z{i}": z[:, i] for i in range(z.shape[1])})
+        yield with_id(run, table, {f"z{i}": z[:, i] for i in range(z.shape[1])})
 
 
 def reconstruct(run: Run, source: str) -> pa.Table:
@@ -67,10 +67,10 @@ def reconstruct(run: Run, source: str) -> pa.Table:
 
 def reconstruct_blocks(run: Run, source: str) -> Iterator[pa.Table]:
     """Yields the rows of `reconstruct`."""
-    _need(run, "reconstruct")
-    for table, x in _rows(run, source):
+    need(run, "reconstruct")
+    for table, x in rows_of_table(run, source):
         restored = preprocessing.invert(run.preprocessing, run.map("reconstruct", x))
-        yield _with_id(run, table, _columns(restored))
+        yield with_id(run, table, _columns(restored))
 
 
 def score(run: Run, source: str, *, contamination: float = CONTAMINATION) -> pa.Table:
@@ -92,9 +92,9 @@ def score_blocks(
 ) -> Iterator[pa.Table]:
     """Yields the rows of `score`."""
     limit = threshold(run, contamination)
-    for table, x in _rows(run, source):
+    for table, x in rows_of_table(run, source):
         scores = run.map("score", x)
-        yield _with_id(run, table, {"score": scores, "anomaly": scores > limit})
+        yield with_id(run, table, {"score": scores, "anomaly": scores > limit})
 
 
 def threshold(run: Run, contamination: float = CONTAMINATION) -> float:
@@ -134,7 +134,7 @@ def decode(run: Run, source: str) -> pa.Table:
 
 def decode_blocks(run: Run, source: str) -> Iterator[pa.Table]:
     """Yields the rows of `decode`."""
-    _need(run, "decode")
+    need(run, "decode")
     size = run.method.hyperparameters.latent_dim
     wanted = [f"z{i}" for i in range(size)]
     is_array = source.lower().endswith((".npy", ".npz"))
@@ -142,7 +142,7 @@ def decode_blocks(run: Run, source: str) -> Iterator[pa.Table]:
         named = is_array and block.num_columns == size  # arrays have no names of their own
         table = block.rename_columns(wanted) if named else block
         decoded = _decode(run, _codes(run, table, wanted, source))
-        yield _with_id(run, table, _columns(decoded))
+        yield with_id(run, table, _columns(decoded))
 
 
 def _codes(run: Run, table: pa.Table, wanted: list[str], source: str) -> np.ndarray:
@@ -169,7 +169,7 @@ def generate(run: Run, count: int, *, seed: int = 0) -> pa.Table:
     Raises:
         InputError: the network does not declare `generate`, or `count` or `seed` is out of range.
     """
-    _need(run, "generate")
+    need(run, "generate")
     if not 1 <= count <= MAX_ROWS:
         raise InputError(f"-n is {count}; it must be a whole number from 1 to {MAX_ROWS}")
     if not 0 <= seed < 2**32:
@@ -192,7 +192,7 @@ def interpolate(run: Run, source: str, rows: tuple[int, int], steps: int) -> pa.
         InputError: the network does not declare `decode`, a row is not there, or `steps` is out
             of range.
     """
-    _need(run, "decode", command="interpolate")
+    need(run, "decode", command="interpolate")
     if not 2 <= steps <= MAX_ROWS:
         raise InputError(
             f"--steps is {steps}; it must be a whole number from 2 (both ends) to {MAX_ROWS}"
@@ -203,7 +203,7 @@ def interpolate(run: Run, source: str, rows: tuple[int, int], steps: int) -> pa.
     return _decode(run, (1 - share) * ends[:1] + share * ends[1:])
 
 
-def _rows(run: Run, source: str) -> Iterator[tuple[pa.Table, np.ndarray]]:
+def rows_of_table(run: Run, source: str) -> Iterator[tuple[pa.Table, np.ndarray]]:
     """Yields a table's blocks, each with its features, `[N, D]`."""
     prepared = run.preprocessing
     blocks = tables.read_blocks(
@@ -216,7 +216,7 @@ def _rows_at(run: Run, source: str, numbers: tuple[int, ...]) -> np.ndarray:
     """Returns the features of some of a table's rows."""
     found: dict[int, np.ndarray] = {}
     before = 0
-    for _, x in _rows(run, source):
+    for _, x in rows_of_table(run, source):
         found |= {n: x[n - before] for n in numbers if before <= n < before + len(x)}
         before += len(x)
     for number in numbers:
@@ -229,9 +229,14 @@ def _columns(table: pa.Table) -> dict[str, pa.ChunkedArray]:
     return dict(zip(table.column_names, table.columns, strict=True))
 
 
-def _with_id(
-    run: Run, table: pa.Table, columns: dict[str, np.ndarray | pa.ChunkedArray]
+def with_id(
+    run: Run, table: pa.Table, columns: Mapping[str, np.ndarray | pa.ChunkedArray]
 ) -> pa.Table:
+    """Returns a table of columns, and first the id column, where the table has one.
+
+    Raises:
+        InputError: a column has the name of the id column.
+    """
     name = run.preprocessing.id_column
     passed: dict[str, Any] = {}
     if name is not None and name in table.column_names:
@@ -240,14 +245,14 @@ def _with_id(
                 f"the id column {name!r} has the name of a column to be written; rename it"
             )
         passed[name] = table[name]
-    return pa.table(passed | columns)
+    return pa.table({**passed, **columns})
 
 
 def _decode(run: Run, z: np.ndarray) -> pa.Table:
     return preprocessing.invert(run.preprocessing, run.map("decode", z))
 
 
-def _need(run: Run, output: str, *, command: str | None = None) -> None:
+def need(run: Run, output: str, *, command: str | None = None) -> None:
     """Refuses what the run's network does not declare."""
     if output in run.outputs:
         return

@@ -1,15 +1,18 @@
 """Reads a run for use: a finished one, or what an unfinished one has come to."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from jaxrep.errors import InputError
+from jaxrep.hyperparameters import TrainingHyperparameters
 from jaxrep.methods import make
-from jaxrep.runs import folder, sources
+from jaxrep.runs import finetune, folder, sources
 from jaxrep.runs.configuration import read_columns, read_config, read_hyperparameters
 from jaxrep.runs.folder import Run
 from jaxrep.runs.making import complete
+from jaxrep.runs.training_rows import Prepared
 from jaxrep.training import Checkpoints, fit
 
 
@@ -46,14 +49,12 @@ def _read_unfinished(path: Path, note: Callable[[str], None]) -> Run:
     config = read_config(path)
     hyperparameters, data = read_hyperparameters(config, path), config["data"]
     method = make(hyperparameters)
-    stream: sources.Stream = "always" if data.get("streamed") else "never"
-    found = sources.find(data["source"], read_columns(config), stream)
     if sources.digest(data["source"]) != data["sha256"]:
         raise InputError(
             f"{path}: has not finished, and {data['source']} holds another table than it began "
             "with; train anew into another folder"
         )
-    prepared = found.prepare(hyperparameters, path, lambda warning: None)  # said as it began
+    prepared = _prepare(config, hyperparameters, path)
     width = prepared.preprocessing.width
     start = Checkpoints(path / folder.CHECKPOINTS, note=note).newest(method, width)
     if start is None:
@@ -64,4 +65,19 @@ def _read_unfinished(path: Path, note: Callable[[str], None]) -> Run:
     )
     x, validation = prepared.x, prepared.validation
     fitted = fit(method, x, validation=validation, start=start, until=start.step)
-    return complete(path, config, hyperparameters, prepared.preprocessing, fitted, x, note)
+    return complete(path, config, hyperparameters, prepared, fitted, note)
+
+
+def _prepare(
+    config: Mapping[str, Any], hyperparameters: TrainingHyperparameters, path: Path
+) -> Prepared:
+    """Returns the rows of an unfinished run; what is to be said of them was said as it began."""
+    source, streamed = config["data"]["source"], config["data"].get("streamed")
+    if "finetuned" in config:
+        return finetune.again(config, path, source, _ignore).prepare(_ignore)
+    found = sources.find(source, read_columns(config), "always" if streamed else "never")
+    return found.prepare(hyperparameters, path, _ignore)
+
+
+def _ignore(message: str) -> None:
+    """Takes a warning that was given before."""

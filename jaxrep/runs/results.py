@@ -35,6 +35,10 @@ class TrainResult:
     validation_loss: float | None
     """Loss of the rows held out after it; None where there were none."""
 
+    held_out: dict[str, float] | None
+    """How good its predictions of the rows held out are, by metric; None where there were none, or
+    nothing is predicted."""
+
     seconds: float
     """From the first step's dispatch to the last weights being ready."""
 

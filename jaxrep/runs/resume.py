@@ -1,16 +1,13 @@
 """Goes on with a run in a folder: one that was interrupted, or one that is to train longer."""
 
-from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
-
-from jax.sharding import Mesh
+from typing import Any, Unpack
 
 from jaxrep.errors import InputError, ModelFormatError
-from jaxrep.runs import folder
+from jaxrep.runs import finetune, folder
 from jaxrep.runs.configuration import read_columns, read_config, read_hyperparameters
-from jaxrep.runs.train import TrainResult, train
-from jaxrep.training import EVERY_MINUTE, Callback, Every
+from jaxrep.runs.results import TrainResult
+from jaxrep.runs.train import Options, carry_out, train
 from jaxrep.training.distributed import run_on_main
 
 
@@ -19,14 +16,8 @@ def resume(
     *,
     epochs: int | None = None,
     steps: int | None = None,
-    finish_now: bool = False,
     data: str | None = None,
-    every: Every = EVERY_MINUTE,
-    keep: int = 2,
-    mesh: Mesh | None = None,
-    shard_parameters: bool = False,
-    note: Callable[[str], None] = lambda message: None,
-    callbacks: Sequence[Callback] = (),
+    **options: Unpack[Options],
 ) -> TrainResult:
     """Goes on with a run, as the `train` that began it would.
 
@@ -34,14 +25,8 @@ def resume(
         out: the run's folder.
         epochs: to train in all, those that are done included; by default as many as were asked for.
         steps: in the place of epochs, of a run that was asked for by steps.
-        finish_now: make a finished run of its newest checkpoint, without another step.
         data: the run's table, where it is not any more at the path that the run recorded.
-        every: how often to save a checkpoint.
-        keep: how many checkpoints to keep.
-        mesh: devices that train together, as of `train`.
-        shard_parameters: as of `train`.
-        note: called with warnings and remarks for the user.
-        callbacks: that hear of the training as it goes.
+        **options: of `jaxrep.runs.train.Options`.
 
     Returns:
         The run's figures.
@@ -54,22 +39,19 @@ def resume(
     """
     asked = {"epochs": epochs, "steps": steps}
     length = {name: count for name, count in asked.items() if count is not None}
-    config = run_on_main(lambda: _config(out, length, finish_now))
-    hyperparameters = read_hyperparameters(config, out)
-    recorded = config["data"]
+    config = run_on_main(lambda: _config(out, length, options.get("finish_now", False)))
+    source = data or config["data"]["source"]
+    if "finetuned" in config:
+        note = options.get("note", lambda message: None)
+        return carry_out(finetune.again(config, out, source, note), **options)
+    streamed = config["data"].get("streamed")
     return train(
-        data or recorded["source"],
+        source,
         out,
-        hyperparameters,
+        read_hyperparameters(config, out),
         read_columns(config),
-        stream="always" if recorded.get("streamed") else "never",
-        every=every,
-        keep=keep,
-        mesh=mesh,
-        shard_parameters=shard_parameters,
-        finish_now=finish_now,
-        note=note,
-        callbacks=callbacks,
+        stream="always" if streamed else "never",
+        **options,
     )
 
 

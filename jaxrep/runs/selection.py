@@ -25,13 +25,14 @@ ERROR, COMMON = "validation_error", "common_loss"
 
 
 def default_metric(method: str) -> str:
-    """Returns what to select by: `validation_error` where there is a decoder, or `common_loss`.
+    """Returns what to select by: `validation_error` where rows can be compared, or `common_loss`.
 
     Example:
         >>> default_metric("vae"), default_metric("simclr")
         ('validation_error', 'common_loss')
     """
-    return ERROR if "reconstruct" in get(method).network_type.outputs else COMMON
+    outputs = get(method).network_type.outputs
+    return ERROR if {"reconstruct", "predict"} & set(outputs) else COMMON
 
 
 def check_selection(
@@ -75,19 +76,21 @@ def metrics_of(
     member: Trained,
     hyperparameters: TrainingHyperparameters,
     shared: TrainingHyperparameters,
-    validation: np.ndarray | None,
+    validation: Batch | None,
 ) -> dict[str, float | None]:
     """Returns what a run has reached: the metrics of the epoch that it serves, and a common one.
 
-    That is `validation_error`, the mean squared reconstruction error of the rows held out, through
-    a VAE's μ; and where there is no decoder `common_loss`: the loss of the rows held out, for all
-    runs under the temperature, the noise, the batch size and the seed of `shared`.
+    That is `validation_error` of the rows held out: where classes are predicted the share of them
+    that is wrong, where numbers are, their mean squared error in standardised units, and else the
+    mean squared error of their reconstruction, through a VAE's μ. Where there is neither, it is
+    `common_loss`: the loss of the rows held out, for all runs under the temperature, the noise, the
+    batch size and the seed of `shared`.
 
     Args:
         member: trained, not diverged.
         hyperparameters: of the run.
         shared: what the sweep's grid varies stands here at one value for all.
-        validation: rows held out, `[rows, D]`.
+        validation: rows held out.
 
     Returns:
         Values by name; None where one is not finite.
@@ -97,10 +100,7 @@ def metrics_of(
     if validation is None:
         return metrics
     if default_metric(type(hyperparameters).name) == ERROR:
-        made, rows = make(hyperparameters), RowSpec(validation.shape[1])
-        restored = map_rows(made, "reconstruct", member.weights, validation, rows)
-        error = np.mean((validation - restored) ** 2, dtype=np.float64)
-        return metrics | {ERROR: _finite(error)}
+        return metrics | {ERROR: _finite(_error(hyperparameters, member.weights, validation))}
     common = {name: getattr(shared, name) for name in _changes_loss(shared)}
     made = make(dataclasses.replace(hyperparameters, **common))
     loss = validation_loss(
@@ -112,6 +112,19 @@ def metrics_of(
         devices=Devices(),
     )
     return metrics | {COMMON: _finite(loss)}
+
+
+def _error(
+    hyperparameters: TrainingHyperparameters, weights: Mapping[str, np.ndarray], held_out: Batch
+) -> float:
+    """Returns the `validation_error` of a network on the rows held out."""
+    x, targets = np.asarray(held_out.numbers), np.asarray(held_out.targets)
+    output = "reconstruct" if hyperparameters.predicts is None else "predict"
+    made = map_rows(make(hyperparameters), output, weights, x, RowSpec(x.shape[1]))
+    if hyperparameters.predicts == "classes":
+        return float(np.mean(made.argmax(axis=1) != targets))
+    wanted = x if hyperparameters.predicts is None else targets[:, None]
+    return float(np.mean((wanted - made) ** 2, dtype=np.float64))
 
 
 def best(rows: Sequence[Mapping[str, Any]], select: str) -> int:
@@ -155,7 +168,9 @@ def _logged(hyperparameters: TrainingHyperparameters) -> list[str]:
     """Returns the names of what a method's training logs beside its loss."""
 
     def metrics() -> dict[str, jax.Array]:
-        made, batch = make(hyperparameters), Batch(jnp.zeros((2, 2)), weights=jnp.ones(2))
+        targets = None if hyperparameters.predicts is None else jnp.zeros(2, jnp.int32)
+        made = make(hyperparameters)
+        batch = Batch(jnp.zeros((2, 2)), targets=targets, weights=jnp.ones(2))
         noise = resolve(made.noise(Draws(jax.random.key(0), batch.numbers), batch))
         found: dict[str, jax.Array] = made.loss(made.init(RowSpec(2), nnx.Rngs(0)), batch, noise)[1]
         return found

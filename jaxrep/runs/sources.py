@@ -15,12 +15,14 @@ from typing import Literal
 import numpy as np
 import pyarrow.parquet as pq
 
+from jaxrep.batch import as_batch
 from jaxrep.data import datasets, preparation, tables
 from jaxrep.data.held_out import RowsWithout, read_rows
 from jaxrep.data.row_file import PreparedRows, is_prepared, open_prepared
 from jaxrep.errors import InputError
 from jaxrep.hyperparameters import TrainingHyperparameters
 from jaxrep.runs.training_rows import Columns, Prepared, held_out_rows, prepare, read
+from jaxrep.training import RowStore
 from jaxrep.training.distributed import run_on_main
 
 Stream = Literal["auto", "always", "never"]
@@ -147,9 +149,12 @@ def _hold_out(
         note(f"{len(held_out):,} rows held out are more than memory is for; {_MOST_HELD_OUT:,} are")
         held_out = held_out[:: -(-len(held_out) // _MOST_HELD_OUT)]
     rows = RowsWithout(stored, held_out) if len(held_out) else stored
-    validation = read_rows(stored, held_out) if len(held_out) else None
-    if streamed:
-        return Prepared(stored.preprocessing, rows, validation)
-    x = np.empty((rows.rows, rows.width), np.float32)
-    rows.read_into(0, x)
-    return Prepared(stored.preprocessing, x, validation)
+    validation = as_batch(read_rows(stored, held_out)) if len(held_out) else None
+    return Prepared(stored.preprocessing, as_batch(rows if streamed else whole(rows)), validation)
+
+
+def whole(store: RowStore) -> np.ndarray:
+    """Returns all rows of a store, `[rows, D]`."""
+    x = np.empty((store.rows, store.width), np.float32)
+    store.read_into(0, x)
+    return x

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -18,11 +17,13 @@ from jaxrep.methods import make
 from jaxrep.runs import folder, grid, selection
 from jaxrep.runs.folder import Run
 from jaxrep.runs.identity import find_earlier
-from jaxrep.runs.making import complete, describe, row_count, write
+from jaxrep.runs.making import complete, describe, write
 from jaxrep.runs.results import SweepResult as SweepResult
+from jaxrep.runs.train import Task
 from jaxrep.runs.training_rows import Columns, Prepared, prepare, read, with_known_label
 from jaxrep.training import Fit, Progress, Sweep
 from jaxrep.training import sweep as train_all
+from jaxrep.training.row_store import row_count
 
 Row = dict[str, Any]
 
@@ -68,24 +69,58 @@ def sweep(
         InputError: a hyperparameter, the table, the metric or the folder cannot be used as asked.
         DivergedError: every run has diverged.
     """
-    asked = _ask(hyperparameters, varied, seeds, select, save_all)
     columns = with_known_label(source, columns)
     table = read(source, columns)
-    config = describe(source, hyperparameters, columns) | {"sweep": asked}
+    task = Task(
+        source,
+        out,
+        hyperparameters,
+        columns,
+        lambda note: prepare(table, source, columns, hyperparameters, note),
+    )
+    return carry_out(
+        task,
+        varied=varied,
+        seeds=seeds,
+        select=select,
+        save_all=save_all,
+        overwrite=overwrite,
+        note=note,
+        on_progress=on_progress,
+    )
+
+
+def carry_out(
+    task: Task,
+    *,
+    varied: Mapping[str, Sequence[Any]],
+    seeds: int = 1,
+    select: str | None = None,
+    save_all: bool = False,
+    overwrite: bool = False,
+    note: Callable[[str], None] = lambda message: None,
+    on_progress: Callable[[Progress], None] = lambda progress: None,
+) -> SweepResult:
+    """Carries a task out with every combination of values; arguments as of `sweep`."""
+    out, hyperparameters = task.out, task.hyperparameters
+    asked = _ask(hyperparameters, varied, seeds, select, save_all)
+    described = describe(task.source, hyperparameters, task.columns, target=task.target)
+    config = {**described, **task.origin, "sweep": asked}
     earlier = find_earlier(out, config, overwrite=overwrite, note=note)
     if earlier.state == "finished":
         read_members(out)  # refused if damaged
         return SweepResult(**earlier.config["sweep"]["result"] | {"out": str(out)})
     if earlier.state == "unfinished":
         note(f"{out} holds this sweep, unfinished: training it again from the start")
-    prepared = prepare(table, source, columns, hyperparameters, note)
+    prepared = task.prepare(note)
     with folder.held(out):
         folder.begin(out, config, prepared.preprocessing)
         settings = grid.members(asked["grid"], hyperparameters)
         trained = train_all(
             [make(hp) for hp in settings],
-            np.asarray(prepared.x),
+            prepared.x,
             validation=prepared.validation,
+            weights=task.initial(prepared) if task.initial else None,
             on_progress=on_progress,
         )
         outcome = _Outcome(config, hyperparameters, settings, prepared, trained, note)
@@ -209,9 +244,8 @@ class _Outcome:
             path,
             {**alone, **origin},
             hp,
-            self.prepared.preprocessing,
+            self.prepared,
             trained,
-            self.prepared.x,
             self.note,
         )
 

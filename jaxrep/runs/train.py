@@ -4,23 +4,26 @@ import contextlib
 import dataclasses
 import functools
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, TypedDict, Unpack
 
+import numpy as np
 from jax.sharding import Mesh
 
-from jaxrep.batch import as_batch
+from jaxrep.data.targets import Target
 from jaxrep.errors import InputError
 from jaxrep.hyperparameters import TrainingHyperparameters, check
 from jaxrep.methods import make
-from jaxrep.runs import folder, sources
+from jaxrep.runs import folder, pretrained, sources
 from jaxrep.runs.identity import Earlier, find_earlier, warn_of_other_versions
 from jaxrep.runs.interruption import listening
-from jaxrep.runs.making import complete, describe, figures, row_count
+from jaxrep.runs.making import complete, describe, figures
 from jaxrep.runs.results import TrainResult as TrainResult
 from jaxrep.runs.sources import Stream
 from jaxrep.runs.training_rows import Columns as Columns
-from jaxrep.runs.training_rows import with_known_label
+from jaxrep.runs.training_rows import Prepared, with_known_label
 from jaxrep.training import (
     EVERY_MINUTE,
     Callback,
@@ -34,8 +37,77 @@ from jaxrep.training.devices import mesh_of_one
 from jaxrep.training.distributed import is_main, run_on_main
 from jaxrep.training.fit import fits_of
 from jaxrep.training.loop import Loop
+from jaxrep.training.row_store import row_count
 
 _SECONDS_TO_APPEAR = 60  # a network file system shows what another machine wrote after a while
+
+Note = Callable[[str], None]
+
+
+def _ignore(event: object) -> None:
+    """Takes what no one wants to hear of."""
+
+
+class Options(TypedDict, total=False):
+    """How a training is carried out; none of it makes the run another."""
+
+    overwrite: bool
+    """Replace a run that is in the folder, whatever it is, but for this very run unfinished; never
+    other files."""
+
+    every: Every
+    """How often to save a checkpoint."""
+
+    keep: int
+    """How many checkpoints to keep."""
+
+    mesh: Mesh | None
+    """Devices that train together; in a job of several processes all of them call the function, and
+    process 0 alone writes and reports."""
+
+    shard_parameters: bool
+    """Whether these devices part weights and optimiser state, too."""
+
+    finish_now: bool
+    """Make a run of the newest checkpoint, without another step."""
+
+    note: Note
+    """Called with warnings and remarks for the user."""
+
+    callbacks: Sequence[Callback]
+    """That hear of the training as it goes."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """A training that is asked for, before anything is written."""
+
+    source: str
+    """The table: a file, a folder, or the name of a bundled set."""
+
+    out: Path
+    """The run's folder."""
+
+    hyperparameters: TrainingHyperparameters
+    """Of the method."""
+
+    columns: Columns
+    """What the table's columns are."""
+
+    prepare: Callable[[Note], Prepared]
+    """Returns the rows, and tells warnings about them."""
+
+    streamed: bool = False
+    """Whether the rows are read block by block while training."""
+
+    target: Target | None = None
+    """What is to be predicted, where it is."""
+
+    origin: Mapping[str, Any] = field(default_factory=dict)
+    """What `config.json` says besides."""
+
+    initial: Callable[[Prepared], Mapping[str, np.ndarray]] | None = None
+    """Returns the weights to begin with, by name, where not all are drawn."""
 
 
 def train(
@@ -44,15 +116,8 @@ def train(
     hyperparameters: TrainingHyperparameters,
     columns: Columns,
     *,
-    overwrite: bool = False,
     stream: Stream = "auto",
-    every: Every = EVERY_MINUTE,
-    keep: int = 2,
-    mesh: Mesh | None = None,
-    shard_parameters: bool = False,
-    finish_now: bool = False,
-    note: Callable[[str], None] = lambda message: None,
-    callbacks: Sequence[Callback] = (),
+    **options: Unpack[Options],
 ) -> TrainResult:
     """Trains a method on a table and saves the run; continues it where it was interrupted.
 
@@ -63,17 +128,8 @@ def train(
         out: the run's folder.
         hyperparameters: of the method to train.
         columns: what the columns are.
-        overwrite: replace a run that is in the folder, whatever it is, but for this very run
-            unfinished; never other files.
         stream: whether to read the rows block by block while training.
-        every: how often to save a checkpoint.
-        keep: how many checkpoints to keep.
-        mesh: devices that train together; in a job of several processes all of them call this
-            function, and process 0 alone writes and reports.
-        shard_parameters: whether these devices part weights and optimiser state, too.
-        finish_now: make a run of the newest checkpoint, without another step.
-        note: called with warnings and remarks for the user.
-        callbacks: that hear of the training as it goes.
+        **options: of `Options`.
 
     Returns:
         The run's figures; those of the earlier run where the folder holds the same one finished.
@@ -84,31 +140,81 @@ def train(
         InterruptedRunError: SIGTERM or SIGINT came; the state is saved.
         OSError: a checkpoint or the model cannot be written.
     """
+    check_asked(hyperparameters)
+    columns = with_known_label(source, columns)
+    found = sources.find(source, columns, stream)
+    task = Task(
+        source,
+        out,
+        hyperparameters,
+        columns,
+        lambda note: found.prepare(hyperparameters, out, note),
+        streamed=found.streamed,
+    )
+    return carry_out(task, **options)
+
+
+def check_asked(hyperparameters: TrainingHyperparameters) -> None:
+    """Raises an InputError for the first hyperparameter that is out of its range."""
     try:
         check(hyperparameters)
     except ValueError as error:
         raise InputError(str(error)) from error
+
+
+def carry_out(
+    task: Task,
+    *,
+    overwrite: bool = False,
+    every: Every = EVERY_MINUTE,
+    keep: int = 2,
+    mesh: Mesh | None = None,
+    shard_parameters: bool = False,
+    finish_now: bool = False,
+    note: Note = _ignore,
+    callbacks: Sequence[Callback] = (),
+) -> TrainResult:
+    """Carries a task out, from where an earlier process has left it.
+
+    Args:
+        task: what is asked for.
+        overwrite: as of `Options`, and so all that follow.
+        every: how often to save.
+        keep: how many checkpoints.
+        mesh: devices.
+        shard_parameters: whether they part the weights.
+        finish_now: take no more steps.
+        note: hears remarks.
+        callbacks: hear of the training.
+    """
     check_keep(keep)
     if not is_main():
         note, callbacks = _ignore, ()
-    columns = with_known_label(source, columns)
-    found = sources.find(source, columns, stream)
+    out, hyperparameters = task.out, task.hyperparameters
     devices = Devices(mesh or mesh_of_one(), shard_parameters)
     config = describe(
-        source, hyperparameters, columns, streamed=found.streamed, devices=devices.count
+        task.source,
+        hyperparameters,
+        task.columns,
+        streamed=task.streamed,
+        devices=devices.count,
+        target=task.target,
     )
+    config |= task.origin
     find = functools.partial(find_earlier, out, config, overwrite=overwrite, note=note)
     earlier = Earlier(**run_on_main(lambda: dataclasses.asdict(find())))
     if earlier.state == "finished":
         return TrainResult(**earlier.config["result"] | {"run": str(out)})
-    prepared = found.prepare(hyperparameters, out, note)
+    prepared = task.prepare(note)
     _check_batch(devices, hyperparameters.batch_size, row_count(prepared.x))
 
     def begin() -> None:
         if find().state == "unfinished":
             warn_of_other_versions(earlier.config, config, note)
-        else:
-            folder.begin(out, config, prepared.preprocessing)
+            return
+        weights = task.initial(prepared) if task.initial else {}
+        folder.begin(out, config, prepared.preprocessing)
+        pretrained.write(out, weights)
 
     method = make(hyperparameters)
     with contextlib.ExitStack() as stack:
@@ -119,16 +225,23 @@ def train(
         start = checkpoints.newest(method, prepared.preprocessing.width, devices)
         if finish_now and start is None:
             raise InputError(f"--finish-now: {out} has no checkpoint to make a run of")
+        weights = pretrained.read(out)
+        if task.initial and weights is None and start is None:
+            raise InputError(
+                f"{out}: has no checkpoint, and the weights that it began with are gone; run the "
+                "command that began it again, with --overwrite"
+            )
         if start is not None and not finish_now:
             note(f"{out} holds this run, unfinished: continuing after step {start.step}")
         # What was logged after the checkpoint will be logged again.
         run_on_main(lambda: folder.write_metrics(out, start.histories[0] if start else []))
         loop = Loop(
             [method],
-            as_batch(prepared.x),
-            None if prepared.validation is None else as_batch(prepared.validation),
+            prepared.x,
+            prepared.validation,
             devices,
             start=start,
+            weights=weights,
             checkpoints=checkpoints,
         )
         with listening() as interrupted:
@@ -137,13 +250,13 @@ def train(
             loop.train([*log, *callbacks], interrupted, until=until)
         (fitted,) = fits_of(loop)
         if is_main():  # scoring the training rows is work that one process does for all
-            made = complete(
-                out, config, hyperparameters, prepared.preprocessing, fitted, prepared.x, note
-            )
+            made = complete(out, config, hyperparameters, prepared, fitted, note)
             folder.write_metrics(out, made.history)
             folder.finish(out, made.config, made.weights, made.last_weights)
             sources.remove_spool(out)
-    return figures(out, hyperparameters, fitted, prepared.x)
+            pretrained.remove(out)
+            return TrainResult(**made.config["result"])
+    return figures(out, hyperparameters, fitted, prepared)
 
 
 class _Log(Callback):
@@ -174,7 +287,3 @@ def _check_shared(out: Path) -> None:
             f"--out {out}: the run that process 0 began is not there for this process; give a path "
             "on a file system that all processes of the job share"
         )
-
-
-def _ignore(event: object) -> None:
-    """Takes what process 0 reports for all."""

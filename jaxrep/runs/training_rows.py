@@ -8,10 +8,11 @@ from typing import Literal
 import numpy as np
 import pyarrow as pa
 
+from jaxrep.batch import Batch, as_batch
 from jaxrep.data import datasets, preprocessing, tables, to_arrow
+from jaxrep.data.targets import Target
 from jaxrep.errors import InputError
 from jaxrep.hyperparameters import TrainingHyperparameters
-from jaxrep.training import RowStore
 
 
 @dataclass(frozen=True)
@@ -41,11 +42,14 @@ class Prepared:
     preprocessing: preprocessing.Preprocessing
     """Fitted to the training rows."""
 
-    x: np.ndarray | RowStore
-    """Training rows as features, `[rows, D]`, or a store that is read while training."""
+    x: Batch
+    """Training rows; their numbers may be in a store that is read while training."""
 
-    validation: np.ndarray | None
-    """Rows held out as features, `[rows, D]`; None where there are none."""
+    validation: Batch | None
+    """Rows held out; None where there are none."""
+
+    target: Target | None = None
+    """What is to be predicted, where the rows have targets."""
 
 
 def with_known_label(source: str, columns: Columns) -> Columns:
@@ -93,9 +97,9 @@ def prepare(
         note(f"warning: {warning}")
     x = preprocessing.apply(fitted, training, source=source)
     if not held_out.any():
-        return Prepared(fitted, x, None)
-    validation = table.filter(to_arrow(held_out))
-    return Prepared(fitted, x, preprocessing.apply(fitted, validation, source=source))
+        return Prepared(fitted, as_batch(x), None)
+    validation = preprocessing.apply(fitted, table.filter(to_arrow(held_out)), source=source)
+    return Prepared(fitted, as_batch(x), as_batch(validation))
 
 
 def held_out_rows(rows: int, hyperparameters: TrainingHyperparameters) -> np.ndarray:

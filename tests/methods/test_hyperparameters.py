@@ -75,7 +75,7 @@ KNOBS = [
     (name, field.name)
     for name, field in FIELDS
     # A microbatch changes no parameter, but memory: tests/functions/test_nt_xent.py.
-    if declaration(field).kind != "host" and field.name != "microbatch"
+    if declaration(field).kind not in ("host", "rows") and field.name != "microbatch"
 ]
 
 
@@ -132,13 +132,17 @@ def test_what_the_host_alone_reads_changes_a_training(knob):
 def test_every_hyperparameter_has_a_range_a_kind_and_a_help(method, field):
     told = declaration(field)
     assert isinstance(told.range, Whole | Number | Flag | OneOf | Widths | Names)
-    assert told.kind in ("traced", "shaping", "host")
+    assert told.kind in ("traced", "shaping", "host", "rows")
     assert told.help.endswith(".") and len(told.help) > 10
     assert told.range.problem(field.default) is None
     # What is traced is a number; what shapes or the host reads may be all else. The logarithm of β₂
     # is taken in float64, on the host.
     is_number = isinstance(told.range, Number)
-    assert (told.kind == "traced") == is_number or told.kind == "host" or field.name == "beta2"
+    assert (
+        (told.kind == "traced") == is_number
+        or told.kind in ("host", "rows")
+        or field.name == "beta2"
+    )
 
 
 def test_the_kind_of_a_field_is_where_its_value_goes():

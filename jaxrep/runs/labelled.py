@@ -1,0 +1,237 @@
+"""Labelled rows for a run that is fine-tuned: its features, and what is to be predicted of them."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+
+from jaxrep.batch import Batch, take
+from jaxrep.data import preparation, preprocessing, tables, to_arrow
+from jaxrep.data.held_out import RowsWithout, read_rows
+from jaxrep.data.preprocessing import CategoricalColumn, Preprocessing
+from jaxrep.data.row_file import PreparedRows, open_prepared
+from jaxrep.data.targets import (
+    Target,
+    balanced_weights,
+    check_label,
+    fit_classes,
+    fit_numbers,
+    labelled,
+    labels_of,
+)
+from jaxrep.errors import InputError
+from jaxrep.hyperparameters import Predicts, TrainingHyperparameters
+from jaxrep.runs import sources
+from jaxrep.runs.sources import SPOOL, Stream, whole
+from jaxrep.runs.training_rows import Columns, Prepared, held_out_rows
+from jaxrep.training.distributed import run_on_main
+
+Note = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """Rows of a table that have a label."""
+
+    source: str
+    """Where they come from."""
+
+    preprocessing: Preprocessing
+    """From the table to their features."""
+
+    features: Callable[[Note], np.ndarray | PreparedRows]
+    """Returns the features of all rows of the table, `[N, D]`, or the store that they are in."""
+
+    kept: np.ndarray
+    """Numbers of the rows that have a label, sorted, `[n]`."""
+
+    labels: Any
+    """Their labels, an Arrow column or an array, `[n]`."""
+
+    weights: np.ndarray | None = None
+    """How much each of them counts, `[n]`; None if all count alike."""
+
+    streamed: bool = False
+    """Whether features are read block by block while training."""
+
+    def fit(self, kind: Predicts, name: str) -> Target:
+        """Learns what is to be predicted.
+
+        Args:
+            kind: what the labels are.
+            name: of their column.
+
+        Raises:
+            InputError: the labels are not of that kind.
+        """
+        if kind == "classes":
+            return fit_classes(self.labels, name, self.source)
+        return fit_numbers(self.labels, name, self.source)
+
+    def prepare(
+        self, target: Target, hyperparameters: TrainingHyperparameters, note: Note
+    ) -> Prepared:
+        """Returns the rows to train on, and those held out.
+
+        Args:
+            target: what is to be predicted.
+            hyperparameters: say how many rows to hold out, and which, and how classes count.
+            note: called with remarks for the user.
+
+        Raises:
+            InputError: too few rows are left to train on.
+        """
+        held_out = held_out_rows(len(self.kept), hyperparameters)
+        targets = target.encode(self.labels, source=self.source)
+        rows = Batch(
+            self.kept,  # type: ignore[arg-type]  # in the place of the features, which may be many
+            targets=targets,  # type: ignore[arg-type]
+            weights=self._weights(targets, hyperparameters),  # type: ignore[arg-type]
+        )
+        features = self.features(note)
+        training = self._with_features(take(rows, ~held_out), features, self.streamed)
+        validation = None
+        if held_out.any():
+            validation = self._with_features(take(rows, held_out), features, streamed=False)
+        return Prepared(self.preprocessing, training, validation, target)
+
+    def _weights(
+        self, targets: np.ndarray, hyperparameters: TrainingHyperparameters
+    ) -> np.ndarray | None:
+        if getattr(hyperparameters, "class_weight", "none") == "none":
+            return self.weights
+        balanced = balanced_weights(targets, hyperparameters.classes)  # type: ignore[attr-defined]
+        return balanced if self.weights is None else balanced * self.weights
+
+    def _with_features(self, rows: Batch, features: Any, streamed: bool) -> Batch:
+        """Returns rows with their features, or a store of them, in the place of their numbers."""
+        numbers: Any = rows.numbers
+        if isinstance(features, np.ndarray):
+            return rows._replace(numbers=features[numbers])
+        if not streamed and len(numbers) < features.rows // 2:
+            found: Any = read_rows(features, numbers)
+            return rows._replace(numbers=found)
+        others = np.setdiff1d(np.arange(features.rows), numbers)
+        store = RowsWithout(features, others) if len(others) else features
+        return rows._replace(numbers=store if streamed else whole(store))  # type: ignore[arg-type]
+
+
+def read_labelled(
+    source: str,
+    label: str,
+    fitted: Preprocessing,
+    out: Path,
+    note: Note,
+    stream: Stream = "auto",
+) -> Labelled:
+    """Reads a table's rows that have a label.
+
+    Args:
+        source: a file, a folder, or the name of a bundled set.
+        label: the label's column.
+        fitted: the preprocessing of the run that is fine-tuned.
+        out: the run's folder, below which a large table's rows are written.
+        note: called with a remark on rows without a label, which are left out.
+        stream: whether to read the features block by block while training.
+
+    Raises:
+        InputError: the table cannot be read, does not fit the run, has no such column, or the run
+            has learnt from it.
+    """
+    if label in [column.name for column in fitted.columns]:
+        raise InputError(
+            f"--label {label}: the run has learnt from this column, and would predict what it "
+            f"sees; train a run with --label {label} first"
+        )
+    prepared = msgspec.structs.replace(fitted, label=label)
+    found = sources.find(source, Columns(), stream)
+    features: Callable[[Note], np.ndarray | PreparedRows]
+    if found.stored is not None:
+        stored = found.stored
+        _check_prepared(stored, prepared, source)
+        labels = stored.labels()
+        features = lambda note: stored  # noqa: E731
+    elif found.streamed:
+        labels = _read_labels(source, label, prepared)
+        features = lambda note: _spool(source, out, prepared, note)  # noqa: E731
+    else:
+        table = tables.read_table(
+            source,
+            numeric_columns=prepared.numeric_columns,
+            typed_columns=[label],
+            na_values=prepared.na_values,
+        )
+        labels = labels_of(table, label, source)
+        x = preprocessing.apply(prepared, table, source=source)
+        features = lambda note: x  # noqa: E731
+    present = labelled(labels)
+    if missing := len(present) - int(present.sum()):
+        note(f"{source}: {missing:,} of {len(present):,} rows have no {label}, and are left out")
+    return Labelled(
+        source,
+        prepared,
+        features,
+        np.flatnonzero(present),
+        labels.filter(to_arrow(present)),
+        streamed=found.streamed,
+    )
+
+
+def _check_prepared(stored: PreparedRows, fitted: Preprocessing, source: str) -> None:
+    """Refuses a prepared folder whose rows are standardised otherwise, or have other labels."""
+    there = stored.preprocessing
+    if there.label != fitted.label:
+        raise InputError(
+            f"--label {fitted.label}: {source} was prepared with "
+            f"{f'--label {there.label}' if there.label else 'no label'}; prepare it with this one"
+        )
+    if there.columns != fitted.columns:
+        raise InputError(
+            f"{source}: was prepared apart from the run, whose columns are other ones, or are "
+            "scaled otherwise; give the table that it was prepared from"
+        )
+
+
+def _read_labels(source: str, label: str, fitted: Preprocessing) -> Any:
+    """Reads the label column alone of a table that is larger than memory.
+
+    Blocks cannot agree on what a CSV's cells are, so they are text until all have been seen.
+    """
+    blocks = tables.read_blocks(
+        source,
+        numeric_columns=fitted.numeric_columns,
+        typed_columns=[label],
+        na_values=fitted.na_values,
+    )
+    parts = []
+    for block in blocks:
+        check_label(label, block.column_names, source)
+        parts.append(block.select([label]))
+    column = pa.concat_tables(parts)
+    if not tables.has_types(source):
+        column = pa.table({label: tables.infer_type(column[label], fitted.na_values)})
+    return labels_of(column, label, source)
+
+
+def _spool(source: str, out: Path, fitted: Preprocessing, note: Note) -> PreparedRows:
+    """Writes a large table's features below the run's folder, as its preprocessing has them."""
+    note(f"{source} is large: its rows are written to {out / SPOOL} while it trains")
+
+    def prepare() -> None:
+        preparation.prepare(
+            source,
+            out / SPOOL,
+            categorical=[c.name for c in fitted.columns if isinstance(c, CategoricalColumn)],
+            label=fitted.label,
+            id_column=fitted.id_column,
+            na_values=fitted.na_values,
+            fitted=fitted,
+            note=note,
+        )
+
+    run_on_main(prepare)
+    return open_prepared(out / SPOOL)
