@@ -343,7 +343,8 @@ def test_closed_forms_equal_the_loops(name, rows):
             assert found.arrays["value"] == pytest.approx(value, rel=1e-12, abs=1e-14)
             expected = oracles.gradients(loop, arrays, **settings, **weights)
             tolerance = 1e-12 * settings.get("temperature", 1.0) ** -3 / 6 + 1e-8
-            for argument, gradient in zip(inputs, expected, strict=True):
+            floating = [name for name, array in inputs.items() if array.dtype.kind == "f"]
+            for argument, gradient in zip(floating, expected, strict=True):
                 closed = found.arrays[f"gradient of {argument}"]
                 assert np.abs(closed - gradient).max() <= tolerance * max(1, np.abs(gradient).max())
 
