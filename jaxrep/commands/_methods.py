@@ -34,7 +34,7 @@ def method_command(command: type, defaults: Mapping[str, Any]) -> type:
             [
                 (
                     "hyperparameters",
-                    Annotated[flags(hyperparameters, defaults=defaults), arg(name="")],
+                    Annotated[of_method, arg(name="")],
                 )
             ],
             bases=(command,),

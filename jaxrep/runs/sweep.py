@@ -70,13 +70,12 @@ def sweep(
         DivergedError: every run has diverged.
     """
     columns = with_known_label(source, columns)
-    table = read(source, columns)
     task = Task(
         source,
         out,
         hyperparameters,
         columns,
-        lambda note: prepare(table, source, columns, hyperparameters, note),
+        lambda note: prepare(read(source, columns), source, columns, hyperparameters, note),
     )
     return carry_out(
         task,

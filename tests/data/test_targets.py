@@ -135,9 +135,13 @@ def test_a_quantity_is_refused_as_classes():
 
 
 def test_too_many_classes_are_refused():
-    numbers = np.repeat(np.arange(1001), 3)
-    refused(fit_classes, numbers, "1001 different values in 3003 rows", "a regressor")
-    assert len(fit_classes(numbers[:-3], "y", "t.csv").labels) == 1000
+    numbers = np.repeat(np.arange(1001), 5)
+    refused(fit_classes, numbers, "1001 different values in 5005 rows", "a regressor")
+    assert len(fit_classes(numbers[:-5], "y", "t.csv").labels) == 1000
+    few_each = np.repeat(np.arange(21), 4)
+    refused(fit_classes, few_each, "21 different values in 84 rows", "a regressor")
+    assert len(fit_classes(few_each[:-4], "y", "t.csv").labels) == 20
+    assert len(fit_classes([f"r{n}" for n in few_each], "y", "t.csv").labels) == 21
     few = np.array([0, 1, 2, 0, 1])
     refused(fit_classes, few, "3 different values in 5 rows", "2 rows or more", "a regressor")
     assert fit_classes(np.append(few, 2), "y", "t.csv").labels == (0, 1, 2)

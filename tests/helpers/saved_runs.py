@@ -9,7 +9,8 @@ from flax import nnx
 from jaxrep import files
 from jaxrep.batch import RowSpec
 from jaxrep.data.preprocessing import NumericColumn, Preprocessing
-from jaxrep.methods import hyperparameters_of, make
+from jaxrep.data.targets import Classes, Numbers
+from jaxrep.methods import AutoencoderHyperparameters, Backbone, hyperparameters_of, make
 from jaxrep.networks import get_weights
 from jaxrep.runs import folder
 from jaxrep.runs.results import TrainResult
@@ -22,11 +23,16 @@ PREPROCESSING = Preprocessing(
     na_values=("?",),
 )
 QUANTILES = {"levels": [0.0, 0.5, 1.0], "scores": [0.0, 1.0, 5.0]}
+ORIGIN = {"finetuned": {"run": None, "model": "0" * 64}}
+FINETUNED = {
+    "classes": ORIGIN | {"target": Classes("y", ("no", "yes")).to_json()},
+    "numbers": ORIGIN | {"target": Numbers("y", 1.0, 2.0).to_json()},
+}
 EPOCHS = [{"epoch": 1, "loss": 2.5}, {"epoch": 2, "loss": 1.25}]
 
 
 def configuration(method):
-    hyperparameters = hyperparameters_of(method)(hidden_dims=(8,), latent_dim=2, epochs=2)
+    hyperparameters = settings(method)
     return {
         "schema_version": folder.SCHEMA_VERSION,
         "method": method,
@@ -37,7 +43,17 @@ def configuration(method):
             "columns": dataclasses.asdict(Columns(label="y", na_values=("?",))),
         },
         "versions": {"jaxrep": "0.1.0"},
+        **FINETUNED.get(hyperparameters.predicts, {}),
     }
+
+
+def settings(method):
+    """Hyperparameters with small layers."""
+    widths = {"hidden_dims": (8,), "latent_dim": 2}
+    kind = hyperparameters_of(method)
+    if kind.predicts is None:
+        return kind(**widths, epochs=2)
+    return kind(backbone=Backbone.of(AutoencoderHyperparameters(**widths)), epochs=2)
 
 
 def results(path, method):
@@ -51,6 +67,7 @@ def results(path, method):
         stopped_early=False,
         loss=1.25,
         validation_loss=None,
+        held_out=None,
         seconds=0.5,
         compile_seconds=0.25,
         rows_per_second=40.0,
@@ -60,8 +77,7 @@ def results(path, method):
 
 
 def untrained_weights(method):
-    hyperparameters = hyperparameters_of(method)(hidden_dims=(8,), latent_dim=2)
-    network = make(hyperparameters).init(RowSpec(PREPROCESSING.width), nnx.Rngs(0))
+    network = make(settings(method)).init(RowSpec(PREPROCESSING.width), nnx.Rngs(0))
     return {name: np.asarray(array) for name, array in get_weights(network).items()}
 
 

@@ -18,6 +18,12 @@ GRIDS = {
         {"temperature": 0.01, "seed": 5},
         {"drop_rate": 0.0, "noise_std": 0.0, "weight_decay": 0.0},
     ],
+    "classifier": [
+        {"frozen": False, "l2": 0.0},
+        {"frozen": False, "l2": 0.1, "label_smoothing": 0.2, "seed": 5},
+        {"frozen": False, "backbone_learning_rate": 1e-2},
+    ],
+    "regressor": [{"l2": 0.0}, {"l2": 0.1, "seed": 5}, {"learning_rate": 1e-3}],
 }
 
 

@@ -22,12 +22,14 @@ from jaxrep.hyperparameters import (
 )
 from jaxrep.methods import (
     AutoencoderHyperparameters,
+    Backbone,
     SimCLRHyperparameters,
     VAEHyperparameters,
 )
+from jaxrep.methods._backbone import Backbones
 from jaxrep.training import fit, init_state
 from jaxrep.training.program import abstract_state
-from tests.helpers.small import FEATURES, X, compiled_draw, compiled_step, make
+from tests.helpers.small import FEATURES, X, compiled_draw, compiled_step, make, rows_for
 
 # For every hyperparameter of every method another value than its default, and what else it takes
 # to see the difference: weight decay shows once weights have moved, its kind only with it.
@@ -59,17 +61,28 @@ OTHER_VALUES = {
     "proj_dim": 7,
     "clean_anchor": True,
     "microbatch": 4,
+    "backbone": Backbone.of(VAEHyperparameters(hidden_dims=(4,), latent_dim=2)),
+    "head_dims": (5,),
+    "frozen": False,
+    "backbone_learning_rate": 1e-2,
+    "l2": 0.5,
+    "classes": 4,
+    "label_smoothing": 0.3,
+    "class_weight": "balanced",
 }
 # The rates of views that are not taken by default count where they are, and so for schedules.
 WITH = {
     "corruption_rate": {"views": ("scarf",)},
     "swap_rate": {"views": ("swap",)},
     "warmup_fraction": {"schedule": "warmup_cosine"},
+    "backbone_learning_rate": {"frozen": False},
 }
 FIELDS = [
     (name, field)
     for name in methods.names()
     for field in dataclasses.fields(methods.hyperparameters_of(name))
+    # The widths of what is fine-tuned are the backbone's, whatever else is said.
+    if not declaration(field).is_derived or field.name not in ("hidden_dims", "latent_dim")
 ]
 KNOBS = [
     (name, field.name)
@@ -81,9 +94,15 @@ KNOBS = [
 
 # Each of these takes a program of its own. They mean the same for every method that has them, so
 # that one stands for the others: the VAE for the engine's, SimCLR for those of views.
-ONE_FOR_ALL = dict.fromkeys(
-    ("optimizer", "precision", "schedule", "warmup_fraction", "clip_norm", "beta2"), "vae"
-) | dict.fromkeys(("views", "drop_rate", "corruption_rate", "swap_rate"), "simclr")
+ONE_FOR_ALL = (
+    dict.fromkeys(
+        ("optimizer", "precision", "schedule", "warmup_fraction", "clip_norm", "beta2"), "vae"
+    )
+    | dict.fromkeys(
+        ("backbone", "head_dims", "frozen", "backbone_learning_rate", "l2"), "classifier"
+    )
+    | dict.fromkeys(("views", "drop_rate", "corruption_rate", "swap_rate"), "simclr")
+)
 
 
 @functools.cache
@@ -96,7 +115,8 @@ def after_steps(name, **settings):
     method = make(name, **settings)
     state = init_state(method, FEATURES, 0)
     for i in range(3):
-        state, _ = compiled_step(method, state, *compiled_draw(method, 0, X, X, i), steps=9)
+        drawn = compiled_draw(method, 0, rows_for(name), X, i)
+        state, _ = compiled_step(method, state, *drawn, steps=9)
     return state.params
 
 
@@ -131,7 +151,7 @@ def test_what_the_host_alone_reads_changes_a_training(knob):
 @pytest.mark.parametrize(("method", "field"), FIELDS)
 def test_every_hyperparameter_has_a_range_a_kind_and_a_help(method, field):
     told = declaration(field)
-    assert isinstance(told.range, Whole | Number | Flag | OneOf | Widths | Names)
+    assert isinstance(told.range, Whole | Number | Flag | OneOf | Widths | Names | Backbones)
     assert told.kind in ("traced", "shaping", "host", "rows")
     assert told.help.endswith(".") and len(told.help) > 10
     assert told.range.problem(field.default) is None
@@ -150,7 +170,10 @@ def test_the_kind_of_a_field_is_where_its_value_goes():
         kind = declaration(field).kind
         settings = WITH.get(field.name, {})
         one = make(name, **settings | {"weight_decay": 0.1})
-        hp = dataclasses.replace(one.hyperparameters, **{field.name: OTHER_VALUES[field.name]})
+        value = OTHER_VALUES[field.name]
+        if getattr(one.hyperparameters, field.name) == value:
+            value = "constant"  # the one choice that is another method's default
+        hp = dataclasses.replace(one.hyperparameters, **{field.name: value})
         other = type(one)(hp)
         leaves = {key[0].name for key, _ in jax.tree.leaves_with_path(other)}
         same_structure = jax.tree.structure(one) == jax.tree.structure(other)
@@ -159,6 +182,7 @@ def test_the_kind_of_a_field_is_where_its_value_goes():
             "noise_std",
             "drop_rate",
             "clip_norm",
+            "label_smoothing",
         ):  # from 0, which is not a leaf, to a leaf
             assert same_structure == (kind != "shaping"), (name, field.name)
 
@@ -167,7 +191,7 @@ def test_the_kind_of_a_field_is_where_its_value_goes():
 def test_check_knows_a_range_for_every_hyperparameter(name):
     impossible = {"hidden_dims": (0,), "optimizer": "sgd", "precision": "double"}
     kind = methods.hyperparameters_of(name)
-    for field in dataclasses.fields(kind):
+    for field in (field for method, field in FIELDS if method == name):
         plain = kind(**WITH.get(field.name, {}))
         check(dataclasses.replace(plain, **{field.name: OTHER_VALUES[field.name]}))
         for value in (impossible.get(field.name, -1), float("nan"), "1", None):
@@ -220,7 +244,7 @@ field_of = functools.partial(
     [
         ({"range": None}, "None is not a range; it must have a method `problem`"),
         ({"range": (0, 1)}, r"\(0, 1\) is not a range"),
-        ({"kind": None}, "kind is None; it must be traced, shaping or host"),
+        ({"kind": None}, "kind is None; it must be traced, shaping, host or rows"),
         ({"kind": "static"}, "kind is 'static'"),
         ({"help": None}, "help is empty; say what the hyperparameter means"),
         ({"help": " "}, "help is empty"),

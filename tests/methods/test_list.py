@@ -14,6 +14,9 @@ from tests.helpers.twins import TWINS
 
 pytestmark = pytest.mark.quick
 
+BUILT_IN = ["autoencoder", "vae", "simclr", "classifier", "regressor"]
+CLASSES = ("Autoencoder", "VAE", "SimCLR", "Classifier", "Regressor")
+
 FILE = '''
 from helper_of_{stem} import NAME
 
@@ -48,7 +51,7 @@ class {cls}(Autoencoder):
 def methods(request, monkeypatch):
     """The list of a twin; what a test adds to it is taken away again."""
     listed = {"jax": jaxrep.methods, "torch": torch_ref.methods}[request.param]
-    monkeypatch.setattr(listed, "_registered", {})
+    monkeypatch.setattr(getattr(listed, "_list", listed), "_registered", {})
     before = set(sys.modules)
     yield listed
     for name in set(sys.modules) - before:
@@ -69,8 +72,8 @@ def write(folder, methods, stem, *, name="mine", cls="Mine"):
 
 
 def test_the_built_in_methods_are_listed_and_found_by_their_names(methods):
-    assert methods.names() == ["autoencoder", "vae", "simclr"]
-    for name, cls in zip(methods.names(), ("Autoencoder", "VAE", "SimCLR"), strict=True):
+    assert methods.names() == BUILT_IN
+    for name, cls in zip(methods.names(), CLASSES, strict=True):
         assert methods.get(name).__name__ == cls
         assert methods.get(name) is getattr(methods, cls)
 
@@ -91,14 +94,14 @@ assert "jax" in sys.modules
 def test_a_method_is_made_of_its_hyperparameters():
     for name in jaxrep.methods.names():
         kind = jaxrep.methods.hyperparameters_of(name)
-        method = jaxrep.methods.make(kind(latent_dim=3))
+        method = jaxrep.methods.make(kind(epochs=3))
         assert type(method) is jaxrep.methods.get(name) and method.name == name
-        assert method.hyperparameters == kind(latent_dim=3)
+        assert method.hyperparameters == kind(epochs=3)
 
 
 def test_an_unknown_name_is_refused_with_the_names_there_are_and_how_to_bring_it(methods):
     message = (
-        r"there is no method 'mine'; there are autoencoder, vae, simclr\. A method of another "
+        rf"there is no method 'mine'; there are {', '.join(BUILT_IN)}\. A method of another "
         r"package comes with that package, installed here, or with --use FILE\.py"
     )
     with refused(methods, message):
@@ -115,7 +118,7 @@ def test_hyperparameters_of_an_unknown_method_make_none():
 def test_a_file_brings_its_methods_and_may_import_its_neighbours(methods, tmp_path):
     path, search = write(tmp_path, methods, "mine"), list(sys.path)
     methods.use(path)
-    assert methods.names() == ["autoencoder", "vae", "simclr", "mine"]
+    assert methods.names() == [*BUILT_IN, "mine"]
     assert methods.get("mine").__name__ == "Mine"
     assert issubclass(methods.get("mine"), methods.Autoencoder)
     assert sys.path == search
@@ -131,7 +134,7 @@ def test_a_file_without_a_method_adds_none(methods, tmp_path):
     package = methods.__name__
     path.write_text(f"from {package} import VAE\n")  # imported, not defined here
     methods.use(path)
-    assert methods.names() == ["autoencoder", "vae", "simclr"]
+    assert methods.names() == BUILT_IN
 
 
 def test_a_file_that_cannot_be_used_is_refused_by_its_path(methods, tmp_path):
@@ -175,8 +178,10 @@ def test_an_installed_package_brings_its_methods_when_one_is_asked_for(
     monkeypatch.syspath_prepend(tmp_path)
     package = methods.__name__
     entry = EntryPoint("mine", "mine:Mine", package)
-    monkeypatch.setattr(methods, "entry_points", lambda group: {package: [entry]}[group])
-    assert methods.names() == ["autoencoder", "vae", "simclr", "mine"]
+    monkeypatch.setattr(
+        getattr(methods, "_list", methods), "entry_points", lambda group: {package: [entry]}[group]
+    )
+    assert methods.names() == [*BUILT_IN, "mine"]
     assert "mine" not in sys.modules
     assert methods.get("mine").__name__ == "Mine"
     assert methods.names().count("mine") == 1

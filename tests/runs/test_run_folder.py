@@ -8,7 +8,7 @@ import safetensors.numpy
 
 from jaxrep import files
 from jaxrep.errors import InputError, ModelFormatError
-from jaxrep.methods import VAEHyperparameters, hyperparameters_of, names
+from jaxrep.methods import VAEHyperparameters, names
 from jaxrep.runs import folder
 from jaxrep.runs.configuration import read_config
 from jaxrep.runs.outputs import threshold
@@ -19,6 +19,7 @@ from tests.helpers.saved_runs import (
     results,
     save,
     seal,
+    settings,
     untrained_weights,
 )
 
@@ -175,9 +176,7 @@ def test_a_run_comes_back_as_it_was_saved(tmp_path, method):
     weights = save(tmp_path, method)
     run = folder.load(tmp_path)
     assert run.method.name == method
-    assert run.method.hyperparameters == hyperparameters_of(method)(
-        hidden_dims=(8,), latent_dim=2, epochs=2
-    )
+    assert run.method.hyperparameters == settings(method)
     assert run.preprocessing == PREPROCESSING
     assert run.history == EPOCHS
     assert run.config["data"]["source"] == "/x/π.csv"

@@ -12,15 +12,16 @@ import pytest
 from jaxrep.batch import Batch
 from jaxrep.training import Devices, fit, members, program, sweep
 from tests.helpers.compilations import count_compilations
-from tests.helpers.small import FEATURES, ROWS, X, make, one_of_all
+from tests.helpers.small import FEATURES, ROWS, X, make, one_of_all, rows_for
 from tests.helpers.sweeps import HELD_OUT, assert_equal, largest, make_all
 
 
 @pytest.mark.parametrize("name", one_of_all("vae"))
 def test_every_member_is_the_run_that_it_is_alone(name):
-    result = sweep(make_all(name), X, validation=HELD_OUT)
+    rows, held_out = rows_for(name), rows_for(name, HELD_OUT)
+    result = sweep(make_all(name), rows, validation=held_out)
     for method, member in zip(make_all(name), result.members, strict=True):
-        assert_equal(member, fit(method, X, validation=HELD_OUT), largest(method))
+        assert_equal(member, fit(method, rows, validation=held_out), largest(method))
 
 
 def test_members_with_a_schedule_are_clipped_or_not_as_they_are_alone():

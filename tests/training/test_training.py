@@ -32,6 +32,7 @@ from tests.helpers.small import (
     compiled_step,
     make,
     one_of_all,
+    rows_for,
 )
 from tests.helpers.twins import twin_of
 
@@ -63,17 +64,17 @@ def test_order_and_noise_depend_on_the_seed_and_the_step_alone():
 
 @pytest.mark.parametrize("name", methods.names())
 def test_the_compiled_run_takes_the_steps_that_the_functions_define(name):
-    method = make(name, seed=7)
+    method, rows = make(name, seed=7), rows_for(name)
     state = init_state(method, FEATURES, 7)
     x, losses = jnp.asarray(X), []
     for i in range(4 * steps_per_epoch(ROWS, BATCH)):
-        state, metrics = compiled_step(method, state, *compiled_draw(method, 7, x, x, i))
+        state, metrics = compiled_step(method, state, *compiled_draw(method, 7, rows, x, i))
         losses.append(float(metrics["loss"]))
-    run = fit(method, X)
+    run = fit(method, rows)
     for key, expected in state.params.items():
         np.testing.assert_allclose(run.weights[key], expected, rtol=1e-4, atol=1e-5)
-    rows = np.array([16, 16, 16, 2])
-    means = [np.average(losses[4 * e : 4 * e + 4], weights=rows) for e in range(4)]
+    counts = np.array([16, 16, 16, 2])
+    means = [np.average(losses[4 * e : 4 * e + 4], weights=counts) for e in range(4)]
     np.testing.assert_allclose([m["loss"] for m in run.history], means, rtol=1e-5)
 
 
@@ -87,10 +88,10 @@ def test_how_a_run_is_cut_into_chunks_changes_no_bit(monkeypatch):
 
 @pytest.mark.parametrize("name", one_of_all("simclr"))
 def test_a_table_beyond_the_caches_is_trained_on_in_the_same_order(monkeypatch, name):
-    small = fit(make(name), X)
+    small = fit(make(name), rows_for(name))
     monkeypatch.setattr(program, "_CACHE_BYTES", 0)
     program.run_steps.clear_cache()
-    large = fit(make(name), X)
+    large = fit(make(name), rows_for(name))
     program.run_steps.clear_cache()
     assert [epoch["loss"] for epoch in large.history] == pytest.approx(
         [epoch["loss"] for epoch in small.history], rel=1e-5
@@ -229,7 +230,7 @@ def test_the_state_before_the_first_step_is_the_seed_alone():
 def test_the_weights_of_a_fit_are_all_that_the_model_has():
     for name in methods.names():
         method = make(name)
-        run = fit(method, X)
+        run = fit(method, rows_for(name))
         assert set(run.weights) == set(get_weights(abstract_network(method, SPEC)))
 
 
