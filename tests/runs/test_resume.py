@@ -1,13 +1,10 @@
 """A run that is interrupted ends as if it had not been: to the bit, whatever stopped it."""
 
-import functools
 import hashlib
 import json
-import random
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -23,6 +20,15 @@ from jaxrep.training.manifest import MANIFEST, seal
 from jaxrep.training.snapshot import HISTORY, PROGRESS
 from tests.helpers import dying, small
 from tests.helpers.heard import Heard
+from tests.helpers.interruptions import (
+    after,
+    bits_of,
+    interrupt_after,
+    kill_and_resume,
+    result_of,
+    start,
+    wait_until,
+)
 from tests.helpers.small import FEATURES, FLAGS, SMALL, Store, X
 
 EVERY_EPOCH = Every(epochs=1)
@@ -34,12 +40,6 @@ def make(name="autoencoder", **settings):
 
 def digest_of(weights):
     return {name: hashlib.sha256(array.tobytes()).hexdigest() for name, array in weights.items()}
-
-
-def after(chunks):
-    """Says that a run is interrupted from the n-th time it is asked."""
-    asked = iter(range(chunks))
-    return lambda: next(asked, None) is None
 
 
 @pytest.fixture
@@ -378,34 +378,6 @@ def table(tmp_path):
 SETTINGS = (*FLAGS, "--validation-fraction", "0.1", "--device", "cpu")
 
 
-def result_of(capsys, *command):
-    code = main([*command, "--json"])
-    captured = capsys.readouterr()
-    assert code == 0, captured.err
-    return json.loads(captured.out.splitlines()[-1]), captured.err
-
-
-def bits_of(run):
-    names = folder.MODEL, folder.LAST, folder.METRICS
-    return [folder.files.sha256(run / name) for name in names if (run / name).exists()]
-
-
-def interrupt_after(monkeypatch, chunks):
-    """Has SIGTERM come to the run that is trained next, between two chunks of steps."""
-    from jaxrep.runs import train
-
-    asked = after(chunks)
-
-    class Listening:
-        def __enter__(self):
-            return asked
-
-        def __exit__(self, *error):
-            pass
-
-    monkeypatch.setattr(train, "listening", Listening)
-
-
 @pytest.mark.parametrize("command", ["train", "resume"])
 def test_the_same_command_or_resume_goes_on(
     command, table, short_chunks, tmp_path, capsys, monkeypatch
@@ -508,31 +480,6 @@ def test_an_unfinished_run_without_a_hyperparameter_is_refused(
 # Real processes and real signals.
 
 
-def start(*command, point="never", count=0):
-    return subprocess.Popen(
-        [sys.executable, dying.__file__, point, str(count), *command, "--json"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-def lines_in(path):
-    return path.read_bytes().count(b"\n") if path.exists() else 0
-
-
-def has_lines(path, count):
-    return lines_in(path) >= count
-
-
-def wait_until(condition, process, seconds=120):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert process.poll() is None, process.communicate()[1]
-        assert time.monotonic() < deadline, "nothing happens"
-        time.sleep(0.005)
-
-
 @pytest.mark.parametrize(
     "number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)]
 )
@@ -550,45 +497,21 @@ def test_a_signal_saves_and_ends_with_75_within_seconds(number, tmp_path):
 
 
 @pytest.fixture
-def kill_and_resume(table, tmp_path, capsys, monkeypatch):
-    """Kills a run again and again, and compares its end with that of a run left alone."""
+def killed(table, tmp_path, capsys, monkeypatch):
+    """Kills a training again and again; as of `kill_and_resume`."""
     monkeypatch.setattr(row_store, "BLOCK_BYTES", dying.BLOCK_BYTES)
 
     def check(method, stream, kills, epochs=30, flags=()):
-        """Kills at the point inside a save and the call there that `kills` names, or at random.
-
-        `epochs` are so many that no kill comes too late.
-        """
         command = ("train", method, table, *SETTINGS, "--epochs", str(epochs), "--stream", stream)
         command = (*command, "--checkpoint-every", "1", *flags)
-        alone, killed = tmp_path / "alone", tmp_path / "killed"
-        result_of(capsys, *command, "--out", str(alone))
-        rng = random.Random(f"{method} {stream}")
-        for kill in kills:
-            intact = [p for p in killed.glob("checkpoints/*/manifest.json")]
-            point, count = kill or ("never", 0)
-            process = start(*command, "--out", str(killed), point=point, count=count)
-            if kill is None:
-                log = killed / "metrics.jsonl"
-                enough = lines_in(log) + rng.randint(1, 3)
-                wait_until(functools.partial(has_lines, log, enough), process)
-                time.sleep(rng.random() * 0.1)
-                process.kill()
-            _, said = process.communicate()
-            assert process.returncode == -signal.SIGKILL, (kill, said)
-            assert not intact or "continuing after step" in said
-        intact = [p for p in killed.glob("checkpoints/*/manifest.json")]
-        result, said = result_of(capsys, *command, "--out", str(killed))
-        assert not intact or (result["resumed_from_step"] > 0 and "continuing after step" in said)
-        assert bits_of(killed) == bits_of(alone)
-        return folder.load(killed)
+        return kill_and_resume(command, tmp_path, capsys, kills)
 
     return check
 
 
 @pytest.mark.end_to_end
-def test_a_run_that_is_killed_ends_with_the_bits_of_one_left_alone(kill_and_resume):
-    kill_and_resume("vae", "always", [("manifest", 1), None])
+def test_a_run_that_is_killed_ends_with_the_bits_of_one_left_alone(killed):
+    killed("vae", "always", [("manifest", 1), None])
 
 
 INSIDE = [
@@ -603,16 +526,16 @@ INSIDE = [
 
 @pytest.mark.slow
 @pytest.mark.parametrize("case", range(6))
-def test_fifty_kills_twenty_of_them_inside_a_save(case, kill_and_resume):
+def test_fifty_kills_twenty_of_them_inside_a_save(case, killed):
     method, stream = names()[case % 3], ("never", "always")[case // 3]
     assert sum(len(inside) for inside in INSIDE) == 20
-    kill_and_resume(method, stream, (INSIDE[case] + [None] * 5)[:9], 150)
+    killed(method, stream, (INSIDE[case] + [None] * 5)[:9], 150)
 
 
 @pytest.mark.slow
-def test_twenty_kills_change_nothing_of_where_patience_ends(kill_and_resume, tmp_path, capsys):
+def test_twenty_kills_change_nothing_of_where_patience_ends(killed, tmp_path, capsys):
     flags = ("--patience", "60", "--learning-rate", "0.003")
-    run = kill_and_resume("autoencoder", "never", [None] * 20, 2000, flags)
+    run = killed("autoencoder", "never", [None] * 20, 2000, flags)
     best = int(np.argmin([epoch["validation_loss"] for epoch in run.history])) + 1
     result = run.config["result"]
     assert (result["epoch"], result["epochs"], result["stopped_early"]) == (best, best + 60, True)
