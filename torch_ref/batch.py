@@ -1,8 +1,7 @@
 """Rows as the methods see them: what a row holds, and a batch of rows.
 
 As in `jaxrep.batch`: a part that a table does not have is None. TorchScript compiles functions that
-take a `Batch` where all four parts are given. Shape letters: B batch, D numbers, C codes, T
-targets.
+take a `Batch` where all four parts are given. Shape letters: B batch, D numbers, C codes.
 """
 
 from typing import NamedTuple
@@ -42,7 +41,8 @@ class Batch(NamedTuple):
     """Codes of categories, int32 `[B, C]`; None where the table has none."""
 
     targets: Tensor | None = None
-    """What is to be predicted, `[B, T]`; None where nothing is."""
+    """What is to be predicted, `[B]`: a class's number, int32, or a number, float32; None where
+    nothing is."""
 
     weights: Tensor | None = None
     """Row weights `[B]`, at least 0: 1 for rows, 0 for the padding of an epoch's last batch. None

@@ -52,6 +52,9 @@ def train_step(
     with torch.autocast(batch.numbers.device.type, torch.bfloat16, enabled=in_bfloat16):
         loss, metrics = method.loss(network, batch, noise)
     loss.backward()  # type: ignore[no-untyped-call]
+    for parameter in network.parameters():
+        if parameter.requires_grad and parameter.grad is None:
+            parameter.grad = torch.zeros_like(parameter)  # as in JAX, so that it decays as others
     optimizer.step()
     return {"loss": loss.item(), **{name: metric.item() for name, metric in metrics.items()}}
 

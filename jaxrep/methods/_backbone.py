@@ -25,7 +25,8 @@ class Backbone:
     """Its name."""
 
     hyperparameters: Mapping[str, Any]
-    """Its hyperparameters by name, those that the loop on the host reads left at their defaults."""
+    """All its hyperparameters by name; those that the loop on the host reads have their defaults, so
+    that backbones that differ in these alone are one."""
 
     @classmethod
     def of(cls, hyperparameters: TrainingHyperparameters) -> "Backbone":
@@ -34,7 +35,7 @@ class Backbone:
         Args:
             hyperparameters: of the method.
         """
-        values = {
+        values = dataclasses.asdict(type(hyperparameters)()) | {
             field.name: getattr(hyperparameters, field.name)
             for field in dataclasses.fields(hyperparameters)
             if declaration(field).kind in ("traced", "shaping")
@@ -51,11 +52,10 @@ class Backbone:
 
         Raises:
             InputError: there is no such method.
-            ValueError: a hyperparameter is unknown, of another type, or out of its range.
+            ValueError: a hyperparameter is missing, unknown, of another type, or out of its range.
         """
         made = _list.hyperparameters_of(self.method)
-        complete = dataclasses.asdict(made()) | dict(self.hyperparameters)
-        restored = strict_json.convert_fields(complete, made)
+        restored = strict_json.convert_fields(dict(self.hyperparameters), made)
         check(restored)
         return restored
 
