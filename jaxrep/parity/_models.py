@@ -11,16 +11,23 @@ import numpy as np
 
 from jaxrep.batch import Batch, RowSpec
 from jaxrep.errors import InputError
-from jaxrep.hyperparameters import Names, ViewHyperparameters, declaration
+from jaxrep.hyperparameters import (
+    Names,
+    TrainingHyperparameters,
+    ViewHyperparameters,
+    declaration,
+)
 from jaxrep.inference import apply_output
 from jaxrep.methods import (
     AnyMethod,
+    Backbone,
     abstract_network,
     get,
     hyperparameters_of,
     make,
     names,
     training_network,
+    without_labels,
 )
 from jaxrep.networks import get_model_state, get_weights, with_weights
 from jaxrep.outputs import OUTPUTS
@@ -125,6 +132,7 @@ def loss_case(
             "x": x,
             "noise": _draw_noise(ours, x),
             "row_weights": row_weights,
+            "targets": draw_targets(ours, len(x)),
         },
         wanted=("weights", "x"),
     )
@@ -150,9 +158,28 @@ def output_case(
 
 def twins(name: str, architecture: Architecture, **settings: Any) -> tuple[AnyMethod, Any]:
     """Returns a method of both packages with the same hyperparameters."""
-    shape: dict[str, Any] = {"hidden_dims": architecture[1], "latent_dim": architecture[2]}
-    ours = make(hyperparameters_of(name)(**shape, **settings))
+    ours = make(of_shape(name, *architecture[1:], **settings))
     return ours, twin_of(ours)
+
+
+def of_shape(
+    name: str, hidden_dims: tuple[int, ...], latent_dim: int, **settings: Any
+) -> TrainingHyperparameters:
+    """Returns hyperparameters of a method whose network, or the one below its head, has a shape.
+
+    Args:
+        name: of the method.
+        hidden_dims: widths of the hidden layers.
+        latent_dim: size of an embedding.
+        **settings: other hyperparameters; a fine-tuned method stands on the first that there is,
+            unless `backbone` is among them.
+    """
+    made = hyperparameters_of(name)
+    shape: dict[str, Any] = {"hidden_dims": hidden_dims, "latent_dim": latent_dim}
+    if any(field.name == "backbone" for field in dataclasses.fields(made)):
+        below = hyperparameters_of(without_labels()[0])(**shape)
+        shape = {"backbone": Backbone.of(below)}
+    return made(**shape | settings)
 
 
 def twin_of(method: AnyMethod) -> Any:
@@ -184,8 +211,17 @@ def draw_weights(method: AnyMethod, rows: RowSpec) -> dict[str, np.ndarray]:
     rng, network = np.random.default_rng(0), abstract_network(method, rows)
     shapes = {name: array.shape for name, array in get_weights(network).items()}
     drawn = {name: rng.normal(size=shape) * shape[0] ** -0.5 for name, shape in shapes.items()}
-    # Among what a network changes itself may be variances.
-    return drawn | {name: 0.5 + np.abs(drawn[name]) for name in get_model_state(network)}
+    # Among the vectors that no step trains may be variances and scales.
+    vectors = [name for name in get_model_state(network) if len(shapes[name]) == 1]
+    return drawn | {name: 0.5 + np.abs(drawn[name]) for name in vectors}
+
+
+def draw_targets(method: AnyMethod, rows: int) -> np.ndarray | None:
+    """Returns what a method is to predict of so many rows; None if it predicts nothing."""
+    rng, kind = np.random.default_rng(6), method.hyperparameters.predicts
+    if kind == "classes":
+        return rng.integers(0, method.hyperparameters.classes, rows, dtype=np.int32)
+    return rng.normal(size=rows) if kind == "numbers" else None
 
 
 def _draw_noise(method: AnyMethod, x: np.ndarray) -> dict[str, Any]:
@@ -219,8 +255,8 @@ def _first_difference(
     return ""
 
 
-def _as_text(value: float | tuple[str, ...]) -> str:
-    return "+".join(value) if isinstance(value, tuple) else f"{value:g}"
+def _as_text(value: float | tuple[str | int, ...]) -> str:
+    return "+".join(map(str, value)) if isinstance(value, tuple) else f"{value:g}"
 
 
 def _described(architecture: Architecture) -> str:
@@ -228,18 +264,27 @@ def _described(architecture: Architecture) -> str:
 
 
 def _loss_in_jax(
-    method: AnyMethod, *, weights: Any, x: jax.Array, noise: Any, row_weights: jax.Array
+    method: AnyMethod,
+    *,
+    weights: Any,
+    x: jax.Array,
+    noise: Any,
+    row_weights: jax.Array,
+    targets: jax.Array | None,
 ) -> Any:
     network = with_weights(training_network(method, RowSpec(x.shape[1])), weights)
-    loss, metrics = method.loss(network, Batch(x, weights=row_weights), noise)
+    batch = Batch(x, targets=targets, weights=row_weights)
+    loss, metrics = method.loss(network, batch, noise)
     return {"loss": loss, **jax.lax.stop_gradient(metrics)}
 
 
-def _loss_in_torch(method: Any, *, weights: Any, x: Any, noise: Any, row_weights: Any) -> Any:
+def _loss_in_torch(
+    method: Any, *, weights: Any, x: Any, noise: Any, row_weights: Any, targets: Any
+) -> Any:
     import torch_ref.batch
     import torch_ref.weights
 
-    batch = torch_ref.batch.Batch(x, weights=row_weights)
+    batch = torch_ref.batch.Batch(x, targets=targets, weights=row_weights)
     network = _torch_network(method, x.shape[1])
     loss, metrics = torch_ref.weights.apply(network, method.loss, weights, batch, noise)
     return {"loss": loss, **{key: metric.detach() for key, metric in metrics.items()}}

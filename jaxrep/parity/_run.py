@@ -22,7 +22,7 @@ def check_run(run: Run, x: np.ndarray) -> Report:
     """Compares what a trained run gives in JAX with what its weights give in PyTorch.
 
     All that its network declares, as functions and as the commands compute them; the loss and its
-    gradients on a batch.
+    gradients on a batch, whose targets are drawn where there are any.
 
     Args:
         run: the trained run.

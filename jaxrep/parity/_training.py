@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from jaxrep.batch import Batch, RowSpec
+from jaxrep.batch import Batch, RowSpec, as_batch
 from jaxrep.data import datasets, preprocessing
 from jaxrep.hyperparameters import TrainingHyperparameters
 from jaxrep.methods import (
@@ -85,40 +85,48 @@ def epoch_checks(quick: bool) -> Iterator[Check]:
 
 
 def trajectory_checks(quick: bool) -> Iterator[Check]:
-    """Yields the three default trainings in float64, compared at every step.
+    """Yields the default training of every method in float64, compared at every step.
 
     They are those of the bundled blobs; the quick ones take the first steps on rows and from
-    weights that cost less to come by.
+    weights that cost less to come by. Methods that train a head are compared with the network below
+    it frozen and trained on.
     """
     x = np.random.default_rng(0).normal(size=(2000, 32)) if quick else _blobs()
     with ThreadPoolExecutor(min(os.cpu_count() or 1, len(names()))) as pool:
-        made = [make(hyperparameters_of(name)()) for name in names()]
+        made = list(_trainings())
         recordings = pool.map(
-            lambda method: record(method, x, _steps(method, x, quick), light=quick), made
+            lambda method: record(
+                method, _labelled(method, x), _steps(method, x, quick), light=quick
+            ),
+            (method for _, method in made),
         )
-        for method, recorded in zip(made, recordings, strict=True):
-            yield from _follow_in_torch(method, recorded)
+        for (case, method), recorded in zip(made, recordings, strict=True):
+            yield from _follow_in_torch(method, recorded, case)
 
 
-def record(method: AnyMethod, x: np.ndarray, steps: int, *, light: bool = False) -> Recorded:
+def record(
+    method: AnyMethod, x: np.ndarray | Batch, steps: int, *, light: bool = False
+) -> Recorded:
     """Trains in JAX in float64 and keeps every batch, all weights and metrics of every step.
 
     Args:
         method: with its hyperparameters.
-        x: rows, `[rows, D]`, float64.
+        x: rows, `[rows, D]`, float64; a batch of them where they have targets.
         steps: how many to take.
         light: whether XLA is to compile fast in the place of well, and the weights to start from
             are not to be the method's own.
     """
-    size, seed = min(method.hyperparameters.batch_size, len(x)), method.hyperparameters.seed
+    numbers = as_batch(x).numbers
+    rows, width = numbers.shape
+    size, seed = min(method.hyperparameters.batch_size, rows), method.hyperparameters.seed
 
-    def run(x: jax.Array, start: dict[str, jax.Array]) -> Any:
+    def run(x: Batch, start: dict[str, jax.Array]) -> Any:
         def step(state: TrainState, i: jax.Array) -> Any:
-            batch, noise = draw_batch(method, seed, x, x, i, batch_size=size)
+            batch, noise = draw_batch(method, seed, x, x.numbers, i, batch_size=size)
             state, metrics = train_step(method, state, batch, noise, steps=steps)
             return state, (batch, noise, state.weights, metrics)
 
-        trained = abstract_state(method, x.shape[1])
+        trained = abstract_state(method, width)
         params, model_state = (
             {name: start[name] for name in part} for part in (trained.params, trained.model_state)
         )
@@ -126,13 +134,13 @@ def record(method: AnyMethod, x: np.ndarray, steps: int, *, light: bool = False)
         return jax.lax.scan(step, state, jnp.arange(steps))[1]
 
     with jax.enable_x64(True), jax.default_matmul_precision("highest"):
-        rows = RowSpec(x.shape[1])
-        start = _drawn_start(method, rows) if light else _own_start(method, rows)
-        found = compiled(run, light=light)(jnp.asarray(x), start)
+        begin = _drawn_start if light else _own_start
+        start = begin(method, RowSpec(width))
+        found = compiled(run, light=light)(jax.tree.map(jnp.asarray, as_batch(x)), start)
         return Recorded(*jax.tree.map(np.asarray, (start, *found)))
 
 
-def _follow_in_torch(ours: AnyMethod, recorded: Recorded) -> Iterator[Check]:
+def _follow_in_torch(ours: AnyMethod, recorded: Recorded, case: str = "") -> Iterator[Check]:
     """Takes the recorded steps in torch, and compares metrics and weights after each."""
     import torch
 
@@ -171,7 +179,7 @@ def _follow_in_torch(ours: AnyMethod, recorded: Recorded) -> Iterator[Check]:
             error, message = np.inf, f"torch took {taken} steps of {steps}"
         yield Check(
             f"trajectory of {name}: {key}",
-            f"{steps} steps",
+            ", ".join(filter(None, (case, f"{steps} steps"))),
             "float64",
             passed=error <= bound,
             difference=error,
@@ -197,6 +205,25 @@ def _drawn_start(method: AnyMethod, rows: RowSpec) -> dict[str, jax.Array]:
     drawn = draw_weights(method, rows)
     trained = abstract_state(method, rows.numbers).weights
     return {key: jnp.asarray(drawn[key]) for key in trained}
+
+
+def _trainings() -> Iterator[tuple[str, AnyMethod]]:
+    """Yields the methods whose training is compared, and what is not the default about each."""
+    for name in names():
+        made = hyperparameters_of(name)
+        yield "", make(made())
+        if "frozen" in {field.name for field in dataclasses.fields(made)}:
+            yield "backbone not frozen", make(made(frozen=False))  # type: ignore[call-arg]
+
+
+def _labelled(method: AnyMethod, x: np.ndarray) -> Batch:
+    """Returns rows with what a method is to predict of them, which is a function of the rows."""
+    targets, kind = None, method.hyperparameters.predicts
+    if kind == "classes":
+        targets = x[:, : method.hyperparameters.classes].argmax(axis=1).astype(np.int32)
+    elif kind == "numbers":
+        targets = x[:, 0]
+    return Batch(x, targets=targets)  # type: ignore[arg-type]
 
 
 def _blobs() -> np.ndarray:
