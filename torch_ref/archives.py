@@ -28,6 +28,7 @@ from torch_ref.description import (
 )
 from torch_ref.files import array_digest, check_digests, sha256
 from torch_ref.serving import RawRows
+from torch_ref.units import units_of
 
 _META, _SEAL = "extra/meta.json", "extra/meta.sha256"
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the first time that a zip archive can hold
@@ -105,9 +106,13 @@ def check_state(meta: Mapping[str, Any], state: Mapping[str, Tensor], root: str 
     """
     found = digests(state)
     check_digests(found, meta.get("tensors", {}))
-    rows, network = f"{root}rows.", f"{root}network."
-    columns = digests(RawRows(meta["preprocessing"]["columns"]).state_dict())
-    described: dict[str, object] = {rows + name: columns[name] for name in columns}
+    network = f"{root}network."
+    around = {"rows": RawRows(meta["preprocessing"]["columns"]), "units": units_of(meta)}
+    described: dict[str, object] = {
+        f"{root}{part}.{name}": digest
+        for part, module in around.items()
+        for name, digest in digests(module.state_dict()).items()
+    }
     held: dict[str, object] = {n: found[n] for n in state if not n.startswith(network)}
     if meta["method"] in methods.names():
         weights = described_network(meta).state_dict()  # has shapes alone

@@ -5,7 +5,7 @@ and at most 10⁴ u · max|r|.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,16 +48,12 @@ def gives_rows(name: str) -> bool:
     return function in OUTPUTS and OUTPUTS[function].gives[int(i) :][:1] == ("rows",)
 
 
-def comparable(name: str, output: Tensor, columns: Sequence[dict[str, Any]]) -> Tensor:
-    """Outputs in float64; raw rows in units of each column's scale."""
-    if not gives_rows(name):
+def comparable(name: str, output: Tensor, description: Mapping[str, Any]) -> Tensor:
+    """Outputs in float64; raw rows in units of each column's scale, numbers of the label's."""
+    if not (units := _units(name, description)):
         return output.double()
-    numeric = [column["kind"] == "numeric" for column in columns]
-    mean = [c["mean"] if n else 0.0 for c, n in zip(columns, numeric, strict=True)]
-    scale = [c["scale"] if n else 1.0 for c, n in zip(columns, numeric, strict=True)]
-    return (output.double() - torch.tensor(mean, dtype=torch.float64)) / torch.tensor(
-        scale, dtype=torch.float64
-    )
+    mean, scale = torch.tensor(units, dtype=torch.float64).T
+    return (output.double() - mean) / scale
 
 
 def may_be_open(name: str, columns: Sequence[dict[str, Any]], exact: Tensor) -> Tensor:
@@ -67,15 +63,28 @@ def may_be_open(name: str, columns: Sequence[dict[str, Any]], exact: Tensor) -> 
     return torch.tensor([column["kind"] == "categorical" for column in columns])
 
 
-def rounding(name: str, columns: Sequence[dict[str, Any]]) -> Tensor:
+def rounding(name: str, description: Mapping[str, Any]) -> Tensor:
     """What float64 itself loses in raw units, by column: a few 2⁻⁵³ · |mean| / scale.
 
     A column that is constant at 1.7e12 has scale 1: its raw values end at the third decimal.
     """
-    if not gives_rows(name):
+    if not (units := _units(name, description)):
         return torch.zeros(())
-    shares = [abs(c["mean"]) / c["scale"] if c["kind"] == "numeric" else 0.0 for c in columns]
+    shares = [abs(mean) / scale for mean, scale in units]
     return 4 * 2.0**-53 * torch.tensor(shares, dtype=torch.float64)
+
+
+def _units(name: str, description: Mapping[str, Any]) -> list[tuple[float, float]]:
+    """Returns mean and scale of each column of an output, if it has units."""
+    function, _, i = name.partition(".")
+    gives = OUTPUTS[function].gives[int(i)] if function in OUTPUTS else "embedding"
+    columns: list[Mapping[str, Any]] = []
+    if gives == "rows":
+        columns = description["preprocessing"]["columns"]
+    elif gives == "prediction" and description["target"]["kind"] == "numbers":
+        columns = [description["target"]]
+    known = ("numeric", "numbers")
+    return [(c["mean"], c["scale"]) if c["kind"] in known else (0.0, 1.0) for c in columns]
 
 
 def compare(name: str, found: Tensor, jax: Tensor, exact: Tensor, *, slack: Tensor) -> Result:

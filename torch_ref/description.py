@@ -2,7 +2,7 @@
 
 import sys
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Annotated, Any, Literal, TypeVar, get_type_hints
 
@@ -25,10 +25,14 @@ _LONGEST_MESSAGE = 300
 _MAX_SIZE = 1 << 20  # of layers and the like
 _MAX_COUNT = 1 << 32  # of epochs, rows and seeds
 _MAX_ENTRIES = 64
+_MAX_CLASSES = 1000
 
 _T = TypeVar("_T")
 _Plain = str | int | float | bool | None
+_Value = _Plain | list[_Plain | list[_Plain]]
 _Finite = Annotated[float, Meta(ge=-_MAX, le=_MAX)]
+_Scale = Annotated[float, Meta(gt=0, le=_MAX)]
+_Int64 = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
 
 
 class FileFormatError(ValueError):
@@ -55,7 +59,7 @@ class Contents:
 class _Numeric(msgspec.Struct, tag_field="kind", tag="numeric", forbid_unknown_fields=True):
     name: str
     mean: _Finite
-    scale: Annotated[float, Meta(gt=0, le=_MAX)]
+    scale: _Scale
     fill: _Finite | None
 
 
@@ -78,9 +82,35 @@ class _Preprocessing(msgspec.Struct, forbid_unknown_fields=True):
     na_values: list[str] = []
 
 
+class _Classes(msgspec.Struct, tag_field="kind", tag="classes", forbid_unknown_fields=True):
+    name: str
+    labels: Annotated[
+        list[str | bool | _Int64 | _Finite], Meta(min_length=2, max_length=_MAX_CLASSES)
+    ]
+
+    def __post_init__(self) -> None:
+        if len({type(label) for label in self.labels}) > 1:
+            raise ValueError("labels of more than one type")
+        if any(not a < b for a, b in zip(self.labels, self.labels[1:], strict=False)):  # type: ignore[operator]
+            raise ValueError("labels that are not in ascending order")
+
+
+class _Numbers(msgspec.Struct, tag_field="kind", tag="numbers", forbid_unknown_fields=True):
+    name: str
+    mean: _Finite
+    scale: _Scale
+
+
 class _Quantiles(msgspec.Struct, forbid_unknown_fields=True):
     levels: list[float]
     scores: list[float]
+
+
+class _Method(msgspec.Struct, forbid_unknown_fields=True):
+    """A method as a hyperparameter of another."""
+
+    method: str
+    hyperparameters: dict[str, _Value]
 
 
 class _Description(msgspec.Struct, forbid_unknown_fields=True):
@@ -88,8 +118,9 @@ class _Description(msgspec.Struct, forbid_unknown_fields=True):
 
     schema_version: Literal[1]
     method: str
-    hyperparameters: dict[str, _Plain | list[_Plain | list[_Plain]]]  # a message may quote these
+    hyperparameters: dict[str, _Value | _Method]  # a message may quote these
     preprocessing: dict[str, Any]
+    target: _Classes | _Numbers | msgspec.UnsetType = msgspec.UNSET
     tensors: dict[str, str] = {}
     sha256: dict[str, str] = {}
     history: list[dict[str, float]] = []
@@ -147,7 +178,8 @@ def check_description(description: Mapping[str, Any]) -> None:
         description: plain data; `method`, `hyperparameters` and `preprocessing` at least.
 
     Raises:
-        FileFormatError: names the first of hyperparameters, outputs and columns that cannot be.
+        FileFormatError: names the first of hyperparameters, outputs, target and columns that cannot
+            be.
 
     Example:
         >>> check_description({"method": "pca", "hyperparameters": {"epochs": 1 << 40}})
@@ -162,7 +194,7 @@ def check_description(description: Mapping[str, Any]) -> None:
     if method in methods.names():
         _check_hyperparameters(method, description["hyperparameters"])
     if "outputs" in description:
-        check_outputs(description["outputs"])
+        _check_target(description, check_outputs(description["outputs"]))
     try:
         _convert(description.get("preprocessing"), _Preprocessing)
     except ValueError as error:
@@ -219,6 +251,7 @@ def described_network(description: Mapping[str, Any]) -> Network:
         raise FileFormatError(
             f"outputs are not those of the network that is described: {', '.join(network.outputs)}"
         )
+    _check_target(description, network.outputs)
     return network
 
 
@@ -262,6 +295,12 @@ def _check_bounds(hyperparameters: object) -> None:
     if not isinstance(hyperparameters, Mapping):
         raise FileFormatError("hyperparameters are missing, or not an object")
     for name, value in hyperparameters.items():
+        if isinstance(value, Mapping):  # of a method below this one, which has none below it
+            nested = value.get("hyperparameters")
+            if any(isinstance(each, Mapping) for each in getattr(nested, "values", list)()):
+                raise FileFormatError(f"hyperparameters.{name:.40}: too many levels of methods")
+            _check_bounds(nested)
+            continue
         entries = value if isinstance(value, list | tuple) else (value,)
         if len(entries) > _MAX_ENTRIES:
             raise FileFormatError(
@@ -282,9 +321,28 @@ def _check_hyperparameters(method: str, values: Mapping[str, Any]) -> None:
     except ValueError as error:
         raise FileFormatError(f"hyperparameters: {error}") from error
     for name, declared in get_type_hints(kind, include_extras=True).items():
-        if declared is not methods.Count:
-            value = getattr(made, name)
+        value = getattr(made, name)
+        if isinstance(value, methods.Backbone):
+            if value.method not in methods.names():
+                raise FileFormatError(f"hyperparameters.{name}: no method {value.method!r:.40}")
+            _check_hyperparameters(value.method, value.hyperparameters)
+        elif declared is not methods.Count:
             _check_at_most(name, value if isinstance(value, tuple) else (value,), _MAX_SIZE)
+
+
+def _check_target(description: Mapping[str, Any], outputs: Sequence[str]) -> None:
+    """Checks that there is a target where one is predicted, and as many classes as that."""
+    if ("target" in description) != ("predict" in outputs):
+        raise FileFormatError("target is missing, or there is one and no output that predicts it")
+    if "target" not in description:
+        return
+    try:
+        target = _convert(description["target"], _Classes | _Numbers)
+    except ValueError as error:
+        raise FileFormatError(f"target: {error}") from error
+    classes = description["hyperparameters"].get("classes")
+    if classes != (len(target.labels) if isinstance(target, _Classes) else None):
+        raise FileFormatError(f"target is not what a network of {classes!r:.40} classes predicts")
 
 
 def _check_at_most(name: str, values: Iterable[object], most: int) -> None:

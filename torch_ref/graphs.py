@@ -62,6 +62,7 @@ class RowGraph(nn.Module):
         super().__init__()
         self.rows = served.rows
         self.network = served.network
+        self.units = served.units
         self.outputs = served.outputs
 
     def forward(self, rows: Tensor) -> dict[str, Tensor]:
@@ -75,6 +76,8 @@ class RowGraph(nn.Module):
             output = results[int(i)] if isinstance(results, tuple) else results
             if OUTPUTS[function].gives[int(i)] == "rows":
                 output = self.rows.invert(output)
+            elif OUTPUTS[function].gives[int(i)] == "prediction":
+                output = self.units(output)
             # Masked at the end: a category from `argmax` of NaN would look like any other.
             kept = usable if output.dim() == 1 else usable[:, None]
             found[name] = torch.where(kept, output, torch.nan)

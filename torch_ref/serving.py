@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from torch_ref.batch import Batch
 from torch_ref.description import check_weights, described_network
 from torch_ref.networks import Network
+from torch_ref.units import units_of
 from torch_ref.weights import with_weights
 
 
@@ -121,6 +122,8 @@ class Served(nn.Module):
         rows: the preprocessing.
         network: the trained network.
         latent_dim: Z, size of an embedding.
+        units: maps what the network predicts to what is predicted here, as `units_of` returns it;
+            None leaves it as it is.
     """
 
     outputs: ClassVar[tuple[str, ...]] = ("embed", "score")
@@ -130,11 +133,14 @@ class Served(nn.Module):
     if TYPE_CHECKING:  # TorchScript takes an annotation for an attribute's type, not a module's
         network: Any
 
-    def __init__(self, rows: RawRows, network: Network, latent_dim: int):
+    def __init__(
+        self, rows: RawRows, network: Network, latent_dim: int, units: nn.Module | None = None
+    ):
         super().__init__()
         self.rows = rows
         self.network = network
         self.latent_dim = latent_dim
+        self.units = nn.Identity() if units is None else units
 
     def forward(self, x: Tensor) -> Tensor:
         """Maps raw rows `[B, C]` to embeddings `[B, Z]`, as `embed` does."""
@@ -186,6 +192,14 @@ class _Functions(Served):
         z: Tensor = self.network.project(self.batch(x))
         return z
 
+    def predict(self, x: Tensor) -> Tensor:
+        """Maps raw rows `[B, C]` to probabilities of classes `[B, K]`, or to numbers `[B, 1]`.
+
+        Numbers are float64, in the units of the label.
+        """
+        prediction: Tensor = self.units(self.network.predict(self.batch(x)))
+        return prediction
+
     def reconstruct(self, x: Tensor) -> Tensor:
         """Maps raw rows `[B, C]` to their reconstructions `[B, C]`, in raw units."""
         return self.rows.invert(self.network.reconstruct(self.batch(x)))
@@ -204,7 +218,8 @@ def serve(description: Mapping[str, Any], weights: Mapping[str, np.ndarray]) -> 
     """Builds a trained network from plain data, such as a safetensors file of jaxrep holds.
 
     Args:
-        description: its `method`, `hyperparameters` and `preprocessing`, as JSON has them.
+        description: its `method`, `hyperparameters` and `preprocessing`, as JSON has them; and its
+            `target`, if the method predicts one.
         weights: all weights of the method's network, float32, by jaxrep's names.
 
     Raises:
@@ -232,7 +247,8 @@ def serve(description: Mapping[str, Any], weights: Mapping[str, np.ndarray]) -> 
     check_weights(network, weights)
     rows = RawRows(description["preprocessing"]["columns"])
     filled = with_weights(network.to_empty(device="cpu"), weights)
-    served = serving(network.outputs)(rows, filled, description["hyperparameters"]["latent_dim"])
+    latent_dim = description["hyperparameters"]["latent_dim"]
+    served = serving(network.outputs)(rows, filled, latent_dim, units_of(description))
     return served.eval().requires_grad_(False)
 
 

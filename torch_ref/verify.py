@@ -66,8 +66,8 @@ def verify(contents: Contents, expected: Mapping[str, Tensor] | None = None) -> 
                 continue
             if torch.isnan(wanted[1]).any(dim=0)[~may_be_open(name, columns, wanted[1])].any():
                 raise FileFormatError(f"exact.{name} is NaN where a number must be")
-            found = comparable(name, output, columns)
-            results.append(compare(name, found, *wanted, slack=rounding(name, columns)))
+            found = comparable(name, output, contents.meta)
+            results.append(compare(name, found, *wanted, slack=rounding(name, contents.meta)))
     return results
 
 

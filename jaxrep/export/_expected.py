@@ -32,7 +32,8 @@ def expected_outputs(run: Run, table: pa.Table, source: str) -> dict[str, np.nda
     Returns:
         `rows` `[N, columns]`, `codes` `[N, Z]` (their embeddings, for `decode`), and for each
         output of each function `jax.NAME` and `exact.NAME`. Decoded numbers are in units of their
-        columns' scales; a category that is as likely as another is NaN in `exact.NAME`.
+        columns' scales, predicted ones of the label's; a category that is as likely as another is
+        NaN in `exact.NAME`.
     """
     rows = preprocessing.to_raw(run.preprocessing, table, source=source)
     x = preprocessing.apply(run.preprocessing, table, source=source)

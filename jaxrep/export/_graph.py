@@ -120,9 +120,9 @@ def _check(
     from torch_ref.comparison import comparable, compare, rounding
 
     given = tensors({"output": output, "jax": jax, "exact": exact})
-    columns = run.preprocessing.to_json()["columns"]
-    found = comparable(of, given["output"], columns)
-    slack = rounding(of, columns)
+    described = description(run)
+    found = comparable(of, given["output"], described)
+    slack = rounding(of, described)
     result = compare(name, found, given["jax"], given["exact"], slack=slack)
     if not result.passed:
         place = where.format(row=result.row)

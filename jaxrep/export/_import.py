@@ -158,7 +158,8 @@ def _write(
         "versions": described.get("versions", {}),
         "imported": {"file": file.name, "run": described.get("run")},
     }
-    if "score_quantiles" in described:
-        config["score_quantiles"] = described["score_quantiles"]
+    for key in ("score_quantiles", "target"):
+        if key in described:
+            config[key] = described[key]
     preprocessing = Preprocessing.from_json(dict(described["preprocessing"]))
     write_contents(path, config, preprocessing, described.get("history", []), weights)

@@ -1,10 +1,10 @@
 """The format `onnx`: one graph in one file, for onnxruntime and whatever else reads ONNX.
 
 The input `rows` is float64 `[batch, columns]`; the outputs are `embedding`, `score`, and what the
-network has of `reconstruction`, `log_var` and `projection`. A row with a value that cannot be used
-is NaN in all of them. A graph has one function: `decode` and `generate` are in TorchScript files
-alone. What the file says about itself is in its metadata, under `meta.json` and `golden.json`, and
-its digest.
+network has of `reconstruction`, `log_var`, `projection` and `prediction`. A row with a value that
+cannot be used is NaN in all of them. A graph has one function: `decode` and `generate` are in
+TorchScript files alone. What the file says about itself is in its metadata, under `meta.json` and
+`golden.json`, and its digest.
 """
 
 import importlib.util

@@ -1,10 +1,10 @@
 """The format `pt2`: one file of `torch.export` that PyTorch loads, in a batch of any size.
 
 `torch.export.load(FILE).module()` maps float64 rows `[B, columns]` to a dictionary of outputs:
-`embedding`, `score`, and what the network has of `reconstruction`, `log_var` and `projection`. A
-row with a value that cannot be used is NaN in all of them. PyTorch stores one function in a file,
-or the weights once for each; so there is no `decode` and no `generate` here: TorchScript files have
-them. Loading one can run code that it holds.
+`embedding`, `score`, and what the network has of `reconstruction`, `log_var`, `projection` and
+`prediction`. A row with a value that cannot be used is NaN in all of them. PyTorch stores one
+function in a file, or the weights once for each; so there is no `decode` and no `generate` here:
+TorchScript files have them. Loading one can run code that it holds.
 """
 
 from pathlib import Path

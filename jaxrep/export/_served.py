@@ -60,6 +60,7 @@ def description(run: Run) -> dict[str, Any]:
         "outputs": list(run.method.network_type.outputs),
         "preprocessing": run.preprocessing.to_json(),
         **scores,
+        **({} if run.target is None else {"target": run.target.to_json()}),
         "history": run.history,
         "run": files.sha256(run.path / MANIFEST),
         "versions": {package: version(package) for package in _PACKAGES},

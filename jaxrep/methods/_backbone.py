@@ -25,8 +25,8 @@ class Backbone:
     """Its name."""
 
     hyperparameters: Mapping[str, Any]
-    """All its hyperparameters by name; those that the loop on the host reads have their defaults, so
-    that backbones that differ in these alone are one."""
+    """All its hyperparameters by name. Those that the loop on the host reads have their defaults, so
+    that backbones which differ in these alone are one."""
 
     @classmethod
     def of(cls, hyperparameters: TrainingHyperparameters) -> "Backbone":
