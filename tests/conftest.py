@@ -34,6 +34,15 @@ def x64() -> Iterator[None]:
 _QUICKER_TO_COMPILE = "--xla_cpu_use_fusion_emitters=false"
 
 
+@pytest.hookimpl(tryfirst=True)  # before what is slow is left out
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks the regressor slow where tests go over all methods: the classifier stands for it."""
+    for item in items:
+        callspec = getattr(item, "callspec", None)
+        if callspec is not None and "regressor" in callspec.params.values():
+            item.add_marker(pytest.mark.slow)
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Gives all tests one compilation cache: this run and the next, its workers and commands."""
     if "not end_to_end" in config.option.markexpr:  # before the first computation, which reads it

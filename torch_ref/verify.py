@@ -27,6 +27,7 @@ from torch_ref.comparison import (
     Result,
     comparable,
     compare,
+    expected,
     gives_rows,
     may_be_open,
     rounding,
@@ -39,12 +40,12 @@ from torch_ref.outputs import OUTPUTS
 from torch_ref.serving import serve
 
 
-def verify(contents: Contents, expected: Mapping[str, Tensor] | None = None) -> list[Result]:
+def verify(contents: Contents, against: Mapping[str, Tensor] | None = None) -> list[Result]:
     """Replays rows through every function of a file.
 
     Args:
         contents: from `read`, which has checked the digests.
-        expected: rows and outputs in the place of the file's golden ones.
+        against: rows and outputs in the place of the file's golden ones.
 
     Returns:
         One result for each output.
@@ -52,14 +53,14 @@ def verify(contents: Contents, expected: Mapping[str, Tensor] | None = None) -> 
     Raises:
         FileFormatError: a function fails, or what is expected of it is missing.
     """
-    expected = contents.golden if expected is None else expected
+    against = contents.golden if against is None else against
     columns = contents.meta["preprocessing"]["columns"]
     results = []
     for called in (*_functions_of_rows(contents), *_declared(contents, "codes")):
         takes = OUTPUTS[called].takes if called in OUTPUTS else "rows"
-        inputs = _given(expected, takes)
+        inputs = _given(against, takes)
         for name, output in _outputs(contents, called, inputs).items():
-            wanted = _given(expected, f"jax.{name}"), _given(expected, f"exact.{name}")
+            wanted = _given(against, f"jax.{name}"), _given(against, f"exact.{name}")
             shape = (len(inputs), len(columns)) if gives_rows(name) else wanted[1].shape
             if not output.shape == wanted[0].shape == wanted[1].shape == shape:
                 results.append(Result(name, math.inf, 0.0, 0.0, 0))
@@ -67,7 +68,9 @@ def verify(contents: Contents, expected: Mapping[str, Tensor] | None = None) -> 
             if torch.isnan(wanted[1]).any(dim=0)[~may_be_open(name, columns, wanted[1])].any():
                 raise FileFormatError(f"exact.{name} is NaN where a number must be")
             found = comparable(name, output, contents.meta)
-            results.append(compare(name, found, *wanted, slack=rounding(name, contents.meta)))
+            jax, exact = (expected(name, tensor, contents.meta) for tensor in wanted)
+            slack = rounding(name, contents.meta)
+            results.append(compare(name, found, jax, exact, slack=slack))
     return results
 
 

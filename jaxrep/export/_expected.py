@@ -11,10 +11,11 @@ import pyarrow as pa
 from jaxrep.batch import Batch, RowSpec
 from jaxrep.data import preprocessing
 from jaxrep.data.preprocessing import NumericColumn, Preprocessing
+from jaxrep.data.targets import Numbers
 from jaxrep.errors import VerificationError
 from jaxrep.methods import abstract_network
 from jaxrep.networks import with_weights
-from jaxrep.outputs import OUTPUTS
+from jaxrep.outputs import OUTPUTS, Gives
 from jaxrep.runs.folder import Run
 
 # Two categories whose features are nearer than this are as likely: either answer is right.
@@ -32,8 +33,8 @@ def expected_outputs(run: Run, table: pa.Table, source: str) -> dict[str, np.nda
     Returns:
         `rows` `[N, columns]`, `codes` `[N, Z]` (their embeddings, for `decode`), and for each
         output of each function `jax.NAME` and `exact.NAME`. Decoded numbers are in units of their
-        columns' scales, predicted ones of the label's; a category that is as likely as another is
-        NaN in `exact.NAME`.
+        columns' scales, predicted ones in the label's own; a category that is as likely as another
+        is NaN in `exact.NAME`.
     """
     rows = preprocessing.to_raw(run.preprocessing, table, source=source)
     x = preprocessing.apply(run.preprocessing, table, source=source)
@@ -42,8 +43,11 @@ def expected_outputs(run: Run, table: pa.Table, source: str) -> dict[str, np.nda
     exact = _evaluate(run, x, ours["embed.0"], "float64")
     for prefix, outputs in (("jax", ours), ("exact", exact)):
         for name, output in outputs.items():
-            if _gives_rows(name):
+            gives = _gives(name)
+            if gives == "rows":
                 output = _columns(run.preprocessing, output, mark=prefix == "exact")
+            elif gives == "prediction" and isinstance(run.target, Numbers):
+                output = run.target.decode(output)
             found[f"{prefix}.{name}"] = output
     return found
 
@@ -110,10 +114,10 @@ def _evaluate(
     }
 
 
-def _gives_rows(name: str) -> bool:
-    """Says whether an output such as `reconstruct.0` is of rows."""
+def _gives(name: str) -> Gives | None:
+    """Returns what an output such as `reconstruct.0` is of; None of one that is not declared."""
     function, _, i = name.partition(".")
-    return function in OUTPUTS and OUTPUTS[function].gives[int(i)] == "rows"
+    return OUTPUTS[function].gives[int(i)] if function in OUTPUTS else None
 
 
 def _columns(prepared: Preprocessing, features: np.ndarray, *, mark: bool) -> np.ndarray:

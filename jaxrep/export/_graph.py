@@ -117,13 +117,13 @@ def _check(
     exact: np.ndarray,
     where: str,
 ) -> None:
-    from torch_ref.comparison import comparable, compare, rounding
+    from torch_ref.comparison import comparable, compare, expected, rounding
 
     given = tensors({"output": output, "jax": jax, "exact": exact})
     described = description(run)
     found = comparable(of, given["output"], described)
-    slack = rounding(of, described)
-    result = compare(name, found, given["jax"], given["exact"], slack=slack)
+    wanted = (expected(of, given[kind], described) for kind in ("jax", "exact"))
+    result = compare(name, found, *wanted, slack=rounding(of, described))
     if not result.passed:
         place = where.format(row=result.row)
         raise VerificationError(

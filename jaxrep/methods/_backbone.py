@@ -25,7 +25,7 @@ class Backbone:
     """Its name."""
 
     hyperparameters: Mapping[str, Any]
-    """All its hyperparameters by name. Those that the loop on the host reads have their defaults, so
+    """All its hyperparameters by name. Those that the host alone reads have their defaults, so
     that backbones which differ in these alone are one."""
 
     @classmethod

@@ -234,7 +234,7 @@ class Elsewhere(VAE):
 
 def test_safetensors_of_a_method_from_outside_need_its_file(vae_file, tmp_path, monkeypatch):
     for known in ("_registered", "_files"):
-        monkeypatch.setattr(methods, known, {})
+        monkeypatch.setattr(methods._list, known, {})
     of_elsewhere(vae_file, "safetensors", tmp_path / "file")
     err = refused(tmp_path / "file")
     assert "there is no method 'elsewhere'; there are autoencoder, vae, simclr" in err

@@ -11,8 +11,9 @@ import safetensors.numpy
 
 from jaxrep.batch import RowSpec
 from jaxrep.data import preprocessing, tables
-from jaxrep.methods import hyperparameters_of, make
-from jaxrep.parity._models import draw_weights
+from jaxrep.data.targets import Classes, Numbers
+from jaxrep.methods import make
+from jaxrep.parity._models import draw_weights, of_shape
 from jaxrep.runs import folder, outputs
 from jaxrep.runs.making import describe
 from jaxrep.runs.train import Columns
@@ -21,6 +22,10 @@ from torch_ref import verify
 from torch_ref.files import write_safetensors
 
 ARCHITECTURES = {"plain": ((8,), 2), "deep": ((8, 5), 3), "shallow": ((), 2)}
+TARGETS = {
+    "classes": Classes("sold", (False, True)),
+    "numbers": Numbers("price", mean=250_000.5, scale=40_000.25),
+}
 SECRET = 314159.2718281828
 
 
@@ -53,16 +58,17 @@ def mixed(path):
 DATA = {"plain": plain_matrix, "times": times_with_gaps, "mixed": mixed}
 
 
-def make_run(path, method, data="plain", architecture="plain"):
+def make_run(path, method, data="plain", architecture="plain", **settings):
     """A run that was never trained: drawn weights, written as training would."""
     source, columns = DATA[data](path)
-    hidden_dims, latent_dim = ARCHITECTURES[architecture]
-    settings = hyperparameters_of(method)(hidden_dims=hidden_dims, latent_dim=latent_dim)
+    settings = of_shape(method, *ARCHITECTURES[architecture], **settings)
     table = tables.read_table(str(source), text_columns=columns.categorical)
     prepared, _ = preprocessing.fit(table, source=str(source), **dataclasses.asdict(columns))
     drawn = draw_weights(make(settings), RowSpec(prepared.width))
     weights = {name: array.astype(np.float32) for name, array in drawn.items()}
     config = describe(str(source), settings, columns) | results(path / "run", method)
+    if settings.predicts is not None:
+        config["target"] = TARGETS[settings.predicts].to_json()
     config["score_quantiles"] = {"levels": [0.0, 1.0], "scores": [0.0, 1.0]}
     folder.begin(path / "run", config, prepared)
     folder.append_metrics(path / "run", {"epoch": 1, "loss": 1.0})

@@ -4,7 +4,7 @@ import jax
 import numpy as np
 
 from jaxrep.training import fit, mesh_of
-from tests.helpers.small import Store, make, rows_for
+from tests.helpers.small import Store, make, labelled
 from tests.helpers.training_on_a_mesh import data
 
 
@@ -14,10 +14,10 @@ def main():
     mesh = mesh_of(jax.devices()[:4])
     for frozen in (True, False):
         method = make("classifier", frozen=frozen, epochs=2)
-        rows = rows_for("classifier", x)
+        rows = labelled(method, x)
         weights = np.linspace(0.5, 2, len(x), dtype=np.float32)
         rows = rows._replace(weights=weights)
-        validation = rows_for("classifier", held_out)._replace(weights=np.ones(40, np.float32))
+        validation = labelled(method, held_out)._replace(weights=np.ones(40, np.float32))
         for source in (rows, rows._replace(numbers=Store(x))):
             one = fit(method, source, validation=validation)
             four = fit(method, source, validation=validation, mesh=mesh)

@@ -12,12 +12,12 @@ import pytest
 
 from jaxrep import methods
 from jaxrep.batch import Batch, RowSpec
+from jaxrep.parity._models import draw_targets, of_shape
 from jaxrep.training import draw_batch, train_step
 
 ROWS, FEATURES, BATCH = 50, 5, 16  # 4 steps an epoch, the last of 2 rows and padding
 X = np.random.default_rng(0).normal(size=(ROWS, FEATURES)).astype(np.float32)
 SPEC = RowSpec(FEATURES)
-CLASSES = 3
 SMALL = {"hidden_dims": (6,), "latent_dim": 3, "batch_size": BATCH}
 # The same for the command line.
 FLAGS = ("--hidden-dims", "6", "--latent-dim", "3", "--batch-size", "16")
@@ -25,26 +25,19 @@ FLAGS = ("--hidden-dims", "6", "--latent-dim", "3", "--batch-size", "16")
 
 def make(name="autoencoder", **hyperparameters):
     """A method with small layers, that trains for four epochs."""
-    kind = methods.hyperparameters_of(name)
     settings = SMALL | ({} if "steps" in hyperparameters else {"epochs": 4}) | hyperparameters
-    if kind.predicts is not None:  # the widths are the backbone's
-        widths = {key: settings.pop(key) for key in ("hidden_dims", "latent_dim")}
-        backbone = methods.Backbone.of(methods.AutoencoderHyperparameters(**widths))
-        settings = {"backbone": backbone, "schedule": "constant"} | settings
-    if kind.predicts == "classes":
-        settings = {"classes": CLASSES} | settings
-    return methods.make(kind(**settings))
+    if methods.hyperparameters_of(name).predicts is not None:  # so that a step can stand alone
+        settings = {"schedule": "constant"} | settings
+    shape = settings.pop("hidden_dims"), settings.pop("latent_dim")
+    return methods.make(of_shape(name, *shape, **settings))
 
 
-def rows_for(name, x=X):
-    """The rows for a method, with targets where it learns from them."""
-    kind = methods.hyperparameters_of(name).predicts
-    numbers = np.asarray(x)
-    return {
-        None: Batch(x),
-        "classes": Batch(x, targets=(np.arange(len(x)) % CLASSES).astype(np.int32)),
-        "numbers": Batch(x, targets=numbers[:, 0] - numbers[:, 1]),
-    }[kind]
+def labelled(method, x=X):
+    """Rows with what a method is to predict of them, if anything."""
+    targets = draw_targets(method, len(x))
+    if targets is not None and targets.dtype.kind == "f":
+        targets = targets.astype(x.dtype)
+    return Batch(x, targets=targets)
 
 
 def one_of_all(chosen):

@@ -29,7 +29,7 @@ from jaxrep.methods import (
 from jaxrep.methods._backbone import Backbones
 from jaxrep.training import fit, init_state
 from jaxrep.training.program import abstract_state
-from tests.helpers.small import FEATURES, X, compiled_draw, compiled_step, make, rows_for
+from tests.helpers.small import FEATURES, X, compiled_draw, compiled_step, labelled, make
 
 # For every hyperparameter of every method another value than its default, and what else it takes
 # to see the difference: weight decay shows once weights have moved, its kind only with it.
@@ -43,7 +43,7 @@ OTHER_VALUES = {
     "optimizer": "adamw",
     "precision": "bfloat16",
     "weight_decay": 0.3,
-    "schedule": "cosine",
+    "schedule": "warmup_cosine",
     "warmup_fraction": 0.5,
     "clip_norm": 0.1,
     "beta2": 0.9,
@@ -61,13 +61,13 @@ OTHER_VALUES = {
     "proj_dim": 7,
     "clean_anchor": True,
     "microbatch": 4,
-    "backbone": Backbone.of(VAEHyperparameters(hidden_dims=(4,), latent_dim=2)),
-    "head_dims": (5,),
+    "backbone": Backbone.of(AutoencoderHyperparameters(hidden_dims=(4, 4), latent_dim=2)),
+    "head_dims": (4,),
     "frozen": False,
-    "backbone_learning_rate": 1e-2,
+    "backbone_learning_rate": 3e-3,
     "l2": 0.5,
-    "classes": 4,
-    "label_smoothing": 0.3,
+    "classes": 3,
+    "label_smoothing": 0.2,
     "class_weight": "balanced",
 }
 # The rates of views that are not taken by default count where they are, and so for schedules.
@@ -77,12 +77,13 @@ WITH = {
     "warmup_fraction": {"schedule": "warmup_cosine"},
     "backbone_learning_rate": {"frozen": False},
 }
+# What follows from another hyperparameter, whatever is given.
+FOLLOWING = {"hidden_dims", "latent_dim"}
 FIELDS = [
     (name, field)
     for name in methods.names()
     for field in dataclasses.fields(methods.hyperparameters_of(name))
-    # The widths of what is fine-tuned are the backbone's, whatever else is said.
-    if not declaration(field).is_derived or field.name not in ("hidden_dims", "latent_dim")
+    if not (declaration(field).is_derived and field.name in FOLLOWING)
 ]
 KNOBS = [
     (name, field.name)
@@ -94,15 +95,9 @@ KNOBS = [
 
 # Each of these takes a program of its own. They mean the same for every method that has them, so
 # that one stands for the others: the VAE for the engine's, SimCLR for those of views.
-ONE_FOR_ALL = (
-    dict.fromkeys(
-        ("optimizer", "precision", "schedule", "warmup_fraction", "clip_norm", "beta2"), "vae"
-    )
-    | dict.fromkeys(
-        ("backbone", "head_dims", "frozen", "backbone_learning_rate", "l2"), "classifier"
-    )
-    | dict.fromkeys(("views", "drop_rate", "corruption_rate", "swap_rate"), "simclr")
-)
+ONE_FOR_ALL = dict.fromkeys(
+    ("optimizer", "precision", "schedule", "warmup_fraction", "clip_norm", "beta2"), "vae"
+) | dict.fromkeys(("views", "drop_rate", "corruption_rate", "swap_rate"), "simclr")
 
 
 @functools.cache
@@ -113,10 +108,9 @@ def trained(name, **settings):
 def after_steps(name, **settings):
     """The parameters after three steps: Adam's first goes by the signs of the gradient alone."""
     method = make(name, **settings)
-    state = init_state(method, FEATURES, 0)
+    state, x = init_state(method, FEATURES, 0), labelled(method)
     for i in range(3):
-        drawn = compiled_draw(method, 0, rows_for(name), X, i)
-        state, _ = compiled_step(method, state, *drawn, steps=9)
+        state, _ = compiled_step(method, state, *compiled_draw(method, 0, x, X, i), steps=9)
     return state.params
 
 
@@ -170,10 +164,7 @@ def test_the_kind_of_a_field_is_where_its_value_goes():
         kind = declaration(field).kind
         settings = WITH.get(field.name, {})
         one = make(name, **settings | {"weight_decay": 0.1})
-        value = OTHER_VALUES[field.name]
-        if getattr(one.hyperparameters, field.name) == value:
-            value = "constant"  # the one choice that is another method's default
-        hp = dataclasses.replace(one.hyperparameters, **{field.name: value})
+        hp = dataclasses.replace(one.hyperparameters, **{field.name: OTHER_VALUES[field.name]})
         other = type(one)(hp)
         leaves = {key[0].name for key, _ in jax.tree.leaves_with_path(other)}
         same_structure = jax.tree.structure(one) == jax.tree.structure(other)
@@ -189,7 +180,7 @@ def test_the_kind_of_a_field_is_where_its_value_goes():
 
 @pytest.mark.parametrize("name", methods.names())
 def test_check_knows_a_range_for_every_hyperparameter(name):
-    impossible = {"hidden_dims": (0,), "optimizer": "sgd", "precision": "double"}
+    impossible = {"hidden_dims": (0,), "head_dims": (0,), "optimizer": "sgd", "precision": "double"}
     kind = methods.hyperparameters_of(name)
     for field in (field for method, field in FIELDS if method == name):
         plain = kind(**WITH.get(field.name, {}))

@@ -25,7 +25,7 @@ from tests.helpers.small import (
     compiled_draw,
     compiled_step,
     one_of_all,
-    rows_for,
+    labelled,
 )
 from tests.helpers.twins import twin_of
 
@@ -48,7 +48,7 @@ def training_program(method):
     """The function and arguments of a chunk of steps."""
     state = program.empty_state(method, FEATURES)
     steps = functools.partial(program.run_steps, batch_size=BATCH, chunk=CHUNK, devices=Devices())
-    return steps, (method, np.uint32(0), state, rows_for(method.name), X, 0, CHUNK)
+    return steps, (method, np.uint32(0), state, labelled(method), X, 0, CHUNK)
 
 
 def sweep_program(method):
@@ -60,7 +60,7 @@ def sweep_program(method):
         members.stack([method, method]),
         np.zeros(2, np.uint32),
         state,
-        rows_for(method.name),
+        labelled(method),
         X,
         0,
         CHUNK,
@@ -70,7 +70,7 @@ def sweep_program(method):
 def validation_program(method):
     params = program.empty_state(method, FEATURES).weights
     loss = functools.partial(program.validation_loss, batch_size=BATCH, devices=Devices())
-    return loss, (method, 0, params, rows_for(method.name))
+    return loss, (method, 0, params, labelled(method))
 
 
 def inference_program(method):
@@ -150,7 +150,7 @@ def test_every_product_has_the_precision_that_was_asked_for(name):
 def test_in_bfloat16_weights_optimiser_and_losses_stay_float32(name):
     method = make(name, precision="bfloat16")
     state, metrics = compiled_step(
-        method, init_state(method, FEATURES, 0), *compiled_draw(method, 0, rows_for(name), X, 0)
+        method, init_state(method, FEATURES, 0), *compiled_draw(method, 0, labelled(method), X, 0)
     )
     kinds = {leaf.dtype for leaf in jax.tree.leaves((state.params, metrics))}
     assert kinds == {np.dtype("float32")}
@@ -175,7 +175,7 @@ def test_in_bfloat16_a_run_differs_by_no_more_than_its_digits(name):
 @pytest.mark.parametrize("name", names())
 def test_in_bfloat16_both_twins_take_the_same_step(name):
     method = make(name, precision="bfloat16")
-    state, drawn = init_state(method, FEATURES, 0), compiled_draw(method, 0, rows_for(name), X, 0)
+    state, drawn = init_state(method, FEATURES, 0), compiled_draw(method, 0, labelled(method), X, 0)
     theirs = twin_of(method)
     rows = torch_ref.batch.RowSpec(FEATURES)
     network = theirs.init(rows, torch.Generator().manual_seed(0))

@@ -12,13 +12,13 @@ import pytest
 from jaxrep.batch import Batch
 from jaxrep.training import Devices, fit, members, program, sweep
 from tests.helpers.compilations import count_compilations
-from tests.helpers.small import FEATURES, ROWS, X, make, one_of_all, rows_for
+from tests.helpers.small import FEATURES, ROWS, X, make, one_of_all, labelled
 from tests.helpers.sweeps import HELD_OUT, assert_equal, largest, make_all
 
 
 @pytest.mark.parametrize("name", one_of_all("vae"))
 def test_every_member_is_the_run_that_it_is_alone(name):
-    rows, held_out = rows_for(name), rows_for(name, HELD_OUT)
+    rows, held_out = labelled(make(name)), labelled(make(name), HELD_OUT)
     result = sweep(make_all(name), rows, validation=held_out)
     for method, member in zip(make_all(name), result.members, strict=True):
         assert_equal(member, fit(method, rows, validation=held_out), largest(method))

@@ -32,7 +32,7 @@ from tests.helpers.small import (
     compiled_step,
     make,
     one_of_all,
-    rows_for,
+    labelled,
 )
 from tests.helpers.twins import twin_of
 
@@ -64,7 +64,8 @@ def test_order_and_noise_depend_on_the_seed_and_the_step_alone():
 
 @pytest.mark.parametrize("name", methods.names())
 def test_the_compiled_run_takes_the_steps_that_the_functions_define(name):
-    method, rows = make(name, seed=7), rows_for(name)
+    method = make(name, seed=7)
+    rows = labelled(method)
     state = init_state(method, FEATURES, 7)
     x, losses = jnp.asarray(X), []
     for i in range(4 * steps_per_epoch(ROWS, BATCH)):
@@ -88,10 +89,10 @@ def test_how_a_run_is_cut_into_chunks_changes_no_bit(monkeypatch):
 
 @pytest.mark.parametrize("name", one_of_all("simclr"))
 def test_a_table_beyond_the_caches_is_trained_on_in_the_same_order(monkeypatch, name):
-    small = fit(make(name), rows_for(name))
+    small = fit(make(name), labelled(make(name)))
     monkeypatch.setattr(program, "_CACHE_BYTES", 0)
     program.run_steps.clear_cache()
-    large = fit(make(name), rows_for(name))
+    large = fit(make(name), labelled(make(name)))
     program.run_steps.clear_cache()
     assert [epoch["loss"] for epoch in large.history] == pytest.approx(
         [epoch["loss"] for epoch in small.history], rel=1e-5
@@ -230,7 +231,7 @@ def test_the_state_before_the_first_step_is_the_seed_alone():
 def test_the_weights_of_a_fit_are_all_that_the_model_has():
     for name in methods.names():
         method = make(name)
-        run = fit(method, rows_for(name))
+        run = fit(method, labelled(method))
         assert set(run.weights) == set(get_weights(abstract_network(method, SPEC)))
 
 

@@ -5,7 +5,6 @@ come by the entry points `torch_ref.methods`, by `register`, or by `use`.
 """
 
 from torch_ref.methods._backbone import Backbone as Backbone
-from torch_ref.methods._finetuning import FineTuningHyperparameters as FineTuningHyperparameters
 from torch_ref.methods._list import GROUP as GROUP
 from torch_ref.methods._list import file_of as file_of
 from torch_ref.methods._list import get as get
