@@ -48,11 +48,12 @@ def test_padding_changes_no_gradient_of_a_jax_model(name, x64):
     x = jax.random.normal(jax.random.key(0), (8, 6), "float64")
     draws = jaxrep.views.Draws(jax.random.key(1), x)
     noise = jaxrep.views.resolve(method.noise(draws, jaxrep.batch.Batch(x)))
+    targets = jnp.arange(8) % 2
 
     def value_and_gradient(rows, weights):
         cut = {k: v[..., :rows, :] for k, v in noise.items()}
 
-        batch = jaxrep.batch.Batch(x[:rows], weights=weights)
+        batch = jaxrep.batch.Batch(x[:rows], targets=targets[:rows], weights=weights)
 
         def loss(params):
             return method.loss(with_weights(network, params), batch, cut)[0]
@@ -73,13 +74,16 @@ def test_padding_changes_no_gradient_of_a_torch_model(name):
     network = method.init(torch_ref.batch.RowSpec(6), generator).double()
     x = torch.randn(8, 6, generator=generator, dtype=torch.float64)
     noise = method.noise(torch_ref.views.Draws(generator, x), torch_ref.batch.Batch(x))
+    targets = torch.arange(8) % 2
 
     def value_and_gradient(rows, weights):
         cut = {k: v[..., :rows, :] for k, v in noise.items()}
         network.zero_grad()
-        loss, _ = method.loss(network, torch_ref.batch.Batch(x[:rows], weights=weights), cut)
+        batch = torch_ref.batch.Batch(x[:rows], targets=targets[:rows], weights=weights)
+        loss, _ = method.loss(network, batch, cut)
         loss.backward()
-        return loss.item(), [p.grad.numpy().copy() for p in network.parameters()]
+        trained = [p.grad for p in network.parameters() if p.grad is not None]
+        return loss.item(), [gradient.numpy().copy() for gradient in trained]
 
     plain, expected = value_and_gradient(5, torch.ones(5, dtype=torch.float64))
     padded, found = value_and_gradient(8, (torch.arange(8) < 5).double())

@@ -19,6 +19,7 @@ from jaxrep import methods
 from jaxrep.batch import Batch, RowSpec
 from jaxrep.networks import Mahalanobis, get_weights, with_weights
 from jaxrep.outputs import OUTPUTS
+from jaxrep.parity._models import of_shape
 from torch_ref.batch import Batch as TorchBatch
 
 pytestmark = pytest.mark.quick
@@ -28,8 +29,7 @@ NAMES = methods.names()
 
 
 def build(name: str, numbers: int, hidden_dims: tuple[int, ...], latent_dim: int):
-    kind = methods.hyperparameters_of(name)
-    hyperparameters = kind(hidden_dims=hidden_dims, latent_dim=latent_dim)
+    hyperparameters = of_shape(name, hidden_dims, latent_dim)
     rows = RowSpec(numbers)
     ours = methods.make(hyperparameters).init(rows, nnx.Rngs(0))
     twin = torch_ref.methods.get(name)(**dataclasses.asdict(hyperparameters))

@@ -12,6 +12,7 @@ from flax import nnx
 
 import jaxrep.losses
 import jaxrep.methods
+import jaxrep.methods._finetuning
 import jaxrep.networks
 import jaxrep.optim
 import jaxrep.training.epoch_plan
@@ -25,6 +26,7 @@ import torch_ref.views
 import torch_ref.weights
 from jaxrep.parity import _training, cross_check
 from jaxrep.parity._cross_check import Case, check_cases
+from jaxrep.parity._models import of_shape
 from jaxrep.parity._suites import SUITES
 
 SIDES = ("jax", "torch")
@@ -46,10 +48,8 @@ def test_without_a_fault_all_of_these_pass():
     assert failed(checks_of("losses", "elbo_loss", "gaussian_kl", "nt_xent_loss")) == set()
     assert failed(checks_of("losses", "cross_entropy", "half_squared_error")) == set()
     assert failed(checks_of("outputs", "outputs of vae", "outputs of autoencoder")) == set()
-    assert (
-        failed(checks_of("methods", "loss of simclr", "loss of autoencoder", "loss of vae"))
-        == set()
-    )
+    names = ("simclr", "autoencoder", "vae", "classifier", "regressor")
+    assert failed(checks_of("methods", *(f"loss of {name}" for name in names))) == set()
     assert failed(checks_of("optimizers", "Adam")) == set()
     assert failed(checks_of("views")) == set()
     assert failed(checks_of("epochs", "epoch")) == set()
@@ -287,6 +287,111 @@ def test_one_views_noise_used_for_both_is_caught(monkeypatch, side):
 
     monkeypatch.setattr(module.SimCLR, "loss", loss)
     assert "loss of simclr: value float64" in failed(checks_of("methods", "loss of simclr"))
+
+
+def smoothing_ignored(monkeypatch, side):
+    losses = ROOM[side].losses
+    right = losses.cross_entropy
+    monkeypatch.setattr(
+        losses,
+        "cross_entropy",
+        lambda logits, classes, *, label_smoothing, weights: right(
+            logits, classes, label_smoothing=0 * label_smoothing, weights=weights
+        ),
+    )
+
+
+def penalty_ignored(monkeypatch, side):
+    kind = ROOM[side].methods._finetuning.FineTuning
+    right = kind.penalty
+    monkeypatch.setattr(kind, "penalty", lambda self, network: 0 * right(self, network))
+
+
+def first_kernel_alone_penalised(monkeypatch, side):
+    room = ROOM[side].methods._finetuning
+    right = room.FineTuning.penalty
+
+    class First:
+        def __init__(self, network):
+            self.head = type("Head", (), {"layers": list(network.head.layers)[:1]})
+
+    monkeypatch.setattr(
+        room.FineTuning, "penalty", lambda self, network: right(self, First(network))
+    )
+
+
+def not_standardised(monkeypatch, side):
+    network = ROOM[side].methods._finetuning.FineTunedNetwork
+    monkeypatch.setattr(network, "apply_head", lambda self, batch: self.head(self.embed(batch)))
+
+
+HEAD_FAULTS = (smoothing_ignored, penalty_ignored, first_kernel_alone_penalised, not_standardised)
+
+
+@pytest.mark.parametrize("side", SIDES)
+@pytest.mark.parametrize("plant", HEAD_FAULTS)
+def test_a_fault_in_the_loss_of_a_head_is_caught(monkeypatch, side, plant):
+    plant(monkeypatch, side)
+    assert "loss of classifier: value float64" in failed(checks_of("methods", "loss of classifier"))
+
+
+def softmax_left_out(monkeypatch, side):
+    network = ROOM[side].methods.ClassifierNetwork
+    monkeypatch.setattr(network, "predict", lambda self, batch: self.apply_head(batch))
+
+
+def backbones_own_score(monkeypatch, side):
+    network = ROOM[side].methods.ClassifierNetwork
+    monkeypatch.setattr(network, "score", lambda self, batch: self.backbone.score(batch))
+
+
+@pytest.mark.parametrize("side", SIDES)
+@pytest.mark.parametrize("plant", [softmax_left_out, backbones_own_score])
+def test_a_fault_in_the_outputs_of_a_head_is_caught(monkeypatch, side, plant):
+    plant(monkeypatch, side)
+    assert "outputs of classifier: value float64" in failed(
+        checks_of("outputs", "outputs of classifier")
+    )
+
+
+def trained_together(method):
+    """The checks of a few steps of both twins."""
+    x = np.random.default_rng(0).normal(size=(20, 3))
+    recorded = _training.record(method, _training._labelled(method, x), 6, light=True)
+    return list(_training._follow_in_torch(method, recorded))
+
+
+def head(**settings):
+    return jaxrep.methods.make(
+        of_shape("classifier", (4,), 2, batch_size=8, schedule="constant", **settings)
+    )
+
+
+def backbone_not_frozen(monkeypatch, side):
+    monkeypatch.setattr(ROOM[side].methods._finetuning, "freeze", lambda module: None)
+
+
+def one_step_size(monkeypatch, side):
+    kind = ROOM[side].methods._finetuning.FineTuning
+    monkeypatch.setattr(
+        kind, "learning_rates", lambda self: {"": self.hyperparameters.learning_rate}
+    )
+
+
+STEP_FAULTS = {backbone_not_frozen: {}, one_step_size: {"frozen": False, "weight_decay": 0.1}}
+
+
+@pytest.mark.parametrize("settings", STEP_FAULTS.values(), ids=str)
+def test_without_a_fault_the_steps_of_a_head_agree(settings):
+    assert failed(trained_together(head(**settings))) == set()
+
+
+@pytest.mark.parametrize("side", SIDES)
+@pytest.mark.parametrize("plant", STEP_FAULTS)
+def test_a_fault_in_the_steps_of_a_head_is_caught(monkeypatch, side, plant):
+    plant(monkeypatch, side)
+    checks = failed(trained_together(head(**STEP_FAULTS[plant])))
+    assert "trajectory of classifier: weights float64" in checks
 
 
 @pytest.mark.parametrize("side", SIDES)
