@@ -4,7 +4,7 @@ import jax
 import numpy as np
 
 from jaxrep.training import fit, mesh_of
-from tests.helpers.small import Store, make, labelled
+from tests.helpers.small import Store, labelled, make
 from tests.helpers.training_on_a_mesh import data
 
 

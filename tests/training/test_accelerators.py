@@ -24,8 +24,8 @@ from tests.helpers.small import (
     X,
     compiled_draw,
     compiled_step,
-    one_of_all,
     labelled,
+    one_of_all,
 )
 from tests.helpers.twins import twin_of
 

@@ -12,7 +12,7 @@ import pytest
 from jaxrep.batch import Batch
 from jaxrep.training import Devices, fit, members, program, sweep
 from tests.helpers.compilations import count_compilations
-from tests.helpers.small import FEATURES, ROWS, X, make, one_of_all, labelled
+from tests.helpers.small import FEATURES, ROWS, X, labelled, make, one_of_all
 from tests.helpers.sweeps import HELD_OUT, assert_equal, largest, make_all
 
 

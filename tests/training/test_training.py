@@ -30,9 +30,9 @@ from tests.helpers.small import (
     X,
     compiled_draw,
     compiled_step,
+    labelled,
     make,
     one_of_all,
-    labelled,
 )
 from tests.helpers.twins import twin_of
 
