@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from jaxrep import data as data
     from jaxrep import estimators as estimators
     from jaxrep import evaluation as evaluation
-    from jaxrep import finetune as finetune
     from jaxrep import hyperparameters as hyperparameters
     from jaxrep import inference as inference
     from jaxrep import losses as losses
@@ -28,20 +27,29 @@ if TYPE_CHECKING:
     from jaxrep import training as training
     from jaxrep import views as views
     from jaxrep.estimators import AutoencoderEmbedding as AutoencoderEmbedding
+    from jaxrep.estimators import FineTunedClassifier as FineTunedClassifier
+    from jaxrep.estimators import FineTunedRegressor as FineTunedRegressor
     from jaxrep.estimators import SimCLREmbedding as SimCLREmbedding
     from jaxrep.estimators import VAEEmbedding as VAEEmbedding
 
-_ESTIMATORS = ("AutoencoderEmbedding", "SimCLREmbedding", "VAEEmbedding")
+_ESTIMATORS = (
+    "AutoencoderEmbedding",
+    "FineTunedClassifier",
+    "FineTunedRegressor",
+    "SimCLREmbedding",
+    "VAEEmbedding",
+)
 
 __all__ = [
     "AutoencoderEmbedding",
+    "FineTunedClassifier",
+    "FineTunedRegressor",
     "SimCLREmbedding",
     "VAEEmbedding",
     "batch",
     "data",
     "estimators",
     "evaluation",
-    "finetune",
     "hyperparameters",
     "inference",
     "losses",

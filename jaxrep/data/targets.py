@@ -291,7 +291,7 @@ def fit_classes(values: Any, name: str, source: str, *, skip_missing: bool = Fal
     labels = sorted(pc.unique(column.drop_null()).to_pylist())
     if len(labels) == 1:
         raise InputError(
-            f"{where}: all {rows} rows have the value {quoted(labels[0])}; there is nothing to "
+            f"{where}: all {rows} rows are of one class, {quoted(labels[0])}; there is nothing to "
             "tell apart: choose another label, or a table with other rows too"
         )
     is_number = column.type not in (pa.string(), pa.bool_())

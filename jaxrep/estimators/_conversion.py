@@ -29,6 +29,11 @@ def to_table(rows: np.ndarray, names: Sequence[str]) -> pa.Table:
     return pa.Table.from_arrays(columns, names=list(names))
 
 
+def default_names(count: int) -> list[str]:
+    """Returns the names that the columns of a matrix have in a run: x0, x1, …."""
+    return [f"x{i}" for i in range(count)]
+
+
 def is_numeric(fitted: Preprocessing) -> bool:
     """Says whether every column is a number, so that rows may be a matrix."""
     return all(isinstance(column, NumericColumn) for column in fitted.columns)

@@ -13,13 +13,16 @@ import pyarrow as pa
 
 from jaxrep.batch import RowSpec, as_batch
 from jaxrep.data import preprocessing, to_arrow
+from jaxrep.data.targets import Target
 from jaxrep.errors import InputError, ModelFormatError
-from jaxrep.estimators._conversion import SOURCE
+from jaxrep.estimators._conversion import SOURCE, default_names
 from jaxrep.hyperparameters import CONTAMINATION, TrainingHyperparameters, declaration
 from jaxrep.methods import abstract_network, make
 from jaxrep.networks import get_weights
 from jaxrep.runs import folder
+from jaxrep.runs.finetune import Pretrained
 from jaxrep.runs.folder import Run
+from jaxrep.runs.labelled import Labelled
 from jaxrep.runs.making import complete, describe, write
 from jaxrep.runs.training_rows import Columns, Prepared, held_out_rows
 from jaxrep.training import Callback, Fit, TrainState, fit
@@ -34,7 +37,7 @@ Note = Callable[[str], None]
 def hyperparameters_from(
     made: type[TrainingHyperparameters], values: Mapping[str, Any]
 ) -> TrainingHyperparameters:
-    """Returns hyperparameters in Python's own types.
+    """Returns hyperparameters in Python's own types, the derived ones left at their defaults.
 
     A grid over `np.arange(…)` sets numbers of NumPy, which JSON does not know.
 
@@ -48,7 +51,8 @@ def hyperparameters_from(
         >>> hyperparameters_from(VAEHyperparameters, values).beta
         4.0
     """
-    kinds = {field.name: field.type for field in dataclasses.fields(made)}
+    fields = dataclasses.fields(made)
+    kinds = {field.name: field.type for field in fields if not declaration(field).is_derived}
     return made(**{name: _plain(values[name], kinds[name]) for name in kinds})
 
 
@@ -107,6 +111,43 @@ def train(
         )
     config = describe(None, hyperparameters, Columns())
     return complete(Path(), config, hyperparameters, prepared, fitted, note)
+
+
+def finetune(
+    backbone: Run,
+    hyperparameters: TrainingHyperparameters,
+    rows: Labelled,
+    target: Target,
+    *,
+    note: Note,
+    callbacks: Sequence[Callback],
+) -> Run:
+    """Trains a head on a run's network as `jaxrep finetune` does, and keeps the run in memory.
+
+    Args:
+        backbone: the pre-trained run.
+        hyperparameters: of the method that predicts, checked.
+        rows: with a label.
+        target: what is to be predicted of them.
+        note: called with warnings.
+        callbacks: that hear of the training as it goes.
+
+    Raises:
+        InputError: too few rows are left to train on, or the run is a fine-tuned one.
+        DivergedError: the loss became infinite or NaN.
+    """
+    pretrained = Pretrained.of(backbone)
+    completed = pretrained.completed(hyperparameters, target)
+    prepared = rows.prepare(target, completed, note)
+    trained = fit(
+        make(completed),
+        prepared.x,
+        validation=prepared.validation,
+        weights=pretrained.initial(prepared),
+        callbacks=callbacks,
+    )
+    config = describe(None, completed, Columns(label=target.name), target=target)
+    return complete(Path(), config | pretrained.origin(), completed, prepared, trained, note)
 
 
 def _train_on(
@@ -242,19 +283,23 @@ def load(path: Path, method: str, readers: Mapping[str, str]) -> Run:
     return run
 
 
-def read_estimator(run: Run, path: Path) -> dict[str, Any]:
-    """Returns what `save` has stored besides the run; other runs have nothing of the kind.
+def read_estimator(run: Run) -> dict[str, Any]:
+    """Returns what `save` has stored besides the run, of which other runs have nothing.
+
+    Returns:
+        `contamination`, and `feature_names`: whether the run's columns were named by its table.
 
     Raises:
         ModelFormatError: what is there cannot be.
     """
-    stored = run.config.get("estimator", {})
+    stored, path = run.config.get("estimator", {}), run.path / folder.CONFIG
     if not isinstance(stored, dict):
-        raise ModelFormatError(f"{path / folder.CONFIG}: estimator is not an object")
+        raise ModelFormatError(f"{path}: estimator is not an object")
     share = stored.get("contamination", CONTAMINATION)
     if not isinstance(share, float) or not 0 < share < 1:
-        raise ModelFormatError(f"{path / folder.CONFIG}: estimator.contamination is {share!r}")
-    named = stored.get("feature_names")
-    if named is not None and not isinstance(named, bool):
-        raise ModelFormatError(f"{path / folder.CONFIG}: estimator.feature_names is {named!r}")
+        raise ModelFormatError(f"{path}: estimator.contamination is {share!r}")
+    names = [column.name for column in run.preprocessing.columns]
+    named = stored.get("feature_names", names != default_names(len(names)))
+    if not isinstance(named, bool):
+        raise ModelFormatError(f"{path}: estimator.feature_names is {named!r}")
     return {"contamination": share, "feature_names": named}

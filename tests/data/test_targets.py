@@ -120,7 +120,9 @@ def test_what_is_none_of_the_classes_is_refused(labels, values, facts):
 
 
 def test_one_class_alone_is_refused():
-    refused(fit_classes, np.array(["yes"] * 3), "all 3 rows have the value 'yes'", "another label")
+    refused(
+        fit_classes, np.array(["yes"] * 3), "all 3 rows are of one class, 'yes'", "another label"
+    )
     refused(fit_classes, pa.array([1, None, 1]), "all 2 rows", skip_missing=True)
 
 

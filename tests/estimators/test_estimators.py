@@ -5,7 +5,6 @@ import pickle
 import re
 from collections.abc import Iterator
 
-import jax
 import joblib
 import numpy as np
 import pandas as pd
@@ -20,7 +19,6 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder
-from sklearn.utils.estimator_checks import estimator_checks_generator
 
 import jaxrep
 from jaxrep.cli import main
@@ -30,6 +28,7 @@ from jaxrep.estimators import AutoencoderEmbedding, SimCLREmbedding, VAEEmbeddin
 from jaxrep.inference import map_rows
 from jaxrep.methods import hyperparameters_of
 from jaxrep.runs import folder
+from tests.helpers.contract import checks_of
 
 ALL = (AutoencoderEmbedding, VAEEmbedding, SimCLREmbedding)
 ROWS, COLUMNS = 60, 4
@@ -61,45 +60,13 @@ def same(a, b) -> bool:
     return one.keys() == other.keys() and all(np.array_equal(one[n], other[n]) for n in one)
 
 
-@pytest.fixture
-def compiled_fast() -> Iterator[None]:
-    """Programs that compile in two thirds of the time, and run slower."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
-
-
 # The checks fit tables of thirteen shapes, and compile for each: no layer is hidden. What they ask
 # of an estimator that trains is the code that all share, and asked of the first; of the others at
 # `make test-slow`. A row's result in any batch is compared once more below, with the programs that
 # users run.
-BEFORE_TRAINING = {
-    "check_complex_data",
-    "check_do_not_raise_errors_in_init_or_set_params",
-    "check_estimator_cloneable",
-    "check_estimator_repr",
-    "check_estimator_tags_renamed",
-    "check_estimators_empty_data_messages",
-    "check_estimators_unfitted",
-    "check_fit1d",
-    "check_fit2d_1sample",
-    "check_get_params_invariance",
-    "check_mixin_order",
-    "check_no_attributes_set_in_init",
-    "check_parameters_default_constructible",
-    "check_set_params",
-    "check_transformers_unfitted",
-    "check_valid_tag_types",
-}
-
-
 def checks() -> Iterator[object]:
     for kind in ALL:
-        for estimator, check in estimator_checks_generator(kind(hidden_dims=(), epochs=3)):
-            name = check.func.__name__
-            soon = kind is ALL[0] or name in BEFORE_TRAINING
-            marks = () if soon else pytest.mark.slow
-            yield pytest.param(estimator, check, marks=marks, id=f"{kind.__name__}-{name}")
+        yield from checks_of(kind(hidden_dims=(), epochs=3), all_are_quick=kind is ALL[0])
 
 
 @pytest.mark.usefixtures("compiled_fast")

@@ -23,7 +23,6 @@ FLOORS = {
     "doctor": 6,
     "progress": 6,
     "tensorboard": 6,
-    "finetune": 6,
     "report": 6,
     "export": 5,
     "evaluation": 5,
@@ -50,7 +49,11 @@ FLOORS = {
 STANDARD_LIBRARY_ONLY = ("hyperparameters", "outputs", "errors")
 PACKAGES = ("jaxrep", "torch_ref")
 # The public declaration of an estimator for each method, and a walk through the seed's three.
-MAY_KNOW_METHODS = ("jaxrep.estimators._estimators", "jaxrep.demo")
+MAY_KNOW_METHODS = (
+    "jaxrep.estimators._estimators",
+    "jaxrep.estimators._finetuned",
+    "jaxrep.demo",
+)
 
 
 def modules(package: str) -> dict[str, Path]:
