@@ -180,7 +180,7 @@ def test_in_bfloat16_both_twins_take_the_same_step(name):
     rows = torch_ref.batch.RowSpec(FEATURES)
     network = theirs.init(rows, torch.Generator().manual_seed(0))
     initial = torch_ref.weights.get_weights(network)
-    params = {name: np.asarray(array) for name, array in state.params.items()}
+    params = {name: np.asarray(array) for name, array in state.weights.items()}
     network = torch_ref.weights.with_weights(network, initial | params)
     optimizer = theirs.optimizer()(network.named_parameters())
     batch, noise = jax.tree.map(lambda array: torch.tensor(np.asarray(array)), drawn)

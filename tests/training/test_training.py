@@ -244,10 +244,10 @@ def test_torch_replays_a_run_on_its_batches_in_float64(name, x64):
     )
     twin = twin_of(method)
     network = twin.init(torch_ref.batch.RowSpec(FEATURES), torch.Generator()).double()
-    torch_ref.weights.with_weights(network, {k: np.asarray(v) for k, v in state.params.items()})
+    torch_ref.weights.with_weights(network, {k: np.asarray(v) for k, v in state.weights.items()})
     steps, losses = [], []
     for i in range(12):
-        batch, noise = compiled_draw(method, 0, x, x, i)
+        batch, noise = compiled_draw(method, 0, labelled(method, x), x, i)
         tensors = jax.tree.map(_to_torch, batch)
         steps.append((torch_ref.batch.Batch(*tensors), jax.tree.map(_to_torch, noise)))
         state, metrics = compiled_step(method, state, batch, noise)
