@@ -92,12 +92,12 @@ def replay(
         yield train_step(method, network, optimizer, batch, noise)
 
 
-def fit(method: AnyMethod, x: Tensor) -> Fit:
+def fit(method: AnyMethod, x: Tensor | Batch) -> Fit:
     """Trains a method on rows, drawing order and noise itself.
 
     Args:
         method: from `torch_ref.methods`.
-        x: training rows, standardised, `[rows, D]`.
+        x: training rows, standardised, `[rows, D]`; or a batch of them, with targets.
 
     Returns:
         The trained network and the history.
@@ -111,6 +111,7 @@ def fit(method: AnyMethod, x: Tensor) -> Fit:
         [1, 2]
     """
     hyperparameters = method.hyperparameters
+    x, targets = (x.numbers, x.targets) if isinstance(x, Batch) else (x, None)
     generator = torch.Generator().manual_seed(hyperparameters.seed)
     network = method.init(RowSpec(x.shape[1]), generator)
     steps = -(-len(x) // hyperparameters.batch_size) * hyperparameters.epochs
@@ -120,7 +121,9 @@ def fit(method: AnyMethod, x: Tensor) -> Fit:
         sums: dict[str, float] = {}
         order = torch.randperm(len(x), generator=generator)
         for rows in torch.split(order, hyperparameters.batch_size):
-            batch = Batch(x[rows], weights=torch.ones(len(rows), dtype=x.dtype))
+            weights = torch.ones(len(rows), dtype=x.dtype)
+            chosen = None if targets is None else targets[rows]
+            batch = Batch(x[rows], targets=chosen, weights=weights)
             noise = method.noise(Draws(generator, x), batch)
             for name, value in train_step(method, network, optimizer, batch, noise).items():
                 sums[name] = sums.get(name, 0.0) + value * len(rows)
