@@ -52,7 +52,7 @@ def comparable(name: str, output: Tensor, description: Mapping[str, Any]) -> Ten
     """Outputs in float64; raw rows in units of each column's scale, numbers of the label's."""
     if not (units := _units(name, description)):
         return output.double()
-    mean, scale = torch.tensor(units, dtype=torch.float64).T
+    mean, scale = torch.tensor(units, dtype=torch.float64).unbind(dim=1)
     return (output.double() - mean) / scale
 
 

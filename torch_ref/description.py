@@ -101,6 +101,10 @@ class _Numbers(msgspec.Struct, tag_field="kind", tag="numbers", forbid_unknown_f
     scale: _Scale
 
 
+class _Predicting(msgspec.Struct):
+    target: _Classes | _Numbers
+
+
 class _Quantiles(msgspec.Struct, forbid_unknown_fields=True):
     levels: list[float]
     scores: list[float]
@@ -337,7 +341,7 @@ def _check_target(description: Mapping[str, Any], outputs: Sequence[str]) -> Non
     if "target" not in description:
         return
     try:
-        target = _convert(description["target"], _Classes | _Numbers)
+        target = _convert(description, _Predicting).target
     except ValueError as error:
         raise FileFormatError(f"target: {error}") from error
     classes = description["hyperparameters"].get("classes")

@@ -53,11 +53,12 @@ class FineTuningHyperparameters(TrainingHyperparameters):
     )
 
     def __post_init__(self) -> None:
-        """Takes over the backbone's widths."""
+        """Takes over the backbone's widths; `check` refuses a backbone that has none."""
         if isinstance(self.backbone, Backbone):
             widths = self.backbone.hyperparameters
-            self.hidden_dims = tuple(widths["hidden_dims"])
-            self.latent_dim = widths["latent_dim"]
+            if isinstance(hidden_dims := widths.get("hidden_dims"), list | tuple):
+                self.hidden_dims = tuple(hidden_dims)
+            self.latent_dim = widths.get("latent_dim", self.latent_dim)
 
     def unused(self) -> dict[str, str]:
         """Returns the step size of a backbone that stays as it is.

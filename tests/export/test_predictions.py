@@ -1,6 +1,8 @@
 """Exported files of fine-tuned runs: they predict what the commands predict, and say of what."""
 
 import dataclasses
+import json
+import shutil
 
 import numpy as np
 import pytest
@@ -13,6 +15,7 @@ from jaxrep.export import FORMATS, export_run, import_run
 from jaxrep.methods import Backbone, SimCLRHyperparameters, VAEHyperparameters
 from jaxrep.runs import folder, predictions
 from tests.helpers.exports import TARGETS, make_run, raw_rows, rewritten, run_verify
+from tests.helpers.saved_runs import seal
 from torch_ref import verify
 from torch_ref.description import FileFormatError
 from torch_ref.serving import serve
@@ -365,6 +368,29 @@ def test_served_networks_without_outputs_in_their_description_need_a_target(runs
         serve(described, run.weights)
     served = serve(described | {"target": run.target.to_json()}, run.weights)
     assert served.predict(torch.zeros(2, 3)).shape == (2, 2)
+
+
+FOLDER_LIES = {
+    "no widths": lambda below: below["hyperparameters"].pop("hidden_dims"),
+    "a number of widths": lambda below: below["hyperparameters"].update(hidden_dims=8),
+    "no hyperparameters": lambda below: below.update(hyperparameters={}),
+    "an unheard-of method": lambda below: below.update(method="pca"),
+    "a method that predicts": lambda below: below.update(method="classifier"),
+    "a width of 10⁹": lambda below: below["hyperparameters"].update(hidden_dims=[10**9]),
+    "β left out": lambda below: below["hyperparameters"].pop("beta"),
+    "null": lambda below: below.update(hyperparameters=None),
+}
+
+
+@pytest.mark.parametrize("lie", FOLDER_LIES)
+def test_a_run_folder_whose_backbone_lies_is_refused(runs, tmp_path, lie):
+    shutil.copytree(runs["classes"].path, tmp_path / "run")
+    config = json.loads((tmp_path / "run" / "config.json").read_text())
+    FOLDER_LIES[lie](config["hyperparameters"]["backbone"])
+    (tmp_path / "run" / "config.json").write_text(json.dumps(config))
+    seal(tmp_path / "run")
+    with pytest.raises(ModelFormatError, match=r"config\.json: hyperparameters"):
+        folder.load(tmp_path / "run")
 
 
 def test_a_run_folder_keeps_its_backbone_whole(runs):
