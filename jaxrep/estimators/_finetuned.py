@@ -27,12 +27,12 @@ from jaxrep.runs import folder
 from jaxrep.runs.folder import Run
 from jaxrep.runs.labelled import Labelled
 
-Kind = TypeVar("Kind", bound="type[FineTuned]")
+Kind = TypeVar("Kind", bound="FineTuned")
 BACKBONE = "backbone"
 
 
 @dataclass_transform(kw_only_default=True)
-def with_parameters(cls: Kind) -> Kind:
+def with_parameters(cls: type[Kind]) -> type[Kind]:
     """Makes an estimator's parameters of its hyperparameters, but for the derived ones.
 
     Args:
@@ -218,7 +218,7 @@ class FineTunedClassifier(ClassifierMixin, FineTuned, ClassifierHyperparameters)
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Trains on rows of known classes; as `FineTuned.fit`."""
         super().fit(X, y, sample_weight)
-        self.classes_ = self.classes_.astype(column_or_1d(y).dtype)
+        self.classes_: npt.NDArray[Any] = self.classes_.astype(column_or_1d(y).dtype)
         return self
 
     def predict_proba(self, X: Any) -> npt.NDArray[Any]:
@@ -228,9 +228,10 @@ class FineTunedClassifier(ClassifierMixin, FineTuned, ClassifierHyperparameters)
             X: rows with the columns of the training, `[rows, columns]`.
         """
         x, dtype = self._features(X)
-        probabilities = self.run_.map("predict", x).astype(np.float64)
+        predicted = self.run_.map("predict", x).astype(np.float64)
         # In float32 they add up to 1 but for its rounding, of which metrics in float64 would warn.
-        return (probabilities / probabilities.sum(axis=1, keepdims=True)).astype(dtype)
+        probabilities: npt.NDArray[Any] = predicted / predicted.sum(axis=1, keepdims=True)
+        return probabilities.astype(dtype)
 
     def predict(self, X: Any) -> npt.NDArray[Any]:
         """Returns the most probable class of each row, `[rows]`, in the dtype of y."""
@@ -248,7 +249,7 @@ class FineTunedClassifier(ClassifierMixin, FineTuned, ClassifierHyperparameters)
     def _hold(self, run: Run) -> None:
         super()._hold(run)
         assert isinstance(run.target, Classes)
-        self.classes_: npt.NDArray[Any] = run.target.decode(np.arange(len(run.target.labels)))
+        self.classes_ = run.target.decode(np.arange(len(run.target.labels)))
 
 
 @with_parameters
@@ -299,11 +300,12 @@ def _check_weights(given: Any, rows: int) -> npt.NDArray[np.float64]:
         )
     if not np.isfinite(weights).all() or (weights < 0).any():
         raise InputError("sample_weight has values that are negative, infinite or missing")
-    if np.count_nonzero(weights) < 2:
+    if (count := np.count_nonzero(weights)) < 2:
         raise InputError(
-            f"sample_weight is above 0 in {np.count_nonzero(weights)} rows; at least 2 are needed"
+            f"sample_weight is zero in all but {count} of {rows} rows; at least 2 are needed"
         )
-    return weights / weights.max()
+    shares: npt.NDArray[np.float64] = weights / weights.max()
+    return shares
 
 
 def _label_name(y: Any, run: Run) -> str:

@@ -367,7 +367,7 @@ def test_a_regressor_says_what_is_wrong(digits, y, message):
         (np.ones(19), "20 rows and sample_weight 19;"),
         ([-1.0, *[1.0] * 19], "negative"),
         ([np.nan, *[1.0] * 19], "missing"),
-        ([1.0, *[0.0] * 19], "above 0 in 1 rows"),
+        ([1.0, *[0.0] * 19], "zero in all but 1 of 20 rows"),
     ],
 )
 def test_bad_weights_are_refused(digits, weights, message):
@@ -441,7 +441,7 @@ class OnAnyTable:
         X, is_frame = self.__dict__.pop("_rows"), False
         try:
             x = np.nan_to_num(np.asarray(X, np.float64))
-            is_frame = hasattr(X, "columns")
+            is_frame = hasattr(X, "columns") and all(isinstance(c, str) for c in X.columns)
             names = list(X.columns) if is_frame else default_names(x.shape[1])
             fitted, _ = preprocessing.fit(to_table(x, names), source="X")
         except (TypeError, ValueError, IndexError, ComplexWarning):  # which `fit` is to refuse
@@ -460,6 +460,8 @@ class AnyRegressor(OnAnyTable, FineTunedRegressor):
 
 FAILING = {
     "check_parameters_default_constructible",  # a backbone has to be given
+    "check_sample_weight_equivalence_on_dense_data",  # repeated rows fall into other batches
+    "check_class_weight_classifiers",  # class_weight is none or balanced, never a weight by class
 }
 
 

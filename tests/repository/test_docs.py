@@ -17,7 +17,7 @@ def by_name(page):
 # These train for their pictures and figures; one page of docs/howto stands for the others at every
 # run of the tests.
 SLOW = {page for page in RUN if page.parent.name == "howto"} - {DOCS / "howto/find_anomalies.md"}
-SLOW |= {DOCS / "estimators.md", DOCS / "evaluate.md"}
+SLOW |= {DOCS / "estimators.md", DOCS / "evaluate.md", DOCS / "finetune.md"}
 CASES = [pytest.param(page, marks=[pytest.mark.slow] * (page in SLOW)) for page in RUN]
 
 
