@@ -56,7 +56,7 @@ def map_rows(
         (5, 8)
     """
     weights = dict(weights)
-    size = _batch_rows(weights)
+    size = _batch_rows(weights, method.hyperparameters.members)
     if len(x) > size:
         weights = jax.device_put(weights)  # once, not with every batch
     results = (
@@ -73,9 +73,9 @@ def map_rows(
     return made
 
 
-def _batch_rows(weights: Mapping[str, np.ndarray | Array]) -> int:
+def _batch_rows(weights: Mapping[str, np.ndarray | Array], members: int) -> int:
     """Returns the rows of a batch: a power of two that follows from the model's widths alone."""
-    widest = max(size for array in weights.values() for size in array.shape)
+    widest = members * max(size for array in weights.values() for size in array.shape)
     rows = 1 << max(_BATCH_VALUES // widest, 1).bit_length() - 1
     return min(max(rows, _LEAST_ROWS), _MOST_ROWS)
 

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from torch_ref import methods
 from torch_ref.batch import RowSpec
+from torch_ref.members import init_members
 from torch_ref.networks import Network
 from torch_ref.outputs import OUTPUTS
 from torch_ref.weights import shapes
@@ -248,7 +249,7 @@ def described_network(description: Mapping[str, Any]) -> Network:
         method = methods.make(description["method"], description["hyperparameters"])
         with torch.device("meta"), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # layers without units, for one: an error will follow
-            network: Network = method.init(RowSpec(width), torch.Generator())
+            network = init_members(method, RowSpec(width), torch.Generator())
     except Exception as error:  # also of code that is not ours
         raise FileFormatError(f"the network that is described cannot be built: {error}") from error
     if tuple(description.get("outputs", network.outputs)) != network.outputs:

@@ -10,6 +10,7 @@ from typing import Literal
 
 Takes = Literal["rows", "codes", "draws"]
 Gives = Literal["embedding", "rows", "score", "log_var", "projection", "prediction"]
+Members = Literal["first", "mean"]
 
 
 @dataclass(frozen=True)
@@ -26,14 +27,24 @@ class Output:
     help: str
     """What it is."""
 
+    members: Members
+    """What a run of several members gives: the first one's, in whose latent space its embeddings
+    lie, or the mean over all."""
+
 
 OUTPUTS = {
-    "embed": Output("rows", ("embedding",), "representations of rows; nothing is random"),
-    "reconstruct": Output("rows", ("rows",), "rows as the network gives them back"),
-    "score": Output("rows", ("score",), "anomaly scores of rows; higher is more anomalous"),
-    "encode": Output("rows", ("embedding", "log_var"), "mean and log-variance of the posterior"),
-    "project": Output("rows", ("projection",), "projections that a contrastive loss compares"),
-    "predict": Output("rows", ("prediction",), "probabilities of classes, or standardised numbers"),
-    "decode": Output("codes", ("rows",), "rows that embeddings stand for"),
-    "generate": Output("draws", ("rows",), "rows from draws of the prior N(0, I)"),
+    "embed": Output("rows", ("embedding",), "representations of rows; nothing is random", "first"),
+    "reconstruct": Output("rows", ("rows",), "rows as the network gives them back", "first"),
+    "score": Output("rows", ("score",), "anomaly scores of rows; higher is more anomalous", "mean"),
+    "encode": Output(
+        "rows", ("embedding", "log_var"), "mean and log-variance of the posterior", "first"
+    ),
+    "project": Output(
+        "rows", ("projection",), "projections that a contrastive loss compares", "first"
+    ),
+    "predict": Output(
+        "rows", ("prediction",), "probabilities of classes, or standardised numbers", "mean"
+    ),
+    "decode": Output("codes", ("rows",), "rows that embeddings stand for", "first"),
+    "generate": Output("draws", ("rows",), "rows from draws of the prior N(0, I)", "first"),
 }

@@ -102,6 +102,9 @@ def fit(method: AnyMethod, x: Tensor | Batch) -> Fit:
     Returns:
         The trained network and the history.
 
+    Raises:
+        ValueError: the method has several members, each of which is to be trained by itself.
+
     Example:
         >>> from dataclasses import asdict
         >>> from jaxrep.methods import VAEHyperparameters
@@ -111,6 +114,11 @@ def fit(method: AnyMethod, x: Tensor | Batch) -> Fit:
         [1, 2]
     """
     hyperparameters = method.hyperparameters
+    if hyperparameters.members > 1:
+        raise ValueError(
+            f"members is {hyperparameters.members}; train each by itself, with its own seed, and "
+            "make one network of them by `torch_ref.members.members_network`"
+        )
     x, targets = (x.numbers, x.targets) if isinstance(x, Batch) else (x, None)
     generator = torch.Generator().manual_seed(hyperparameters.seed)
     network = method.init(RowSpec(x.shape[1]), generator)

@@ -1,10 +1,12 @@
 """A module's weights as jaxrep's flat dictionary of numpy arrays, and back.
 
 Names are jaxrep's, such as `encoder.0.kernel`. A linear layer's `weight [out, in]` here is a
-`kernel [in, out]` there; this is the only place where one is transposed.
+`kernel [in, out]` there; this is the only place where one is transposed. The networks of a
+`torch_ref.members.MembersNetwork` are one there, whose arrays have them along a first axis.
 """
 
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
@@ -12,6 +14,8 @@ import torch
 from torch import Tensor, nn
 
 Module = TypeVar("Module", bound=nn.Module)
+
+_MEMBER = re.compile(r"\Amembers\.[0-9]+\.")  # the beginning of a key of `MembersNetwork`
 
 
 def flat_name(key: str) -> str:
@@ -25,7 +29,7 @@ def flat_name(key: str) -> str:
         'encoder.0.kernel'
     """
     name = key.replace("layers.", "")
-    return name.removesuffix("weight") + "kernel" if _is_kernel(key) else name
+    return name.removesuffix("weight") + "kernel" if name.endswith(".weight") else name
 
 
 def get_weights(model: nn.Module) -> dict[str, np.ndarray]:
@@ -42,13 +46,14 @@ def get_weights(model: nn.Module) -> dict[str, np.ndarray]:
         >>> {name: array.shape for name, array in get_weights(layers).items()}
         {'encoder.bias': (2,), 'encoder.kernel': (3, 2)}
     """
+    state = model.state_dict()
     arrays = {}
-    for key, tensor in model.state_dict().items():
-        array = tensor.detach().cpu().numpy()
+    for name, keys in _keys(state).items():
+        own = [state[key].detach().cpu().numpy() for key in keys]
+        own = [array.T if _is_kernel(name) else array for array in own]
         # A transposed view would reach safetensors in the wrong order: copy to C order.
-        arrays[flat_name(key)] = np.array(
-            array.T if _is_kernel(key) else array, order="C", copy=True
-        )
+        found = np.stack(own) if _has_members(state) else own[0]
+        arrays[name] = np.array(found, order="C", copy=True)
     return dict(sorted(arrays.items()))
 
 
@@ -62,9 +67,8 @@ def shapes(model: nn.Module) -> dict[str, tuple[int, ...]]:
         >>> shapes(nn.ModuleDict({"encoder": nn.Linear(3, 2, device="meta")}))
         {'encoder.bias': (2,), 'encoder.kernel': (3, 2)}
     """
-    state = model.state_dict().items()
-    found = {flat_name(k): tuple((t.mT if _is_kernel(k) else t).shape) for k, t in state}
-    return dict(sorted(found.items()))
+    state = model.state_dict()
+    return {name: _shape(state, name, keys) for name, keys in sorted(_keys(state).items())}
 
 
 def with_weights(model: Module, weights: Mapping[str, np.ndarray]) -> Module:
@@ -143,20 +147,44 @@ class _Call(nn.Module):
 def _to_state_dict(model: nn.Module, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Returns the weights by the module's own names, kernels transposed, all of them checked."""
     own = model.state_dict()
-    keys = {flat_name(key): key for key in own}
+    keys = _keys(own)
     unknown = [name for name in weights if name not in keys]
     if unknown:
         raise ValueError(f"the model has no weights named {unknown}; it has {sorted(keys)}")
     state = {}
     for name, tensor in weights.items():
-        key = keys[name]
-        shape = own[key].shape
-        expected = tuple(reversed(shape) if _is_kernel(key) else shape)
+        expected = _shape(own, name, keys[name])
         if tuple(tensor.shape) != expected:
             raise ValueError(f"{name} has shape {tuple(tensor.shape)}; the model's is {expected}")
-        state[key] = tensor.T if _is_kernel(key) else tensor
+        each = tensor.unbind() if _has_members(own) else (tensor,)
+        for key, array in zip(keys[name], each, strict=True):
+            state[key] = array.mT if _is_kernel(name) else array
     return state
 
 
-def _is_kernel(key: str) -> bool:
-    return key.endswith(".weight")
+def _keys(state: Mapping[str, Tensor]) -> dict[str, list[str]]:
+    """Returns the keys of a state by jaxrep's names: one each, or that of every member in turn."""
+    if not _has_members(state):
+        return {flat_name(key): [key] for key in state}
+    found: dict[str, list[str]] = {}
+    for key in sorted(state, key=_member):
+        found.setdefault(flat_name(_MEMBER.sub("", key)), []).append(key)
+    return found
+
+
+def _has_members(state: Mapping[str, Tensor]) -> bool:
+    return all(_MEMBER.match(key) for key in state)
+
+
+def _member(key: str) -> int:
+    return int(key.split(".")[1])
+
+
+def _shape(state: Mapping[str, Tensor], name: str, keys: Sequence[str]) -> tuple[int, ...]:
+    own = state[keys[0]]
+    shape = tuple((own.mT if _is_kernel(name) else own).shape)
+    return (len(keys), *shape) if _has_members(state) else shape
+
+
+def _is_kernel(name: str) -> bool:
+    return name.endswith(".kernel")

@@ -17,7 +17,7 @@ from jaxrep.data.targets import Target
 from jaxrep.errors import InputError, ModelFormatError
 from jaxrep.estimators._conversion import SOURCE, default_names
 from jaxrep.hyperparameters import CONTAMINATION, TrainingHyperparameters, declaration
-from jaxrep.methods import abstract_network, make
+from jaxrep.methods import abstract_network, make, split_members
 from jaxrep.networks import get_weights
 from jaxrep.runs import folder
 from jaxrep.runs.finetune import Pretrained
@@ -163,29 +163,33 @@ def _train_on(
     before = _epochs_of(earlier)
     epochs = before + hyperparameters.epochs
     method = make(dataclasses.replace(hyperparameters, epochs=epochs))
-    count = row_count(prepared.x)
+    count, members = row_count(prepared.x), hyperparameters.members
     plan = EpochPlan(rows=count, batch_size=min(hyperparameters.batch_size, count))
     shapes = abstract_state(method, prepared.preprocessing.width)
-    params, model_state = (
-        {name: jnp.asarray(earlier.weights[name]) for name in part}
-        for part in (shapes.params, shapes.model_state)
-    )
-    state = TrainState(params, model_state, method.optimizer(plan.steps).init(params))
+
+    def begin(weights: Mapping[str, np.ndarray]) -> TrainState:
+        params, model_state = (
+            {name: jnp.asarray(weights[name]) for name in part}
+            for part in (shapes.params, shapes.model_state)
+        )
+        return TrainState(params, model_state, method.optimizer(plan.steps).init(params))
+
+    states = [begin(weights) for weights in split_members(earlier.weights, members)]
     # The losses of rows held out before are of other rows, perhaps: the best epoch is a new one.
     known = [{k: v for k, v in m.items() if k != "validation_loss"} for m in earlier.history]
     start = Snapshot(
         step=before * plan.steps_per_epoch,
-        state=jax.tree.map(lambda array: array[None], state),
+        state=jax.tree.map(lambda *arrays: jnp.stack(arrays), *states),
         best=None,
         last=None,
-        sums=[{}],
-        histories=[known],
+        sums=[{}] * members,
+        histories=[known] * members,
         seconds=0.0,
     )
     validation = prepared.validation
     trained = fit(method, prepared.x, validation=validation, start=start, callbacks=callbacks)
     history = [*earlier.history, *trained.history[before:]]
-    rows = count * (len(history) - before)
+    rows = members * count * (len(history) - before)
     rate = rows / max(trained.seconds, 1e-9)
     return dataclasses.replace(trained, history=history, rows_per_second=rate)
 

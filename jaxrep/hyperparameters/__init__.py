@@ -12,6 +12,7 @@ from jaxrep.hyperparameters._declare import declaration as declaration
 from jaxrep.hyperparameters._declare import hyperparameter as hyperparameter
 from jaxrep.hyperparameters._declare import hyperparameters as hyperparameters
 from jaxrep.hyperparameters._ranges import MAX_LAYERS as MAX_LAYERS
+from jaxrep.hyperparameters._ranges import MAX_MEMBERS as MAX_MEMBERS
 from jaxrep.hyperparameters._ranges import MAX_WIDTH as MAX_WIDTH
 from jaxrep.hyperparameters._ranges import Flag as Flag
 from jaxrep.hyperparameters._ranges import Names as Names

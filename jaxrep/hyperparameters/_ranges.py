@@ -6,6 +6,7 @@ from numbers import Integral, Real
 from typing import Protocol
 
 MAX_WIDTH = 1 << 20
+MAX_MEMBERS = 256
 MAX_LAYERS = 64
 
 

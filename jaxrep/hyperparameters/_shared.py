@@ -4,6 +4,7 @@ from typing import Literal
 
 from jaxrep.hyperparameters._declare import Hyperparameters, hyperparameter, hyperparameters
 from jaxrep.hyperparameters._ranges import (
+    MAX_MEMBERS,
     MAX_WIDTH,
     Names,
     Number,
@@ -123,6 +124,13 @@ class TrainingHyperparameters(Hyperparameters):
         kind="rows",
         help="Decides which rows are held out; apart from seed, so that runs of several seeds "
         "hold out the same.",
+    )
+    members: int = hyperparameter(
+        Whole(1, MAX_MEMBERS),
+        default=1,
+        kind="shaping",
+        help="Networks that train at once, with seed, seed + 1, …; the run's scores are means over "
+        "them, its representations the first one's.",
     )
 
     def unused(self) -> dict[str, str]:

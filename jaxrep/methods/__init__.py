@@ -33,10 +33,13 @@ from jaxrep.methods.simclr_hyperparameters import SimCLRHyperparameters as SimCL
 from jaxrep.methods.vae_hyperparameters import VAEHyperparameters as VAEHyperparameters
 
 if TYPE_CHECKING:
+    from jaxrep.methods._members import join_members as join_members
+    from jaxrep.methods._members import split_members as split_members
     from jaxrep.methods._method import AnyMethod as AnyMethod
     from jaxrep.methods._method import Method as Method
     from jaxrep.methods._method import Metrics as Metrics
     from jaxrep.methods._method import abstract_network as abstract_network
+    from jaxrep.methods._method import members_of as members_of
     from jaxrep.methods._method import training_network as training_network
     from jaxrep.methods.autoencoder import Autoencoder as Autoencoder
     from jaxrep.methods.autoencoder import AutoencoderNetwork as AutoencoderNetwork
@@ -51,9 +54,10 @@ if TYPE_CHECKING:
 
 _LAZY = {
     **dict.fromkeys(
-        ("AnyMethod", "Method", "Metrics", "abstract_network", "training_network"),
+        ("AnyMethod", "Method", "Metrics", "abstract_network", "members_of", "training_network"),
         "jaxrep.methods._method",
     ),
+    **dict.fromkeys(("join_members", "split_members"), "jaxrep.methods._members"),
     **{
         made: f"jaxrep.methods.{name}"
         for name, cls in BUILT_IN.items()

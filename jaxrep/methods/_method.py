@@ -20,6 +20,7 @@ from jax import Array
 from jaxrep import optim
 from jaxrep.batch import Batch, RowSpec
 from jaxrep.hyperparameters import TrainingHyperparameters, declaration
+from jaxrep.methods._members import members_network
 from jaxrep.networks import Network, compute_in
 from jaxrep.views import Deferred, Draws, Noise, is_off
 
@@ -166,10 +167,31 @@ class Method(ABC, Generic[Hyperparameters, Net]):
 AnyMethod = Method[Any, Any]
 
 
+def members_of(method: AnyMethod) -> list[AnyMethod]:
+    """Returns the methods that train as a method's members, each with a seed of its own.
+
+    Args:
+        method: of K members; with one, it is that member itself.
+
+    Example:
+        >>> from jaxrep.methods import get
+        >>> autoencoder = get("autoencoder")
+        >>> method = autoencoder(autoencoder.hyperparameters_type(seed=3, members=2))
+        >>> [member.hyperparameters.seed for member in members_of(method)]
+        [3, 4]
+    """
+    hp = method.hyperparameters
+    if hp.members == 1:
+        return [method]
+    lone = (dataclasses.replace(hp, seed=hp.seed + i, members=1) for i in range(hp.members))
+    return [type(method)(hyperparameters) for hyperparameters in lone]
+
+
 def abstract_network(method: AnyMethod, rows: RowSpec) -> Network:
     """Returns a method's network with shapes in the place of arrays, for `with_weights` to fill.
 
-    It serves: its outputs depend on its weights and the row alone.
+    It serves: its outputs depend on its weights and the row alone. Of a method of several members
+    it holds them all.
 
     Args:
         method: whose network.
@@ -177,14 +199,14 @@ def abstract_network(method: AnyMethod, rows: RowSpec) -> Network:
     """
     network: Network = nnx.eval_shape(lambda: method.init(rows, nnx.Rngs(0)))
     network.eval()  # type: ignore[no-untyped-call]
-    return network
+    return members_network(network, method.hyperparameters.members)
 
 
 def training_network(method: AnyMethod, rows: RowSpec) -> Network:
     """Returns the `abstract_network` that trains: in the method's precision, on batch statistics.
 
     Args:
-        method: whose network.
+        method: whose network, of one member.
         rows: what every row holds.
 
     Example:

@@ -24,7 +24,9 @@ from jaxrep.methods import (
     abstract_network,
     get,
     hyperparameters_of,
+    join_members,
     make,
+    members_of,
     names,
     training_network,
     without_labels,
@@ -56,8 +58,8 @@ def weight_checks(quick: bool) -> Iterator[Check]:
     import torch_ref.weights
 
     for name in names():
-        for architecture in ARCHITECTURES[: 2 if quick else None]:
-            ours, theirs = twins(name, architecture)
+        for architecture, members in _sizes(ARCHITECTURES[: 2 if quick else None]):
+            ours, theirs = twins(name, architecture, members=members)
             rows = RowSpec(architecture[0])
             drawn = draw_weights(ours, rows)
             for dtype in ("float64", "float32"):
@@ -72,20 +74,22 @@ def weight_checks(quick: bool) -> Iterator[Check]:
                 torch_ref.weights.with_weights(twin, through_jax)
                 end = torch_ref.weights.get_weights(twin)
                 problem = _first_difference(start, own, end)
-                check, case = f"weights of {name}: there and back", _described(architecture)
-                yield Check(check, case, dtype, not problem, message=problem)
+                case = _described(architecture, members)
+                yield Check(
+                    f"weights of {name}: there and back", case, dtype, not problem, message=problem
+                )
 
 
 def output_cases(quick: bool) -> Iterator[Case]:
     """Yields everything that every network can be asked for, differentiated by rows and weights."""
     for name in names():
-        for architecture in (SQUARE,) if quick else ARCHITECTURES:
-            ours, theirs = twins(name, architecture)
+        for architecture, members in _sizes((SQUARE,) if quick else ARCHITECTURES):
+            ours, theirs = twins(name, architecture, members=members)
             rng = np.random.default_rng(1)
             weights = draw_weights(ours, RowSpec(architecture[0]))
             x = rng.normal(size=(ROWS, architecture[0]))
             z = rng.normal(size=(ROWS, architecture[2]))
-            case = output_case(ours, theirs, weights, x, z, _described(architecture))
+            case = output_case(ours, theirs, weights, x, z, _described(architecture, members))
             yield dataclasses.replace(case, wanted=("weights", "x", "z"))
 
 
@@ -208,7 +212,13 @@ def all_views(method: AnyMethod) -> dict[str, Any]:
 
 def draw_weights(method: AnyMethod, rows: RowSpec) -> dict[str, np.ndarray]:
     """Returns weights for all of a method's network, statistics too, at a trained size."""
-    rng, network = np.random.default_rng(0), abstract_network(method, rows)
+    return join_members(
+        [_draw_weights(member, rows, i) for i, member in enumerate(members_of(method))]
+    )
+
+
+def _draw_weights(method: AnyMethod, rows: RowSpec, seed: int) -> dict[str, np.ndarray]:
+    rng, network = np.random.default_rng(seed), abstract_network(method, rows)
     shapes = {name: array.shape for name, array in get_weights(network).items()}
     drawn = {name: rng.normal(size=shape) * shape[0] ** -0.5 for name, shape in shapes.items()}
     # Among the vectors that no step trains may be variances and scales.
@@ -259,8 +269,14 @@ def _as_text(value: float | tuple[str | int, ...]) -> str:
     return "+".join(map(str, value)) if isinstance(value, tuple) else f"{value:g}"
 
 
-def _described(architecture: Architecture) -> str:
-    return "-".join(map(str, (architecture[0], *architecture[1], architecture[2])))
+def _described(architecture: Architecture, members: int) -> str:
+    described = "-".join(map(str, (architecture[0], *architecture[1], architecture[2])))
+    return described + f", {members} members" * (members > 1)
+
+
+def _sizes(architectures: tuple[Architecture, ...]) -> list[tuple[Architecture, int]]:
+    """Returns architectures with their numbers of members: one each, and the square one's of 3."""
+    return [*((architecture, 1) for architecture in architectures), (SQUARE, 3)]
 
 
 def _loss_in_jax(
@@ -304,14 +320,15 @@ def outputs_in_torch(method: Any, *, weights: Any, x: Any, z: Any) -> Any:
     import torch_ref.weights
 
     network = _torch_network(method, x.shape[1]).eval()
+    outputs = network.outputs
     return {
         output: torch_ref.weights.apply(
             network,
-            getattr(method.network_type, output),
+            getattr(type(network), output),
             weights,
             torch_ref.batch.Batch(x) if OUTPUTS[output].takes == "rows" else z,
         )
-        for output in method.network_type.outputs
+        for output in outputs
     }
 
 
@@ -319,5 +336,7 @@ def _torch_network(method: Any, numbers: int) -> Any:
     import torch
 
     import torch_ref.batch
+    import torch_ref.members
 
-    return method.init(torch_ref.batch.RowSpec(numbers), torch.Generator())
+    rows = torch_ref.batch.RowSpec(numbers)
+    return torch_ref.members.init_members(method, rows, torch.Generator())

@@ -1,13 +1,16 @@
 """The cross-check of a trained run: its own weights, on its own rows, through both frameworks."""
 
+import dataclasses
 import functools
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import jax
 import numpy as np
 
 from jaxrep.inference import map_rows
+from jaxrep.methods import members_of, split_members
 from jaxrep.outputs import OUTPUTS
 from jaxrep.parity._cross_check import Case, check_cases
 from jaxrep.parity._evaluate import require_torch
@@ -50,13 +53,24 @@ def check_run(run: Run, x: np.ndarray) -> Report:
         dtypes=("float32",),
         jit=False,
     )
-    everywhere = np.ones(len(batch))
     cases = [
         output_case(run.method, twin, run.weights, rows, z, told),
         commands,
-        loss_case(run.method, twin, run.weights, batch, everywhere, f"{len(batch)} rows"),
+        *_loss_cases(run, batch),
     ]
     return Report(tuple(check_cases(cases)), time.perf_counter() - started)
+
+
+def _loss_cases(run: Run, batch: np.ndarray) -> Iterator[Case]:
+    """Yields the comparison of every member's loss; they share a program."""
+    members = members_of(run.method)
+    each = split_members(run.weights, len(members))
+    told = f"{len(batch)} rows"
+    first = loss_case(members[0], twin_of(members[0]), each[0], batch, np.ones(len(batch)), told)
+    for member, weights in zip(members, each, strict=True):
+        of_member = f", seed {member.hyperparameters.seed}" * (len(members) > 1)
+        inputs = {**first.inputs, "weights": weights}
+        yield dataclasses.replace(first, case=told + of_member, inputs=inputs)
 
 
 def _as_commands_do(run: Run, *, weights: Any, x: jax.Array, z: jax.Array) -> Any:

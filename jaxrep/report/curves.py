@@ -6,6 +6,7 @@ from jaxrep.report import plots
 from jaxrep.report.content import Drawing, Paragraph, Part, Section, Table
 from jaxrep.report.figures import draw, fitted
 from jaxrep.report.subject import Subject
+from jaxrep.runs.selection import LOSSES
 
 
 def training(subject: Subject) -> Iterator[Section]:
@@ -15,8 +16,12 @@ def training(subject: Subject) -> Iterator[Section]:
         return
     names = [name for name in history[0] if name != "epoch"]
     first, last = history[0], history[-1]
-    epoch = subject.run.config.get("result", {}).get("epoch", len(history))
-    served = history[epoch - 1]
+    result = subject.run.config.get("result", {})
+    epoch = result.get("epoch", len(history))
+    if isinstance(epoch, list):  # of several members, each its own
+        told, served = "means of what it serves", {name: result[name] for name in LOSSES}
+    else:
+        told, served = f"epoch {epoch}, whose weights it serves", history[epoch - 1]
     rows = [
         [
             name.replace("_", " "),
@@ -37,7 +42,7 @@ def training(subject: Subject) -> Iterator[Section]:
         Drawing(curves, "Every metric, epoch by epoch. All are means over rows."),
         Table(
             "The metrics' values",
-            ["metric", "first epoch", "lowest", f"epoch {epoch}, whose weights it serves", "last"],
+            ["metric", "first epoch", "lowest", told, "last"],
             rows,
         ),
     ]

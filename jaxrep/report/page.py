@@ -96,8 +96,10 @@ def _facts(subject: Subject) -> Iterator[tuple[str, str]]:
     yield "representation", f"{run.method.hyperparameters.latent_dim} numbers"
     if run.history:
         yield "epochs", f"{len(run.history):,}"
-        served = run.history[result.get("epoch", 0) - 1]
-        yield "loss", f"{served['loss']:.5g}"
+        yield "loss", f"{result.get('loss', run.history[-1]['loss']):.5g}"
+    members = run.method.hyperparameters.members
+    if members > 1:
+        yield "networks", f"{members}; the scores are means, all else is the first one's"
     if "validation_loss" in result:  # an imported run may have no result
         yield "weights", TrainResult(**result).served
     yield "parameters", f"{sum(array.size for array in run.weights.values()):,}"

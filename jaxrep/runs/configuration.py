@@ -49,7 +49,7 @@ class _Quantiles(_Part, frozen=True):
 
 
 class _Last(_Part, frozen=True):
-    epoch: int
+    epoch: int | list[int]
     loss: float
     validation_loss: float | None
     score_quantiles: _Quantiles

@@ -19,6 +19,8 @@ Grid = dict[str, list[Any]]
 MAX_MEMBERS = 10_000
 NO_WIDTHS = "none"
 
+_NEVER = ("members",)
+
 
 def parse(texts: Sequence[str], hyperparameters: TrainingHyperparameters) -> Grid:
     """Reads a grid from the command line.
@@ -123,9 +125,18 @@ def as_text(value: Any) -> str:
 def _check_name(name: str, hyperparameters: TrainingHyperparameters) -> None:
     told = {field.name: declaration(field) for field in dataclasses.fields(hyperparameters)}
     if name not in told or told[name].is_derived:
-        free = (key for key, one in told.items() if not one.is_derived and one.kind != "rows")
+        free = sorted(
+            key
+            for key, one in told.items()
+            if not one.is_derived and one.kind != "rows" and key not in _NEVER
+        )
         raise InputError(
-            f"--grid {name}: no hyperparameter of this method; there are {', '.join(sorted(free))}"
+            f"--grid {name}: no hyperparameter of this method; there are {', '.join(free)}"
+        )
+    if name in _NEVER:
+        raise InputError(
+            f"--grid {name}: each run of a sweep trains one network; give --seeds to compare "
+            f"seeds, and train the best setting with --{name}"
         )
     if told[name].kind == "rows":  # on other rows, what the runs reach could not be compared
         flag = "--" + name.replace("_", "-")

@@ -88,7 +88,7 @@ def figures(
     prepared: Prepared,
 ) -> TrainResult:
     """Returns the figures of a run; arguments as of `complete`."""
-    served = trained.history[trained.epoch - 1]
+    served = trained.metrics
     return TrainResult(
         run="" if path == Path() else str(path),
         method=type(hyperparameters).name,
@@ -135,9 +135,9 @@ def complete(
     }
     last_weights = trained.last_weights
     if last_weights is not None:
-        last = trained.history[-1]
+        last = trained.last_metrics
         results["last"] = {
-            "epoch": len(trained.history),
+            "epoch": trained.last_epoch,
             "loss": last["loss"],
             "validation_loss": last.get("validation_loss"),
             "score_quantiles": score_quantiles(method, last_weights, x, note),

@@ -61,7 +61,7 @@ def _read_unfinished(path: Path, note: Callable[[str], None]) -> Run:
         raise InputError(f"{path}: has not finished, and has no checkpoint yet; wait for the first")
     note(
         f"{path}: has not finished; this is its newest checkpoint, after step {start.step} and "
-        f"{len(start.histories[0])} whole epochs"
+        f"{max(map(len, start.histories))} whole epochs"
     )
     x, validation = prepared.x, prepared.validation
     fitted = fit(method, x, validation=validation, start=start, until=start.step)

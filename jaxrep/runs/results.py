@@ -22,18 +22,18 @@ class TrainResult:
     steps: int
     """Steps taken."""
 
-    epoch: int
+    epoch: int | list[int]
     """The one whose weights the run serves: where rows were held out, that of the lowest validation
-    loss, else the last."""
+    loss, else the last. Of several members, that of each."""
 
     stopped_early: bool
-    """Whether patience ended the training."""
+    """Whether patience ended the training; of several members, that of all."""
 
     loss: float
-    """Mean loss over the rows in that epoch."""
+    """Mean loss over the rows in that epoch, and over the members."""
 
     validation_loss: float | None
-    """Loss of the rows held out after it; None where there were none."""
+    """Loss of the rows held out after it, mean over the members; None where there were none."""
 
     held_out: dict[str, float] | None
     """How good its predictions of the rows held out are, by metric; None where there were none, or
@@ -63,12 +63,27 @@ class TrainResult:
             >>> result = SimpleNamespace(epoch=9, epochs=9, validation_loss=None)
             >>> TrainResult.served.fget(result)
             'epoch 9 of 9, the last'
+            >>> result = SimpleNamespace(
+            ...     epoch=[3, 7], epochs=9, validation_loss=0.5, stopped_early=False
+            ... )
+            >>> TrainResult.served.fget(result)
+            '2 members: epochs 3 to 7 of 9, each of its lowest validation loss (0.5 in the mean)'
         """
+        if isinstance(self.epoch, list):
+            least, most = min(self.epoch, default=0), max(self.epoch, default=0)
+            epoch = f"epoch {most}" if least == most else f"epochs {least} to {most}"
+            which, whose, mean = (
+                f"{len(self.epoch)} members: {epoch}",
+                "each of its",
+                " in the mean",
+            )
+        else:
+            which, whose, mean = f"epoch {self.epoch}", "of the", ""
         if self.validation_loss is None:
-            return f"epoch {self.epoch} of {self.epochs}, the last"
+            return f"{which} of {self.epochs}, the last"
         early = "; stopped early" * self.stopped_early
-        lowest = f"of the lowest validation loss ({self.validation_loss:.6g})"
-        return f"epoch {self.epoch} of {self.epochs}, {lowest}{early}"
+        lowest = f"{whose} lowest validation loss ({self.validation_loss:.6g}{mean})"
+        return f"{which} of {self.epochs}, {lowest}{early}"
 
 
 @dataclass(frozen=True)

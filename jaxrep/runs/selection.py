@@ -95,7 +95,7 @@ def metrics_of(
     Returns:
         Values by name; None where one is not finite.
     """
-    metrics: dict[str, float | None] = {**member.history[member.epoch - 1]}
+    metrics: dict[str, float | None] = {**member.metrics}
     del metrics["epoch"]
     if validation is None:
         return metrics

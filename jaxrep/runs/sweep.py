@@ -160,6 +160,11 @@ def _ask(
         check(hyperparameters)
     except ValueError as error:
         raise InputError(str(error)) from error
+    if hyperparameters.members > 1:
+        raise InputError(
+            f"--members {hyperparameters.members}: each run of a sweep trains one network; give "
+            "--seeds to compare seeds, and train the best setting with --members"
+        )
     completed = grid.complete(varied, hyperparameters, seeds)
     select = select or selection.default_metric(type(hyperparameters).name)
     selection.check_selection(select, hyperparameters, completed)

@@ -15,7 +15,7 @@ from jax.sharding import Mesh
 from jaxrep.data.targets import Target
 from jaxrep.errors import InputError
 from jaxrep.hyperparameters import TrainingHyperparameters, check
-from jaxrep.methods import make
+from jaxrep.methods import make, members_of
 from jaxrep.runs import folder, pretrained, sources
 from jaxrep.runs.identity import Earlier, find_earlier, warn_of_other_versions
 from jaxrep.runs.interruption import listening
@@ -35,7 +35,8 @@ from jaxrep.training import (
 from jaxrep.training.checkpoint import check_keep
 from jaxrep.training.devices import mesh_of_one
 from jaxrep.training.distributed import is_main, run_on_main
-from jaxrep.training.fit import fits_of
+from jaxrep.training.fit import fit_of
+from jaxrep.training.history import mean_epochs
 from jaxrep.training.loop import Loop
 from jaxrep.training.row_store import row_count
 
@@ -158,6 +159,7 @@ def check_asked(hyperparameters: TrainingHyperparameters) -> None:
     """Raises an InputError for the first hyperparameter that is out of its range."""
     try:
         check(hyperparameters)
+        check(members_of(make(hyperparameters))[-1].hyperparameters)  # whose seed is the largest
     except ValueError as error:
         raise InputError(str(error)) from error
 
@@ -217,6 +219,7 @@ def carry_out(
         pretrained.write(out, weights)
 
     method = make(hyperparameters)
+    members = members_of(method)
     with contextlib.ExitStack() as stack:
         run_on_main(lambda: stack.enter_context(folder.held(out)))
         run_on_main(begin)
@@ -234,9 +237,10 @@ def carry_out(
         if start is not None and not finish_now:
             note(f"{out} holds this run, unfinished: continuing after step {start.step}")
         # What was logged after the checkpoint will be logged again.
-        run_on_main(lambda: folder.write_metrics(out, start.histories[0] if start else []))
+        logged = mean_epochs(start.histories) if start else []
+        run_on_main(lambda: folder.write_metrics(out, logged))
         loop = Loop(
-            [method],
+            members,
             prepared.x,
             prepared.validation,
             devices,
@@ -248,7 +252,7 @@ def carry_out(
             until = start.step if start is not None and finish_now else None
             log = [_Log(out)] if is_main() else []
             loop.train([*log, *callbacks], interrupted, until=until)
-        (fitted,) = fits_of(loop)
+        fitted = fit_of(loop)
         if is_main():  # scoring the training rows is work that one process does for all
             made = complete(out, config, hyperparameters, prepared, fitted, note)
             folder.write_metrics(out, made.history)

@@ -143,7 +143,7 @@ class Checkpoints:
         input_dim: int,
         devices: Devices | None = None,
         *,
-        members: int = 1,
+        members: int | None = None,
     ) -> Snapshot | None:
         """Reads the newest checkpoint that is intact; those passed over are remarked on.
 
@@ -152,7 +152,7 @@ class Checkpoints:
             input_dim: D, features of a row.
             devices: that go on, whichever and in however many processes they were that saved it; by
                 default the one that JAX computes on.
-            members: that train together.
+            members: that train together; by default the method's own.
 
         Returns:
             The snapshot, or None if there is none.
@@ -160,6 +160,7 @@ class Checkpoints:
         Raises:
             InputError: a checkpoint is of another version of the format.
         """
+        members = members or method.hyperparameters.members
         passed_over: list[str] = []
         while name := run_on_main(lambda: self._newest_intact(passed_over)):
             try:

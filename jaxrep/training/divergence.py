@@ -32,6 +32,11 @@ def explained(
     return DivergedError(text, step=error.step, rows=rows.tolist())
 
 
+def of_member(error: DivergedError, seed: int) -> DivergedError:
+    """Returns an error that also says which of the members that train together it is of."""
+    return DivergedError(f"{error} (of the member with seed {seed})", step=error.step)
+
+
 def _rows_of(step: int, plan: EpochPlan, seed: int) -> np.ndarray:
     """Returns the indices of the training rows in a step's batch."""
     chunk = next(plan.chunks(step, 1))

@@ -1,6 +1,6 @@
 """Whole training runs: what one is given, and what it gives back."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,14 +9,14 @@ from jax.sharding import Mesh
 
 from jaxrep.batch import Batch, as_batch
 from jaxrep.hyperparameters import check
-from jaxrep.methods._method import AnyMethod
+from jaxrep.methods._method import AnyMethod, members_of
 from jaxrep.training.callbacks import Callback
 from jaxrep.training.checkpoint import Checkpoints
 from jaxrep.training.devices import Devices, mesh_of_one
 from jaxrep.training.loop import Loop
 from jaxrep.training.row_store import RowStore, check_data
 from jaxrep.training.snapshot import Snapshot
-from jaxrep.training.trained import Trained
+from jaxrep.training.trained import Trained, join
 
 
 @dataclass(frozen=True)
@@ -52,6 +52,8 @@ def fit(
 ) -> Fit:
     """Trains a method on rows.
 
+    With K members, K networks train at once, each as it would alone with its seed.
+
     Args:
         method: one of `jaxrep.methods`, or your own `Method`.
         x: training rows, standardised, `[rows, D]`; or a store that is read block by block, for
@@ -60,7 +62,8 @@ def fit(
             and the weights of the epoch with the lowest are kept.
         start: where to continue, as `checkpoints.newest` gives it; by default a run begins. It ends
             with the bits of a run that never stopped.
-        weights: initial weights by name; those not named are drawn by the seed.
+        weights: initial weights by name, the same for all members; those not named are drawn by
+            the seeds.
         checkpoints: where to save the run's state, now and then and at its end.
         mesh: devices that train together, along the one axis `data`, as `mesh_of` makes it; by
             default the one that JAX computes on. In a job of several processes all of them call
@@ -73,13 +76,14 @@ def fit(
         callbacks: that hear of the training as it goes.
 
     Returns:
-        The trained weights, the history, and how long it took.
+        The trained weights, `[K, ...]` of K members where there are several, the history, and how
+        long it took.
 
     Raises:
         ValueError: a hyperparameter out of its range, rows that are no matrix of finite floats,
             weights that the network does not have, or batches that the devices cannot part evenly.
-        DivergedError: the loss became infinite or NaN; names the epoch, the step and the rows. With
-            `checkpoints` the last good state is kept.
+        DivergedError: the loss became infinite or NaN; names the epoch, the step and the rows, and
+            of several members the seed. With `checkpoints` the last good state is kept.
         InterruptedRunError: `interrupted()`.
         OSError: a checkpoint cannot be written; the earlier ones are intact.
 
@@ -91,10 +95,12 @@ def fit(
         ([1, 2, 3], (4, 64))
     """
     check(method.hyperparameters)
+    members = members_of(method)
+    check(members[-1].hyperparameters)  # whose seed is the largest
     data, held_out = as_batch(x), None if validation is None else as_batch(validation)
     check_data(data, held_out)
     loop = Loop(
-        [method],
+        members,
         data,
         held_out,
         Devices(mesh or mesh_of_one(), shard_parameters),
@@ -103,17 +109,16 @@ def fit(
         checkpoints=checkpoints,
     )
     loop.train(callbacks, interrupted, until=until)
-    (fitted,) = fits_of(loop)
-    return fitted
+    return fit_of(loop)
 
 
-def fits_of(loop: Loop) -> Iterator[Fit]:
-    """Yields what has come of each method of a loop that has trained."""
-    for trained in loop.results():
-        yield Fit(
-            **vars(trained),
-            seconds=loop.seconds,
-            compile_seconds=loop.compile_seconds,
-            rows_per_second=trained.rows / max(loop.seconds, 1e-9),
-            resumed_from_step=loop.resumed_from,
-        )
+def fit_of(loop: Loop) -> Fit:
+    """Returns what has come of the members of a loop that has trained."""
+    trained = join(list(loop.results()))
+    return Fit(
+        **vars(trained),
+        seconds=loop.seconds,
+        compile_seconds=loop.compile_seconds,
+        rows_per_second=trained.rows / max(loop.seconds, 1e-9),
+        resumed_from_step=loop.resumed_from,
+    )

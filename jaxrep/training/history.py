@@ -60,15 +60,24 @@ def mean_epochs(of_members: Sequence[Sequence[EpochMetrics]]) -> list[EpochMetri
     for epochs in of_members:
         for metrics in epochs:
             by_epoch.setdefault(metrics["epoch"], []).append(metrics)
-    return [
-        {"epoch": epoch}
-        | {
-            name: sum(metrics[name] for metrics in found) / len(found)
-            for name in found[0]
-            if name != "epoch"
-        }
-        for epoch, found in sorted(by_epoch.items())
-    ]
+    return [{"epoch": epoch} | mean_metrics(found) for epoch, found in sorted(by_epoch.items())]
+
+
+def mean_metrics(of_members: Sequence[EpochMetrics]) -> EpochMetrics:
+    """Returns the means of metrics over members, without the number of the epoch.
+
+    Args:
+        of_members: of an epoch of each, with the same names.
+
+    Example:
+        >>> mean_metrics([{"epoch": 3, "loss": 1.0}, {"epoch": 5, "loss": 2.0}])
+        {'loss': 1.5}
+    """
+    return {
+        name: sum(metrics[name] for metrics in of_members) / len(of_members)
+        for name in of_members[0]
+        if name != "epoch"
+    }
 
 
 class EpochMeans:

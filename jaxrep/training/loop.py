@@ -23,7 +23,7 @@ from jaxrep.training.callbacks import Callback, Progress, tell_of_steps
 from jaxrep.training.checkpoint import Checkpoints
 from jaxrep.training.devices import Devices
 from jaxrep.training.distributed import AnyProcess, is_main
-from jaxrep.training.divergence import explained
+from jaxrep.training.divergence import explained, of_member
 from jaxrep.training.epoch_plan import Chunk, EpochPlan
 from jaxrep.training.history import EpochMetrics, History, mean_epochs
 from jaxrep.training.members import run_members, stack, validate_members
@@ -231,11 +231,15 @@ class Loop:
                 steps = len(history.epochs) * self.plan.steps_per_epoch
             so_far = history.so_far()  # with an epoch that is under way, whose weights are others
             epochs = len(so_far)
-            is_best = history.best_epoch in (0, epochs)  # 0 where no rows were held out
+            epoch = history.best_epoch or epochs  # where no rows were held out there is no best
+            is_best = epoch == epochs
             yield Trained(
                 weights=at_the_end if is_best else self._member(i, best),
                 last_weights=None if is_best else at_the_end,
-                epoch=history.best_epoch or epochs,
+                epoch=epoch,
+                metrics=so_far[epoch - 1] if so_far else {},
+                last_epoch=epochs,
+                last_metrics=so_far[-1] if so_far else {},
                 history=so_far,
                 steps=steps,
                 rows=self.plan.rows_until(steps),
@@ -309,10 +313,10 @@ class Loop:
         for epoch in mean_epochs(finished):
             for callback in self._callbacks:
                 callback.on_epoch(epoch)
-        if self.stops_on_divergence:
-            for history in self.histories:
-                if history.divergence is not None:
-                    raise history.divergence
+        found = [history.divergence for history in self.histories if history.divergence]
+        if found and self.stops_on_divergence:
+            # A validation loss has no step: it comes after all that the chunk has.
+            raise min(found, key=lambda error: math.inf if error.step is None else error.step)
         losses = metrics["loss"][:, steps - 1]
         finite = losses[np.isfinite(losses)]
         loss = float(finite.mean()) if len(finite) else math.nan
@@ -375,7 +379,7 @@ class Loop:
 
     def _check_finite(self) -> bool:
         """Says whether the state is finite; raises a DivergedError where that ends the run."""
-        found = self._is_finite()
+        found = bool(self._are_finite().all())
         if not found and self.stops_on_divergence:
             raise DivergedError(
                 f"the training's state is no longer finite, after step {self.step}; a smaller "
@@ -384,13 +388,21 @@ class Loop:
             )
         return found
 
-    def _is_finite(self) -> bool:
-        """Says whether the state is finite, by the host: it is about to be written anyway."""
-        shards = (s for array in jax.tree.leaves(self.state) for s in array.addressable_shards)
-        finite = are_finite(shard.data for shard in shards if shard.replica_id == 0)
-        if jax.process_count() == 1:
-            return finite
-        return not np.asarray(self.devices.any(not finite))[0]
+    def _are_finite(self) -> np.ndarray:
+        """Says of each member whether its state is finite, by the host: it is about to be written.
+
+        Of one whose patience has ended it does not count as long as others train on with it.
+        """
+        finite = np.ones(len(self.methods), bool)
+        for array in jax.tree.leaves(self.state):
+            for shard in (s for s in array.addressable_shards if s.replica_id == 0):
+                values = np.isfinite(shard.data)
+                finite[shard.index[0]] &= values.all(axis=tuple(range(1, values.ndim)))
+        if jax.process_count() > 1:
+            finite = np.asarray(self.devices.any(*~finite)) == 0
+        if not self._has_ended():
+            finite |= [history.stopped_epoch > 0 for history in self.histories]
+        return finite
 
     def _keep_good_state_and_explain(self, error: DivergedError) -> DivergedError:
         """Trains again up to the last good state, to keep it, and returns an error that says more.
@@ -398,10 +410,13 @@ class Loop:
         Where the loss of rows held out is not finite, that may be for these rows, or for weights
         that the epoch's last step made so.
         """
-        member = next((i for i, h in enumerate(self.histories) if h.divergence is error), 0)
+        is_sound, is_one_of_many = self._are_finite(), len(self.methods) > 1
+        found = (i for i, history in enumerate(self.histories) if history.divergence is error)
+        member = next(found, int(is_sound.argmin()))
+        seed = self.methods[member].hyperparameters.seed
         if error.step is None:
-            if self._is_finite():
-                return error
+            if is_sound[member]:
+                return of_member(error, seed) if is_one_of_many else error
             last = len(self.histories[member].epochs) + 1
             error = DivergedError(
                 f"the weights are no longer finite, at the end of epoch {last}; a smaller "
@@ -414,9 +429,9 @@ class Loop:
         return explained(
             error,
             self.plan,
-            seed=self.methods[member].hyperparameters.seed,
+            seed=seed,
             kept=kept,
-            is_one_of_many=len(self.methods) > 1,
+            is_one_of_many=is_one_of_many,
         )
 
     def _keep_state_before(self, step: int, checkpoints: Checkpoints) -> int:
@@ -427,7 +442,7 @@ class Loop:
             self.restore(checkpoints.newest(method, self.rows.width, self.devices, members=members))
             if self.step < until:
                 self.train(interrupted=self._interrupted, until=until)
-            if self._is_finite():
+            if self._are_finite().all():
                 return self.step
         return 0
 

@@ -72,8 +72,8 @@ def sweep(
         becomes infinite or NaN is marked as diverged and changes no other.
 
     Raises:
-        ValueError: no methods, a hyperparameter out of its range, or rows that are no matrix of
-            finite floats.
+        ValueError: no methods, a hyperparameter out of its range, a method of several members, or
+            rows that are no matrix of finite floats.
 
     Example:
         >>> from jaxrep.methods import VAE, VAEHyperparameters
@@ -87,6 +87,11 @@ def sweep(
         raise ValueError("there are no methods to train")
     for method in methods:
         check(method.hyperparameters)
+        if method.hyperparameters.members > 1:
+            raise ValueError(
+                f"members is {method.hyperparameters.members}; the methods of a sweep have 1 each: "
+                "sweep several seeds, or fit the best setting with members"
+            )
     data, held_out = as_batch(x), None if validation is None else as_batch(validation)
     check_data(data, held_out)
     devices = members.share_out_devices(len(methods))

@@ -2,6 +2,7 @@
 
 python training_on_a_mesh.py 2 vae                          on forced devices of this process
 python training_on_a_mesh.py 1,2,4,8 autoencoder,simclr all streamed, and with sharded parameters
+python training_on_a_mesh.py 4 vae:3                        of three members
 """
 
 import functools
@@ -42,7 +43,8 @@ def data(rows=ROWS):
 
 
 def method_of(name, **settings):
-    settings = {"epochs": 2, "batch_size": BATCH} | settings
+    name, _, members = name.partition(":")
+    settings = {"epochs": 2, "batch_size": BATCH, "members": int(members or 1)} | settings
     return methods.make(methods.hyperparameters_of(name)(**settings))
 
 
@@ -62,7 +64,7 @@ def compare(found, expected):
 def first_moments(method, x, mesh=None, shard_parameters=False):
     """Adam's first moment after one step, a tenth of the gradient."""
     devices = Devices(mesh or mesh_of_one(), shard_parameters)
-    loop = Loop([method], Batch(x), None, devices)
+    loop = Loop(methods.members_of(method), Batch(x), None, devices)
     loop.train(until=1)
     leaves, _ = jax.tree_util.tree_flatten_with_path(loop.state.opt_state)
     named = {jax.tree_util.keystr(path): np.asarray(leaf) for path, leaf in leaves}
@@ -71,7 +73,7 @@ def first_moments(method, x, mesh=None, shard_parameters=False):
 
 def collectives(method, x, mesh, shard_parameters=False):
     """How many of each collective the compiled program has, whatever they are in."""
-    loop = Loop([method], Batch(x), None, Devices(mesh, shard_parameters))
+    loop = Loop(methods.members_of(method), Batch(x), None, Devices(mesh, shard_parameters))
     program = functools.partial(loop._run_steps.func.lower, *loop._run_steps.args)
     shared, rows = loop._run_steps.keywords, loop.rows.like(0, loop.plan)
     with loop.devices.programs():

@@ -51,6 +51,7 @@ OTHER_VALUES = {
     "patience": 1,
     "seed": 1,
     "split_seed": 1,
+    "members": 2,
     "noise_std": 0.7,
     "drop_rate": 0.6,
     "views": ("swap",),
@@ -88,8 +89,10 @@ FIELDS = [
 KNOBS = [
     (name, field.name)
     for name, field in FIELDS
-    # A microbatch changes no parameter, but memory: tests/functions/test_nt_xent.py.
-    if declaration(field).kind not in ("host", "rows") and field.name != "microbatch"
+    # A microbatch changes no parameter, but memory: tests/functions/test_nt_xent.py. Members train
+    # as one would, several of them: tests/training/test_members.py.
+    if declaration(field).kind not in ("host", "rows")
+    and field.name not in ("microbatch", "members")
 ]
 
 

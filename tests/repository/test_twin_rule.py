@@ -45,10 +45,12 @@ ONLY_JAX = {
     },
     # torch compiles no program that would draw bits again for every array that comes of them.
     "views": {"Deferred", "resolve", "draw_noise_and_dropout"},
-    "methods": LISTED | {"abstract_network", "training_network"},
+    # torch_ref.weights joins the weights of members, and takes them apart.
+    "methods": LISTED
+    | {"abstract_network", "training_network", "members_of", "join_members", "split_members"},
     "methods._backbone": {"Backbones"},  # a range, as all ranges are jaxrep's
     "methods._list": LISTED,
-    "methods._method": {"abstract_network", "training_network"},
+    "methods._method": {"abstract_network", "members_of", "training_network"},
     "training": {
         *("Callback", "Progress", "DivergedError", "TrainState", "draw_batch", "init_state"),
         *("sweep", "Sweep", "Trained"),  # torch compiles no program that it could map

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Generic, Literal, TypeVar, get_args
 
 import torch
+from msgspec import Meta
 from torch import Tensor
 
 from torch_ref import optim
@@ -20,6 +21,9 @@ Metrics = dict[str, Tensor]
 # A whole number that is not a size of the network; every other one may be, so that files are held
 # to smaller ones.
 Count = Annotated[int, "count"]
+
+MAX_MEMBERS = 256
+"""Networks that a file may hold: all of them are built before its weights are compared."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +47,7 @@ class TrainingHyperparameters:
     patience: Count
     seed: Count
     split_seed: Count
+    members: Annotated[int, Meta(ge=1, le=MAX_MEMBERS)]
 
 
 @dataclass(frozen=True, kw_only=True)

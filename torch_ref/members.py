@@ -1,0 +1,113 @@
+"""Several trained networks of one method as one, as in `jaxrep.methods`: its members.
+
+Which outputs are means over the members, and which are the first one's, `torch_ref.outputs.OUTPUTS`
+says. In jaxrep's dictionary of weights every array has the members along a first axis; that is made
+and taken apart in `torch_ref.weights`.
+"""
+
+import functools
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from torch_ref.batch import Batch, RowSpec
+from torch_ref.methods import AnyMethod
+from torch_ref.networks import Network
+
+
+class MembersNetwork(Network):
+    """Networks of one class that serve as one; `members_network` makes it.
+
+    Args:
+        networks: of that class.
+    """
+
+    outputs = ("embed", "score")
+
+    def __init__(self, networks: Sequence[Network]):
+        super().__init__()
+        self.members = nn.ModuleList(networks)
+
+    def embed(self, batch: Batch) -> Tensor:
+        """Returns the first network's embeddings, `[B, Z]`."""
+        z: Tensor = self.members[0].embed(batch)  # type: ignore[operator]
+        return z
+
+    def score(self, batch: Batch) -> Tensor:
+        """Returns the mean of the networks' scores, `[B]`."""
+        found: list[Tensor] = []
+        for member in self.members:
+            found.append(member.score(batch))  # type: ignore[operator]
+        return torch.stack(found).mean(dim=0)
+
+
+class _Functions(MembersNetwork):
+    """A function for every output that a network may declare besides."""
+
+    def encode(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Returns the first network's posterior, μ and log σ², `[B, Z]` each."""
+        posterior: tuple[Tensor, Tensor] = self.members[0].encode(batch)  # type: ignore[operator]
+        return posterior
+
+    def project(self, batch: Batch) -> Tensor:
+        """Returns the first network's projections, `[B, P]`."""
+        z: Tensor = self.members[0].project(batch)  # type: ignore[operator]
+        return z
+
+    def reconstruct(self, batch: Batch) -> Tensor:
+        """Returns the first network's reconstructions, `[B, D]`."""
+        x_hat: Tensor = self.members[0].reconstruct(batch)  # type: ignore[operator]
+        return x_hat
+
+    def decode(self, z: Tensor) -> Tensor:
+        """Maps the first network's embeddings, `[B, Z]`, to rows `[B, D]`."""
+        x_hat: Tensor = self.members[0].decode(z)  # type: ignore[operator]
+        return x_hat
+
+    def generate(self, draws: Tensor) -> Tensor:
+        """Maps draws from the first network's prior, `[B, Z]`, to rows `[B, D]`."""
+        x_hat: Tensor = self.members[0].generate(draws)  # type: ignore[operator]
+        return x_hat
+
+
+def members_network(networks: Sequence[Network]) -> Network:
+    """Returns a network that holds several of a kind; of one, that one.
+
+    Args:
+        networks: of one class.
+    """
+    first, *others = networks
+    return _members_type(first.outputs)(networks) if others else first
+
+
+def init_members(method: AnyMethod, rows: RowSpec, generator: torch.Generator) -> Network:
+    """Returns a new network of a method, of several members one that holds them all.
+
+    Args:
+        method: from `torch_ref.methods`.
+        rows: what every row holds.
+        generator: source of the initial weights.
+
+    Example:
+        >>> from dataclasses import asdict
+        >>> from jaxrep.methods import VAEHyperparameters
+        >>> from torch_ref.methods import VAE
+        >>> method = VAE(**asdict(VAEHyperparameters(members=3)))
+        >>> network = init_members(method, RowSpec(4), torch.Generator())
+        >>> tuple(network.score(Batch(torch.ones(5, 4))).shape), len(network.members)
+        ((5,), 3)
+    """
+    count = method.hyperparameters.members
+    return members_network([method.init(rows, generator) for _ in range(count)])
+
+
+@functools.cache
+def _members_type(outputs: tuple[str, ...]) -> type[MembersNetwork]:
+    """Returns the class of networks that declare given outputs, and no function besides.
+
+    TorchScript compiles functions from their source: each output's stands there.
+    """
+    own = {name: vars(_Functions)[name] for name in outputs if not hasattr(MembersNetwork, name)}
+    body = {**own, "outputs": outputs, "__module__": __name__}
+    return type("MembersNetwork", (MembersNetwork,), body)
