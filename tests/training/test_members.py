@@ -1,4 +1,4 @@
-"""Several seeds in one run: each member is the run that it is alone, and they serve as one."""
+"""Several seeds in one run: each member is the run that it would be alone; they serve as one."""
 
 import json
 import subprocess
