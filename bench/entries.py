@@ -62,6 +62,7 @@ ENTRIES = (
     Entry("epoch_overhead", "bench.epoch_overhead", "Shuffling, noise and logging"),
     Entry("profile", "bench.profile", "Where a step's microseconds go"),
     Entry("representations", "bench.representations", "What representations are worth", True),
+    Entry("members", "bench.members", "What several seeds in one run are worth", True),
     Entry("variants", "bench.variants", "What was tried inside a step"),
 )
 

@@ -164,20 +164,15 @@ def _to_state_dict(model: nn.Module, weights: Mapping[str, Tensor]) -> dict[str,
 
 def _keys(state: Mapping[str, Tensor]) -> dict[str, list[str]]:
     """Returns the keys of a state by jaxrep's names: one each, or that of every member in turn."""
-    if not _has_members(state):
-        return {flat_name(key): [key] for key in state}
+    has_members = _has_members(state)
     found: dict[str, list[str]] = {}
-    for key in sorted(state, key=_member):
-        found.setdefault(flat_name(_MEMBER.sub("", key)), []).append(key)
+    for key in state:
+        found.setdefault(flat_name(_MEMBER.sub("", key) if has_members else key), []).append(key)
     return found
 
 
 def _has_members(state: Mapping[str, Tensor]) -> bool:
     return all(_MEMBER.match(key) for key in state)
-
-
-def _member(key: str) -> int:
-    return int(key.split(".")[1])
 
 
 def _shape(state: Mapping[str, Tensor], name: str, keys: Sequence[str]) -> tuple[int, ...]:

@@ -38,7 +38,7 @@ class Backbone:
         values = dataclasses.asdict(type(hyperparameters)()) | {
             field.name: getattr(hyperparameters, field.name)
             for field in dataclasses.fields(hyperparameters)
-            if declaration(field).kind in ("traced", "shaping")
+            if declaration(field).kind in ("traced", "shaping") and field.name != "members"
         }
         # What remains of a schedule over epochs or steps is not the network's either.
         return cls(type(hyperparameters).name, json.loads(json.dumps(values)))

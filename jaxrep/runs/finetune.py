@@ -18,7 +18,7 @@ from jaxrep.data.targets import Classes, Target, are_classes, target_from_json
 from jaxrep.errors import InputError
 from jaxrep.hyperparameters import Predicts, TrainingHyperparameters, declaration
 from jaxrep.inference import map_rows
-from jaxrep.methods import Backbone, hyperparameters_of, make, predicting
+from jaxrep.methods import Backbone, hyperparameters_of, make, predicting, split_members
 from jaxrep.runs import folder, pretrained
 from jaxrep.runs.configuration import read_hyperparameters, read_object
 from jaxrep.runs.folder import Run
@@ -65,7 +65,10 @@ class Pretrained:
                 f"{run.config.get('finetuned', {}).get('run')}"
             )
         path = None if run.path == Path() else run.path.resolve()
-        return cls(hyperparameters, run.weights, run.preprocessing, path)
+        # Of several members the first, whose representations are the run's.
+        weights = split_members(run.weights, hyperparameters.members)[0]
+        lone = dataclasses.replace(hyperparameters, members=1)
+        return cls(lone, weights, run.preprocessing, path)
 
     def origin(self) -> dict[str, Any]:
         """Returns what `config.json` says of it."""

@@ -16,7 +16,8 @@ from jaxrep.runs.resume import resume
 from jaxrep.runs.sweep import sweep
 from jaxrep.runs.train import Columns, train
 from jaxrep.training import Every, loop
-from tests.helpers.small import SMALL, X, make
+from tests.helpers.heard import Heard
+from tests.helpers.small import ROWS, SMALL, X, make
 
 STOPPING = {"learning_rate": 0.1, "epochs": 12, "patience": 2, "validation_fraction": 0.2}
 SETTINGS = SMALL | STOPPING
@@ -92,7 +93,13 @@ def test_a_run_that_is_killed_at_a_checkpoint_goes_on_to_the_same_files(
     unfinished = read_run(tmp_path / "again", note=notes.append)
     assert "and 3 whole epochs" in notes[0]
     assert unfinished.weights["mu.kernel"].shape[0] == 3
-    resumed = resume(tmp_path / "again")
+    logged = []
+
+    def look(progress):
+        logged.append((tmp_path / "again" / "metrics.jsonl").read_text())
+
+    resumed = resume(tmp_path / "again", callbacks=[Heard(on_progress=look)])
+    assert logged[0] and (finished[1].path / "metrics.jsonl").read_text().startswith(logged[0])
     assert resumed.resumed_from_step == saves[-1]
     names = ("model.safetensors", "last.safetensors", "metrics.jsonl")
     assert_same_files(finished[1].path, tmp_path / "again", *names)
@@ -158,13 +165,14 @@ def test_the_commands_take_a_run_of_members(rows, tmp_path, capsys):
 
 
 def test_an_estimator_has_members_and_trains_them_on(tmp_path):
-    settings = dict(hidden_dims=(6,), latent_dim=3, batch_size=16, epochs=2)
-    made = VAEEmbedding(**settings, members=2, warm_start=True).fit(X)
+    made = VAEEmbedding(**SMALL, epochs=2, members=2, warm_start=True).fit(X)
     assert made.run_.weights["mu.kernel"].shape == (2, 6, 3)
     before = made.run_.weights["mu.kernel"]
     made.fit(X)
     assert [epoch["epoch"] for epoch in made.history_] == [1, 2, 3, 4]
     assert (made.run_.weights["mu.kernel"] != before).all(axis=(1, 2)).all()
+    told = made.run_.config["result"]
+    assert told["rows_per_second"] == pytest.approx(2 * ROWS * 2 / told["seconds"])
     scores = made.score_samples(X)
     made.save(tmp_path / "run")
     np.testing.assert_array_equal(VAEEmbedding.load(tmp_path / "run").score_samples(X), scores)
