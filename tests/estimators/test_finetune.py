@@ -361,6 +361,7 @@ def test_a_regressor_says_what_is_wrong(digits, y, message):
         FineTunedRegressor(backbone=backbone).fit(X[:20], y)
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize(
     ("weights", "message"),
     [
