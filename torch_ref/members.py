@@ -60,6 +60,13 @@ class _Functions(MembersNetwork):
         x_hat: Tensor = self.members[0].reconstruct(batch)  # type: ignore[operator]
         return x_hat
 
+    def predict(self, batch: Batch) -> Tensor:
+        """Returns the mean of the networks' predictions, `[B, O]`."""
+        found: list[Tensor] = []
+        for member in self.members:
+            found.append(member.predict(batch))  # type: ignore[operator]
+        return torch.stack(found).mean(dim=0)
+
     def decode(self, z: Tensor) -> Tensor:
         """Maps the first network's embeddings, `[B, Z]`, to rows `[B, D]`."""
         x_hat: Tensor = self.members[0].decode(z)  # type: ignore[operator]
