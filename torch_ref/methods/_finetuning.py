@@ -149,6 +149,6 @@ class FineTuning(Method[Hyperparameters, Net], Generic[Hyperparameters, Net]):
 
     def penalty(self, network: Net) -> Tensor:
         """Returns l2/2 · Σ‖W‖² over the head's kernels, a scalar."""
-        kernels: list[Any] = [layer.weight for layer in network.head.layers]
-        squares: list[Tensor] = [(kernel**2).sum() for kernel in kernels]
-        return self.hyperparameters.l2 / 2 * torch.stack(squares).sum()
+        layers: Any = network.head.layers
+        squares: list[Tensor] = [(layer.weight**2).sum() for layer in layers]
+        return self.hyperparameters.l2 / 2 * sum(squares[1:], squares[0])
