@@ -84,18 +84,15 @@ class Train(Saving, Scaling, Training, WithHyperparameters):
 
     def __call__(self) -> tuple[str, Result]:
         """Trains, with a progress bar, and returns the run's figures."""
-        from jaxrep.runs.train import train
+        from jaxrep.runs.train import asked_for, carry_out
         from jaxrep.training import Every
         from jaxrep.training.distributed import is_main
 
+        task = asked_for(self.data, self.out, self.asked(), self.columns(), self.stream)
         with self.callbacks() as callbacks:
-            result = train(
-                self.data,
-                self.out,
-                self.asked(),
-                self.columns(),
+            result = carry_out(
+                task,
                 overwrite=self.overwrite,
-                stream=self.stream,
                 every=Every.parse(self.checkpoint_every),
                 keep=self.keep,
                 **self.scale(),

@@ -141,10 +141,21 @@ def train(
         InterruptedRunError: SIGTERM or SIGINT came; the state is saved.
         OSError: a checkpoint or the model cannot be written.
     """
+    return carry_out(asked_for(source, out, hyperparameters, columns, stream), **options)
+
+
+def asked_for(
+    source: str,
+    out: Path,
+    hyperparameters: TrainingHyperparameters,
+    columns: Columns,
+    stream: Stream = "auto",
+) -> Task:
+    """Returns the task of a training; arguments and errors as of `train`."""
     check_asked(hyperparameters)
     columns = with_known_label(source, columns)
     found = sources.find(source, columns, stream)
-    task = Task(
+    return Task(
         source,
         out,
         hyperparameters,
@@ -152,7 +163,6 @@ def train(
         lambda note: found.prepare(hyperparameters, out, note),
         streamed=found.streamed,
     )
-    return carry_out(task, **options)
 
 
 def check_asked(hyperparameters: TrainingHyperparameters) -> None:

@@ -106,6 +106,7 @@ def test_train_prints_the_figures_of_the_run(folder, method):
         "stopped_early",
         "loss",
         "validation_loss",
+        "held_out",
         "seconds",
         "compile_seconds",
         "rows_per_second",

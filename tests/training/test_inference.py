@@ -82,7 +82,7 @@ def test_rows_are_left_as_they_are_and_results_are_the_callers():
     ("width", "rows"), [(1, 4096), (64, 4096), (256, 4096), (300, 2048), (10**4, 128)]
 )
 def test_a_batch_of_a_wider_model_has_fewer_rows(width, rows):
-    assert inference._batch_rows({"kernel": np.empty((width, 8)), "bias": np.empty(8)}) == rows
+    assert inference._batch_rows({"kernel": np.empty((width, 8)), "bias": np.empty(8)}, 1) == rows
 
 
 @pytest.mark.parametrize("count", [0, 1, 3, 100])
