@@ -29,6 +29,14 @@ def x64() -> Iterator[None]:
         yield
 
 
+@pytest.fixture
+def compiled_fast() -> Iterator[None]:
+    """Programs that compile in two thirds of the time, and run slower."""
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
+
+
 # XLA's CPU backend without its fusion emitters generates other code, in three quarters of the time.
 # What is run from end to end, and `jaxrep parity`, is compiled as it is for users.
 _QUICKER_TO_COMPILE = "--xla_cpu_use_fusion_emitters=false"
