@@ -43,7 +43,12 @@ class Output(RunReader):
     """A command that reads a run and writes a table."""
 
     out: Path
-    """The file to write: .csv, .parquet, .npy or .npz."""
+    """The file to write: .csv, .csv.gz, .parquet, .feather, .npy or .npz."""
+
+    spreadsheet_safe: bool = False
+    """Write an apostrophe before text of a CSV that a spreadsheet would run as a formula: that
+    which begins with = + - @. It changes ids, categories and column names; without the flag all
+    text stays as it is."""
 
     def write(
         self, make: "Callable[[Run], Iterable[pa.Table]]", source: str = ""
@@ -56,7 +61,9 @@ class Output(RunReader):
         check_output(self.out)
         run = self.read()
         check_spared(self.out, source or None, run=run)
-        rows, columns = write_blocks(report_rows(make(run)), self.out)
+        rows, columns = write_blocks(
+            report_rows(make(run)), self.out, spreadsheet_safe=self.spreadsheet_safe
+        )
         result = {"run": str(self.folder), "out": str(self.out), "rows": rows, "columns": columns}
         return f"wrote {rows} rows × {columns} columns to {self.out}", result
 

@@ -19,7 +19,9 @@ def conform(table: pa.Table, request: Request) -> pa.Table:
     columns = {}
     for name in table.column_names:
         column = table[name]
-        if name in request.typed_columns:
+        if name in request.kept_columns:
+            columns[name] = _as_stored(column, name, request.source)
+        elif name in request.typed_columns:
             columns[name] = as_typed(column, name, request.source)
         elif name in text:
             columns[name] = _as_text(column, name, request.source)
@@ -98,18 +100,28 @@ def mark_missing(table: pa.Table, request: Request) -> pa.Table:
     """Returns the table with `na_values`, and empty text, as null.
 
     In numeric columns the entries of `na_values` are compared as numbers, so that `-999` is
-    missing in a Parquet file too, and when a CSV says `-999.0`.
+    missing in a Parquet file too, and when a CSV says `-999.0`. Kept columns stay as they are.
     """
     words = sorted({"", *request.na_values})
     columns = {}
     for name in table.column_names:
         column = table[name]
-        if column.type == pa.string():
+        if name in request.kept_columns:
+            pass
+        elif column.type == pa.string():
             column = _without(column, texts_to_arrow(words))
         else:
             column = without_numbers(column, request.na_values)
         columns[name] = column
     return pa.table(columns)
+
+
+def without_empty(table: pa.Table, names: Collection[str]) -> pa.Table:
+    """Returns the table with empty text in some of its columns as null."""
+    for i, name in enumerate(table.column_names):
+        if name in names:
+            table = table.set_column(i, name, _without(table[name], texts_to_arrow([""])))
+    return table
 
 
 def without_numbers(column: Any, na_values: Collection[str]) -> Any:
@@ -172,11 +184,23 @@ def _numbers_among(words: Collection[str]) -> list[float]:
 
 
 def _as_text(column: Any, name: str, source: str) -> Any:
+    _check_cells(column.type, name, source)
+    return column.cast(pa.string())
+
+
+def _as_stored(column: Any, name: str, source: str) -> Any:
+    """Returns a column with the type that it has: text as string, dictionaries decoded."""
     kind = column.type
+    if pa.types.is_dictionary(kind):
+        return _as_stored(column.cast(kind.value_type), name, source)
+    _check_cells(kind, name, source)
+    return column.cast(pa.string()) if is_text(kind) or pa.types.is_null(kind) else column
+
+
+def _check_cells(kind: Any, name: str, source: str) -> None:
     known = is_text(kind) or _is_number(kind) or pa.types.is_temporal(kind)
     if not known and not pa.types.is_null(kind):
         raise _unreadable_type(kind, name, source)
-    return column.cast(pa.string())
 
 
 def _is_number(kind: Any) -> bool:

@@ -16,6 +16,7 @@ from pyarrow import csv as pacsv
 
 from jaxrep.errors import InputError
 
+from ._conform import without_empty
 from ._request import MISSING, Request, check_count, not_a_number
 
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?|nan|[+-]?inf", re.IGNORECASE)
@@ -83,6 +84,7 @@ class _Reading:
         text = request.text_among(names)
         self.path = path
         self.source = request.source
+        self.kept = request.kept_columns
         self.numeric = [name for name in names if name not in text]
         self.types = {name: pa.string() if name in text else pa.float64() for name in names}
         # pyarrow allows blanks around a number, so one is allowed around a missing value too.
@@ -97,7 +99,7 @@ class _Reading:
         """Yields the table in pieces of a block of bytes, read by all threads."""
         with _stream(self.path) as stream:
             for batch in pacsv.open_csv(stream, **self._options(self.types)):
-                yield pa.Table.from_batches([batch])
+                yield without_empty(pa.Table.from_batches([batch]), self.kept)
 
     def fault(self, error: Exception) -> InputError:
         """Returns the error that says where the file is wrong, found by reading it again."""

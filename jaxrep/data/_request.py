@@ -25,6 +25,7 @@ class Request:
     numeric_columns: frozenset[str] | None
     na_values: frozenset[str]
     typed_columns: frozenset[str] = frozenset()
+    kept_columns: frozenset[str] = frozenset()
 
     def text_among(self, names: Sequence[str]) -> frozenset[str]:
         """Returns those of the table's column names whose cells may be text.
@@ -33,9 +34,10 @@ class Request:
             InputError: a name is empty or stands twice, or a text column is not in the table.
         """
         _check_names(names, self.source)
+        others = self.typed_columns | self.kept_columns
         if self.numeric_columns is not None:
-            return frozenset(names) - (self.numeric_columns - self.typed_columns)
-        text = self.text_columns | self.typed_columns
+            return frozenset(names) - (self.numeric_columns - others)
+        text = self.text_columns | others
         if absent := sorted(text - set(names)):
             raise InputError(
                 f"{self.source}: no column {listed(absent)} "

@@ -41,17 +41,18 @@ def read_table(
     text_columns: Collection[str] = (),
     numeric_columns: Collection[str] | None = None,
     typed_columns: Collection[str] = (),
+    kept_columns: Collection[str] = (),
     na_values: Collection[str] = (),
 ) -> pa.Table:
     r"""Reads a table from a file, or a named set.
 
     Every column is float64, or string where it is a text column; a typed column is what its
-    values are: string, bool, int64 or float64. Missing cells are null (NaN
-    where a .npy says so). In a CSV the empty cell, NA, N/A, NaN, nan, null and NULL are missing
-    numbers; in text only the empty cell is missing. Parquet: integers, floats, bools and
-    decimals become float64, dates and timestamps float64 seconds since 1970-01-01 UTC (a
-    timestamp in nanoseconds keeps about 0.2 µs). Arrays: the columns are named x0, x1, …; of a
-    .npz the only array is read, or the one called X. Nothing is ever unpickled.
+    values are: string, bool, int64 or float64; a kept column is what it is in the file. Missing
+    cells are null (NaN where a .npy says so). In a CSV the empty cell, NA, N/A, NaN, nan, null and
+    NULL are missing numbers; in text only the empty cell is missing. Parquet: integers, floats,
+    bools and decimals become float64, dates and timestamps float64 seconds since 1970-01-01 UTC (a
+    timestamp in nanoseconds keeps about 0.2 µs). Arrays: the columns are named x0, x1, …; of a .npz
+    the only array is read, or the one called X. Nothing is ever unpickled.
 
     Args:
         source: a path that ends in .csv, .csv.gz, .parquet, .npy or .npz, a folder of .parquet
@@ -64,6 +65,9 @@ def read_table(
         typed_columns: the columns, labels for one, to read as what they are. A column of a CSV is
             numbers if all its cells are, written without leading zeros, and text otherwise.
             Infinite numbers are not refused in them.
+        kept_columns: the columns, ids for one, to pass through: text exactly as it is written in a
+            CSV, and else the type of the file, with dictionaries decoded. No value but the empty
+            cell of a CSV is missing in them, whatever `na_values` says, and none is refused.
         na_values: further cells that mean "missing", in text as they are written, in numeric
             columns also by their value.
 
@@ -83,7 +87,7 @@ def read_table(
         [{'age': 39.0, 'job': 'clerk'}, {'age': None, 'job': None}]
     """
     table = pa.concat_tables(
-        _pieces(source, text_columns, numeric_columns, typed_columns, na_values)
+        _pieces(source, text_columns, numeric_columns, typed_columns, kept_columns, na_values)
     )
     for name in () if has_types(source) else set(typed_columns) & set(table.column_names):
         column = infer_type(table[name], na_values)
@@ -97,6 +101,7 @@ def read_blocks(
     text_columns: Collection[str] = (),
     numeric_columns: Collection[str] | None = None,
     typed_columns: Collection[str] = (),
+    kept_columns: Collection[str] = (),
     na_values: Collection[str] = (),
     rows: int | None = None,
 ) -> Iterator[pa.Table]:
@@ -106,10 +111,11 @@ def read_blocks(
     of a CSV, which are text: what they are shows when all blocks have been seen (`infer_type`).
 
     Args:
-        source: as for `read_table`, and so the next four.
+        source: as for `read_table`, and so the next five.
         text_columns: the columns to read as text.
         numeric_columns: if given, the only columns to read as numbers.
-        typed_columns: the columns to read as what they are.
+        typed_columns: the columns to read as what their values are.
+        kept_columns: the columns to pass through as they are.
         na_values: further cells that mean "missing".
         rows: the rows of every block but the last; by default at most 131,072, fewer where the
             table is wide.
@@ -130,7 +136,8 @@ def read_blocks(
     if rows is not None and rows < 1:
         raise ValueError(f"rows is {rows}; a block has at least 1")
     yield from in_blocks(
-        _pieces(source, text_columns, numeric_columns, typed_columns, na_values), rows
+        _pieces(source, text_columns, numeric_columns, typed_columns, kept_columns, na_values),
+        rows,
     )
 
 
@@ -172,6 +179,7 @@ def _pieces(
     text_columns: Collection[str],
     numeric_columns: Collection[str] | None,
     typed_columns: Collection[str],
+    kept_columns: Collection[str],
     na_values: Collection[str],
 ) -> Iterator[pa.Table]:
     """Yields a table in pieces of any length, as its reader comes by them."""
@@ -181,12 +189,14 @@ def _pieces(
         None if numeric_columns is None else frozenset(numeric_columns),
         frozenset(na_values),
         frozenset(typed_columns),
+        frozenset(kept_columns),
     )
     rows = 0
     for piece in _named(request) if source in datasets.NAMES else _file(request):
         marked = mark_missing(piece, request)
-        typed = [name for name in marked.column_names if name in request.typed_columns]
-        refuse_infinite(marked.drop_columns(typed), source, before=rows)
+        spared = request.typed_columns | request.kept_columns
+        found = marked.select([name for name in marked.column_names if name not in spared])
+        refuse_infinite(found, source, before=rows)
         rows += piece.num_rows
         yield marked
     if not rows:

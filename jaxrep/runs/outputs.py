@@ -1,8 +1,9 @@
 """What a trained run gives: embeddings, reconstructions, scores, samples, interpolations.
 
 Each function takes a run and, where it needs rows, the table they come from, and returns a table:
-rows in their order, the id column first, the label never. Those that end in `_blocks` read a table
-of any length and give theirs block by block, in memory that does not grow with the rows.
+rows in their order, first the id column with the type that it has in the file, the label never.
+Those that end in `_blocks` read a table of any length and give theirs block by block, in memory
+that does not grow with the rows.
 """
 
 from collections.abc import Iterator, Mapping
@@ -30,7 +31,10 @@ def read_table_of(run: Run, source: str) -> pa.Table:
     """
     prepared = run.preprocessing
     return tables.read_table(
-        source, numeric_columns=prepared.numeric_columns, na_values=prepared.na_values
+        source,
+        numeric_columns=prepared.numeric_columns,
+        kept_columns=_ids(run),
+        na_values=prepared.na_values,
     )
 
 
@@ -138,7 +142,8 @@ def decode_blocks(run: Run, source: str) -> Iterator[pa.Table]:
     size = run.method.hyperparameters.latent_dim
     wanted = [f"z{i}" for i in range(size)]
     is_array = source.lower().endswith((".npy", ".npz"))
-    for block in tables.read_blocks(source, numeric_columns=None if is_array else wanted):
+    columns: dict[str, Any] = {"numeric_columns": wanted, "kept_columns": _ids(run)}
+    for block in tables.read_blocks(source, **({} if is_array else columns)):
         named = is_array and block.num_columns == size  # arrays have no names of their own
         table = block.rename_columns(wanted) if named else block
         decoded = _decode(run, _codes(run, table, wanted, source))
@@ -207,7 +212,10 @@ def rows_of_table(run: Run, source: str) -> Iterator[tuple[pa.Table, np.ndarray]
     """Yields a table's blocks, each with its features, `[N, D]`."""
     prepared = run.preprocessing
     blocks = tables.read_blocks(
-        source, numeric_columns=prepared.numeric_columns, na_values=prepared.na_values
+        source,
+        numeric_columns=prepared.numeric_columns,
+        kept_columns=_ids(run),
+        na_values=prepared.na_values,
     )
     return preprocessing.apply_blocks(prepared, blocks, source=source)
 
@@ -223,6 +231,11 @@ def _rows_at(run: Run, source: str, numbers: tuple[int, ...]) -> np.ndarray:
         if number not in found:
             raise InputError(f"--rows {number}: {source} has rows 0 to {before - 1}")
     return np.stack([found[number] for number in numbers])
+
+
+def _ids(run: Run) -> list[str]:
+    name = run.preprocessing.id_column
+    return [] if name is None else [name]
 
 
 def _columns(table: pa.Table) -> dict[str, pa.ChunkedArray]:

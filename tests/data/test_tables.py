@@ -10,8 +10,9 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
+from pyarrow import feather
 
-from jaxrep.data import NAMES, check_output, read_table, write_table
+from jaxrep.data import NAMES, check_output, read_table, write_blocks, write_table
 from jaxrep.errors import InputError
 
 pytestmark = pytest.mark.quick
@@ -436,6 +437,35 @@ def test_file_that_cannot_be_opened_is_refused(csv, monkeypatch):
     refused("cannot be opened", "Permission denied", source=source)
 
 
+# Columns that are passed through
+
+
+def test_kept_columns_have_the_type_of_the_file_and_all_their_values(tmp_path):
+    columns = {
+        "big": pa.array([2**53 + 1, -999], pa.int64()),
+        "float": pa.array([np.inf, -999.0]),
+        "time": pa.array([1, 2], pa.timestamp("ns", "UTC")),
+        "text": pa.array(["", "?"], pa.large_string()),
+        "coded": pa.array(["a", "?"]).dictionary_encode(),
+        "none": pa.nulls(2),
+    }
+    source = save_parquet(tmp_path, columns)
+    table = read_table(source, kept_columns=list(columns), na_values=["?", "-999"])
+    text = {name: columns[name].cast(pa.string()) for name in ("text", "coded", "none")}
+    assert table.equals(pa.table(columns | text))
+
+
+def test_kept_columns_of_a_csv_are_the_text_of_the_file(csv):
+    source = csv('i,a\n007,1\n1.0,2\n"",3\n?,4\nNA,5\n" x",6\n')
+    table = read_table(source, kept_columns=["i"], na_values=["?"])
+    assert table["i"].to_pylist() == ["007", "1.0", None, "?", "NA", " x"]
+
+
+def test_kept_columns_that_hold_no_cells_are_refused(tmp_path):
+    source = save_parquet(tmp_path, {"i": [[1]], "a": [1.0]})
+    refused("'i'", "list", source=source, kept_columns=["i"])
+
+
 # Writing
 
 
@@ -464,9 +494,25 @@ def test_csv_numbers_read_back_as_the_same(tmp_path, dtype):
     )
 
 
+FORMULAS = ("+", "-", "@ab", "=1+1", "-5x", "'=x")
+CELLS = (*FORMULAS, 'a "b"', "a,b", "a\nb", "\rx\r\n", "  a ", "\tx", "007")
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".csv.gz", ".parquet"])
+@pytest.mark.parametrize("encoded", [False, True])
+def test_text_and_names_of_columns_come_back_as_they_were(tmp_path, suffix, encoded):
+    cells = pa.array(CELLS)
+    table = pa.table({f"{cell}!": cells for cell in CELLS})
+    columns = {name: cells.dictionary_encode() for name in table.column_names}
+    path = tmp_path / f"t{suffix}"
+    write_table(pa.table(columns) if encoded else table, path)
+    assert read_table(str(path), text_columns=table.column_names).equals(table)
+
+
 @pytest.mark.parametrize("cell", ["=1+1", "+cmd", "-2+3", "@sum", "\tx", "\rx", "=", "-", "-1e"])
-def test_csv_text_that_could_be_a_formula_is_neutralised(tmp_path, cell):
-    write_table(pa.table({"t": [cell], f"{cell}!": ["x"]}), tmp_path / "t.csv")
+def test_csv_text_that_could_be_a_formula_is_neutralised_if_asked_for(tmp_path, cell):
+    table = pa.table({"t": [cell], f"{cell}!": ["x"]})
+    write_table(table, tmp_path / "t.csv", spreadsheet_safe=True)
     table = pa.csv.read_csv(tmp_path / "t.csv")
     assert table["t"].to_pylist() == ["'" + cell]
     assert table.column_names == ["t", f"'{cell}!"]
@@ -474,7 +520,8 @@ def test_csv_text_that_could_be_a_formula_is_neutralised(tmp_path, cell):
 
 @pytest.mark.parametrize("cell", ["-1", "+49", "-1.5e-3", "-.5", "a=b", "plain", " =x", "'=x"])
 def test_csv_text_that_is_harmless_or_a_number_stays(tmp_path, cell):
-    write_table(pa.table({"t": pa.array([cell]).dictionary_encode()}), tmp_path / "t.csv")
+    table = pa.table({"t": pa.array([cell]).dictionary_encode()})
+    write_table(table, tmp_path / "t.csv", spreadsheet_safe=True)
     assert read_table(str(tmp_path / "t.csv"), text_columns=["t"])["t"].to_pylist() == [cell]
 
 
@@ -499,6 +546,24 @@ def test_parquet_is_written_with_its_types(tmp_path):
     assert pq.read_table(tmp_path / "t.parquet").equals(TABLE)
 
 
+def test_feather_is_written_with_its_types(tmp_path):
+    table = TABLE.append_column("t", pa.chunked_array([["a"], ["b"]]).dictionary_encode())
+    write_blocks([table, table.slice(1)], tmp_path / "t.feather")
+    assert feather.read_table(tmp_path / "t.feather").to_pylist() == [
+        *table.to_pylist(),
+        *table.slice(1).to_pylist(),
+    ]
+    assert feather.read_table(tmp_path / "t.feather").schema == table.schema
+
+
+def test_csv_gz_is_the_csv_compressed_and_the_same_bytes_again(tmp_path):
+    for name in ("a.csv", "a.csv.gz", "b.CSV.GZ"):
+        write_table(TABLE, tmp_path / name)
+    packed = (tmp_path / "a.csv.gz").read_bytes()
+    assert gzip.decompress(packed) == (tmp_path / "a.csv").read_bytes()
+    assert packed == (tmp_path / "b.CSV.GZ").read_bytes()
+
+
 @pytest.mark.parametrize("suffix", [".npy", ".npz", ".NPY"])
 def test_array_holds_the_numeric_columns_with_nan_for_missing(tmp_path, suffix):
     path = tmp_path / f"x{suffix}"
@@ -515,7 +580,21 @@ def test_array_of_float32_columns_is_float32(tmp_path):
     assert np.load(tmp_path / "x.npy").dtype == np.float32
 
 
-@pytest.mark.parametrize("column", [["a"], [decimal.Decimal(1)], [datetime.date(1970, 1, 1)]])
+@pytest.mark.parametrize("first", [1, None])
+def test_array_that_would_round_integers_is_refused(tmp_path, first):
+    ids = pa.array([first, 2**53 + 1], pa.int64())
+    table = pa.table({"id": ids, "z0": pa.array([0.5, 1.5], pa.float32())})
+    with pytest.raises(InputError, match=r"x\.npy: column 'id' .*float64 may round.*\.csv"):
+        write_blocks([table.slice(0, 1), table.slice(1)], tmp_path / "x.npy")
+    assert not os.listdir(tmp_path)
+    write_table(table.slice(1).select(["id"]), tmp_path / "x.npy")
+    assert np.load(tmp_path / "x.npy").tolist() == [[2**53 + 1]]
+
+
+OTHERS = (["a"], [decimal.Decimal(1)], [datetime.date(1970, 1, 1)], [datetime.timedelta(1)])
+
+
+@pytest.mark.parametrize("column", OTHERS)
 def test_array_of_other_columns_is_refused(tmp_path, column):
     with pytest.raises(InputError, match=r"x\.npy: column 'job'.*\.csv"):
         write_table(pa.table({"job": column}), tmp_path / "x.npy")
@@ -525,7 +604,9 @@ def test_array_of_other_columns_is_refused(tmp_path, column):
 @pytest.mark.parametrize(
     ("name", "fact"),
     [
-        ("t.xlsx", ".csv, .parquet, .npy, .npz"),
+        ("t.xlsx", ".csv, .csv.gz, .parquet, .feather, .npy, .npz"),
+        ("t.txt.gz", ".csv.gz"),
+        (".csv", ".csv"),
         ("t", ".csv"),
         ("gone/t.csv", "gone"),
         ("file/t.csv", "not a folder"),
