@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from matplotlib.image import imread
+from pyarrow import feather
 
 from jaxrep.cli import main
 from jaxrep.data.tables import read_table
@@ -400,9 +401,12 @@ def test_an_unknown_category_is_embedded(folder, tmp_path):
 def test_every_kind_of_output_holds_the_same_numbers(folder, tmp_path):
     source = write_csv(tmp_path / "other.csv", [row[1:] for row in make_rows()], HEADER[1:])
     arrays = []
-    for kind in ("csv", "parquet", "npy", "npz"):
+    for kind in ("csv", "csv.gz", "parquet", "feather", "npy", "npz"):
         done("embed", folder / "vae", source, "--out", tmp_path / f"z.{kind}")
-    arrays.append(numbers_of(tmp_path / "z.csv", ("z0", "z1")).astype(np.float32))
+    for name in ("z.csv", "z.csv.gz"):
+        arrays.append(numbers_of(tmp_path / name, ("z0", "z1")).astype(np.float32))
+    columns = feather.read_table(tmp_path / "z.feather").columns
+    arrays.append(np.column_stack([c.to_numpy() for c in columns]))
     arrays.append(np.column_stack([c.to_numpy() for c in pq.read_table(tmp_path / "z.parquet")]))
     arrays.append(np.load(tmp_path / "z.npy"))
     arrays.append(np.load(tmp_path / "z.npz")["X"])
