@@ -16,7 +16,13 @@ import tyro
 from tyro.conf import FlagCreatePairsOff, OmitSubcommandPrefixes
 
 from jaxrep import commands
-from jaxrep.errors import DivergedError, InputError, InterruptedRunError, VerificationError
+from jaxrep.errors import (
+    DivergedError,
+    ForkedProcessError,
+    InputError,
+    InterruptedRunError,
+    VerificationError,
+)
 
 _INTERRUPTED = 75
 
@@ -50,7 +56,7 @@ def _code(arguments: Sequence[str] | None) -> int:
         return _run(arguments)
     except InputError as error:
         return _fail(error, 2)
-    except (DivergedError, VerificationError) as error:
+    except (DivergedError, ForkedProcessError, VerificationError) as error:
         return _fail(error, 1)
     except InterruptedRunError as error:
         return _fail(error, _INTERRUPTED)  # EX_TEMPFAIL: the same command again continues
@@ -63,7 +69,9 @@ def _code(arguments: Sequence[str] | None) -> int:
         return _fail(error, 1)
     except MemoryError as error:
         return _fail(f"out of memory ({error})", 1)
-    except RuntimeError as error:
+    except (RuntimeError, AssertionError) as error:  # the latter where JAX has no such plugin
+        if reason := _missing_platform():
+            return _fail(reason, 2)
         if type(error).__name__ != "JaxRuntimeError":  # not imported here, nor perhaps at all
             raise
         reason = f"the device gave up: {str(error).splitlines()[0]}"
@@ -129,6 +137,26 @@ def _fail(reason: object, code: int) -> int:
     more = "…" if len(text) > _LONGEST_MESSAGE else ""
     print(f"jaxrep: {text[:_LONGEST_MESSAGE]}{more}", file=sys.stderr)
     return code
+
+
+def _missing_platform() -> str | None:
+    """Returns what to say where JAX, which a command has asked for its devices, has none."""
+    if "jax" not in sys.modules:
+        return None
+    import jax
+
+    try:
+        jax.devices()
+    except (RuntimeError, AssertionError) as error:
+        asked = jax.config.jax_platforms  # type: ignore[attr-defined]
+        if not asked:
+            return None
+        why = f" ({str(error).splitlines()[0].split(' (set JAX')[0]})" if str(error) else ""
+        return (
+            f"JAX_PLATFORMS is {asked}, and JAX starts on no such device{why}; unset it, or "
+            "install JAX for that device"
+        )
+    return None
 
 
 def _select_device(device: str) -> None:

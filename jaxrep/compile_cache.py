@@ -90,9 +90,11 @@ def use() -> CacheUse:
     hits = _counts.get(_hits, 0)
     misses = _counts.get(_requests, 0) - hits
     path = _folder_in_use()
+    if path is None or not misses:  # and JAX need not have started
+        return CacheUse(hits, misses, 0)
     least: float = jax.config.jax_persistent_cache_min_compile_time_secs  # type: ignore[attr-defined]
     writes_all = least <= 0 and jax.process_index() == 0  # the other processes of a job read alone
-    if path is None or not misses or not writes_all:
+    if not writes_all:
         return CacheUse(hits, misses, 0)
     written = len(set(Path(path).glob(_ENTRIES)) - _entries_before)
     return CacheUse(hits, misses, max(misses - written, 0))

@@ -36,5 +36,9 @@ class DivergedError(ArithmeticError):
         self.step, self.rows = step, rows
 
 
+class ForkedProcessError(RuntimeError):
+    """The process was forked after JAX ran, and cannot compute; the message says what to do."""
+
+
 class InterruptedRunError(RuntimeError):
     """A training was told to stop, and can continue; the command line exits with code 75."""

@@ -13,6 +13,7 @@ import numpy as np
 from jax import Array
 
 from jaxrep.batch import Batch, RowSpec
+from jaxrep.dispatch import computing
 from jaxrep.methods._method import AnyMethod, abstract_network
 from jaxrep.networks import Network, with_weights
 from jaxrep.outputs import OUTPUTS
@@ -24,6 +25,7 @@ _LEAST_ROWS, _MOST_ROWS = 128, 4096
 _AHEAD = 4  # batches dispatched before the first is waited for
 
 
+@computing()
 def map_rows(
     method: AnyMethod,
     output: str,
@@ -45,6 +47,9 @@ def map_rows(
 
     Returns:
         One result for each row.
+
+    Raises:
+        ForkedProcessError: JAX ran in the parent of this process, before it was forked.
 
     Example:
         >>> from flax import nnx

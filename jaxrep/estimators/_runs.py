@@ -14,6 +14,7 @@ import pyarrow as pa
 from jaxrep.batch import RowSpec, as_batch
 from jaxrep.data import preprocessing, to_arrow
 from jaxrep.data.targets import Target
+from jaxrep.dispatch import computing
 from jaxrep.errors import InputError, ModelFormatError
 from jaxrep.estimators._conversion import SOURCE, default_names
 from jaxrep.hyperparameters import CONTAMINATION, TrainingHyperparameters, declaration
@@ -66,6 +67,7 @@ def _plain(value: Any, kind: Any) -> Any:
     return float(value) if isinstance(value, Real) else value
 
 
+@computing()
 def train(
     hyperparameters: TrainingHyperparameters,
     table: pa.Table,

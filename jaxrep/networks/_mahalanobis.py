@@ -29,8 +29,8 @@ class Mahalanobis(nnx.Module):
     """
 
     def __init__(self, latent_dim: int):
-        self.mean = FittedStatistic(jnp.zeros(latent_dim))
-        self.whitening = FittedStatistic(jnp.eye(latent_dim))
+        self.mean = FittedStatistic(jnp.zeros(latent_dim, jnp.float32))
+        self.whitening = FittedStatistic(jnp.eye(latent_dim, dtype=jnp.float32))
 
     def __call__(self, h: Array) -> Array:
         """Maps representations `[B, Z]` to scores `[B]`; higher is more anomalous."""

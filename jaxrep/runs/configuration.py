@@ -41,6 +41,7 @@ class _Device(_Part, frozen=True):
     platform: str
     kind: str
     count: int
+    threads: int | UnsetType = UNSET  # of a CPU
 
 
 class _Quantiles(_Part, frozen=True):

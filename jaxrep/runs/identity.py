@@ -94,9 +94,15 @@ def warn_of_other_versions(
     earlier: Mapping[str, Any], config: Mapping[str, Any], note: Callable[[str], None]
 ) -> None:
     """Remarks on what a run that continues was begun with and does not have any more."""
-    for key, what in (("versions", "versions"), ("device", "device")):
-        if earlier.get(key) != config.get(key):
+    for key, what in (("versions", "versions"), ("device", "devices")):
+        before, now = (found.get(key) or {} for found in (earlier, config))
+        others = [
+            f"{name} {before.get(name, 'unknown')}, now {now.get(name, 'unknown')}"
+            for name in {**before, **now}
+            if before.get(name) != now.get(name)
+        ]
+        if others:
             note(
-                f"warning: the run was begun with other {what} ({earlier.get(key)}); it continues, "
-                "but may end with other last bits than if it had not been interrupted"
+                f"warning: the run was begun with other {what} ({'; '.join(others)}); it "
+                "continues, but may end with other last bits than if it had not been interrupted"
             )

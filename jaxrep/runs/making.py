@@ -5,6 +5,7 @@ written as a folder (`write`) or kept in memory.
 """
 
 import dataclasses
+import os
 import platform
 from collections.abc import Callable, Iterable, Mapping
 from importlib.metadata import version
@@ -69,8 +70,24 @@ def describe(
             "platform": device.platform,
             "kind": device.device_kind,
             "count": devices or jax.device_count(),
+            **({"threads": cpu_threads()} if device.platform == "cpu" else {}),
         },
     }
+
+
+def cpu_threads() -> int:
+    """Returns how many threads XLA computes with on a CPU; sums are shared out among them.
+
+    As XLA does, it takes the CPUs that the process may use, unless `PJRT_NPROC` or `NPROC` says
+    otherwise.
+    """
+    for name in ("PJRT_NPROC", "NPROC"):
+        asked = os.environ.get(name, "")
+        if asked.isdecimal() and int(asked):
+            return int(asked)
+    if hasattr(os, "sched_getaffinity"):  # not on macOS and Windows
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _describe_source(source: str | None) -> dict[str, Any]:

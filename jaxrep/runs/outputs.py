@@ -14,12 +14,14 @@ import numpy as np
 import pyarrow as pa
 
 from jaxrep.data import preprocessing, tables
+from jaxrep.dispatch import computing
 from jaxrep.errors import InputError, ModelFormatError
 from jaxrep.hyperparameters import CONTAMINATION
 from jaxrep.methods import get, names
 from jaxrep.outputs import OUTPUTS
 from jaxrep.runs.folder import Run
 
+RANDOM = "threefry2x32"  # of draws from a prior, whatever JAX's default is
 MAX_ROWS = 1 << 24  # drawn or interpolated by one call; their codes are held in memory
 
 
@@ -163,6 +165,7 @@ def _codes(run: Run, table: pa.Table, wanted: list[str], source: str) -> np.ndar
     return z
 
 
+@computing()
 def generate(run: Run, count: int, *, seed: int = 0) -> pa.Table:
     """Returns rows decoded from draws of the prior N(0, I).
 
@@ -180,7 +183,8 @@ def generate(run: Run, count: int, *, seed: int = 0) -> pa.Table:
     if not 0 <= seed < 2**32:
         raise InputError(f"--seed is {seed}; it must be a whole number from 0 to {2**32 - 1}")
     shape = (count, run.method.hyperparameters.latent_dim)
-    draws = np.asarray(jax.random.normal(jax.random.key(seed), shape))
+    key = jax.random.key(seed, impl=RANDOM)
+    draws = np.asarray(jax.random.normal(key, shape, np.float32))
     return preprocessing.invert(run.preprocessing, run.map("generate", draws))
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from flax import nnx
 
 from jaxrep.batch import Batch, RowSpec
+from jaxrep.dispatch import computing
 from jaxrep.errors import DivergedError, InputError
 from jaxrep.hyperparameters import TrainingHyperparameters, declaration
 from jaxrep.inference import map_rows
@@ -72,6 +73,7 @@ def check_selection(
         )
 
 
+@computing()
 def metrics_of(
     member: Trained,
     hyperparameters: TrainingHyperparameters,
@@ -164,6 +166,7 @@ def _changes_loss(hyperparameters: TrainingHyperparameters) -> list[str]:
     return [field.name for field in fields if declaration(field).changes_loss]
 
 
+@computing()
 def _logged(hyperparameters: TrainingHyperparameters) -> list[str]:
     """Returns the names of what a method's training logs beside its loss."""
 

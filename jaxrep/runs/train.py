@@ -13,6 +13,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from jaxrep.data.targets import Target
+from jaxrep.dispatch import computing
 from jaxrep.errors import InputError
 from jaxrep.hyperparameters import TrainingHyperparameters, check
 from jaxrep.methods import make, members_of
@@ -174,6 +175,7 @@ def check_asked(hyperparameters: TrainingHyperparameters) -> None:
         raise InputError(str(error)) from error
 
 
+@computing()
 def carry_out(
     task: Task,
     *,

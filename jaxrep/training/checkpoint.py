@@ -23,6 +23,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from jaxrep.dispatch import computing
 from jaxrep.errors import InputError
 from jaxrep.methods._method import AnyMethod
 from jaxrep.training.devices import Devices
@@ -137,6 +138,7 @@ class Checkpoints:
         self._saved = time.monotonic()
         return folder
 
+    @computing()
     def newest(
         self,
         method: AnyMethod,

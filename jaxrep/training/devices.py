@@ -117,7 +117,7 @@ class Devices:
     def put(self, tree: Any) -> Any:
         """Puts arrays, the same in all processes, whole on each device."""
         if jax.process_count() == 1:
-            return jax.device_put(tree, self.sharding())
+            return jax.device_put(jax.tree.map(_narrowed, tree), self.sharding())
         return jax.tree.map(lambda leaf: _copied(leaf, self.sharding()), tree)
 
     def put_state(self, state: Tree) -> Tree:
@@ -134,7 +134,7 @@ class Devices:
     def shard_rows(self, x: np.ndarray | Array) -> Array:
         """Puts an array over rows, `[rows, ...]`, on the devices; as of `put_rows`."""
         if jax.process_count() == 1 and len(x) % self.count == 0:
-            placed: Array = jax.device_put(x, self.sharding(AXIS))
+            placed: Array = jax.device_put(_narrowed(x), self.sharding(AXIS))
             return placed
         whole = np.asarray(x)
 
@@ -219,6 +219,15 @@ def _any(flags: Array, *, whole: NamedSharding) -> Array:
 def _constrain(tree: Tree, sharding: NamedSharding) -> Tree:
     made: Tree = jax.lax.with_sharding_constraint(tree, sharding)  # type: ignore[no-untyped-call]
     return made
+
+
+def _narrowed(array: np.ndarray | Array) -> np.ndarray | Array:
+    """Returns an array that JAX puts on a device in the dtypes it has on.
+
+    A caller's own float64 there, made under `jax_enable_x64`, would stay as it is.
+    """
+    is_wide = isinstance(array, Array) and array.dtype in (np.float64, np.int64, np.uint64)
+    return np.asarray(array) if is_wide and not jax.config.jax_enable_x64 else array  # type: ignore[attr-defined]
 
 
 def _copied(leaf: Any, sharding: NamedSharding) -> Array:

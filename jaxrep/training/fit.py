@@ -8,6 +8,7 @@ from jax import Array
 from jax.sharding import Mesh
 
 from jaxrep.batch import Batch, as_batch
+from jaxrep.dispatch import computing
 from jaxrep.hyperparameters import check
 from jaxrep.methods._method import AnyMethod, members_of
 from jaxrep.training.callbacks import Callback
@@ -36,6 +37,7 @@ class Fit(Trained):
     """Step that training went on from; 0 where it began."""
 
 
+@computing()
 def fit(
     method: AnyMethod,
     x: np.ndarray | Array | RowStore | Batch,
@@ -85,6 +87,7 @@ def fit(
         DivergedError: the loss became infinite or NaN; names the epoch, the step and the rows, and
             of several members the seed. With `checkpoints` the last good state is kept.
         InterruptedRunError: `interrupted()`.
+        ForkedProcessError: JAX ran in the parent of this process, before it was forked.
         OSError: a checkpoint cannot be written; the earlier ones are intact.
 
     Example:

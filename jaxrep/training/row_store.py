@@ -9,6 +9,7 @@ import numpy as np
 from jax import Array
 
 from jaxrep.batch import Batch, take
+from jaxrep.dispatch import computing
 from jaxrep.training.devices import Devices
 from jaxrep.training.epoch_plan import Chunk, EpochPlan
 from jaxrep.training.program import MAX_BACKGROUND_ROWS, background_rows
@@ -131,6 +132,7 @@ class Streamed:
             self._ahead = block_epoch, self._reader.submit(self._read, block, plan)
         return self._ahead[1]
 
+    @computing()  # in a thread of its own
     def _read(self, block: int, plan: EpochPlan) -> Batch:
         first = block * plan.rows_per_block
 

@@ -14,6 +14,7 @@ import numpy as np
 from jax import Array
 
 from jaxrep.batch import Batch, as_batch
+from jaxrep.dispatch import computing
 from jaxrep.hyperparameters import check
 from jaxrep.methods._method import AnyMethod
 from jaxrep.training import members
@@ -46,6 +47,7 @@ class Sweep:
     """Rows trained on, summed over the members, / `seconds`."""
 
 
+@computing()
 def sweep(
     methods: Sequence[AnyMethod],
     x: np.ndarray | Array | Batch,

@@ -549,6 +549,38 @@ sys.exit(0 if codes == [2, 0] and float(jax.numpy.ones(2).sum()) == 2 else 1)
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize("platforms", ["cuda", "nowhere"])
+def test_a_platform_in_the_environment_that_is_not_there_is_refused(platforms, trained, tmp_path):
+    if os.path.exists("/proc/driver/nvidia/version"):
+        pytest.skip("there is another device than the CPU")
+    table, run, out = trained / "people.csv", trained / "vae", tmp_path / "out"
+    commands = [
+        ("train", "vae", table, "--out", out),
+        ("sweep", "vae", table, "--out", out, "--grid", "beta=1,4"),
+        ("embed", run, table, "--out", tmp_path / "z.csv"),
+        ("generate", run, "-n", "3", "--out", tmp_path / "new.csv"),
+        ("report", run, "--out", tmp_path / "report.html"),
+    ]
+    script = f"""
+import sys
+from jaxrep.cli import main
+for argv in {[list(map(str, argv)) for argv in commands]!r}:
+    print(main(argv))
+"""
+    environment = os.environ | {"JAX_PLATFORMS": platforms}
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, env=environment
+    )
+    assert done.stdout.split() == ["2"] * len(commands), done.stderr
+    said = [line for line in done.stderr.splitlines() if line.startswith("jaxrep: ")]
+    assert len(said) == len(commands)
+    for line in said:
+        assert line.startswith(f"jaxrep: JAX_PLATFORMS is {platforms}, and JAX starts on no such")
+        assert "; unset it, or install JAX for that device" in line
+    assert "Traceback" not in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_real_process_exits_with_2_and_one_line(tmp_path):
     argv = ("train", "vae", "none.csv", "--out", "run")
     done = subprocess.run(

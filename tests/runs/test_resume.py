@@ -402,6 +402,47 @@ def test_the_same_command_or_resume_goes_on(
     assert "nothing to do" in said
 
 
+def test_another_number_of_threads_is_said_when_a_run_continues(
+    table, short_chunks, tmp_path, capsys, monkeypatch
+):
+    cut = tmp_path / "cut"
+    train = ("train", "vae", table, *SETTINGS, "--epochs", "5", "--out", str(cut))
+    monkeypatch.setenv("PJRT_NPROC", "2")
+    for threads in ("2", "3"):
+        with monkeypatch.context() as patch:
+            interrupt_after(patch, 2)
+            patch.setenv("PJRT_NPROC", threads)
+            assert main(list(train)) == 75
+        said = capsys.readouterr().err
+        assert ("other devices (threads 2, now 3)" in said) == (threads == "3")
+        assert folder.read_config(cut)["device"]["threads"] == 2  # as it was begun
+    _, said = result_of(capsys, *train)
+    assert "warning" not in said
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="threads have no names here")
+@pytest.mark.parametrize("asked", [{}, {"PJRT_NPROC": "3"}, {"NPROC": "3", "PJRT_NPROC": "0"}])
+def test_the_threads_recorded_are_those_that_xla_starts(asked, tmp_path):
+    script = """
+import os
+import jax
+from jaxrep.runs.making import cpu_threads
+jax.jit(lambda a: a @ a)(jax.numpy.ones((300, 300))).block_until_ready()
+names = [open(f"/proc/self/task/{t}/comm").read().strip() for t in os.listdir("/proc/self/task")]
+print(cpu_threads(), names.count("tf_XLAEigen"))
+"""
+    environment = {k: v for k, v in os.environ.items() if k not in ("PJRT_NPROC", "NPROC")}
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        env=environment | {"JAX_PLATFORMS": "cpu"} | asked,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    recorded, started = map(int, done.stdout.split())
+    assert recorded == started
+
+
 def test_a_run_that_differs_is_refused_by_the_key(table, tmp_path, capsys, monkeypatch):
     train = ["train", "vae", table, *SETTINGS, "--epochs", "3", "--out", str(tmp_path / "run")]
     interrupt_after(monkeypatch, 0)
