@@ -83,8 +83,8 @@ def cpu_threads() -> int:
     """
     for name in ("PJRT_NPROC", "NPROC"):
         asked = os.environ.get(name, "")
-        if asked.isdecimal() and int(asked):
-            return int(asked)
+        if asked.isdecimal():
+            return max(int(asked), 1)
     if hasattr(os, "sched_getaffinity"):  # not on macOS and Windows
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

@@ -1,6 +1,7 @@
 """Every wrong input gives one message that names the facts, exit code 2, and no new file."""
 
 import csv
+import os
 import shutil
 import subprocess
 import sys
