@@ -65,7 +65,7 @@ def test_settings_are_jaxs_own_where_jaxrep_computes(others_settings):
     assert found == DEFAULTS
 
 
-@pytest.mark.end_to_end
+@pytest.mark.slow
 def test_settings_in_the_environment_change_no_file(tmp_path, monkeypatch):
     def digests(name):
         folder = tmp_path / name
