@@ -40,11 +40,11 @@ def labelled(method, x=X):
     return Batch(x, targets=targets)
 
 
-def one_of_all(chosen):
+def one_of_all(chosen, names=None):
     """Names of methods for tests whose code is the same for all: the others are marked slow."""
     return [
         name if name == chosen else pytest.param(name, marks=pytest.mark.slow)
-        for name in methods.names()
+        for name in names or methods.names()
     ]
 
 

@@ -45,7 +45,7 @@ OTHER_VALUES = {
     "weight_decay": 0.3,
     "schedule": "warmup_cosine",
     "warmup_fraction": 0.5,
-    "clip_norm": 0.1,
+    "clip_norm": 1e-3,
     "beta2": 0.9,
     "validation_fraction": 0.25,
     "patience": 1,

@@ -10,6 +10,7 @@ import torch
 
 from jaxrep.cli import main
 from jaxrep.demo import TITLES, train_on_blobs
+from jaxrep.methods import without_labels
 from tests.helpers.small import one_of_all
 from torch_ref import verify
 
@@ -25,7 +26,7 @@ def numbers_of(line, text):
     return [[float(number) for number in re.findall(r"\d+\.?\d*", row)] for row in found]
 
 
-@pytest.mark.parametrize("method", one_of_all("vae"))
+@pytest.mark.parametrize("method", one_of_all("vae", without_labels()))
 def test_the_demonstration_prints_the_losses_that_stand_there(method, tmp_path, capsys):
     train_on_blobs(method, tmp_path / "run")
     printed = capsys.readouterr().out
