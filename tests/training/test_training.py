@@ -89,10 +89,10 @@ def test_how_a_run_is_cut_into_chunks_changes_no_bit(monkeypatch):
 
 @pytest.mark.parametrize("name", one_of_all("simclr"))
 def test_a_table_beyond_the_caches_is_trained_on_in_the_same_order(monkeypatch, name):
-    small = fit(make(name), X)
+    small = fit(make(name), labelled(make(name)))
     monkeypatch.setattr(program, "_CACHE_BYTES", 0)
     program.run_steps.clear_cache()
-    large = fit(make(name), X)
+    large = fit(make(name), labelled(make(name)))
     program.run_steps.clear_cache()
     assert [epoch["loss"] for epoch in large.history] == pytest.approx(
         [epoch["loss"] for epoch in small.history], rel=1e-5
