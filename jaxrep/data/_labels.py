@@ -124,7 +124,7 @@ def number_column(values: Any, name: str, source: str) -> Any:
     """Returns a column or an array as a ChunkedArray of float64; text is read as numbers.
 
     Raises:
-        InputError: a cell of text is no number.
+        InputError: a cell of text is not a number.
     """
     column = as_column(values, name, source)
     if column.type != pa.string():

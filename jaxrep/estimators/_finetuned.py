@@ -4,6 +4,7 @@ import copy
 import dataclasses
 import inspect
 import os
+from abc import abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self, TypeVar, dataclass_transform
@@ -132,6 +133,7 @@ class FineTuned(RunEstimator):
             raise InputError(f"X has {rows} rows and y {len(labels)} values; they must be as many")
         return labels
 
+    @abstractmethod
     def _fit_target(
         self, labels: npt.NDArray[Any], kept: npt.NDArray[np.intp], name: str
     ) -> Classes | Numbers:
@@ -142,7 +144,6 @@ class FineTuned(RunEstimator):
             kept: numbers of the rows whose weight is not 0.
             name: of the label.
         """
-        raise NotImplementedError
 
     @classmethod
     def _from(cls, run: Run, stored: dict[str, Any]) -> Self:
