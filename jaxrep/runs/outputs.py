@@ -17,7 +17,7 @@ from jaxrep.data import preprocessing, tables
 from jaxrep.dispatch import computing
 from jaxrep.errors import InputError, ModelFormatError
 from jaxrep.hyperparameters import CONTAMINATION
-from jaxrep.methods import get, names
+from jaxrep.methods import get, hyperparameters_of, names
 from jaxrep.outputs import OUTPUTS
 from jaxrep.runs.folder import Run
 
@@ -274,7 +274,9 @@ def need(run: Run, output: str, *, command: str | None = None) -> None:
     if output in run.outputs:
         return
     able = [name for name in names() if output in get(name).network_type.outputs]
+    learn_from_labels = all(hyperparameters_of(name).predicts for name in able)
     raise InputError(
         f"{run.path}: {run.method.name} has no {output} ({OUTPUTS[output].help})"
         f"{f', which {command} needs' if command else ''}; methods that have it: {', '.join(able)}"
+        f"{', which `jaxrep finetune RUN DATA --label COLUMN --out RUN2` trains' * learn_from_labels}"
     )

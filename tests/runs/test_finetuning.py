@@ -126,7 +126,9 @@ def test_what_is_predicted_of_a_table(given, fine_tuned, tmp_path, capsys):
     assert read_table(str(out), text_columns=["prediction"])["prediction"].to_pylist() == (
         found["prediction"].to_pylist()
     )
-    with pytest.raises(InputError, match=r"vae has no predict .*: classifier, regressor"):
+    with pytest.raises(
+        InputError, match=r"vae has no predict .*: classifier, regressor, which `jaxrep finetune"
+    ):
         predict(folder.load(given / "run"), str(given / "x.csv"))
 
 
