@@ -274,9 +274,11 @@ def need(run: Run, output: str, *, command: str | None = None) -> None:
     if output in run.outputs:
         return
     able = [name for name in names() if output in get(name).network_type.outputs]
-    learn_from_labels = all(hyperparameters_of(name).predicts for name in able)
+    advice = ""
+    if all(hyperparameters_of(name).predicts for name in able):
+        advice = ", which `jaxrep finetune RUN DATA --label COLUMN --out RUN2` trains"
     raise InputError(
         f"{run.path}: {run.method.name} has no {output} ({OUTPUTS[output].help})"
         f"{f', which {command} needs' if command else ''}; methods that have it: {', '.join(able)}"
-        f"{', which `jaxrep finetune RUN DATA --label COLUMN --out RUN2` trains' * learn_from_labels}"
+        f"{advice}"
     )
