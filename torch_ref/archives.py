@@ -107,7 +107,7 @@ def check_state(meta: Mapping[str, Any], state: Mapping[str, Tensor], root: str 
     found = digests(state)
     check_digests(found, meta.get("tensors", {}))
     network = f"{root}network."
-    around = {"rows": RawRows(meta["preprocessing"]["columns"]), "units": units_of(meta)}
+    around = {"rows": RawRows(meta["schema"]["columns"]), "units": units_of(meta)}
     described: dict[str, object] = {
         f"{root}{part}.{name}": digest
         for part, module in around.items()

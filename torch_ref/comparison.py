@@ -65,7 +65,7 @@ def may_be_open(name: str, columns: Sequence[dict[str, Any]], exact: Tensor) -> 
     """Says where expected outputs may be NaN, which is right for any answer: in categories."""
     if not gives_rows(name):
         return torch.zeros(exact.shape[1:], dtype=torch.bool)
-    return torch.tensor([column["kind"] == "categorical" for column in columns])
+    return torch.tensor([column["kind"] == "category" for column in columns])
 
 
 def rounding(name: str, description: Mapping[str, Any]) -> Tensor:
@@ -85,7 +85,7 @@ def _units(name: str, description: Mapping[str, Any]) -> list[tuple[float, float
     gives = OUTPUTS[function].gives[int(i)] if function in OUTPUTS else "embedding"
     columns: list[Mapping[str, Any]] = []
     if gives == "rows":
-        columns = description["preprocessing"]["columns"]
+        columns = description["schema"]["columns"]
     elif gives == "prediction" and description["target"]["kind"] == "numbers":
         columns = [description["target"]]
     known = ("numeric", "numbers")

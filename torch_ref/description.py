@@ -57,30 +57,68 @@ class Contents:
     """Whether the file holds one function of rows that gives all outputs."""
 
 
-class _Numeric(msgspec.Struct, tag_field="kind", tag="numeric", forbid_unknown_fields=True):
+class _Numeric(msgspec.Struct, forbid_unknown_fields=True):
     name: str
     mean: _Finite
     scale: _Scale
     fill: _Finite | None
+    has_gaps: bool = False
+    why: str = ""
+    stored: str = "double"
 
 
-class _Categorical(msgspec.Struct, tag_field="kind", tag="categorical", forbid_unknown_fields=True):
+class _Number(_Numeric, tag_field="kind", tag="number"):
+    decimal: Literal[".", ","] = "."
+    thousands: Literal["", ",", ".", " ", "'"] = ""
+
+
+class _Count(_Number, tag_field="kind", tag="count"):
+    pass
+
+
+class _Boolean(_Numeric, tag_field="kind", tag="boolean"):
+    pass
+
+
+class _Datetime(_Numeric, tag_field="kind", tag="datetime"):
+    format: str | None = None
+    zoned: bool = False
+
+
+class _Duration(_Numeric, tag_field="kind", tag="duration"):
+    pass
+
+
+class _Category(msgspec.Struct, tag_field="kind", tag="category", forbid_unknown_fields=True):
     name: str
-    categories: Annotated[list[str], Meta(min_length=1)]
-    impute: bool
+    levels: Annotated[list[str], Meta(min_length=1)]
+    has_gaps: bool
+    fills: bool = True
+    why: str = ""
+    stored: str = "string"
 
     def __post_init__(self) -> None:
-        if len(set(self.categories)) < len(self.categories):
-            raise ValueError("a category stands there twice")
+        if len(set(self.levels)) < len(self.levels):
+            raise ValueError("a level stands there twice")
 
 
-class _Preprocessing(msgspec.Struct, forbid_unknown_fields=True):
-    columns: Annotated[list[_Numeric | _Categorical], Meta(min_length=1)]
+class _LeftOut(msgspec.Struct, forbid_unknown_fields=True):
+    name: str
+    kind: Literal["id", "text", "constant", "dropped"]
+    why: str
+
+
+_Column = _Number | _Count | _Boolean | _Datetime | _Duration | _Category
+
+
+class _Schema(msgspec.Struct, forbid_unknown_fields=True):
+    columns: Annotated[list[_Column], Meta(min_length=1)]
     # What follows is for `jaxrep import`, which needs all of it.
-    schema_version: Literal[1] = 1
+    schema_version: Literal[2] = 2
+    left_out: list[_LeftOut] = []
     label: str | None = None
-    id_column: str | None = None
-    na_values: list[str] = []
+    missing: list[str] = []
+    marks: list[str] = []
 
 
 class _Classes(msgspec.Struct, tag_field="kind", tag="classes", forbid_unknown_fields=True):
@@ -124,7 +162,7 @@ class _Description(msgspec.Struct, forbid_unknown_fields=True):
     schema_version: Literal[1]
     method: str
     hyperparameters: dict[str, _Value | _Method]  # a message may quote these
-    preprocessing: dict[str, Any]
+    schema: dict[str, Any]
     target: _Classes | _Numbers | msgspec.UnsetType = msgspec.UNSET
     tensors: dict[str, str] = {}
     sha256: dict[str, str] = {}
@@ -180,7 +218,7 @@ def check_description(description: Mapping[str, Any]) -> None:
     """Checks what a description says of its network, as far as its method is known here.
 
     Args:
-        description: plain data; `method`, `hyperparameters` and `preprocessing` at least.
+        description: plain data; `method`, `hyperparameters` and `schema` at least.
 
     Raises:
         FileFormatError: names the first of hyperparameters, outputs, target and columns that cannot
@@ -201,9 +239,9 @@ def check_description(description: Mapping[str, Any]) -> None:
     if "outputs" in description:
         _check_target(description, check_outputs(description["outputs"]))
     try:
-        _convert(description.get("preprocessing"), _Preprocessing)
+        _convert(description.get("schema"), _Schema)
     except ValueError as error:
-        raise FileFormatError(f"preprocessing: {error}") from error
+        raise FileFormatError(f"schema: {error}") from error
 
 
 def check_outputs(outputs: object) -> tuple[str, ...]:
@@ -239,8 +277,8 @@ def described_network(description: Mapping[str, Any]) -> Network:
             cannot be built or has other outputs.
     """
     check_description(description)
-    columns = description["preprocessing"]["columns"]
-    width = sum(1 if c["kind"] == "numeric" else len(c["categories"]) + 1 for c in columns)
+    columns = description["schema"]["columns"]
+    width = sum(1 if c["kind"] != "category" else len(c["levels"]) + 1 for c in columns)
     try:
         methods.get(description["method"])
     except ValueError as error:

@@ -18,7 +18,7 @@ def write_safetensors(
 
     Args:
         path: of the file.
-        description: `method`, `hyperparameters` and `preprocessing`, as JSON has them; anything
+        description: `method`, `hyperparameters` and `schema`, as JSON has them; anything
             else beside them is kept.
         weights: all weights of the network, by the names of `torch_ref.weights.get_weights`.
 
@@ -26,11 +26,11 @@ def write_safetensors(
         >>> import tempfile
         >>> from dataclasses import asdict
         >>> from jaxrep.methods import VAEHyperparameters
-        >>> column = {"kind": "numeric", "name": "a", "mean": 5.0, "scale": 2.0, "fill": None}
+        >>> column = {"kind": "number", "name": "a", "mean": 5.0, "scale": 2.0, "fill": None}
         >>> described = {
         ...     "method": "vae",
         ...     "hyperparameters": asdict(VAEHyperparameters()),
-        ...     "preprocessing": {"columns": [column]},
+        ...     "schema": {"columns": [column]},
         ... }
         >>> path = Path(tempfile.mkdtemp()) / "vae.safetensors"
         >>> write_safetensors(path, described, {"mu.bias": np.zeros(8, np.float32)})

@@ -48,7 +48,7 @@ class RowGraph(nn.Module):
         >>> from torch_ref.batch import RowSpec
         >>> from torch_ref.methods import AutoencoderNetwork
         >>> from torch_ref.serving import RawRows, serving
-        >>> rows = RawRows([{"kind": "numeric", "mean": 5.0, "scale": 2.0, "fill": None}])
+        >>> rows = RawRows([{"kind": "number", "mean": 5.0, "scale": 2.0, "fill": None}])
         >>> network = AutoencoderNetwork(RowSpec(1), (4,), 2, generator=torch.Generator())
         >>> graph = RowGraph(serving(network.outputs)(rows, network, 2))
         >>> outputs = graph(torch.tensor([[5.0], [float("nan")]]))
@@ -98,7 +98,7 @@ def trace(served: Served) -> torch.export.ExportedProgram:
         >>> from torch_ref.batch import RowSpec
         >>> from torch_ref.methods import AutoencoderNetwork
         >>> from torch_ref.serving import RawRows, serving
-        >>> rows = RawRows([{"kind": "numeric", "mean": 5.0, "scale": 2.0, "fill": None}])
+        >>> rows = RawRows([{"kind": "number", "mean": 5.0, "scale": 2.0, "fill": None}])
         >>> network = AutoencoderNetwork(RowSpec(1), (4,), 2, generator=torch.Generator())
         >>> program = trace(serving(network.outputs)(rows, network, 2))
         >>> tuple(program.module()(torch.ones(7, 1, dtype=torch.float64))["embedding"].shape)

@@ -1,8 +1,8 @@
-"""Trained networks on raw rows: preprocessing, network and the way back in one module.
+"""Trained networks on raw rows: standardisation, network and the way back in one module.
 
 What a served network takes are the rows of a table as one matrix `[B, C]`, float32 or float64:
 numbers as they stand in the table, categories as codes, which are positions in the column's list of
-categories. Any other code, such as −1, is a value that training did not know; NaN is a missing one.
+levels. Any other code, such as −1, is a value that training did not know; NaN is a missing one.
 Standardisation is computed in float64, the network in float32, and rows come back in float64.
 
 No function of a class has keyword-only defaults or `**`: TorchScript compiles this file. Shape
@@ -25,15 +25,16 @@ from torch_ref.weights import with_weights
 
 
 class RawRows(nn.Module):
-    """Raw rows to features and back, as the `columns` of a run's `preprocess.json` say.
+    """Raw rows to features and back, as the `columns` of a run's `schema.json` say.
 
     Args:
-        columns: for each column of the table its `kind`: `numeric` with `mean`, `scale`, `fill`, or
-            `categorical` with `categories` and `impute`.
+        columns: for each column that is learned from its `kind`: `category` with `levels`, `fills`
+            and `has_gaps`, or one of the numeric ones with `mean`, `scale` and `fill`.
 
     Example:
-        >>> age = {"kind": "numeric", "name": "age", "mean": 40.0, "scale": 10.0, "fill": None}
-        >>> sex = {"kind": "categorical", "name": "sex", "categories": ["f", "m"], "impute": False}
+        >>> age = {"kind": "number", "name": "age", "mean": 40.0, "scale": 10.0, "fill": None}
+        >>> sex = {"kind": "category", "name": "sex", "levels": ["f", "m"]}
+        >>> sex |= {"fills": True, "has_gaps": False}
         >>> rows = RawRows([age, sex])
         >>> features = rows(torch.tensor([[30.0, 1.0], [45.0, -1.0]]))
         >>> print(features)
@@ -64,8 +65,8 @@ class RawRows(nn.Module):
         for name, dtype in _FEATURE_BUFFERS.items():
             values = [line[name] for line in features]
             self.register_buffer(name, torch.tensor(values, dtype=dtype))
-        numeric = [c for c, column in enumerate(columns) if column["kind"] == "numeric"]
-        categorical = [c for c, column in enumerate(columns) if column["kind"] != "numeric"]
+        numeric = [c for c, column in enumerate(columns) if column["kind"] != "category"]
+        categorical = [c for c, column in enumerate(columns) if column["kind"] == "category"]
         # Where each column's features begin; `source` counts the columns up.
         first = torch.searchsorted(self.source, torch.arange(len(columns))).tolist()
         self.register_buffer(
@@ -77,7 +78,7 @@ class RawRows(nn.Module):
             torch.argsort(torch.tensor(written, dtype=torch.int64)),
         )
         self.blocks = [
-            (first[c], first[c] + len(columns[c]["categories"]), bool(columns[c]["impute"]))
+            (first[c], first[c] + len(columns[c]["levels"]), bool(columns[c]["has_gaps"]))
             for c in categorical
         ]
 
@@ -94,14 +95,14 @@ class RawRows(nn.Module):
     def invert(self, features: Tensor) -> Tensor:
         """Maps features `[B, D]` to raw rows `[B, C]`, float64, with −1 for an unknown category.
 
-        A category is the one with the largest feature. If no training row had an unknown value, the
-        bucket of unknown ones counts only above one half.
+        A category is the one with the largest feature. If no training cell was missing, the feature
+        of none of the levels counts only above one half.
         """
         values = features.double() * self.scale + self.mean
         columns = [values.index_select(1, self.numbers)]
-        for start, stop, impute in self.blocks:
+        for start, stop, has_gaps in self.blocks:
             unknown = features[:, stop : stop + 1]
-            if not impute:
+            if not has_gaps:
                 unknown = torch.where(
                     unknown > 0.5, unknown, torch.full_like(unknown, float("-inf"))
                 )
@@ -119,7 +120,7 @@ class Served(nn.Module):
     `serve` adds the other functions that the network declares.
 
     Args:
-        rows: the preprocessing.
+        rows: the way from raw rows to features and back.
         network: the trained network.
         latent_dim: Z, size of an embedding.
         units: maps what the network predicts to what is predicted here, as `units_of` returns it;
@@ -218,7 +219,7 @@ def serve(description: Mapping[str, Any], weights: Mapping[str, np.ndarray]) -> 
     """Builds a trained network from plain data, such as a safetensors file of jaxrep holds.
 
     Args:
-        description: its `method`, `hyperparameters` and `preprocessing`, as JSON has them; and its
+        description: its `method`, `hyperparameters` and `schema`, as JSON has them; and its
             `target`, if the method predicts one.
         weights: all weights of the method's network, float32, by jaxrep's names.
 
@@ -232,11 +233,11 @@ def serve(description: Mapping[str, Any], weights: Mapping[str, np.ndarray]) -> 
         >>> from torch_ref.methods import VAE
         >>> from torch_ref.weights import get_weights
         >>> values = asdict(VAEHyperparameters(latent_dim=2))
-        >>> column = {"kind": "numeric", "name": "a", "mean": 5.0, "scale": 2.0, "fill": None}
+        >>> column = {"kind": "number", "name": "a", "mean": 5.0, "scale": 2.0, "fill": None}
         >>> described = {
         ...     "method": "vae",
         ...     "hyperparameters": values,
-        ...     "preprocessing": {"columns": [column]},
+        ...     "schema": {"columns": [column]},
         ... }
         >>> network = VAE(**values).init(RowSpec(1), torch.Generator())
         >>> served = serve(described, get_weights(network))
@@ -245,7 +246,7 @@ def serve(description: Mapping[str, Any], weights: Mapping[str, np.ndarray]) -> 
     """
     network = described_network(description)
     check_weights(network, weights)
-    rows = RawRows(description["preprocessing"]["columns"])
+    rows = RawRows(description["schema"]["columns"])
     filled = with_weights(network.to_empty(device="cpu"), weights)
     latent_dim = description["hyperparameters"]["latent_dim"]
     served = serving(network.outputs)(rows, filled, latent_dim, units_of(description))
@@ -287,11 +288,11 @@ def _features(position: int, column: Mapping[str, Any]) -> list[dict[str, Any]]:
     plain = {"source": position, "mean": 0.0, "scale": 1.0, "code": 0.0, "count": 0.0}
     plain |= {"is_number": False, "is_unknown": False}
     nan = float("nan")  # stays what it is: a missing value is refused
-    if column["kind"] == "numeric":
+    if column["kind"] != "category":
         fill = nan if column["fill"] is None else column["fill"]
         scaling = {"mean": column["mean"], "scale": column["scale"], "fill": fill}
         return [plain | scaling | {"is_number": True}]
-    count = len(column["categories"])
-    plain |= {"fill": -1.0 if column["impute"] else nan, "count": float(count)}
+    count = len(column["levels"])
+    plain |= {"fill": -1.0 if column["fills"] else nan, "count": float(count)}
     known = [plain | {"code": float(code)} for code in range(count)]
     return [*known, plain | {"is_unknown": True}]

@@ -54,7 +54,7 @@ def verify(contents: Contents, against: Mapping[str, Tensor] | None = None) -> l
         FileFormatError: a function fails, or what is expected of it is missing.
     """
     against = contents.golden if against is None else against
-    columns = contents.meta["preprocessing"]["columns"]
+    columns = contents.meta["schema"]["columns"]
     results = []
     for called in (*_functions_of_rows(contents), *_declared(contents, "codes")):
         takes = OUTPUTS[called].takes if called in OUTPUTS else "rows"
@@ -126,7 +126,7 @@ def check_sizes(contents: Contents) -> None:
     for function in _declared(contents, "draws"):
         [drawn] = _outputs(contents, function, 5).values()
         if (
-            drawn.shape != (5, len(contents.meta["preprocessing"]["columns"]))
+            drawn.shape != (5, len(contents.meta["schema"]["columns"]))
             or not torch.isfinite(drawn).all()
         ):
             raise FileFormatError(f"{function}(5) gave shape {tuple(drawn.shape)}, or no numbers")

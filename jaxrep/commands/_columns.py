@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Literal
 from jaxrep.commands._command import Command
 
 if TYPE_CHECKING:
-    from jaxrep.runs.training_rows import Columns
+    from jaxrep.data.columns import Columns
 
 
 @dataclass(kw_only=True)
@@ -31,7 +31,7 @@ class TableColumns(Command):
 
     def columns(self) -> "Columns":
         """Returns what the flags say of the table's columns."""
-        from jaxrep.runs.training_rows import Columns
+        from jaxrep.data.columns import Columns
 
         return Columns(
             _names(self.categorical),

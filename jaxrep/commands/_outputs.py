@@ -31,7 +31,7 @@ class Info(RunReader):
             summary["last"] = {key: value for key, value in told if key != "score_quantiles"}
         summary |= {
             "parameters": sum(array.size for array in run.weights.values()),
-            "features": run.preprocessing.width,
+            "features": run.schema.width,
         }
         if "score_quantiles" in run.config:  # an imported run may lack them
             summary["score_threshold"] = threshold(run)

@@ -10,22 +10,39 @@ import pyarrow.compute as pc
 
 from jaxrep.errors import InputError
 
-from ._arrow import to_arrow
-from ._conform import as_numbers, as_typed
-from ._features import as_array
-from ._infer import first_text, parse_numbers
-from ._request import joined, nearest, shortened
+from . import _times
+from ._arrow import as_array, to_arrow
+from ._cells import (
+    Missing,
+    decoded,
+    is_number_type,
+    is_span_type,
+    is_time_type,
+    keys_of,
+    trimmed,
+)
+from ._messages import joined, nearest, shortened
+from .schema import MISSING
 
 Label = str | bool | int | float
 
 
-def labels_of(table: pa.Table, name: str, source: str) -> Any:
+# Leading zeros and a plus belong to codes: zip codes, telephone numbers.
+_INTEGER = r"^(?:0|-?[1-9][0-9]*)$"
+_NUMBER = r"^-?(?:(?:0|[1-9][0-9]*)(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?$"
+_ANY_NUMBER = r"^[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?$"
+
+
+def labels_of(table: pa.Table, name: str, source: str, marks: Sequence[str] = ()) -> Any:
     """Returns the label column of a table as string, bool, int64 or float64.
 
+    Text whose cells are all numbers, without leading zeros, is numbers.
+
     Args:
-        table: read with the label among `read_table`'s `typed_columns`, or from elsewhere.
+        table: with the label's column, of any type.
         name: the label column's name.
         source: where the table comes from, for messages.
+        marks: further cells that mean "missing".
 
     Returns:
         A pyarrow ChunkedArray, in which missing labels are null or NaN.
@@ -34,20 +51,49 @@ def labels_of(table: pa.Table, name: str, source: str) -> Any:
         InputError: there is no such column, or it holds neither numbers nor text.
 
     Example:
-        >>> labels_of(pa.table({"a": [1.0], "y": ["x"]}), "z", "example")
-        Traceback (most recent call last):
-        ...
-        jaxrep.errors.InputError: example: no column 'z' (asked for by --label). The columns are \
-'a', 'y'
+        >>> labels_of(pa.table({"y": ["3", " 1", "NA"]}), "y", "example").to_pylist()
+        [3, 1, None]
     """
     check_label(name, table.column_names, source)
-    return as_typed(table[name], name, source)
+    column = as_typed(table[name], name, source)
+    missing = Missing(["", *marks], marks)
+    if column.type == pa.string():
+        column = infer_type(trimmed(column, missing))
+    if column.type in (pa.int64(), pa.float64()) and len(missing.values):
+        is_mark = pc.is_in(column.cast(pa.float64(), safe=False), to_arrow(missing.values))
+        column = pc.if_else(is_mark, pa.scalar(None, column.type), column)
+    return column
+
+
+def label_texts(
+    table: pa.Table, name: str, source: str, marks: Sequence[str] = ()
+) -> list[str | None]:
+    """Returns the labels of a block of a table as text, each as the key of its category.
+
+    Args:
+        table: with the label's column, of any type.
+        name: the label column's name.
+        source: where the table comes from, for messages.
+        marks: further cells that mean "missing".
+
+    Raises:
+        InputError: there is no such column.
+
+    Example:
+        >>> label_texts(pa.table({"y": ["True", " a", ""]}), "y", "example")
+        ['true', 'a', None]
+    """
+    check_label(name, table.column_names, source)
+    keys, _, codes = keys_of(table[name], Missing(["", *marks], marks))
+    return [None if code < 0 else keys[code] for code in codes]
 
 
 def check_label(name: str, names: Sequence[str], source: str) -> None:
     """Raises an InputError if the label is not among the names of a table's columns."""
     if name not in names:
-        raise InputError(f"{source}: no column {name!r} {nearest(name, names)}")
+        raise InputError(
+            f"{source}: no column {name!r} (asked for by --label){nearest(name, list(names))}"
+        )
 
 
 def labelled(values: Any) -> npt.NDArray[np.bool_]:
@@ -111,12 +157,12 @@ def present_labels(values: Any, name: str, source: str) -> Any:
 
 
 def _refuse_missing(column: Any, name: str, source: str) -> None:
-    missing = np.flatnonzero(~labelled(column)) + 1
+    missing = np.flatnonzero(~labelled(column))
     if len(missing):
         rows = joined([str(row) for row in missing])
         raise InputError(
-            f"{place(source, name)}: missing in {len(missing)} of {len(column)} rows (data row"
-            f"{'s' * (len(missing) > 1)} {rows}); fill them in, or leave those rows out"
+            f"{place(source, name)}: missing in {len(missing)} of {len(column)} rows (row"
+            f"{'s' * (len(missing) > 1)} {rows}, from 0); fill them in, or leave those rows out"
         )
 
 
@@ -131,7 +177,7 @@ def number_column(values: Any, name: str, source: str) -> Any:
         return as_numbers(column, name, source)
     if (row := first_text(column)) is not None:
         raise InputError(
-            f"{place(source, name)}: {quoted(column[row].as_py())} (data row {row + 1}) is not a "
+            f"{place(source, name)}: {quoted(column[row].as_py())} (row {row}, from 0) is not a "
             "number; correct the cell, or fine-tune a classifier on this column"
         )
     return parse_numbers(column)
@@ -147,7 +193,7 @@ def finite_numbers(column: Any, name: str, source: str) -> npt.NDArray[np.float6
     if (bad := np.isinf(numbers)).any():
         row = int(np.flatnonzero(bad)[0])
         raise InputError(
-            f"{place(source, name)}: the value of data row {row + 1} is infinite ('inf', or "
+            f"{place(source, name)}: the value of row {row} (from 0) is infinite ('inf', or "
             "beyond what a float64 holds); correct it or remove the row"
         )
     return numbers
@@ -167,3 +213,130 @@ def place(source: str, name: str) -> str:
 def quoted(value: Label) -> str:
     """Returns a label as a message quotes it."""
     return shortened(value) if isinstance(value, str) else repr(value)
+
+
+def as_numbers(column: Any, name: str, source: str) -> Any:
+    """Returns a column as float64; points in time become seconds since 1970-01-01 UTC.
+
+    Args:
+        column: a pyarrow ChunkedArray.
+        name: the column's name, for messages.
+        source: where the table comes from, for messages.
+
+    Raises:
+        InputError: the column holds text, or something that is neither numbers nor text.
+    """
+    kind = column.type
+    if is_time_type(kind) or is_span_type(kind):
+        return pa.chunked_array([to_arrow(_times.of_arrow(column))])
+    if not (is_number_type(kind) or pa.types.is_boolean(kind) or pa.types.is_null(kind)):
+        raise InputError(
+            f"{place(source, name)}: has the type {kind}, and must be numbers, dates or text; "
+            "convert the column"
+        )
+    return column.cast(pa.float64(), safe=False)  # int64 beyond 2⁵³ is rounded, not refused
+
+
+def as_typed(column: Any, name: str, source: str) -> Any:
+    """Returns a column as string, bool, int64 or float64, whichever its values are.
+
+    Integers keep all their digits, decimals become float64, points in time seconds since 1970-01-01
+    UTC; dictionaries are decoded; empty text is null, as it is in a file.
+
+    Args:
+        column: a pyarrow ChunkedArray.
+        name: the column's name, for messages.
+        source: where the table comes from, for messages.
+
+    Raises:
+        InputError: the column holds none of these, or an integer beyond int64.
+
+    Example:
+        >>> as_typed(pa.chunked_array([["a", "", "a"]]).dictionary_encode(), "y", "t").to_pylist()
+        ['a', None, 'a']
+    """
+    column = decoded(column)
+    kind = column.type
+    if kind == pa.string() or pa.types.is_null(kind):
+        column = column.cast(pa.string())
+        empty = pc.equal(column, "")
+        return pc.if_else(empty, pa.scalar(None, pa.string()), column)
+    if pa.types.is_boolean(kind):
+        return column
+    if not pa.types.is_integer(kind):
+        return as_numbers(column, name, source)
+    try:
+        return column.cast(pa.int64())
+    except pa.ArrowInvalid:
+        raise InputError(
+            f"{source}: column {name!r} has integers beyond int64; convert the column to text"
+        ) from None
+
+
+def infer_type(column: Any) -> Any:
+    """Returns a column of text as int64 or float64 if all its cells are numbers, else as it is.
+
+    Cells such as NA, which mean "missing" in a column of numbers, do so if all others are numbers.
+    Numbers with leading zeros or a plus sign stay text: they are codes more often than quantities.
+
+    Args:
+        column: a pyarrow ChunkedArray of strings; one of another type is returned as it is.
+
+    Example:
+        >>> infer_type(pa.chunked_array([["3", "NA", "-1"]])).to_pylist()
+        [3, None, -1]
+        >>> infer_type(pa.chunked_array([["01067", "10115"]])).to_pylist()
+        ['01067', '10115']
+    """
+    if column.type != pa.string():
+        return column
+    cells = _present(column)
+    if _all_match(cells, _INTEGER):
+        kind = pa.int64()
+    elif _all_match(cells, _NUMBER):
+        kind = pa.float64()
+    else:
+        return column
+    try:
+        return cells.cast(kind)
+    except pa.ArrowInvalid:  # more digits than an int64 has
+        return column
+
+
+def first_text(column: Any) -> int | None:
+    """Returns the index of the first cell that is neither a number nor missing, if there is one.
+
+    Args:
+        column: a pyarrow ChunkedArray of strings.
+
+    Example:
+        >>> first_text(pa.chunked_array([["+1", "NA", "high"]]))
+        2
+    """
+    is_number = pc.match_substring_regex(_present(column), _ANY_NUMBER)
+    found: int = pc.index(is_number, False).as_py()
+    return None if found < 0 else found
+
+
+def parse_numbers(column: Any) -> Any:
+    """Returns a column of text in which `first_text` finds none as float64.
+
+    Example:
+        >>> parse_numbers(pa.chunked_array([["+1", "NA", "007"]])).to_pylist()
+        [1.0, None, 7.0]
+    """
+    unsigned = pc.replace_substring_regex(_present(column), r"^\+", "")
+    return unsigned.cast(pa.float64())
+
+
+def _present(column: Any) -> Any:
+    """Returns the cells without blanks around them, null where they mean a missing number."""
+    return trimmed(column, _NO_NUMBERS)
+
+
+def _all_match(cells: Any, pattern: str) -> bool:
+    """Says whether all cells that are not null match, also where all are null."""
+    return bool(pc.all(pc.match_substring_regex(cells, pattern), min_count=0).as_py())
+
+
+_NO_NUMBERS = Missing(MISSING, [])

@@ -2,7 +2,7 @@
 
 import hashlib
 from pathlib import Path
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 from msgspec import Meta
@@ -11,20 +11,10 @@ from jaxrep import files, strict_json
 from jaxrep.errors import ModelFormatError
 
 MANIFEST, UNFINISHED, JOURNAL = "manifest.json", "unfinished.json", "chunks.txt"
-ROWS, PREPROCESS, LABELS = "rows.f32", "preprocess.json", "labels.parquet"
+ROWS, SCHEMA, LABELS = "rows.f32", "schema.json", "labels.parquet"
 KIND = "jaxrep prepared rows"
 
 _Count = Annotated[int, Meta(ge=1)]
-
-
-class Columns(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What was said of a table's columns."""
-
-    categorical: list[str]
-    label: str | None
-    id_column: str | None
-    na_values: list[str]
-    impute: Literal["median"] | None
 
 
 class Asked(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -36,7 +26,8 @@ class Asked(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     files: dict[str, str]
     """SHA-256 of the files that it is read from."""
 
-    columns: Columns
+    columns: dict[str, Any]
+    """What was said of its columns."""
 
 
 class Unfinished(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -45,13 +36,13 @@ class Unfinished(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     asked: Asked
     rows: Annotated[int, Meta(ge=2)]
     sha256: str
-    """Of `preprocess.json`."""
+    """Of `schema.json`."""
 
 
 class Digests(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """SHA-256 of the files beside a manifest; labels are there if a column of them was named."""
 
-    preprocess: str = msgspec.field(name=PREPROCESS)
+    schema: str = msgspec.field(name=SCHEMA)
     rows: str = msgspec.field(name=ROWS)
     labels: str | None = msgspec.field(name=LABELS, default=None)
 
@@ -73,7 +64,7 @@ class _Header(msgspec.Struct, frozen=True):
     """What each of these files says beside that."""
 
     kind: Literal["jaxrep prepared rows"]
-    schema_version: Literal[1]
+    schema_version: Literal[2]
     digest: str
     """Of all else in the file."""
 
@@ -95,12 +86,12 @@ def is_prepared(path: Path) -> bool:
         is_signed = any(_says_kind(path / name) for name in {MANIFEST, UNFINISHED} & names)
     except OSError:
         return False
-    return is_signed or {ROWS, PREPROCESS} <= names
+    return is_signed or {ROWS, SCHEMA} <= names
 
 
 def write(path: Path, data: Unfinished | Manifest) -> None:
     """Writes a file of the folder with its own digest, whole or not at all."""
-    signed = {"kind": KIND, "schema_version": 1, **msgspec.to_builtins(data)}
+    signed = {"kind": KIND, "schema_version": 2, **msgspec.to_builtins(data)}
     signed["digest"] = digest(strict_json.dumps(signed))
     files.write_text(path, strict_json.dumps(signed))
 

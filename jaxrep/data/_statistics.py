@@ -6,11 +6,31 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from ._fitting import moments
-
 _T = TypeVar("_T")
 _Values = npt.NDArray[np.float64]
 _SIGN = np.uint64(1 << 63)
+
+
+def moments(
+    values: npt.NDArray[np.float64],
+) -> tuple[int, np.float64, np.float64, np.float64]:
+    """Returns mean and population variance, in two passes, safe from overflow.
+
+    Args:
+        values: finite, at least one.
+
+    Returns:
+        An exponent e; the mean in units of 2ᵉ, as a float64 and what that lacks; the variance in
+        units of 4ᵉ.
+    """
+    exponent = int(np.frexp(np.abs(values).max())[1])
+    units = np.ldexp(values, -exponent)  # below 1, and exact, since by a power of two
+    mean = units.mean()
+    mean += (units - mean).mean()
+    residuals = units - mean
+    # The mean's own rounding counts where the deviation is as small.
+    rest = residuals.mean()
+    return exponent, mean, rest, np.square(residuals).mean() - rest**2
 
 
 class Moments:
@@ -73,42 +93,47 @@ class IdCheck:
 
     Example:
         >>> check = IdCheck()
-        >>> check.add(np.array([3.0, 1.0])), check.add(np.array([2.0]))
+        >>> check.add(np.array([3, 1])), check.add(np.array([2]))
         (None, None)
         >>> check.found()
         True
     """
 
     def __init__(self) -> None:
-        self._possible = self._increasing = True
+        self.is_possible = True
+        """Whether the values so far can be ids."""
+        self._increasing = True
         self._count = 0
-        self._least, self._greatest, self._last = np.inf, -np.inf, -np.inf
+        self._least, self._greatest, self._last = 0, 0, 0
         self._hash = 0
 
-    def add(self, values: _Values) -> None:
-        """Adds a block of values; one missing (NaN) is not an id."""
-        if not self._possible or not len(values):
+    def add(self, values: npt.NDArray[np.int64] | None) -> None:
+        """Adds a block of values; None where one is missing, or no integer."""
+        if values is None:
+            self.is_possible = False
+        if values is None or not self.is_possible or not len(values):
             return
-        if (values != np.floor(values)).any():
-            self._possible = False
-            return
-        self._increasing &= bool(values[0] > self._last and (np.diff(values) > 0).all())
+        least, greatest = int(values.min()), int(values.max())
+        follows = not self._count or int(values[0]) > self._last
+        self._increasing &= follows and bool((values[1:] > values[:-1]).all())
+        self._least = min(self._least, least) if self._count else least
+        self._greatest = max(self._greatest, greatest) if self._count else greatest
         self._count += len(values)
-        self._least = min(self._least, float(values.min()))
-        self._greatest = max(self._greatest, float(values.max()))
-        self._last = float(values[-1])
+        self._last = int(values[-1])
+        # Once more values have come than there are integers between them, two are the same.
+        self.is_possible = self._increasing or self._greatest - self._least >= self._count - 1
         self._hash += _hash_sum(values)
 
     def found(self) -> bool:
         """Returns whether the values so far are like an id."""
-        if not self._possible or self._count <= 2:
+        if not self.is_possible or self._count <= 2:
             return False
         if self._increasing or self._greatest - self._least != self._count - 1:
             return self._increasing
         expected = 0
         for start in range(0, self._count, 1 << 20):
             stop = min(start + (1 << 20), self._count)
-            expected += _hash_sum(self._least + np.arange(start, stop, dtype=np.float64))
+            expected += _hash_sum(self._least + np.arange(start, stop))
         return (self._hash - expected) % 2**64 == 0
 
 
@@ -182,9 +207,9 @@ class Median:
         return items * 2 if len(items) == 1 else items
 
 
-def _hash_sum(values: _Values) -> int:
+def _hash_sum(values: npt.NDArray[np.int64]) -> int:
     """Returns the sum modulo 2⁶⁴ of the values' hashes (splitmix64)."""
-    x = (values + 0.0).view(np.uint64) + np.uint64(0x9E3779B97F4A7C15)
+    x = values.astype(np.int64).view(np.uint64) + np.uint64(0x9E3779B97F4A7C15)
     x = (x ^ x >> np.uint64(30)) * np.uint64(0xBF58476D1CE4E5B9)
     x = (x ^ x >> np.uint64(27)) * np.uint64(0x94D049BB133111EB)
     return int((x ^ x >> np.uint64(31)).sum())

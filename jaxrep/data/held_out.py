@@ -17,8 +17,9 @@ class RowsWithout:
     Example:
         >>> import tempfile
         >>> from pathlib import Path
-        >>> from jaxrep.data.preparation import prepare
-        >>> wine = prepare("wine", Path(tempfile.mkdtemp()) / "wine", label="target")
+        >>> from jaxrep.data.columns import Columns
+    >>> from jaxrep.data.preparation import prepare
+        >>> wine = prepare("wine", Path(tempfile.mkdtemp()) / "wine", columns=Columns(label="target"))
         >>> rest = RowsWithout(wine, np.array([0, 2]))
         >>> first = np.empty((1, rest.width), np.float32)
         >>> rest.read_into(1, first)  # row 3 of the table

@@ -12,10 +12,9 @@ import itertools
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import IO, Any, Literal
 
@@ -26,12 +25,13 @@ import pyarrow as pa
 from jaxrep import files, strict_json
 from jaxrep.errors import InputError, ModelFormatError
 
-from . import _signed, datasets, tables
+from . import _signed, datasets, read
 from ._blocks import block_rows
-from ._fitted import Preprocessing
-from ._fitting_blocks import fit_blocks
-from ._transform import apply_blocks
-from .row_file import PreparedRows, is_prepared, open_prepared, read_preprocessing
+from .columns import Columns
+from .fit import fit
+from .row_file import PreparedRows, is_prepared, open_prepared, read_schema
+from .schema import Schema
+from .transform import apply_blocks
 
 _ROOM = 1 << 20  # bytes for the small files
 _LABEL_BYTES = 8  # of a label, about
@@ -44,12 +44,12 @@ class _Plan:
 
     asked: _signed.Asked
     rows: int
-    preprocessing: Preprocessing
-    preprocess_sha256: str
+    schema: Schema
+    schema_sha256: str
 
     @property
     def width(self) -> int:
-        return self.preprocessing.width
+        return self.schema.width
 
     @property
     def chunk_rows(self) -> int:
@@ -64,12 +64,8 @@ def prepare(
     source: str,
     out: Path,
     *,
-    categorical: Collection[str] = (),
-    label: str | None = None,
-    id_column: str | None = None,
-    na_values: Collection[str] = (),
-    impute: Literal["median"] | None = None,
-    fitted: Preprocessing | None = None,
+    columns: Columns = Columns(),  # noqa: B008  # it is frozen
+    fitted: Schema | None = None,
     overwrite: bool = False,
     note: Callable[[str], None] = lambda message: None,
     watch: Callable[[Iterable[pa.Table]], Iterable[pa.Table]] = lambda blocks: blocks,
@@ -82,12 +78,8 @@ def prepare(
     Args:
         source: as for `read_table`.
         out: the folder.
-        categorical: as for `fit`, and so the next four.
-        label: a column to keep out of the rows, and in a file beside them.
-        id_column: a column to keep out.
-        na_values: further cells that mean "missing".
-        impute: "median" or None.
-        fitted: the preprocessing to apply; by default it is fitted to the table.
+        columns: what the user says of its columns; the label's is kept in a file beside the rows.
+        fitted: the schema to apply; by default it is fitted to the table.
         overwrite: replace another prepared folder; never other files.
         note: called with warnings and remarks for the user.
         watch: passes the blocks of the pass that writes on, to show how far it is.
@@ -97,18 +89,10 @@ def prepare(
         OSError: the writing failed.
 
     Example:
-        >>> made = prepare("wine", Path(tempfile.mkdtemp()) / "wine", label="target")
+        >>> made = prepare("wine", Path(tempfile.mkdtemp()) / "wine", columns=Columns(label="target"))
         >>> made.rows, made.width
         (178, 13)
     """
-    read = partial(
-        tables.read_blocks,
-        source,
-        text_columns=[name for name in (*categorical, id_column) if name is not None],
-        typed_columns=[label] if label is not None else [],
-        na_values=na_values,
-    )
-    columns = _signed.Columns(sorted(set(categorical)), label, id_column, list(na_values), impute)
     asked = _describe(source, columns)
     state = _check_folder(out, asked, overwrite=overwrite)
     if state == "finished":
@@ -119,31 +103,26 @@ def prepare(
     else:
         _check_writable(out)
         if fitted is None:
-            fitted, warnings, rows = fit_blocks(
-                read,
-                source=source,
-                categorical=categorical,
-                label=label,
-                id_column=id_column,
-                na_values=na_values,
-                impute=impute,
+            notes = [note]
+            made = fit(
+                lambda: read.read_blocks(source, note=notes.pop()), source=source, columns=columns
             )
-            for warning in warnings:
-                note(f"warning: {warning}")
+            note("\n".join(made.lines(source)))
+            fitted, rows = made.schema, made.rows
         else:
-            rows = sum(block.num_rows for block in read())
+            rows = sum(block.num_rows for block in read.read_blocks(source, note=note))
         digest = _signed.digest(strict_json.dumps(fitted.to_json()))
         plan = _Plan(asked, rows, fitted, digest)
         _check_space(out, plan, 0)
         _begin(out, plan)
     with _locked(out):
-        _write_rows(out, plan, lambda: watch(read(rows=plan.chunk_rows)), note)
+        _write_rows(out, plan, lambda: watch(read.read_blocks(source, rows=plan.chunk_rows)), note)
     return open_prepared(out)
 
 
-def _describe(source: str, columns: _signed.Columns) -> _signed.Asked:
+def _describe(source: str, columns: Columns) -> _signed.Asked:
     name = source if source in datasets.NAMES else str(Path(source).resolve())
-    return _signed.Asked(name, tables.digests(source), columns)
+    return _signed.Asked(name, read.digests(source), msgspec.to_builtins(columns))
 
 
 def _check_folder(
@@ -179,7 +158,7 @@ def _check_folder(
 
 def _is_empty(out: Path) -> bool:
     """Says whether a folder holds nothing but what a killed preparation had not yet named."""
-    return all(file.name.startswith((".unfinished-", ".preprocess-")) for file in out.iterdir())
+    return all(file.name.startswith((".unfinished-", ".schema-")) for file in out.iterdir())
 
 
 def _difference(earlier: _signed.Asked, asked: _signed.Asked) -> str | None:
@@ -187,8 +166,8 @@ def _difference(earlier: _signed.Asked, asked: _signed.Asked) -> str | None:
         return "the data, whose content is another"
     if not asked.files and earlier.source != asked.source:
         return f"the data: {earlier.source!r} there, {asked.source!r} asked for"
-    for key, value in msgspec.structs.asdict(asked.columns).items():
-        if (there := getattr(earlier.columns, key)) != value:
+    for key, value in asked.columns.items():
+        if (there := earlier.columns.get(key)) != value:
             return f"{key}: {there!r} there, {value!r} asked for"
     return None
 
@@ -212,7 +191,7 @@ def _nearest(path: Path) -> Path:
 
 
 def _check_space(out: Path, plan: _Plan, written: int) -> None:
-    labels = _LABEL_BYTES * plan.rows if plan.preprocessing.label is not None else 0
+    labels = _LABEL_BYTES * plan.rows if plan.schema.label is not None else 0
     needed = plan.rows * plan.width * 4 - written + labels + _ROOM
     folder = _nearest(out)
     there = 0  # an earlier one, which goes first
@@ -234,9 +213,9 @@ def _begin(out: Path, plan: _Plan) -> None:
             # In this order the folder is at no moment finished, nor someone else's.
             for name in (_signed.MANIFEST, _signed.UNFINISHED, _signed.JOURNAL):
                 (out / name).unlink(missing_ok=True)
-            text = strict_json.dumps(plan.preprocessing.to_json())
-            files.write_text(out / _signed.PREPROCESS, text)
-            said = _signed.Unfinished(plan.asked, plan.rows, plan.preprocess_sha256)
+            text = strict_json.dumps(plan.schema.to_json())
+            files.write_text(out / _signed.SCHEMA, text)
+            said = _signed.Unfinished(plan.asked, plan.rows, plan.schema_sha256)
             _signed.write(out / _signed.UNFINISHED, said)
             for name in (_signed.ROWS, _signed.LABELS):
                 (out / name).unlink(missing_ok=True)
@@ -246,7 +225,7 @@ def _begin(out: Path, plan: _Plan) -> None:
 
 def _read_plan(out: Path) -> _Plan:
     said = _signed.read(out / _signed.UNFINISHED, _signed.Unfinished)
-    return _Plan(said.asked, said.rows, read_preprocessing(out, said.sha256), said.sha256)
+    return _Plan(said.asked, said.rows, read_schema(out, said.sha256), said.sha256)
 
 
 def _locked(out: Path) -> AbstractContextManager[None]:
@@ -264,15 +243,15 @@ def _write_rows(
             note(f"{out}: continuing after row {min(done, plan.rows):,} of {plan.rows:,}")
         _check_space(out, plan, rows.tell())
         count = len(chunks) * plan.chunk_rows
-        with _writing_labels(out / _signed.LABELS, plan.preprocessing.label, read()) as blocks:
+        with _writing_labels(out / _signed.LABELS, plan.schema.label, read()) as blocks:
             for x in _features(plan, blocks, len(chunks), source):
                 chunks.append(_append(rows, journal, x, whole))
                 count += len(x)
-        if min(count, plan.rows) != plan.rows or tables.digests(source) != plan.asked.files:
+        if min(count, plan.rows) != plan.rows or read.digests(source) != plan.asked.files:
             raise InputError(f"{source}: the table changed while it was read; prepare it again")
         os.fsync(rows.fileno())
     labels = None
-    if plan.preprocessing.label is not None:
+    if plan.schema.label is not None:
         files.flush_to_disk(out / _signed.LABELS)
         labels = files.sha256(out / _signed.LABELS)
     manifest = _signed.Manifest(
@@ -281,7 +260,7 @@ def _write_rows(
         width=plan.width,
         dtype="<f4",
         chunk_rows=plan.chunk_rows,
-        sha256=_signed.Digests(plan.preprocess_sha256, whole.hexdigest(), labels),
+        sha256=_signed.Digests(plan.schema_sha256, whole.hexdigest(), labels),
         chunks=chunks,
     )
     _signed.write(out / _signed.MANIFEST, manifest)
@@ -316,7 +295,7 @@ def _features(
 ) -> Iterator[np.ndarray]:
     """Yields the features of each block after the first `skipped`, which are read alone."""
     later = (block for i, block in enumerate(blocks) if i >= skipped)
-    for _, x in apply_blocks(plan.preprocessing, later, source=source):
+    for _, x in apply_blocks(plan.schema, later, source=source):
         yield x
 
 

@@ -14,9 +14,10 @@ import pyarrow as pa
 from jaxrep import files, strict_json
 from jaxrep.errors import ModelFormatError
 
-from . import _signed, tables
-from ._fitted import Preprocessing
+from . import _signed
+from ._labels import labels_of
 from ._signed import is_prepared as is_prepared
+from .schema import Schema
 
 _BUFFER = 1 << 22  # bytes read at once for a sample
 _FAR = 1 << 16  # bytes between the rows of a sample from which on each is read alone
@@ -30,9 +31,10 @@ class PreparedRows:
 
     Example:
         >>> import tempfile
-        >>> from jaxrep.data.preparation import prepare
+        >>> from jaxrep.data.columns import Columns
+    >>> from jaxrep.data.preparation import prepare
         >>> folder = Path(tempfile.mkdtemp()) / "iris"
-        >>> _ = prepare("iris", folder, label="target")
+        >>> _ = prepare("iris", folder, columns=Columns(label="target"))
         >>> iris = open_prepared(folder)
         >>> buffer = np.empty((2, iris.width), np.float32)
         >>> iris.read_into(148, buffer)
@@ -49,7 +51,7 @@ class PreparedRows:
     width: int
     """Features of a row."""
 
-    preprocessing: Preprocessing
+    schema: Schema
     """From the table to the features and back."""
 
     sha256: str
@@ -120,12 +122,13 @@ class PreparedRows:
 
         Example:
             >>> import tempfile
-            >>> from jaxrep.data.preparation import prepare
-            >>> iris = prepare("iris", Path(tempfile.mkdtemp()) / "iris", label="target")
+            >>> from jaxrep.data.columns import Columns
+    >>> from jaxrep.data.preparation import prepare
+            >>> iris = prepare("iris", Path(tempfile.mkdtemp()) / "iris", columns=Columns(label="target"))
             >>> iris.labels()[149].as_py()
             2
         """
-        name = self.preprocessing.label
+        name = self.schema.label
         if name is None:
             return None
         path = self.path / _signed.LABELS
@@ -141,9 +144,7 @@ class PreparedRows:
                 f"{path}: {table.num_rows} rows of {table.column_names}, where the manifest says "
                 f"{self.rows} of {[name]}"
             )
-        if tables.has_types(self.source):
-            return table[name]
-        return tables.infer_type(table[name], self.preprocessing.na_values)
+        return labels_of(table, name, str(self.path), self.schema.marks)
 
     def verify(self) -> None:
         """Reads all files and compares their digests.
@@ -165,7 +166,7 @@ class PreparedRows:
             raise ModelFormatError(
                 f"{self.path / _signed.ROWS}: not what the manifest says; damaged?"
             )
-        if self.preprocessing.label is not None:
+        if self.schema.label is not None:
             self._check_labels(self.path / _signed.LABELS)
 
     def _check_labels(self, path: Path) -> None:
@@ -255,39 +256,39 @@ PREPARED` makes one
     return opened
 
 
-def read_preprocessing(path: Path, digest: str) -> Preprocessing:
-    """Reads the preprocessing of a prepared folder, which must have this digest."""
-    text = _signed.read_text(path / _signed.PREPROCESS)
+def read_schema(path: Path, digest: str) -> Schema:
+    """Reads the schema of a prepared folder, which must have this digest."""
+    text = _signed.read_text(path / _signed.SCHEMA)
     if _signed.digest(text) != digest:
         raise ModelFormatError(
-            f"{path / _signed.PREPROCESS}: the file is not what the manifest says; damaged?"
+            f"{path / _signed.SCHEMA}: the file is not what the manifest says; damaged?"
         )
     try:
         data = strict_json.loads(text)
     except ValueError as error:
-        raise ModelFormatError(f"{path / _signed.PREPROCESS}: {error}; damaged?") from None
-    return Preprocessing.from_json(data)
+        raise ModelFormatError(f"{path / _signed.SCHEMA}: {error}; damaged?") from None
+    return Schema.from_json(data)
 
 
 def _opened(path: Path, manifest: _signed.Manifest) -> PreparedRows:
     file = path / _signed.MANIFEST
-    preprocessing = read_preprocessing(path, manifest.sha256.preprocess)
+    schema = read_schema(path, manifest.sha256.schema)
     if len(manifest.chunks) != -(-manifest.rows // manifest.chunk_rows):
         raise ModelFormatError(f"{file}: rows and chunks do not agree")
-    if (manifest.sha256.labels is None) != (preprocessing.label is None):
+    if (manifest.sha256.labels is None) != (schema.label is None):
         raise ModelFormatError(
-            f"{file}: {_signed.LABELS} and the label {preprocessing.label!r} do not agree; prepare "
+            f"{file}: {_signed.LABELS} and the label {schema.label!r} do not agree; prepare "
             "the table again"
         )
-    if manifest.width != preprocessing.width:
+    if manifest.width != schema.width:
         raise ModelFormatError(
-            f"{file}: width is {manifest.width}, and of {_signed.PREPROCESS} {preprocessing.width}"
+            f"{file}: width is {manifest.width}, and of {_signed.SCHEMA} {schema.width}"
         )
     return PreparedRows(
         path=path,
         rows=manifest.rows,
         width=manifest.width,
-        preprocessing=preprocessing,
+        schema=schema,
         sha256=files.sha256(file),
         source=manifest.asked.source,
         chunk_rows=manifest.chunk_rows,

@@ -17,27 +17,27 @@ from msgspec import Meta
 from jaxrep import strict_json
 from jaxrep.errors import InputError, ModelFormatError
 
-from ._arrow import texts_to_arrow, to_arrow
-from ._conform import as_numbers
-from ._features import as_array
-from ._fitted import Finite, Scale, Text
-from ._fitting import moments
-from ._infer import infer_type
+from ._arrow import as_array, texts_to_arrow, to_arrow
 from ._labels import (
     Label,
     as_column,
+    as_numbers,
     concatenated,
     count_labelled,
     finite_numbers,
+    infer_type,
     number_column,
     place,
     present_labels,
     quoted,
 )
 from ._labels import check_label as check_label
+from ._labels import label_texts as label_texts
 from ._labels import labelled as labelled
 from ._labels import labels_of as labels_of
-from ._request import joined
+from ._messages import joined
+from ._statistics import moments
+from .schema import Finite, Scale, Text
 
 MOST_CLASSES = 1000
 """The most classes that a column may have."""
@@ -92,7 +92,7 @@ class Classes(
             row = pc.index(pc.is_null(found), True).as_py()
             known = joined([repr(label) for label in self.labels])
             raise InputError(
-                f"{place(source, self.name)}: {quoted(column[row].as_py())} (data row {row + 1}) "
+                f"{place(source, self.name)}: {quoted(column[row].as_py())} (row {row}, from 0) "
                 f"is none of the classes, {known}; correct the cell or leave the row out"
             )
         return concatenated(found, np.int32)
@@ -175,7 +175,7 @@ class Numbers(
         if (bad := ~np.isfinite(standardised)).any():
             row = int(np.flatnonzero(bad)[0])
             raise InputError(
-                f"{place(source, self.name)}: {numbers[row]:g} (data row {row + 1}) is too far "
+                f"{place(source, self.name)}: {numbers[row]:g} (row {row}, from 0) is too far "
                 f"from the training rows (mean {self.mean:g}, scale {self.scale:g}) for float32; "
                 "correct the cell or leave the row out"
             )
@@ -274,7 +274,7 @@ def fit_classes(values: Any, name: str, source: str, *, skip_missing: bool = Fal
         >>> fit_classes(np.array([0.5, 0.25]), "price", "shop")  # doctest: +ELLIPSIS
         Traceback (most recent call last):
         ...
-        jaxrep.errors.InputError: shop: label 'price': 0.5 (data row 1) is not a whole number; ...
+        jaxrep.errors.InputError: shop: label 'price': 0.5 (row 0, from 0) is not a whole ...
     """
     column = as_column(values, name, source)
     rows = count_labelled(column, name, source, skip_missing=skip_missing)
@@ -284,7 +284,7 @@ def fit_classes(values: Any, name: str, source: str, *, skip_missing: bool = Fal
         if (bad := ~np.isnan(numbers) & (numbers != np.floor(numbers))).any():
             row = int(np.flatnonzero(bad)[0])
             raise InputError(
-                f"{where}: {numbers[row]:g} (data row {row + 1}) is not a whole number; "
+                f"{where}: {numbers[row]:g} (row {row}, from 0) is not a whole number; "
                 f"{_RULE}: fine-tune a regressor on this column, or choose another"
             )
         column = pa.chunked_array([to_arrow(numbers[~np.isnan(numbers)] + 0.0)])  # no −0

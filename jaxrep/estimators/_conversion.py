@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from jaxrep.data import preprocessing, to_arrow
-from jaxrep.data.preprocessing import CategoricalColumn, NumericColumn, Preprocessing
+from jaxrep.data import to_arrow, transform
+from jaxrep.data.schema import CategoricalColumn, NumericColumn, Schema
 from jaxrep.errors import InputError
 
 FLOATS = (np.float64, np.float32)
@@ -34,17 +34,17 @@ def default_names(count: int) -> list[str]:
     return [f"x{i}" for i in range(count)]
 
 
-def is_numeric(fitted: Preprocessing) -> bool:
+def is_numeric(fitted: Schema) -> bool:
     """Says whether every column is a number, so that rows may be a matrix."""
     return all(isinstance(column, NumericColumn) for column in fitted.columns)
 
 
-def may_be_missing(fitted: Preprocessing) -> bool:
+def may_be_missing(fitted: Schema) -> bool:
     """Says whether missing numbers are filled, in every column or in none."""
     return any(isinstance(c, NumericColumn) and c.fill is not None for c in fitted.columns)
 
 
-def frame_features(fitted: Preprocessing, frame: Any) -> np.ndarray:
+def frame_features(fitted: Schema, frame: Any) -> np.ndarray:
     """Returns the features of a DataFrame whose categories are text.
 
     Args:
@@ -56,7 +56,7 @@ def frame_features(fitted: Preprocessing, frame: Any) -> np.ndarray:
 
     Example:
         >>> job = CategoricalColumn("job", ("clerk", "smith"), impute=False)
-        >>> fitted = Preprocessing((job,), label=None, id_column=None, na_values=())
+        >>> fitted = Schema((job,), label=None, id_column=None, na_values=())
         >>> frame_features(fitted, pa.table({"job": ["smith"]}))
         array([[0., 1., 0.]], dtype=float32)
     """
@@ -71,10 +71,10 @@ def frame_features(fitted: Preprocessing, frame: Any) -> np.ndarray:
     for name in set(categorical) & set(table.column_names):
         text = table[name].cast(pa.string())
         table = table.set_column(table.column_names.index(name), name, text)
-    return preprocessing.apply(fitted, table, source=SOURCE)
+    return transform.apply(fitted, table, source=SOURCE)
 
 
-def to_rows(fitted: Preprocessing, features: np.ndarray, dtype: Any) -> np.ndarray:
+def to_rows(fitted: Schema, features: np.ndarray, dtype: Any) -> np.ndarray:
     """Returns features as rows in the table's own units, `[N, columns]`.
 
     Args:
@@ -82,7 +82,7 @@ def to_rows(fitted: Preprocessing, features: np.ndarray, dtype: Any) -> np.ndarr
         features: `[N, D]`.
         dtype: of the rows; where a column is of categories they are objects.
     """
-    table = preprocessing.invert(fitted, features)
+    table = transform.invert(fitted, features)
     made = np.empty(
         (table.num_rows, table.num_columns), dtype if is_numeric(fitted) else np.dtype(object)
     )

@@ -79,7 +79,7 @@ class Decoding:
         return self._decode((1 - share) * ends[0] + share * ends[1], dtype)
 
     def _decode(self, z: np.ndarray, dtype: Any) -> np.ndarray:
-        return to_rows(self.run_.preprocessing, self.run_.map("decode", z), dtype)
+        return to_rows(self.run_.schema, self.run_.map("decode", z), dtype)
 
     @_if_declared("generate")
     def sample(self, n: int = 1, *, seed: int = 0) -> np.ndarray:

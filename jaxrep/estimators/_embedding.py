@@ -63,7 +63,7 @@ class Embedding(Decoding, OutlierMixin, RunEstimator):  # type: ignore[misc]
         check(hyperparameters)
         self._check_contamination()
         earlier: Run | None = getattr(self, "run_", None) if self.warm_start else None
-        if earlier and not is_numeric(earlier.preprocessing):
+        if earlier and not is_numeric(earlier.schema):
             raise InputError(
                 "the run has categorical columns, which fit does not take; train on with the "
                 "command line, or set warm_start=False and one-hot encode them"
@@ -71,7 +71,7 @@ class Embedding(Decoding, OutlierMixin, RunEstimator):  # type: ignore[misc]
         X = validate_data(
             self, X, reset=earlier is None, dtype=FLOATS, ensure_min_samples=2, order="C"
         )
-        names = earlier.preprocessing.numeric_columns if earlier else self._column_names()
+        names = earlier.schema.numeric_columns if earlier else self._column_names()
         with self._reporter() as (note, callbacks):
             run = _runs.train(
                 hyperparameters,

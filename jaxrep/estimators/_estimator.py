@@ -14,8 +14,8 @@ import numpy as np
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from jaxrep.data import preprocessing
-from jaxrep.data.preprocessing import Preprocessing
+from jaxrep.data import transform
+from jaxrep.data.schema import Schema
 from jaxrep.estimators import _runs
 from jaxrep.estimators._conversion import (
     FLOATS,
@@ -158,7 +158,7 @@ class RunEstimator(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             run: whose columns.
             named: whether they have names, which those of a matrix have not.
         """
-        names = [column.name for column in run.preprocessing.columns]
+        names = [column.name for column in run.schema.columns]
         self.n_features_in_ = len(names)
         if named:
             self.feature_names_in_ = np.asarray(names, dtype=object)
@@ -168,10 +168,10 @@ class RunEstimator(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     def _features(self, X: Any) -> tuple[np.ndarray, np.dtype[Any]]:
         """Returns rows as the run's features, and the dtype that X has."""
         check_is_fitted(self)
-        return self._to_features(self.run_.preprocessing, X)
+        return self._to_features(self.run_.schema, X)
 
     def _to_features(
-        self, fitted: Preprocessing, X: Any, *, at_least: int = 1
+        self, fitted: Schema, X: Any, *, at_least: int = 1
     ) -> tuple[np.ndarray, np.dtype[Any]]:
         """Returns rows with the expected columns as features, and the dtype that X has."""
         if not is_numeric(fitted):
@@ -186,7 +186,7 @@ class RunEstimator(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             ensure_min_samples=at_least,
         )
         table = to_table(X, fitted.numeric_columns)
-        return preprocessing.apply(fitted, table, source=SOURCE), X.dtype
+        return transform.apply(fitted, table, source=SOURCE), X.dtype
 
     def _map(self, function: Any, X: Any) -> np.ndarray:
         features, dtype = self._features(X)

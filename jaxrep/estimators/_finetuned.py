@@ -88,7 +88,7 @@ class FineTuned(RunEstimator):
         run, is_named = self._read_backbone()
         self._expect(run, is_named and hasattr(X, "__arrow_c_stream__"))
         name = _label_name(y, run)
-        fitted = msgspec.structs.replace(run.preprocessing, label=name)
+        fitted = msgspec.structs.replace(run.schema, label=name)
         features, _ = self._to_features(fitted, X, at_least=2)
         labels = self._check_labels(y, len(features))
         weights = _check_weights(sample_weight, len(features))
@@ -315,7 +315,7 @@ def _label_name(y: Any, run: Run) -> str:
     No column of X may have the name, which a folder keeps of either.
     """
     given = getattr(y, "name", None)
-    name = given if isinstance(given, str) and given else run.preprocessing.label or "y"
-    while name in (column.name for column in run.preprocessing.columns):
+    name = given if isinstance(given, str) and given else run.schema.label or "y"
+    while name in (column.name for column in run.schema.columns):
         name += "_"
     return name

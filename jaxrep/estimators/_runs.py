@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from jaxrep.batch import RowSpec, as_batch
-from jaxrep.data import preprocessing, to_arrow
+from jaxrep.data import to_arrow, transform
 from jaxrep.data.targets import Target
 from jaxrep.dispatch import computing
 from jaxrep.errors import InputError, ModelFormatError
@@ -167,7 +167,7 @@ def _train_on(
     method = make(dataclasses.replace(hyperparameters, epochs=epochs))
     count, members = row_count(prepared.x), hyperparameters.members
     plan = EpochPlan(rows=count, batch_size=min(hyperparameters.batch_size, count))
-    shapes = abstract_state(method, prepared.preprocessing.width)
+    shapes = abstract_state(method, prepared.schema.width)
 
     def begin(weights: Mapping[str, np.ndarray]) -> TrainState:
         params, model_state = (
@@ -203,15 +203,15 @@ def _prepare(
     held_out = held_out_rows(table.num_rows, hyperparameters)
     training = table.filter(to_arrow(~held_out)) if held_out.any() else table
     if earlier:
-        fitted = earlier.preprocessing
+        fitted = earlier.schema
     else:
         fitted, warnings = preprocessing.fit(training, source=SOURCE)
         for warning in warnings:
             note(f"warning: {warning}")
-    x = preprocessing.apply(fitted, training, source=SOURCE)
+    x = transform.apply(fitted, training, source=SOURCE)
     if not held_out.any():
         return Prepared(fitted, as_batch(x), None)
-    rest = preprocessing.apply(fitted, table.filter(to_arrow(held_out)), source=SOURCE)
+    rest = transform.apply(fitted, table.filter(to_arrow(held_out)), source=SOURCE)
     return Prepared(fitted, as_batch(x), as_batch(rest))
 
 
@@ -304,7 +304,7 @@ def read_estimator(run: Run) -> dict[str, Any]:
     share = stored.get("contamination", CONTAMINATION)
     if not isinstance(share, float) or not 0 < share < 1:
         raise ModelFormatError(f"{path}: estimator.contamination is {share!r}")
-    names = [column.name for column in run.preprocessing.columns]
+    names = [column.name for column in run.schema.columns]
     named = stored.get("feature_names", names != default_names(len(names)))
     if not isinstance(named, bool):
         raise ModelFormatError(f"{path}: estimator.feature_names is {named!r}")

@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from jaxrep.data.preprocessing import NumericColumn, Preprocessing, invert
+from jaxrep.data.schema import NumericColumn, Schema
+from jaxrep.data.transform import to_values
 
 Rows = npt.NDArray[np.floating[Any]]
 
@@ -29,36 +30,34 @@ class ColumnErrors:
     whose category is not the reconstruction's most likely one."""
 
 
-def column_errors(preprocessing: Preprocessing, x: Rows, x_hat: Rows) -> ColumnErrors:
+def column_errors(schema: Schema, x: Rows, x_hat: Rows) -> ColumnErrors:
     """Compares features with their reconstruction, column by column.
 
     Args:
-        preprocessing: which features belong to which column.
+        schema: which features belong to which column.
         x: features, `[N, D]`.
         x_hat: their reconstructions, `[N, D]`.
 
     Example:
-        >>> age = NumericColumn("age", mean=40.0, scale=10.0, fill=None)
-        >>> people = Preprocessing((age,), label=None, id_column=None, na_values=())
+        >>> from jaxrep.data.schema import Number
+        >>> people = Schema((Number("age", mean=40.0, scale=10.0, fill=None),))
         >>> errors = column_errors(people, np.zeros((2, 1)), np.array([[0.3], [-0.3]]))
         >>> errors.standardised.round(6).tolist(), errors.own.round(6).tolist()
         ([0.3], [3.0])
     """
     squares = (x_hat.astype(np.float64) - x) ** 2
-    before, after = invert(preprocessing, x), invert(preprocessing, x_hat)
+    before, after = to_values(schema, x), to_values(schema, x_hat)
     standardised, own, kinds = [], [], []
     start = 0
-    for column in preprocessing.columns:
+    for i, column in enumerate(schema.columns):
         error = float(np.sqrt(squares[:, start : start + column.width].mean()))
         start += column.width
         standardised.append(error)
         if isinstance(column, NumericColumn):
             own.append(error * column.scale)
         else:
-            pairs = zip(
-                before[column.name].to_pylist(), after[column.name].to_pylist(), strict=True
-            )
-            own.append(float(np.mean([one != two for one, two in pairs])))
+            ours, theirs = np.nan_to_num(before[:, i], nan=-1), np.nan_to_num(after[:, i], nan=-1)
+            own.append(float(np.mean(ours != theirs)))
         kinds.append("numeric" if isinstance(column, NumericColumn) else "categorical")
-    names = tuple(column.name for column in preprocessing.columns)
+    names = tuple(column.name for column in schema.columns)
     return ColumnErrors(names, tuple(kinds), np.array(standardised), np.array(own))

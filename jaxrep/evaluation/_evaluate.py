@@ -79,7 +79,7 @@ def evaluate(
         raise InputError(
             "--labels is for probes, and scores of anomalies use no label; leave it out"
         )
-    label = run.preprocessing.label if label is None else label
+    label = run.schema.label if label is None else label
     _check_label(run, label)
     assert label is not None
     sample = draw_rows(run, source, label=label, rows=rows, seed=seed)
@@ -248,7 +248,7 @@ def _measure_columns(
             ("pca_error", reconstruct(pca, test)),
             ("mean_error", np.zeros_like(test)),  # the mean of the rows that the run trained on
         ):
-            errors[name].append(column_errors(run.preprocessing, test, restored))
+            errors[name].append(column_errors(run.schema, test, restored))
     first = errors["error"][0]
     columns = []
     for i, (name, kind) in enumerate(zip(first.names, first.kinds, strict=True)):
@@ -301,7 +301,7 @@ def _check(labels: int | None, rows: int, repeats: int, test_fraction: float, se
 def _check_label(run: Run, label: str | None) -> None:
     if label is None:
         raise InputError(f"{run.path}: the run has no label column; name one with --label")
-    if label in [column.name for column in run.preprocessing.columns]:
+    if label in [column.name for column in run.schema.columns]:
         raise InputError(
             f"--label {label}: the run trained on this column, so its representation holds it; "
             f"choose another, or train without it: `jaxrep train … --label {label}`"

@@ -10,8 +10,9 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from jaxrep.data import preprocessing, tables
-from jaxrep.data.targets import check_label
+from jaxrep.data import read, transform
+from jaxrep.data.schema import NumericColumn
+from jaxrep.data.targets import check_label, label_texts
 from jaxrep.runs.folder import Run
 
 # What stands for a missing number in a CSV, and NaN in an array.
@@ -54,18 +55,18 @@ def draw_rows(
     Raises:
         InputError: the table cannot be read, does not fit the run, or has no such column.
     """
-    prepared = msgspec.structs.replace(run.preprocessing, label=label or run.preprocessing.label)
+    prepared = msgspec.structs.replace(run.schema, label=label or run.schema.label)
     draws = np.random.default_rng(seed)
     kept_x = np.empty((0, prepared.width), np.float32)
     kept_labels = np.empty(0, object)
     kept_keys, kept_places = np.empty(0), np.empty(0, np.int64)
     total = 0
     blocks = _blocks(run, source, label, ignored)
-    for block, x in preprocessing.apply_blocks(prepared, blocks, source=source):
+    for block, x in transform.apply_blocks(prepared, blocks, source=source):
         count = len(x)
         texts = np.full(count, None, object)
         if label is not None:
-            texts[:] = block[label].cast(pa.string()).to_pylist()
+            texts[:] = label_texts(block, label, source, prepared.marks)
         keys = np.concatenate([kept_keys, draws.random(count)])
         places = np.concatenate([kept_places, total + np.arange(count)])
         chosen = np.sort(np.argsort(keys)[:rows])  # places ascend, so order stays the table's
@@ -78,11 +79,9 @@ def draw_rows(
 
 def _blocks(run: Run, source: str, label: str | None, ignored: str | None) -> Iterator[pa.Table]:
     """Yields a table's blocks, without what is neither a feature, the label nor the id."""
-    prepared = run.preprocessing
+    prepared = run.schema
     own = prepared.label
-    for block in tables.read_blocks(
-        source, numeric_columns=prepared.numeric_columns, na_values=prepared.na_values
-    ):
+    for block in read.read_blocks(source):
         if label is not None:
             check_label(label, block.column_names, source)
         dropped = {ignored} if label is None else {own} - {label}
@@ -106,22 +105,15 @@ def is_number(text: str) -> bool:
 
 
 def far_columns(run: Run, x: npt.NDArray[np.float32]) -> list[str]:
-    """Returns remarks about numeric columns that lie far from the rows a run trained on.
-
-    A column that was constant in training has no scale, so its values come as they are: where they
-    vary now, they may outweigh all others.
-    """
+    """Returns remarks about numeric columns that lie far from the rows a run trained on."""
     remarks, start = [], 0
-    for column in run.preprocessing.columns:
-        if isinstance(column, preprocessing.NumericColumn):
+    for column in run.schema.columns:
+        if isinstance(column, NumericColumn):
             shift, spread = (float(f(x[:, start], dtype=np.float64)) for f in (np.mean, np.std))
             if max(abs(shift), spread) > 10:
-                constant = (
-                    "; it may have been constant there (scale 1)" if column.scale == 1 else ""
-                )
                 remarks.append(
                     f"column {column.name!r} lies far from the rows that the run trained on: mean "
-                    f"{shift:.3g}, deviation {spread:.3g} in standardised units{constant}"
+                    f"{shift:.3g}, deviation {spread:.3g} in standardised units"
                 )
         start += column.width
     return remarks

@@ -6,11 +6,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-import pyarrow as pa
 
 from jaxrep.batch import Batch, RowSpec
-from jaxrep.data import preprocessing
-from jaxrep.data.preprocessing import NumericColumn, Preprocessing
+from jaxrep.data import transform
+from jaxrep.data.schema import NumericColumn, Schema
 from jaxrep.data.targets import Numbers
 from jaxrep.errors import VerificationError
 from jaxrep.methods import abstract_network
@@ -22,12 +21,12 @@ from jaxrep.runs.folder import Run
 _OPEN_CHOICE = 1e-4
 
 
-def expected_outputs(run: Run, table: pa.Table, source: str) -> dict[str, np.ndarray]:
-    """Returns a table's raw rows and what JAX gives for them in float32 and in float64.
+def expected_outputs(run: Run, rows: np.ndarray, source: str) -> dict[str, np.ndarray]:
+    """Returns raw rows and what JAX gives for them in float32 and in float64.
 
     Args:
         run: the trained run.
-        table: rows with its columns.
+        rows: as of `jaxrep.data.transform.to_raw`, `[N, columns]`.
         source: where they come from, for messages.
 
     Returns:
@@ -36,8 +35,7 @@ def expected_outputs(run: Run, table: pa.Table, source: str) -> dict[str, np.nda
         columns' scales, predicted ones in the label's own; a category that is as likely as another
         is NaN in `exact.NAME`.
     """
-    rows = preprocessing.to_raw(run.preprocessing, table, source=source)
-    x = preprocessing.apply(run.preprocessing, table, source=source)
+    x = transform.to_features(run.schema, rows, source=source)
     ours = _evaluate(run, x, None, "float32")
     found = {"rows": rows, "codes": ours["embed.0"]}
     exact = _evaluate(run, x, ours["embed.0"], "float64")
@@ -45,7 +43,7 @@ def expected_outputs(run: Run, table: pa.Table, source: str) -> dict[str, np.nda
         for name, output in outputs.items():
             gives = _gives(name)
             if gives == "rows":
-                output = _columns(run.preprocessing, output, mark=prefix == "exact")
+                output = _columns(run.schema, output, mark=prefix == "exact")
             elif gives == "prediction" and isinstance(run.target, Numbers):
                 output = run.target.decode(output)
             found[f"{prefix}.{name}"] = output
@@ -59,9 +57,8 @@ def golden_outputs(run: Run, count: int) -> dict[str, np.ndarray]:
         run: the trained run.
         count: how many rows.
     """
-    drawn = preprocessing.draw_raw(run.preprocessing, count)
-    table = preprocessing.from_raw(run.preprocessing, drawn)
-    return expected_outputs(run, table, "rows drawn from its statistics")
+    drawn = transform.draw_raw(run.schema, count)
+    return expected_outputs(run, drawn, "rows drawn from its statistics")
 
 
 def as_json(arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
@@ -120,7 +117,7 @@ def _gives(name: str) -> Gives | None:
     return OUTPUTS[function].gives[int(i)] if function in OUTPUTS else None
 
 
-def _columns(prepared: Preprocessing, features: np.ndarray, *, mark: bool) -> np.ndarray:
+def _columns(prepared: Schema, features: np.ndarray, *, mark: bool) -> np.ndarray:
     """Features `[N, D]` as one number a column `[N, C]`: a category's code, or NaN where open."""
     columns, start = [], 0
     for column in prepared.columns:
@@ -129,7 +126,7 @@ def _columns(prepared: Preprocessing, features: np.ndarray, *, mark: bool) -> np
         if isinstance(column, NumericColumn):
             columns.append(block[:, 0])
             continue
-        limit = np.full(len(block), -np.inf) if column.impute else np.full(len(block), 0.5)
+        limit = np.full(len(block), -np.inf) if column.has_gaps else np.full(len(block), 0.5)
         bucket = block[:, -1:]
         block[:, -1:] = np.where(bucket > limit[:, None], bucket, -np.inf)
         code = block.argmax(axis=1).astype(np.float64)

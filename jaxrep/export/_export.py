@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Protocol
 
 import numpy as np
-import pyarrow as pa
 
 from jaxrep import files
 from jaxrep.errors import InputError, VerificationError
@@ -15,7 +14,7 @@ from jaxrep.export import _onnx, _pt2, _safetensors, _torchscript
 from jaxrep.export._expected import expected_outputs
 from jaxrep.export._served import require_twin
 from jaxrep.parity import require_torch
-from jaxrep.runs.default_table import table_of
+from jaxrep.runs.default_table import raw_rows_of
 from jaxrep.runs.folder import Run
 
 MAX_ROWS = 1000
@@ -97,9 +96,9 @@ def export_run(
     _refuse_own_files(run, out, data)
     if format == "torchscript":
         note("PyTorch has deprecated TorchScript; its successor is --format pt2")
-    table, source = table_of(run, data, note=note)
-    rows = np.unique(np.linspace(0, table.num_rows - 1, MAX_ROWS).astype(int))
-    against = expected_outputs(run, table.take(pa.array(rows)), source)
+    raw, source = raw_rows_of(run, data, note=note)
+    rows = np.unique(np.linspace(0, len(raw) - 1, MAX_ROWS).astype(int))
+    against = expected_outputs(run, raw[rows], source)
     with files.replacing(out) as temporary:
         FORMATS[format].write(run, temporary)
         try:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxrep.data.preprocessing import Preprocessing
+from jaxrep.data.schema import Schema
 from jaxrep.errors import InputError, ModelFormatError
 from jaxrep.parity import require_torch
 from jaxrep.runs import folder
@@ -161,5 +161,5 @@ def _write(
     for key in ("score_quantiles", "target"):
         if key in described:
             config[key] = described[key]
-    preprocessing = Preprocessing.from_json(dict(described["preprocessing"]))
-    write_contents(path, config, preprocessing, described.get("history", []), weights)
+    schema = Schema.from_json(dict(described["schema"]))
+    write_contents(path, config, schema, described.get("history", []), weights)

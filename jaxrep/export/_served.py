@@ -58,7 +58,7 @@ def description(run: Run) -> dict[str, Any]:
         "method": run.method.name,
         "hyperparameters": dataclasses.asdict(run.method.hyperparameters),
         "outputs": list(run.method.network_type.outputs),
-        "preprocessing": run.preprocessing.to_json(),
+        "preprocessing": run.schema.to_json(),
         **scores,
         **({} if run.target is None else {"target": run.target.to_json()}),
         "history": run.history,

@@ -12,7 +12,9 @@ import numpy as np
 from flax import nnx
 
 from jaxrep.batch import Batch, RowSpec, as_batch
-from jaxrep.data import datasets, preprocessing
+from jaxrep.data import datasets, transform
+from jaxrep.data.columns import Columns
+from jaxrep.data.fit import fit as fit_schema
 from jaxrep.hyperparameters import TrainingHyperparameters
 from jaxrep.methods import (
     AnyMethod,
@@ -229,8 +231,8 @@ def _labelled(method: AnyMethod, x: np.ndarray) -> Batch:
 
 def _blobs() -> np.ndarray:
     table = datasets.load("blobs")
-    prepared, _ = preprocessing.fit(table, source="blobs", label="label")
-    return preprocessing.apply(prepared, table, source="blobs").astype(np.float64)
+    schema = fit_schema(lambda: [table], source="blobs", columns=Columns(label="label")).schema
+    return transform.apply(schema, table, source="blobs").astype(np.float64)
 
 
 def _steps(method: AnyMethod, x: np.ndarray, quick: bool) -> int:

@@ -67,7 +67,7 @@ def _histogram(subject: Subject, kind: str) -> Figure:
 
 
 def _worst(subject: Subject) -> Table:
-    prepared = subject.run.preprocessing
+    prepared = subject.run.schema
     order = np.argsort(-subject.scores, kind="stable")[:WORST_ROWS]
     passed = [name for name in prepared.ignored if name in subject.table.column_names]
     head = ["row", *reversed(passed), "score"]

@@ -4,18 +4,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-import pyarrow as pa
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from jaxrep.data import preprocessing
-from jaxrep.data.preprocessing import NumericColumn, Preprocessing
+from jaxrep.data.schema import Column, NumericColumn, Schema
+from jaxrep.data.transform import to_values
 from jaxrep.evaluation import column_errors
 from jaxrep.report.content import Drawing, Paragraph, Part, Section, Table
 from jaxrep.report.figures import blank, draw
 from jaxrep.report.subject import Subject
 from jaxrep.report.text import drawable
-from jaxrep.runs.outputs import generate
+from jaxrep.runs.outputs import draw_features
 
 MAX_BARS, MAX_PANELS, MAX_LISTED = 24, 12, 60
 MAX_COMPARED = 5000  # rows drawn from the prior, and rows of the data beside them
@@ -26,7 +25,7 @@ def errors(subject: Subject) -> Iterator[Section]:
     """Yields the error of each column; nothing for a method without a decoder."""
     if not subject.has_decoder:
         return
-    found = column_errors(subject.run.preprocessing, subject.x, subject.x_hat)
+    found = column_errors(subject.run.schema, subject.x, subject.x_hat)
     order = np.argsort(-found.standardised, kind="stable")
     worst = [(found.names[i], float(found.standardised[i])) for i in order[:MAX_BARS]]
     drawn = draw(
@@ -66,11 +65,11 @@ def samples(subject: Subject) -> Iterator[Section]:
     if not subject.can_generate:
         return
     every = -(-len(subject.x) // MAX_COMPARED)
-    data = preprocessing.invert(subject.run.preprocessing, subject.x[::every])
-    made = generate(subject.run, MAX_COMPARED)
+    schema = subject.run.schema
+    data = to_values(schema, subject.x[::every])
+    made = to_values(schema, draw_features(subject.run, MAX_COMPARED))
     compared = [
-        _Comparison.of(column.name, isinstance(column, NumericColumn), data, made)
-        for column in subject.run.preprocessing.columns
+        _Comparison.of(column, data[:, i], made[:, i]) for i, column in enumerate(schema.columns)
     ]
     compared.sort(key=lambda one: -one.distance)
     panels = compared[:MAX_PANELS]
@@ -84,7 +83,7 @@ def samples(subject: Subject) -> Iterator[Section]:
     parts: list[Part] = [
         Drawing(
             drawn,
-            f"{data.num_rows:,} rows of the data (blue) and {made.num_rows:,} samples of the prior "
+            f"{len(data):,} rows of the data (blue) and {len(made):,} samples of the prior "
             f"(orange), the {len(panels)} columns that differ most first.",
         ),
         Table(_counted("Samples and data", len(compared)), head, rows),
@@ -97,14 +96,14 @@ def samples(subject: Subject) -> Iterator[Section]:
     yield Section("samples", "Generated samples", parts)
 
 
-def error_by_column(prepared: Preprocessing, x: np.ndarray, x_hat: np.ndarray) -> np.ndarray:
+def error_by_column(prepared: Schema, x: np.ndarray, x_hat: np.ndarray) -> np.ndarray:
     """Returns the squared error of each row in each column, `[rows, columns]`.
 
     A categorical column's error is the sum over its features.
 
     Example:
-        >>> sex = preprocessing.CategoricalColumn("sex", ("Female", "Male"), impute=False)
-        >>> people = Preprocessing((sex,), label=None, id_column=None, na_values=())
+        >>> from jaxrep.data.schema import CategoricalColumn
+        >>> people = Schema((CategoricalColumn("sex", ("Female", "Male"), has_gaps=False),))
         >>> error_by_column(people, np.array([[1.0, 0.0, 0.0]]), np.array([[0.0, 1.0, 0.0]]))
         array([[2.]])
     """
@@ -124,13 +123,13 @@ class _Comparison:
     samples: np.ndarray
 
     @classmethod
-    def of(cls, name: str, is_numeric: bool, data: pa.Table, made: pa.Table) -> "_Comparison":
-        kind = float if is_numeric else str
-        values = [np.array(rows[name].to_pylist(), kind) for rows in (data, made)]
-        if is_numeric:
-            return cls(name, _largest_gap(*values), *values)
-        shares = _shares(*values)[1]
-        return cls(name, float(np.abs(shares[0] - shares[1]).sum() / 2), *values)
+    def of(cls, column: Column, data: np.ndarray, made: np.ndarray) -> "_Comparison":
+        if isinstance(column, NumericColumn):
+            return cls(column.name, _largest_gap(data, made), data, made)
+        names = np.array([*column.levels, "missing"])
+        texts = [names[np.nan_to_num(codes, nan=-1).astype(int)] for codes in (data, made)]
+        shares = _shares(*texts)[1]
+        return cls(column.name, float(np.abs(shares[0] - shares[1]).sum() / 2), *texts)
 
     @property
     def is_numeric(self) -> bool:

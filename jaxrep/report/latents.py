@@ -3,11 +3,10 @@
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-import pyarrow as pa
 from matplotlib.figure import Figure
 
-from jaxrep.data import preprocessing
-from jaxrep.data.preprocessing import NumericColumn
+from jaxrep.data.schema import NumericColumn
+from jaxrep.data.transform import from_raw, to_values
 from jaxrep.report.content import Drawing, Paragraph, Part, Section, Table
 from jaxrep.report.figures import blank, draw
 from jaxrep.report.subject import Subject, posterior
@@ -71,7 +70,7 @@ def interpolations(subject: Subject) -> Iterator[Section]:
         "interpolations",
         f"Images of the features of {STEPS} rows each between {', '.join(names)}.",
     )
-    between = preprocessing.invert(subject.run.preprocessing, paths[0])
+    between = to_values(subject.run.schema, paths[0])
     parts: list[Part] = [
         Drawing(
             drawn,
@@ -111,20 +110,19 @@ def _labels(subject: Subject, i: int, j: int) -> str:
     return f" ({subject.labels[i]} and {subject.labels[j]})"
 
 
-def _table(subject: Subject, between: pa.Table, caption: str) -> Table:
+def _table(subject: Subject, between: np.ndarray, caption: str) -> Table:
     """Lays the steps out, with the columns that change most in standardised units."""
     change: dict[str, float] = {}
-    for column in subject.run.preprocessing.columns:
-        values = between[column.name].to_pylist()
+    for column, values in zip(subject.run.schema.columns, between.T, strict=True):
+        first, last = np.nan_to_num(values[[0, -1]], nan=-1)
         is_numeric = isinstance(column, NumericColumn)
         change[column.name] = (
-            abs(values[-1] - values[0]) / column.scale
-            if is_numeric and isinstance(column, NumericColumn)
-            else float(values[-1] != values[0])
+            abs(last - first) / column.scale if is_numeric else float(last != first)
         )
+    table = from_raw(subject.run.schema, between)
     shown = sorted(change, key=lambda name: -change[name])[:_MAX_COLUMNS]
     rows = [
-        [f"{i}/{STEPS - 1}", *(between[name][i].as_py() for name in shown)] for i in range(STEPS)
+        [f"{i}/{STEPS - 1}", *(table[name][i].as_py() for name in shown)] for i in range(STEPS)
     ]
     if len(change) > len(shown):
         caption += f"; the {len(shown)} columns that change most"

@@ -47,7 +47,7 @@ def maps(subject: Subject) -> Iterator[Section]:
 def _colours(subject: Subject) -> tuple[np.ndarray, str]:
     if subject.labels is None:
         return subject.scores[subject.mapped], "anomaly score"
-    return subject.labels[subject.mapped], printable(subject.run.preprocessing.label)
+    return subject.labels[subject.mapped], printable(subject.run.schema.label)
 
 
 def _draw(

@@ -92,7 +92,7 @@ def _facts(subject: Subject) -> Iterator[tuple[str, str]]:
     result = run.config.get("result", {})
     if "rows" in result:
         yield "trained on", f"{result['rows']:,} rows"
-    yield "features", f"{run.preprocessing.width:,}"
+    yield "features", f"{run.schema.width:,}"
     yield "representation", f"{run.method.hyperparameters.latent_dim} numbers"
     if run.history:
         yield "epochs", f"{len(run.history):,}"

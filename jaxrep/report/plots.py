@@ -33,7 +33,7 @@ def write_plots(run: Run, source: str) -> list[Path]:
     """
     table, x = read_rows(run, source)
     z = run.map("embed", x)
-    label = run.preprocessing.label
+    label = run.schema.label
     labels = None
     if label in table.column_names:
         labels = np.array(table[label].to_pylist(), dtype=str)

@@ -8,7 +8,8 @@ import numpy as np
 import pyarrow as pa
 from flax import nnx
 
-from jaxrep.data import preprocessing
+from jaxrep.data import transform
+from jaxrep.data.targets import label_texts
 from jaxrep.methods import abstract_network
 from jaxrep.networks import Mahalanobis
 from jaxrep.runs.default_table import DRAWN, check_near, table_of
@@ -95,10 +96,11 @@ class Subject:
     @cached_property
     def labels(self) -> np.ndarray | None:
         """The label of each row as text; None where there is none, or too many for colours."""
-        label = self.run.preprocessing.label
+        label = self.run.schema.label
         if label is None or label not in self.table.column_names:
             return None
-        labels = np.array(self.table[label].to_pylist(), dtype=str)
+        texts = label_texts(self.table, label, self.source, self.run.schema.marks)
+        labels = np.array([str(text) for text in texts])
         return labels if len(np.unique(labels)) <= MAX_COLOURED_LABELS else None
 
 
@@ -119,8 +121,8 @@ def of_run(
     """
     # An imported run may have no quantiles of scores.
     limit = threshold(run, contamination) if "score_quantiles" in run.config else None
-    table, source = table_of(run, data, note=note)
-    x = preprocessing.apply(run.preprocessing, table, source=source)
+    table, raw, source = table_of(run, data, note=note)
+    x = transform.to_features(run.schema, raw, source=source)
     subject = Subject(run, source, table, x, limit, contamination)
     x_hat = subject.x_hat if subject.has_decoder else None
     made = {"features": x, "embedding": subject.z, "reconstruction": x_hat}

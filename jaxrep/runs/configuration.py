@@ -12,12 +12,12 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from jaxrep import strict_json
+from jaxrep.data.columns import Columns
 from jaxrep.data.targets import Classes, target_from_json
 from jaxrep.errors import ModelFormatError
 from jaxrep.hyperparameters import TrainingHyperparameters, check
 from jaxrep.methods import hyperparameters_of, names
 from jaxrep.runs.results import SweepResult, TrainResult
-from jaxrep.runs.training_rows import Columns
 
 CONFIG = "config.json"
 SCHEMA_VERSION = 1

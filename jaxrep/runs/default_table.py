@@ -7,12 +7,15 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from jaxrep.data import datasets, preprocessing
+from jaxrep.data import datasets, transform
+from jaxrep.data.read import read_table
 from jaxrep.data.row_file import is_prepared, open_prepared
+from jaxrep.data.transform import Counts
 from jaxrep.errors import InputError
 from jaxrep.runs.folder import Run
-from jaxrep.runs.outputs import read_table_of
 from jaxrep.runs.sources import digest
+
+Note = Callable[[str], None]
 
 DRAWN = "drawn rows"  # the source of rows that come from a run's statistics
 DRAWN_ROWS = 1000
@@ -20,42 +23,54 @@ SAMPLED_ROWS = 1 << 16  # at most, of a prepared folder
 
 
 def table_of(
-    run: Run, data: str | None = None, *, note: Callable[[str], None] = lambda message: None
-) -> tuple[pa.Table, str]:
+    run: Run, data: str | None = None, *, note: Note = lambda message: None
+) -> tuple[pa.Table, np.ndarray, str]:
     """Returns a table with a run's columns: the one asked for, or the run's own data.
 
     A run does not hold its data. If the file that it was trained on is gone or has another content,
     rows are drawn from the statistics that the run does hold. Of a prepared folder, evenly spread
-    rows are taken and turned back into a table; it has neither label nor id column.
+    rows are taken and turned back into a table; it has neither label nor ids.
 
     Args:
         run: the trained run.
         data: a table to take in the place of the run's own.
-        note: called with a remark if rows had to be drawn.
+        note: called with a remark if rows had to be drawn, or cells could not be placed.
 
     Returns:
-        The table, and where it comes from.
+        The table; its raw rows, `[N, columns]`, as of `to_raw`; and where it comes from.
 
     Raises:
-        InputError: `data` cannot be read.
+        InputError: `data` cannot be read, or does not fit the run.
     """
     source = run.config["data"]["source"] if data is None else data
     reason = None if data is not None else _unusable(source, run.config["data"].get("sha256"))
     if reason is None and is_prepared(Path(source)):
-        return _sample(source), source
+        stored = open_prepared(Path(source))
+        raw = transform.to_values(stored.schema, stored.sample(SAMPLED_ROWS))
+        return transform.from_raw(stored.schema, raw), raw, source
     if reason is None:
-        return read_table_of(run, source), source
+        table, counts = read_table(source), Counts()
+        raw = transform.to_raw(run.schema, table, source=source, counts=counts)
+        for sentence in counts.sentences(source):
+            note(f"warning: {sentence}")
+        return table, raw, source
     note(f"{source}, which the run was trained on, {reason}: taking drawn rows; or give --data")
-    raw = preprocessing.draw_raw(run.preprocessing, DRAWN_ROWS)
-    return preprocessing.from_raw(run.preprocessing, raw), DRAWN
+    raw = transform.draw_raw(run.schema, DRAWN_ROWS)
+    return transform.from_raw(run.schema, raw), raw, DRAWN
 
 
-def rows_of(
-    run: Run, data: str | None = None, *, note: Callable[[str], None] = lambda message: None
-) -> np.ndarray:
+def raw_rows_of(
+    run: Run, data: str | None = None, *, note: Note = lambda message: None
+) -> tuple[np.ndarray, str]:
+    """Returns the raw rows of `table_of`, and where they come from."""
+    _, raw, source = table_of(run, data, note=note)
+    return raw, source
+
+
+def rows_of(run: Run, data: str | None = None, *, note: Note = lambda message: None) -> np.ndarray:
     """Returns the rows of `table_of` as features, `[N, D]`."""
-    table, source = table_of(run, data, note=note)
-    return preprocessing.apply(run.preprocessing, table, source=source)
+    raw, source = raw_rows_of(run, data, note=note)
+    return transform.to_features(run.schema, raw, source=source)
 
 
 def check_near(made: Mapping[str, np.ndarray | None], source: str) -> None:
@@ -86,11 +101,6 @@ def check_near(made: Mapping[str, np.ndarray | None], source: str) -> None:
                 f"trained on: {name} too large to square in float32; remove them or correct their "
                 "values"
             )
-
-
-def _sample(source: str) -> pa.Table:
-    stored = open_prepared(Path(source))
-    return preprocessing.invert(stored.preprocessing, stored.sample(SAMPLED_ROWS))
 
 
 def _unusable(source: str, recorded: object) -> str | None:

@@ -12,8 +12,9 @@ import safetensors.numpy
 
 from jaxrep.batch import RowSpec
 from jaxrep.data import datasets
-from jaxrep.data.preprocessing import Preprocessing
+from jaxrep.data.columns import Columns
 from jaxrep.data.row_file import is_prepared
+from jaxrep.data.schema import Schema
 from jaxrep.data.targets import Classes, Target, are_classes, target_from_json
 from jaxrep.errors import InputError
 from jaxrep.hyperparameters import Predicts, TrainingHyperparameters, declaration
@@ -26,7 +27,7 @@ from jaxrep.runs.labelled import Labelled, read_labelled
 from jaxrep.runs.results import TrainResult
 from jaxrep.runs.sources import Stream
 from jaxrep.runs.train import Options, Task, carry_out, check_asked
-from jaxrep.runs.training_rows import Columns, Prepared
+from jaxrep.runs.training_rows import Prepared
 from jaxrep.training import RowStore
 from jaxrep.training.program import MAX_BACKGROUND_ROWS, background_rows
 from jaxrep.training.row_store import numbers_of
@@ -45,7 +46,7 @@ class Pretrained:
     weights: Mapping[str, np.ndarray]
     """Of the network, by name."""
 
-    preprocessing: Preprocessing
+    schema: Schema
     """From a table to the features that it takes."""
 
     path: Path | None = None
@@ -68,7 +69,7 @@ class Pretrained:
         # Of several members the first, whose representations are the run's.
         weights = split_members(run.weights, hyperparameters.members)[0]
         lone = dataclasses.replace(hyperparameters, members=1)
-        return cls(lone, weights, run.preprocessing, path)
+        return cls(lone, weights, run.schema, path)
 
     def origin(self) -> dict[str, Any]:
         """Returns what `config.json` says of it."""
@@ -103,7 +104,7 @@ class Pretrained:
         numbers: Any = numbers_of(prepared.x)
         is_store = isinstance(numbers, RowStore)
         x = numbers.sample(MAX_BACKGROUND_ROWS) if is_store else background_rows(numbers)
-        rows = RowSpec(prepared.preprocessing.width)
+        rows = RowSpec(prepared.schema.width)
         z = map_rows(make(self.hyperparameters), "embed", self.weights, x, rows)
         deviation = z.std(axis=0, dtype=np.float64)
         return {
@@ -130,7 +131,7 @@ def finetune(
     written before all that was given has been found good.
 
     Args:
-        run: the pre-trained run; its preprocessing is kept.
+        run: the pre-trained run; its schema is kept.
         source: the labelled table, with the columns that the run trained on.
         out: folder of the fine-tuned run.
         label: the column to predict; of a bundled set its own by default.
@@ -171,7 +172,7 @@ def asked_for(
     """Returns the task of a fine-tuning; arguments and errors as of `finetune`."""
     label = known_label(source, label)
     backbone = Pretrained.of(run)
-    rows = read_labelled(source, label, backbone.preprocessing, out, note, stream)
+    rows = read_labelled(source, label, backbone.schema, out, note, stream)
     kind = task
     if kind == "auto":
         kind = "classes" if are_classes(rows.labels) else "numbers"
@@ -244,7 +245,7 @@ def again(config: Mapping[str, Any], out: Path, source: str, note: Callable[[str
         source: the labelled table.
         note: called with remarks for the user.
     """
-    fitted = Preprocessing.from_json(read_object(out / folder.PREPROCESS))
+    fitted = Schema.from_json(read_object(out / folder.SCHEMA))
     target = target_from_json(config["target"])
     stream: Stream = "always" if config["data"].get("streamed") else "never"
     rows = read_labelled(source, target.name, fitted, out, note, stream)

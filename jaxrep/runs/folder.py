@@ -22,8 +22,8 @@ from msgspec import UNSET, UnsetType
 
 from jaxrep import files, strict_json
 from jaxrep.batch import RowSpec
-from jaxrep.data.preprocessing import Preprocessing
 from jaxrep.data.row_file import is_prepared
+from jaxrep.data.schema import Schema
 from jaxrep.data.targets import Target, target_from_json
 from jaxrep.errors import InputError, ModelFormatError
 from jaxrep.inference import map_rows
@@ -35,9 +35,9 @@ from jaxrep.runs.configuration import read_config, read_hyperparameters, read_ob
 from jaxrep.training import EpochMetrics, checkpoint
 from jaxrep.training.history import read_metrics
 
-PREPROCESS, MODEL, METRICS = "preprocess.json", "model.safetensors", "metrics.jsonl"
+SCHEMA, MODEL, METRICS = "schema.json", "model.safetensors", "metrics.jsonl"
 LAST = "last.safetensors"  # the weights after the last step, where MODEL holds an earlier epoch's
-CONTENT = (CONFIG, PREPROCESS, MODEL, METRICS)
+CONTENT = (CONFIG, SCHEMA, MODEL, METRICS)
 MANIFEST = "manifest.json"
 CHECKPOINTS = "checkpoints"
 PLOTS = LOSS_PLOT, EMBEDDING_PLOT = "plots/loss.png", "plots/embedding.png"
@@ -50,7 +50,7 @@ State = Literal["absent", "unrecognised", "unfinished", "finished"]
 
 class _Digests(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     config: str = msgspec.field(name=CONFIG)
-    preprocess: str = msgspec.field(name=PREPROCESS)
+    schema: str = msgspec.field(name=SCHEMA)
     model: str = msgspec.field(name=MODEL)
     metrics: str = msgspec.field(name=METRICS)
     last: str | UnsetType = msgspec.field(name=LAST, default=UNSET)
@@ -74,7 +74,7 @@ class Run:
     weights: dict[str, np.ndarray]
     """All weights of the method's network, by name."""
 
-    preprocessing: Preprocessing
+    schema: Schema
     """From table to features and back."""
 
     config: dict[str, Any]
@@ -92,7 +92,7 @@ class Run:
     @property
     def rows(self) -> RowSpec:
         """What every row of features holds."""
-        return RowSpec(self.preprocessing.width)
+        return RowSpec(self.schema.width)
 
     @property
     def outputs(self) -> tuple[str, ...]:
@@ -138,13 +138,13 @@ def state(path: Path) -> State:
     return "finished" if (path / MANIFEST).exists() else "unfinished"
 
 
-def begin(path: Path, config: Mapping[str, Any], preprocessing: Preprocessing) -> None:
+def begin(path: Path, config: Mapping[str, Any], schema: Schema) -> None:
     """Makes the folder, or empties it of an earlier run, and writes what is known before training.
 
     Args:
         path: of the folder; its parents are made too.
         config: everything but the results.
-        preprocessing: fitted on the training rows.
+        schema: fitted on the training rows.
 
     Raises:
         InputError: the folder cannot be made or written.
@@ -158,7 +158,7 @@ def begin(path: Path, config: Mapping[str, Any], preprocessing: Preprocessing) -
         for name in (MODEL, LAST, *PLOTS, REPORT, SWEEP_TABLE):
             (path / name).unlink(missing_ok=True)
         _remove_members(path / MEMBERS)
-        files.write_text(path / PREPROCESS, strict_json.dumps(preprocessing.to_json()))
+        files.write_text(path / SCHEMA, strict_json.dumps(schema.to_json()))
         write_metrics(path, [])
     except OSError as error:
         raise InputError(f"--out {path}: cannot be written ({error.strerror})") from error
@@ -267,20 +267,20 @@ def load(path: Path) -> Run:
     if ("last" in config) != (LAST in verified):
         raise ModelFormatError(f"{path / LAST}: {CONFIG} and {MANIFEST} differ in whether it is")
     method = make(read_hyperparameters(config, path))
-    preprocessing = Preprocessing.from_json(read_object(path / PREPROCESS))
-    rows = RowSpec(preprocessing.width)
+    schema = Schema.from_json(read_object(path / SCHEMA))
+    rows = RowSpec(schema.width)
     weights = _read_weights(path / MODEL, method, rows)
     last = _read_weights(path / LAST, method, rows) if "last" in config else None
     history = _read_history(path / METRICS, may_be_empty="imported" in config)
     target = target_from_json(config["target"]) if "target" in config else None
-    return Run(path, method, weights, preprocessing, config, history, last, target)
+    return Run(path, method, weights, schema, config, history, last, target)
 
 
 def _remove_members(path: Path) -> None:
     """Removes the runs that an earlier sweep has saved, and nothing else."""
     for member in path.glob("[0-9]*"):
         if state(member) in ("finished", "unfinished"):
-            for name in (MANIFEST, MODEL, LAST, METRICS, PREPROCESS, *PLOTS, REPORT, CONFIG):
+            for name in (MANIFEST, MODEL, LAST, METRICS, SCHEMA, *PLOTS, REPORT, CONFIG):
                 (member / name).unlink(missing_ok=True)
             for folder in (member / "plots", member):
                 _remove_if_empty(folder)

@@ -10,10 +10,11 @@ import numpy as np
 import pyarrow as pa
 
 from jaxrep.batch import Batch, take
-from jaxrep.data import preparation, preprocessing, tables, to_arrow
+from jaxrep.data import preparation, read, to_arrow, transform
+from jaxrep.data.columns import Columns
 from jaxrep.data.held_out import RowsWithout, read_rows
-from jaxrep.data.preprocessing import CategoricalColumn, Preprocessing
 from jaxrep.data.row_file import PreparedRows, open_prepared
+from jaxrep.data.schema import Schema
 from jaxrep.data.targets import (
     Target,
     balanced_weights,
@@ -23,11 +24,12 @@ from jaxrep.data.targets import (
     labelled,
     labels_of,
 )
+from jaxrep.data.transform import Counts
 from jaxrep.errors import InputError
 from jaxrep.hyperparameters import Predicts, TrainingHyperparameters
 from jaxrep.runs import sources
 from jaxrep.runs.sources import SPOOL, Stream, whole
-from jaxrep.runs.training_rows import Columns, Prepared, held_out_rows
+from jaxrep.runs.training_rows import Prepared, held_out_rows
 from jaxrep.training.distributed import run_on_main
 
 Note = Callable[[str], None]
@@ -40,7 +42,7 @@ class Labelled:
     source: str
     """Where they come from."""
 
-    preprocessing: Preprocessing
+    schema: Schema
     """From the table to their features."""
 
     features: Callable[[Note], np.ndarray | PreparedRows]
@@ -97,7 +99,7 @@ class Labelled:
         validation = None
         if held_out.any():
             validation = self._with_features(take(rows, held_out), features, streamed=False)
-        return Prepared(self.preprocessing, training, validation, target)
+        return Prepared(self.schema, training, validation, target)
 
     def _weights(
         self, targets: np.ndarray, hyperparameters: TrainingHyperparameters
@@ -123,7 +125,7 @@ class Labelled:
 def read_labelled(
     source: str,
     label: str,
-    fitted: Preprocessing,
+    fitted: Schema,
     out: Path,
     note: Note,
     stream: Stream = "auto",
@@ -133,7 +135,7 @@ def read_labelled(
     Args:
         source: a file, a folder, or the name of a bundled set.
         label: the label's column.
-        fitted: the preprocessing of the run that is fine-tuned.
+        fitted: the schema of the run that is fine-tuned.
         out: the run's folder, below which a large table's rows are written.
         note: called with a remark on rows without a label, which are left out.
         stream: whether to read the features block by block while training.
@@ -147,33 +149,31 @@ def read_labelled(
             f"--label {label}: the run has learnt from this column, and would predict what it "
             f"sees; train a run with --label {label} first"
         )
-    prepared = msgspec.structs.replace(fitted, label=label)
+    schema = with_label(fitted, label)
     found = sources.find(source, Columns(), stream)
     features: Callable[[Note], np.ndarray | PreparedRows]
     if found.stored is not None:
         stored = found.stored
-        _check_prepared(stored, prepared, source)
+        _check_prepared(stored, schema, source)
         labels = stored.labels()
         features = lambda note: stored  # noqa: E731
     elif found.streamed:
-        labels = _read_labels(source, label, prepared)
-        features = lambda note: _spool(source, out, prepared, note)  # noqa: E731
+        labels = _read_labels(source, label, schema)
+        features = lambda note: _spool(source, out, schema, note)  # noqa: E731
     else:
-        table = tables.read_table(
-            source,
-            numeric_columns=prepared.numeric_columns,
-            typed_columns=[label],
-            na_values=prepared.na_values,
-        )
-        labels = labels_of(table, label, source)
-        x = preprocessing.apply(prepared, table, source=source)
+        table = read.read_table(source, note=note)
+        labels = labels_of(table, label, source, schema.marks)
+        counts = Counts()
+        x = transform.apply(schema, table, source=source, counts=counts)
+        for sentence in counts.sentences(source):
+            note(f"warning: {sentence}")
         features = lambda note: x  # noqa: E731
     present = labelled(labels)
     if missing := len(present) - int(present.sum()):
         note(f"{source}: {missing:,} of {len(present):,} rows have no {label}, and are left out")
     return Labelled(
         source,
-        prepared,
+        schema,
         features,
         np.flatnonzero(present),
         labels.filter(to_arrow(present)),
@@ -181,9 +181,15 @@ def read_labelled(
     )
 
 
-def _check_prepared(stored: PreparedRows, fitted: Preprocessing, source: str) -> None:
+def with_label(fitted: Schema, label: str) -> Schema:
+    """Returns a schema of the same features and of another label, left out before or not."""
+    left_out = tuple(column for column in fitted.left_out if column.name != label)
+    return msgspec.structs.replace(fitted, label=label, left_out=left_out)
+
+
+def _check_prepared(stored: PreparedRows, fitted: Schema, source: str) -> None:
     """Refuses a prepared folder whose rows are standardised otherwise, or have other labels."""
-    there = stored.preprocessing
+    there = stored.schema
     if there.label != fitted.label:
         raise InputError(
             f"--label {fitted.label}: {source} was prepared with "
@@ -196,39 +202,27 @@ def _check_prepared(stored: PreparedRows, fitted: Preprocessing, source: str) ->
         )
 
 
-def _read_labels(source: str, label: str, fitted: Preprocessing) -> Any:
+def _read_labels(source: str, label: str, fitted: Schema) -> Any:
     """Reads the label column alone of a table that is larger than memory.
 
     Blocks cannot agree on what a CSV's cells are, so they are text until all have been seen.
     """
-    blocks = tables.read_blocks(
-        source,
-        numeric_columns=fitted.numeric_columns,
-        typed_columns=[label],
-        na_values=fitted.na_values,
-    )
     parts = []
-    for block in blocks:
+    for block in read.read_blocks(source):
         check_label(label, block.column_names, source)
         parts.append(block.select([label]))
-    column = pa.concat_tables(parts)
-    if not tables.has_types(source):
-        column = pa.table({label: tables.infer_type(column[label], fitted.na_values)})
-    return labels_of(column, label, source)
+    return labels_of(pa.concat_tables(parts), label, source, fitted.marks)
 
 
-def _spool(source: str, out: Path, fitted: Preprocessing, note: Note) -> PreparedRows:
-    """Writes a large table's features below the run's folder, as its preprocessing has them."""
+def _spool(source: str, out: Path, fitted: Schema, note: Note) -> PreparedRows:
+    """Writes a large table's features below the run's folder, as its schema has them."""
     note(f"{source} is large: its rows are written to {out / SPOOL} while it trains")
 
     def prepare() -> None:
         preparation.prepare(
             source,
             out / SPOOL,
-            categorical=[c.name for c in fitted.columns if isinstance(c, CategoricalColumn)],
-            label=fitted.label,
-            id_column=fitted.id_column,
-            na_values=fitted.na_values,
+            columns=Columns(label=fitted.label),
             fitted=fitted,
             note=note,
         )

@@ -16,7 +16,8 @@ import jax
 import numpy as np
 
 from jaxrep.data import datasets
-from jaxrep.data.preprocessing import Preprocessing
+from jaxrep.data.columns import Columns
+from jaxrep.data.schema import Schema
 from jaxrep.data.targets import Target
 from jaxrep.hyperparameters import TrainingHyperparameters
 from jaxrep.methods import make
@@ -26,7 +27,7 @@ from jaxrep.runs.predictions import held_out_figures
 from jaxrep.runs.results import TrainResult
 from jaxrep.runs.scores import score_quantiles
 from jaxrep.runs.sources import digest
-from jaxrep.runs.training_rows import Columns, Prepared
+from jaxrep.runs.training_rows import Prepared
 from jaxrep.training import EpochMetrics, Fit
 from jaxrep.training.row_store import numbers_of, row_count
 
@@ -161,8 +162,8 @@ def complete(
         }
     config = {**config, "hyperparameters": dataclasses.asdict(hyperparameters), **results}
     history = trained.history
-    preprocessing, target = prepared.preprocessing, prepared.target
-    return Run(path, method, trained.weights, preprocessing, config, history, last_weights, target)
+    schema, target = prepared.schema, prepared.target
+    return Run(path, method, trained.weights, schema, config, history, last_weights, target)
 
 
 def write(run: Run, path: Path) -> None:
@@ -175,13 +176,13 @@ def write(run: Run, path: Path) -> None:
     Raises:
         InputError: the folder cannot be made or written.
     """
-    write_contents(path, run.config, run.preprocessing, run.history, run.weights, run.last_weights)
+    write_contents(path, run.config, run.schema, run.history, run.weights, run.last_weights)
 
 
 def write_contents(
     path: Path,
     config: Mapping[str, Any],
-    preprocessing: Preprocessing,
+    schema: Schema,
     history: Iterable[EpochMetrics],
     weights: Mapping[str, np.ndarray],
     last_weights: Mapping[str, np.ndarray] | None = None,
@@ -191,7 +192,7 @@ def write_contents(
     Args:
         path: of the folder; as of `write`.
         config: all of `config.json`.
-        preprocessing: fitted on the training rows.
+        schema: fitted on the training rows.
         history: the metrics of every epoch.
         weights: all weights of the network, by name.
         last_weights: those after the last step, where they are others.
@@ -199,6 +200,6 @@ def write_contents(
     Raises:
         InputError: as of `write`.
     """
-    folder.begin(path, config, preprocessing)
+    folder.begin(path, config, schema)
     folder.append_metrics(path, *history)
     folder.finish(path, config, weights, last_weights)

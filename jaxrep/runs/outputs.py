@@ -13,7 +13,9 @@ import jax
 import numpy as np
 import pyarrow as pa
 
-from jaxrep.data import preprocessing, tables
+from jaxrep.data import read, transform
+from jaxrep.data.schema import Number, Schema
+from jaxrep.data.transform import Counts
 from jaxrep.dispatch import computing
 from jaxrep.errors import InputError, ModelFormatError
 from jaxrep.hyperparameters import CONTAMINATION
@@ -26,18 +28,12 @@ MAX_ROWS = 1 << 24  # drawn or interpolated by one call; their codes are held in
 
 
 def read_table_of(run: Run, source: str) -> pa.Table:
-    """Reads a table as a run's preprocessing wants it.
+    """Reads a table for a run.
 
     Raises:
         InputError: the table cannot be read.
     """
-    prepared = run.preprocessing
-    return tables.read_table(
-        source,
-        numeric_columns=prepared.numeric_columns,
-        kept_columns=_ids(run),
-        na_values=prepared.na_values,
-    )
+    return read.read_table(source)
 
 
 def read_rows(run: Run, source: str) -> tuple[pa.Table, np.ndarray]:
@@ -47,7 +43,7 @@ def read_rows(run: Run, source: str) -> tuple[pa.Table, np.ndarray]:
         InputError: the table cannot be read, or does not fit the run.
     """
     table = read_table_of(run, source)
-    return table, preprocessing.apply(run.preprocessing, table, source=source)
+    return table, transform.apply(run.schema, table, source=source)
 
 
 def embed(run: Run, source: str) -> pa.Table:
@@ -55,11 +51,11 @@ def embed(run: Run, source: str) -> pa.Table:
     return pa.concat_tables(embed_blocks(run, source))
 
 
-def embed_blocks(run: Run, source: str) -> Iterator[pa.Table]:
-    """Yields the rows of `embed`."""
-    for table, x in rows_of_table(run, source):
+def embed_blocks(run: Run, source: str, counts: Counts | None = None) -> Iterator[pa.Table]:
+    """Yields the rows of `embed`, and counts cells that could not be placed."""
+    for table, x in rows_of_table(run, source, counts):
         z = run.map("embed", x)
-        yield with_id(run, table, {f"z{i}": z[:, i] for i in range(z.shape[1])})
+        yield with_ids(run, table, {f"z{i}": z[:, i] for i in range(z.shape[1])})
 
 
 def reconstruct(run: Run, source: str) -> pa.Table:
@@ -71,12 +67,12 @@ def reconstruct(run: Run, source: str) -> pa.Table:
     return pa.concat_tables(reconstruct_blocks(run, source))
 
 
-def reconstruct_blocks(run: Run, source: str) -> Iterator[pa.Table]:
-    """Yields the rows of `reconstruct`."""
+def reconstruct_blocks(run: Run, source: str, counts: Counts | None = None) -> Iterator[pa.Table]:
+    """Yields the rows of `reconstruct`, and counts cells that could not be placed."""
     need(run, "reconstruct")
-    for table, x in rows_of_table(run, source):
-        restored = preprocessing.invert(run.preprocessing, run.map("reconstruct", x))
-        yield with_id(run, table, _columns(restored))
+    for table, x in rows_of_table(run, source, counts):
+        restored = transform.invert(run.schema, run.map("reconstruct", x))
+        yield with_ids(run, table, _columns(restored))
 
 
 def score(run: Run, source: str, *, contamination: float = CONTAMINATION) -> pa.Table:
@@ -94,13 +90,13 @@ def score(run: Run, source: str, *, contamination: float = CONTAMINATION) -> pa.
 
 
 def score_blocks(
-    run: Run, source: str, *, contamination: float = CONTAMINATION
+    run: Run, source: str, counts: Counts | None = None, *, contamination: float = CONTAMINATION
 ) -> Iterator[pa.Table]:
-    """Yields the rows of `score`."""
+    """Yields the rows of `score`, and counts cells that could not be placed."""
     limit = threshold(run, contamination)
-    for table, x in rows_of_table(run, source):
+    for table, x in rows_of_table(run, source, counts):
         scores = run.map("score", x)
-        yield with_id(run, table, {"score": scores, "anomaly": scores > limit})
+        yield with_ids(run, table, {"score": scores, "anomaly": scores > limit})
 
 
 def threshold(run: Run, contamination: float = CONTAMINATION) -> float:
@@ -130,7 +126,7 @@ def threshold(run: Run, contamination: float = CONTAMINATION) -> float:
 def decode(run: Run, source: str) -> pa.Table:
     """Decodes a table of codes, columns `z0`, `z1`, …, into the columns that the run trained on.
 
-    The run's id column may stand beside them, as `embed` writes it, and is passed through.
+    The run's ids may stand beside them, as `embed` writes them, and are passed through.
 
     Raises:
         InputError: the network does not declare `decode`, or the table's columns are not the codes.
@@ -144,30 +140,39 @@ def decode_blocks(run: Run, source: str) -> Iterator[pa.Table]:
     size = run.method.hyperparameters.latent_dim
     wanted = [f"z{i}" for i in range(size)]
     is_array = source.lower().endswith((".npy", ".npz"))
-    columns: dict[str, Any] = {"numeric_columns": wanted, "kept_columns": _ids(run)}
-    for block in tables.read_blocks(source, **({} if is_array else columns)):
+    numbers = Schema(tuple(Number(name, 0.0, 1.0, None) for name in wanted))
+    before = 0
+    for block in read.read_blocks(source):
         named = is_array and block.num_columns == size  # arrays have no names of their own
         table = block.rename_columns(wanted) if named else block
-        decoded = _decode(run, _codes(run, table, wanted, source))
-        yield with_id(run, table, _columns(decoded))
+        decoded = _decode(run, _codes(run, numbers, table, source, before))
+        before += block.num_rows
+        yield with_ids(run, table, _columns(decoded))
 
 
-def _codes(run: Run, table: pa.Table, wanted: list[str], source: str) -> np.ndarray:
-    if set(table.column_names) - {run.preprocessing.id_column} != set(wanted):
+def _codes(run: Run, numbers: Schema, table: pa.Table, source: str, before: int) -> np.ndarray:
+    wanted = numbers.names
+    if set(table.column_names) - set(run.schema.ids) != set(wanted):
         raise InputError(
             f"{source}: codes have the columns z0 to {wanted[-1]}; this has "
             f"{', '.join(table.column_names)}"
         )
+    codes = table.select(list(wanted))
     with np.errstate(over="ignore"):
-        z = np.stack([table[name].to_numpy() for name in wanted], axis=1).astype(np.float32)
+        z = transform.to_raw(numbers, codes, source=source, before=before).astype(np.float32)
     if not np.isfinite(z).all():
         raise InputError(f"{source}: a code is missing or too large; codes must be finite numbers")
     return z
 
 
-@computing()
 def generate(run: Run, count: int, *, seed: int = 0) -> pa.Table:
-    """Returns rows decoded from draws of the prior N(0, I).
+    """Returns rows decoded from draws of the prior N(0, I); arguments as of `draw_features`."""
+    return transform.invert(run.schema, draw_features(run, count, seed=seed))
+
+
+@computing()
+def draw_features(run: Run, count: int, *, seed: int = 0) -> np.ndarray:
+    """Returns the features `[count, D]` of rows decoded from draws of the prior N(0, I).
 
     Args:
         run: whose network declares `generate`.
@@ -185,7 +190,7 @@ def generate(run: Run, count: int, *, seed: int = 0) -> pa.Table:
     shape = (count, run.method.hyperparameters.latent_dim)
     key = jax.random.key(seed, impl=RANDOM)
     draws = np.asarray(jax.random.normal(key, shape, np.float32))
-    return preprocessing.invert(run.preprocessing, run.map("generate", draws))
+    return run.map("generate", draws)
 
 
 def interpolate(run: Run, source: str, rows: tuple[int, int], steps: int) -> pa.Table:
@@ -212,16 +217,19 @@ def interpolate(run: Run, source: str, rows: tuple[int, int], steps: int) -> pa.
     return _decode(run, (1 - share) * ends[:1] + share * ends[1:])
 
 
-def rows_of_table(run: Run, source: str) -> Iterator[tuple[pa.Table, np.ndarray]]:
-    """Yields a table's blocks, each with its features, `[N, D]`."""
-    prepared = run.preprocessing
-    blocks = tables.read_blocks(
-        source,
-        numeric_columns=prepared.numeric_columns,
-        kept_columns=_ids(run),
-        na_values=prepared.na_values,
+def rows_of_table(
+    run: Run, source: str, counts: Counts | None = None
+) -> Iterator[tuple[pa.Table, np.ndarray]]:
+    """Yields a table's blocks, each with its features, `[N, D]`.
+
+    Args:
+        run: whose schema makes features of them.
+        source: the table.
+        counts: takes the cells that could not be placed.
+    """
+    return transform.apply_blocks(
+        run.schema, read.read_blocks(source), source=source, counts=counts
     )
-    return preprocessing.apply_blocks(prepared, blocks, source=source)
 
 
 def _rows_at(run: Run, source: str, numbers: tuple[int, ...]) -> np.ndarray:
@@ -237,26 +245,22 @@ def _rows_at(run: Run, source: str, numbers: tuple[int, ...]) -> np.ndarray:
     return np.stack([found[number] for number in numbers])
 
 
-def _ids(run: Run) -> list[str]:
-    name = run.preprocessing.id_column
-    return [] if name is None else [name]
-
-
 def _columns(table: pa.Table) -> dict[str, pa.ChunkedArray]:
     return dict(zip(table.column_names, table.columns, strict=True))
 
 
-def with_id(
+def with_ids(
     run: Run, table: pa.Table, columns: Mapping[str, np.ndarray | pa.ChunkedArray]
 ) -> pa.Table:
-    """Returns a table of columns, and first the id column, where the table has one.
+    """Returns a table of columns, and first the ids, as far as the table has them.
 
     Raises:
-        InputError: a column has the name of the id column.
+        InputError: a column has the name of an id.
     """
-    name = run.preprocessing.id_column
     passed: dict[str, Any] = {}
-    if name is not None and name in table.column_names:
+    for name in run.schema.ids:
+        if name not in table.column_names:
+            continue
         if name in columns:
             raise InputError(
                 f"the id column {name!r} has the name of a column to be written; rename it"
@@ -266,7 +270,7 @@ def with_id(
 
 
 def _decode(run: Run, z: np.ndarray) -> pa.Table:
-    return preprocessing.invert(run.preprocessing, run.map("decode", z))
+    return transform.invert(run.schema, run.map("decode", z))
 
 
 def need(run: Run, output: str, *, command: str | None = None) -> None:

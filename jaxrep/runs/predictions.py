@@ -11,7 +11,7 @@ from jaxrep.hyperparameters import TrainingHyperparameters
 from jaxrep.inference import map_rows
 from jaxrep.methods import make
 from jaxrep.runs.folder import Run
-from jaxrep.runs.outputs import need, rows_of_table, with_id
+from jaxrep.runs.outputs import need, rows_of_table, with_ids
 from jaxrep.runs.training_rows import Prepared
 
 
@@ -37,7 +37,7 @@ def predict_blocks(run: Run, source: str) -> Iterator[pa.Table]:
     need(run, "predict")
     assert run.target is not None
     for table, x in rows_of_table(run, source):
-        yield with_id(run, table, _columns(run.target, run.map("predict", x)))
+        yield with_ids(run, table, _columns(run.target, run.map("predict", x)))
 
 
 def _columns(target: Target, predicted: np.ndarray) -> dict[str, np.ndarray]:

@@ -55,7 +55,7 @@ def _read_unfinished(path: Path, note: Callable[[str], None]) -> Run:
             "with; train anew into another folder"
         )
     prepared = _prepare(config, hyperparameters, path)
-    width = prepared.preprocessing.width
+    width = prepared.schema.width
     start = Checkpoints(path / folder.CHECKPOINTS, note=note).newest(method, width)
     if start is None:
         raise InputError(f"{path}: has not finished, and has no checkpoint yet; wait for the first")

@@ -16,12 +16,13 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from jaxrep.batch import as_batch
-from jaxrep.data import datasets, preparation, tables
+from jaxrep.data import datasets, preparation, read
+from jaxrep.data.columns import Columns
 from jaxrep.data.held_out import RowsWithout, read_rows
 from jaxrep.data.row_file import PreparedRows, is_prepared, open_prepared
 from jaxrep.errors import InputError
 from jaxrep.hyperparameters import TrainingHyperparameters
-from jaxrep.runs.training_rows import Columns, Prepared, held_out_rows, prepare, read
+from jaxrep.runs.training_rows import Prepared, held_out_rows, prepare
 from jaxrep.training import RowStore
 from jaxrep.training.distributed import run_on_main
 
@@ -41,7 +42,7 @@ class Source:
     """The path or the name that it was asked for by."""
 
     columns: Columns
-    """What its columns are."""
+    """What is said of its columns."""
 
     streamed: bool
     """Whether its rows are read block by block while training."""
@@ -64,9 +65,8 @@ class Source:
         """
         stored = self.stored
         if stored is None and not self.streamed:
-            return prepare(
-                read(self.name, self.columns), self.name, self.columns, hyperparameters, note
-            )
+            blocks = list(read.read_blocks(self.name, note=note))
+            return prepare(blocks, self.name, self.columns, hyperparameters, note)
         if stored is None:
             note(f"{self.name} is large: its rows are written to {out / SPOOL} while it trains")
             run_on_main(lambda: self._spool(out, note))
@@ -74,8 +74,7 @@ class Source:
         return _hold_out(stored, hyperparameters, note, streamed=self.streamed)
 
     def _spool(self, out: Path, note: Callable[[str], None]) -> None:
-        columns = dataclasses.asdict(self.columns)
-        preparation.prepare(self.name, out / SPOOL, **columns, note=note)
+        preparation.prepare(self.name, out / SPOOL, columns=self.columns, note=note)
 
 
 def find(source: str, columns: Columns, stream: Stream = "auto") -> Source:
@@ -83,7 +82,7 @@ def find(source: str, columns: Columns, stream: Stream = "auto") -> Source:
 
     Args:
         source: a file, a folder, or the name of a bundled set.
-        columns: what the columns are.
+        columns: what is said of the columns.
         stream: whether to stream the rows; auto does if their features exceed 512 MiB.
 
     Raises:
@@ -93,7 +92,7 @@ def find(source: str, columns: Columns, stream: Stream = "auto") -> Source:
     if stored is not None and columns != Columns():
         raise InputError(
             f"{source}: what the columns of a prepared folder are was said when it was prepared; "
-            "leave --categorical, --label, --id-column, --na-values and --impute out"
+            "leave --column, --drop, --schema, --label, --id-column, --na-values and --impute out"
         )
     size = _size(source) if stored is None else 4 * stored.rows * stored.width
     streamed = stream == "always" or (stream == "auto" and size > STREAMED_BYTES)
@@ -106,7 +105,7 @@ def digest(source: str) -> str | None:
         return None
     if is_prepared(Path(source)):
         return open_prepared(Path(source)).sha256
-    of_files = tables.digests(source)
+    of_files = read.digests(source)
     if len(of_files) == 1 and not os.path.isdir(source):
         return next(iter(of_files.values()))
     listed = "".join(f"{value} {name}\n" for name, value in sorted(of_files.items()))
@@ -150,7 +149,7 @@ def _hold_out(
         held_out = held_out[:: -(-len(held_out) // _MOST_HELD_OUT)]
     rows = RowsWithout(stored, held_out) if len(held_out) else stored
     validation = as_batch(read_rows(stored, held_out)) if len(held_out) else None
-    return Prepared(stored.preprocessing, as_batch(rows if streamed else whole(rows)), validation)
+    return Prepared(stored.schema, as_batch(rows if streamed else whole(rows)), validation)
 
 
 def whole(store: RowStore) -> np.ndarray:

@@ -10,7 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from jaxrep import files
-from jaxrep.data import tables
+from jaxrep.data import read, tables
+from jaxrep.data.columns import Columns
 from jaxrep.errors import InputError, ModelFormatError
 from jaxrep.hyperparameters import TrainingHyperparameters, check
 from jaxrep.methods import make
@@ -20,7 +21,7 @@ from jaxrep.runs.identity import find_earlier
 from jaxrep.runs.making import complete, describe, write
 from jaxrep.runs.results import SweepResult as SweepResult
 from jaxrep.runs.train import Task
-from jaxrep.runs.training_rows import Columns, Prepared, prepare, read, with_known_label
+from jaxrep.runs.training_rows import Prepared, prepare, with_known_label
 from jaxrep.training import Fit, Progress, Sweep
 from jaxrep.training import sweep as train_all
 from jaxrep.training.row_store import row_count
@@ -75,7 +76,9 @@ def sweep(
         out,
         hyperparameters,
         columns,
-        lambda note: prepare(read(source, columns), source, columns, hyperparameters, note),
+        lambda note: prepare(
+            list(read.read_blocks(source, note=note)), source, columns, hyperparameters, note
+        ),
     )
     return carry_out(
         task,
@@ -113,7 +116,7 @@ def carry_out(
         note(f"{out} holds this sweep, unfinished: training it again from the start")
     prepared = task.prepare(note)
     with folder.held(out):
-        folder.begin(out, config, prepared.preprocessing)
+        folder.begin(out, config, prepared.schema)
         settings = grid.members(asked["grid"], hyperparameters)
         trained = train_all(
             [make(hp) for hp in settings],

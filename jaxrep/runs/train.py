@@ -12,6 +12,7 @@ from typing import Any, TypedDict, Unpack
 import numpy as np
 from jax.sharding import Mesh
 
+from jaxrep.data.columns import Columns as Columns
 from jaxrep.data.targets import Target
 from jaxrep.dispatch import computing
 from jaxrep.errors import InputError
@@ -23,7 +24,6 @@ from jaxrep.runs.interruption import listening
 from jaxrep.runs.making import complete, describe, figures
 from jaxrep.runs.results import TrainResult as TrainResult
 from jaxrep.runs.sources import Stream
-from jaxrep.runs.training_rows import Columns as Columns
 from jaxrep.runs.training_rows import Prepared, with_known_label
 from jaxrep.training import (
     EVERY_MINUTE,
@@ -227,7 +227,7 @@ def carry_out(
             warn_of_other_versions(earlier.config, config, note)
             return
         weights = task.initial(prepared) if task.initial else {}
-        folder.begin(out, config, prepared.preprocessing)
+        folder.begin(out, config, prepared.schema)
         pretrained.write(out, weights)
 
     method = make(hyperparameters)
@@ -237,7 +237,7 @@ def carry_out(
         run_on_main(begin)
         _check_shared(out)
         checkpoints = Checkpoints(out / folder.CHECKPOINTS, every, keep=keep, note=note)
-        start = checkpoints.newest(method, prepared.preprocessing.width, devices)
+        start = checkpoints.newest(method, prepared.schema.width, devices)
         if finish_now and start is None:
             raise InputError(f"--finish-now: {out} has no checkpoint to make a run of")
         weights = pretrained.read(out)

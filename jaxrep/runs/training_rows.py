@@ -1,45 +1,30 @@
 """From a table to rows to train on: what its columns are, which rows are held out, and features."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import pyarrow as pa
 
 from jaxrep.batch import Batch, as_batch
-from jaxrep.data import datasets, preprocessing, tables, to_arrow
+from jaxrep.data import datasets, transform
+from jaxrep.data.columns import Columns
+from jaxrep.data.fit import fit
+from jaxrep.data.schema import Schema
 from jaxrep.data.targets import Target
+from jaxrep.data.transform import Counts
 from jaxrep.errors import InputError
 from jaxrep.hyperparameters import TrainingHyperparameters
 
-
-@dataclass(frozen=True)
-class Columns:
-    """What the columns of a table are to training; all others are numbers to learn from."""
-
-    categorical: tuple[str, ...] = ()
-    """Columns of categories, one-hot encoded with a bucket for unknown ones."""
-
-    label: str | None = None
-    """Column kept out of training."""
-
-    id_column: str | None = None
-    """Column passed through to outputs, never trained on."""
-
-    na_values: tuple[str, ...] = ()
-    """Cells that mean "missing", besides empty ones and NA."""
-
-    impute: Literal["median"] | None = None
-    """How to fill missing numbers; None refuses them."""
+Note = Callable[[str], None]
 
 
 @dataclass(frozen=True)
 class Prepared:
     """A table made ready for training."""
 
-    preprocessing: preprocessing.Preprocessing
+    schema: Schema
     """Fitted to the training rows."""
 
     x: Batch
@@ -55,51 +40,51 @@ class Prepared:
 def with_known_label(source: str, columns: Columns) -> Columns:
     """Leaves the label of a bundled set out of training without being told."""
     known = datasets.LABELS.get(source)
-    if known is None or columns.label or known in (columns.id_column, *columns.categorical):
+    named = (columns.id_column, *columns.kinds, *columns.drop)
+    if known is None or columns.label or known in named:
         return columns
     return dataclasses.replace(columns, label=known)
 
 
-def read(source: str, columns: Columns) -> pa.Table:
-    """Reads a table to train on.
-
-    Raises:
-        InputError: the table cannot be read.
-    """
-    names = (*columns.categorical, columns.label, columns.id_column)
-    text_columns = [name for name in names if name is not None]
-    return tables.read_table(source, text_columns=text_columns, na_values=columns.na_values)
-
-
 def prepare(
-    table: pa.Table,
+    blocks: Sequence[pa.Table],
     source: str,
     columns: Columns,
     hyperparameters: TrainingHyperparameters,
-    note: Callable[[str], None],
+    note: Note,
+    schema: Schema | None = None,
 ) -> Prepared:
-    """Holds rows out, fits the preprocessing to the others, and turns both into features.
+    """Holds rows out, fits a schema to the others, and turns both into features.
 
     Args:
-        table: as `read` returns it.
+        blocks: the table, as `read_blocks` gives it.
         source: that it comes from, for messages.
-        columns: what its columns are.
+        columns: what the user says of its columns.
         hyperparameters: say how many rows to hold out, and which.
-        note: called with warnings for the user.
+        note: called with the schema and with warnings for the user.
+        schema: the one to apply; None: it is fitted.
 
     Raises:
         InputError: a column or a cell cannot be used, or too few rows are left to train on.
     """
-    held_out = held_out_rows(table.num_rows, hyperparameters)
-    training = table.filter(to_arrow(~held_out)) if held_out.any() else table
-    fitted, warnings = preprocessing.fit(training, source=source, **dataclasses.asdict(columns))
-    for warning in warnings:
-        note(f"warning: {warning}")
-    x = preprocessing.apply(fitted, training, source=source)
+    held_out = held_out_rows(sum(block.num_rows for block in blocks), hyperparameters)
+    if schema is None:
+        fitted = fit(
+            lambda: blocks,
+            source=source,
+            columns=columns,
+            mask=~held_out if held_out.any() else None,
+        )
+        note("\n".join(fitted.lines(source)))
+        schema = fitted.schema
+    counts = Counts()
+    parts = [x for _, x in transform.apply_blocks(schema, blocks, source=source, counts=counts)]
+    for sentence in counts.sentences(source):
+        note(f"warning: {sentence}")
+    x = parts[0] if len(parts) == 1 else np.concatenate(parts)
     if not held_out.any():
-        return Prepared(fitted, as_batch(x), None)
-    validation = preprocessing.apply(fitted, table.filter(to_arrow(held_out)), source=source)
-    return Prepared(fitted, as_batch(x), as_batch(validation))
+        return Prepared(schema, as_batch(x), None)
+    return Prepared(schema, as_batch(x[~held_out]), as_batch(x[held_out]))
 
 
 def held_out_rows(rows: int, hyperparameters: TrainingHyperparameters) -> np.ndarray:

@@ -1,0 +1,253 @@
+"""From what is seen of a column to its kind, or to the reason why it is left out."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+import pyarrow as pa
+
+from jaxrep.errors import InputError
+
+from ._cells import Place, is_span_type, is_time_type, not_of_kind
+from ._profile import MOST_LEVELS, NumberStatistics, Profile, TextStatistics
+from .columns import LEFT_OUT, Asked
+from .schema import (
+    Boolean,
+    CategoricalColumn,
+    Column,
+    Count,
+    Datetime,
+    Duration,
+    LeftOut,
+    Number,
+    NumericColumn,
+)
+
+_FEW = 40  # rows up to which every column of text may be categories
+_FEW_LEVELS = 20  # up to which numbers with some other words are categories
+_LONG = 50  # characters on average from which on text is no id
+_SOME = 10  # rows from which on text that never repeats is an id
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A column before its statistics are known: its mean is 0 and its scale 1.
+
+    Attributes:
+        column: what it is to be, or why it is left out.
+        is_measured: whether the profile holds the statistics of its numbers, or its levels.
+    """
+
+    column: Column | LeftOut
+    is_measured: bool = True
+
+
+def draft(name: str, profile: Profile, asked: Asked | None, place: Place) -> Draft:
+    """Returns what a column is.
+
+    Args:
+        name: the column's name.
+        profile: what was seen of it.
+        asked: what the user says that it is; None: it is inferred.
+        place: where its table comes from.
+
+    Raises:
+        InputError: the column is mostly of numbers, or its type can hold none of the kinds.
+    """
+    if asked is not None:
+        return _as_asked(name, profile, asked, place)
+    if profile.texts is not None:
+        return _of_text(name, profile, profile.texts, place)
+    if profile.numbers is None:
+        raise InputError(
+            f"{place.source}: column {name!r} has the type {profile.stored}; jaxrep reads numbers, "
+            f"dates and text: convert the column, or leave it out with --drop '{name}'"
+        )
+    return _of_numbers(name, profile, profile.numbers)
+
+
+def _of_numbers(name: str, profile: Profile, seen: NumberStatistics) -> Draft:
+    if not seen.moments.count:
+        return Draft(LeftOut(name, "constant", "it has no values at all"))
+    stored = stored_type(profile)
+    is_constant, value = _is_constant(seen)
+    if is_time_type(profile.stored) or is_span_type(profile.stored):
+        if is_constant:
+            return Draft(LeftOut(name, "constant", "it has one value"))
+        why = f"its type is {profile.stored}"
+        if is_span_type(profile.stored):
+            return Draft(Duration(name, 0.0, 1.0, None, False, why, stored))
+        zoned = pa.types.is_timestamp(profile.stored) and profile.stored.tz is not None
+        return Draft(Datetime(name, 0.0, 1.0, None, False, why, stored, zoned=zoned))
+    if is_constant:
+        return Draft(LeftOut(name, "constant", f"it has one value, {value:g}"))
+    if seen.ids.found():
+        return Draft(LeftOut(name, "id", "whole numbers that count up"))
+    if seen.are_inexact and "int" in stored:
+        return Draft(LeftOut(name, "id", "whole numbers beyond 2^53, which no float holds"))
+    if pa.types.is_boolean(profile.stored):
+        return Draft(Boolean(name, 0.0, 1.0, None, False, "its type is bool", stored))
+    if seen.are_binary:
+        return Draft(Boolean(name, 0.0, 1.0, None, False, "all its values are 0 or 1", stored))
+    if seen.are_whole and seen.least >= 0:
+        return Draft(Count(name, 0.0, 1.0, None, False, _range(seen), stored))
+    return Draft(Number(name, 0.0, 1.0, None, False, _range(seen), stored))
+
+
+def _range(seen: NumberStatistics) -> str:
+    return f"from {seen.least:g} to {seen.greatest:g}"
+
+
+def _is_constant(seen: NumberStatistics) -> tuple[bool, float]:
+    return is_one_value(seen.moments.mean, seen.moments.deviation), seen.moments.mean
+
+
+def is_one_value(mean: float, deviation: float) -> bool:
+    """Says whether numbers of this mean and deviation differ by rounding alone.
+
+    Example:
+        >>> is_one_value(0.1, 1e-17), is_one_value(0.1, 1e-10)
+        (True, False)
+    """
+    return deviation <= 10 * 2.0**-52 * abs(mean)
+
+
+def _of_text(name: str, profile: Profile, seen: TextStatistics, place: Place) -> Draft:
+    if not seen.present:
+        return Draft(LeftOut(name, "constant", "it has no values at all"))
+    found = _of_one_form(name, seen)
+    if found is not None and len(seen.spelled) > 1:
+        return Draft(found, is_measured=False)
+    levels = len(seen.spelled)
+    if _are_numbers_but_few(seen):
+        row, text = seen.others[0]
+        raise not_of_kind(
+            Number(name, 0.0, 1.0, None), text, row - place.before,
+            seen.present - seen.numbers, place,
+        )  # fmt: skip
+    if levels == 1 and not seen.missing:
+        return Draft(LeftOut(name, "constant", f"it has one value, {next(iter(seen.spelled))!r}"))
+    if seen.are_different and seen.present >= _SOME:
+        if seen.characters > _LONG * seen.present:
+            return Draft(LeftOut(name, "text", "long text that never repeats"))
+        return Draft(LeftOut(name, "id", f"{seen.present:,} values, all different"))
+    if seen.are_many:
+        return Draft(LeftOut(name, "text", f"more than {MOST_LEVELS:,} different values"))
+    if seen.present > _FEW and levels > seen.present / 2:
+        return Draft(LeftOut(name, "text", f"{levels:,} different values in {seen.present:,} rows"))
+    return Draft(CategoricalColumn(name, ("",), has_gaps=False, why=_values(seen)))
+
+
+def _values(seen: TextStatistics) -> str:
+    some = sorted(seen.spelled)[:3]
+    names = ", ".join(text[:20] for text in some)
+    return f"{len(seen.spelled)} values: {names}{', …' if len(seen.spelled) > 3 else ''}"
+
+
+def _of_one_form(name: str, seen: TextStatistics) -> NumericColumn | None:
+    """Returns what all of a column's text can be read as, other than plain numbers."""
+    if seen.are_truths:
+        return Boolean(name, 0.0, 1.0, None, False, "all its values are true or false", "bool")
+    if seen.number_formats:
+        return _number(name, seen.number_formats[0])
+    if dates := seen.date_formats:
+        if len(dates) > 1 or (seen.have_zones and seen.lack_zones):
+            return None  # which of them it is cannot be told, and a guess would be in silence
+        return _datetime(name, dates[0], seen)
+    if seen.are_spans:
+        return Duration(
+            name, 0.0, 1.0, None, False, "all its values are spans of time", "duration[us]"
+        )
+    return None
+
+
+def _number(name: str, marks: tuple[str, str]) -> Number:
+    decimal, thousands = marks
+    why = f"all its values are numbers with the decimal mark {decimal!r}"
+    if thousands:
+        why += f" and {thousands!r} between thousands"
+    return Number(name, 0.0, 1.0, None, False, why, decimal=decimal, thousands=thousands)  # type: ignore[arg-type]
+
+
+def _datetime(name: str, format: str | None, seen: TextStatistics) -> Datetime:
+    stored = "date32[day]"
+    if seen.have_times:
+        stored = "timestamp[us, tz=UTC]" if seen.have_zones else "timestamp[us]"
+    form = "by ISO 8601" if format is None else f"of the form {format}"
+    why = f"all its values are dates {form}"
+    return Datetime(name, 0.0, 1.0, None, False, why, stored, format=format, zoned=seen.have_zones)
+
+
+def _are_numbers_but_few(seen: TextStatistics) -> bool:
+    """Says whether a column is of numbers, and a few cells are wrong or mean "missing"."""
+    others = seen.present - seen.numbers
+    is_many = len(seen.spelled) > 20
+    return (
+        others > 0
+        and is_many
+        and others <= seen.numbers
+        and (others <= seen.present / 50 or len(seen.others) <= 2)
+    )
+
+
+def _as_asked(name: str, profile: Profile, asked: Asked, place: Place) -> Draft:
+    why = "it was said to be"
+    if asked.kind in LEFT_OUT:
+        kind: Any = asked.kind
+        return Draft(LeftOut(name, kind, "dropped by name" if kind == "dropped" else why))
+    if asked.kind == "category":
+        stored = "string" if profile.texts else stored_type(profile)
+        stored = "string" if profile.stored == pa.string() else stored
+        column = CategoricalColumn(name, ("",), has_gaps=False, why=why, stored=stored)
+        return Draft(column, is_measured=profile.texts is not None and not profile.texts.are_many)
+    return Draft(_numeric_as_asked(name, profile, asked, why, place), is_measured=False)
+
+
+def _numeric_as_asked(
+    name: str, profile: Profile, asked: Asked, why: str, place: Place
+) -> NumericColumn:
+    seen = profile.texts
+    if asked.kind in ("number", "count"):
+        marks = (".", "")
+        if seen is not None and seen.number_formats and asked.format is None:
+            marks = seen.number_formats[0]
+        elif asked.format is not None:
+            marks = (asked.format, "." if asked.format == "," else ",")
+        made = _number(name, marks)
+        stored = stored_type(profile) if seen is None else "double"
+        fields = {f: getattr(made, f) for f in made.__struct_fields__}
+        kind = Count if asked.kind == "count" else Number
+        return kind(**fields | {"why": why, "stored": stored})
+    if asked.kind == "boolean":
+        stored = "bool" if seen is not None else stored_type(profile)
+        return Boolean(name, 0.0, 1.0, None, False, why, stored)
+    if asked.kind == "duration":
+        stored = "duration[us]" if seen is not None else stored_type(profile)
+        return Duration(name, 0.0, 1.0, None, False, why, stored)
+    if seen is None:
+        zoned = pa.types.is_timestamp(profile.stored) and profile.stored.tz is not None
+        return Datetime(name, 0.0, 1.0, None, False, why, stored_type(profile), zoned=zoned)
+    found = seen.date_formats
+    if asked.format is None and len(found) > 1:
+        raise InputError(
+            f"{place.source}: column {name!r}: its dates can be read as "
+            f"{' or '.join(str(form) for form in found)}; say which with "
+            f"--column '{name}=datetime:{found[0]}'"
+        )
+    format = asked.format if asked.format is not None else found[0] if found else None
+    made_time = _datetime(name, format, seen)
+    if asked.format is not None and asked.format not in found:
+        made_time = msgspec.structs.replace(made_time, stored="timestamp[us]")
+    return msgspec.structs.replace(made_time, why=why)
+
+
+def stored_type(profile: Profile) -> str:
+    """Returns the type that outputs have for a column that comes as numbers or times.
+
+    Text that is numbers counts as what it is written like.
+    """
+    if profile.stored == pa.string():
+        return "double" if profile.have_points else "int64"
+    if pa.types.is_null(profile.stored):
+        return "double"
+    return str(profile.stored)

@@ -1,0 +1,290 @@
+"""What a model knows of a table's columns: which it learns from, as what, and in which scale.
+
+A schema is fitted once, by `jaxrep.data.fit`, and kept with the model. It turns every cell into a
+number or a code, whatever the file, the array or the DataFrame that the cell comes from.
+"""
+
+import sys
+from collections import Counter
+from typing import Annotated, Any, ClassVar, Literal
+
+import msgspec
+from msgspec import Meta
+
+from jaxrep import strict_json
+from jaxrep.errors import ModelFormatError
+
+Kind = Literal["number", "count", "boolean", "category", "datetime", "duration"]
+KINDS: tuple[Kind, ...] = ("number", "count", "boolean", "category", "datetime", "duration")
+"""What a column that is learned from can be."""
+
+MISSING = (
+    *("", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN"),
+    *("<NA>", "N/A", "NA", "NULL", "NaN", "None", "n/a", "nan", "null"),
+)
+"""The cells of text that mean "missing" without being told: those of `pandas.read_csv`."""
+
+MOST = 1_000_000
+"""The most columns, and the most levels of categories in all, that a schema may have."""
+
+_MAX = sys.float_info.max
+Finite = Annotated[float, Meta(ge=-_MAX, le=_MAX)]
+Scale = Annotated[float, Meta(gt=0, le=_MAX)]
+Text = Annotated[str, Meta(pattern=r"^[^\ud800-\udfff]*$")]  # what can be written as UTF-8
+_Words = Annotated[tuple[Text, ...], Meta(max_length=MOST)]
+
+
+class NumericColumn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A column whose cells are numbers x, which become the one feature (x − mean) / scale.
+
+    Attributes:
+        name: the column's name.
+        mean: the mean of the training rows, in the column's units.
+        scale: their population standard deviation.
+        fill: what a missing cell becomes, in the column's units; None: it is refused.
+        has_gaps: whether cells of the training rows were missing.
+        why: how it was told that the column is of its kind.
+        stored: the type of its cells as outputs have it, in Arrow's words.
+
+    Example:
+        >>> Number("age", mean=40.0, scale=13.5, fill=None).kind
+        'number'
+    """
+
+    name: Text
+    mean: Finite
+    scale: Scale
+    fill: Finite | None
+    has_gaps: bool = False
+    why: Text = ""
+    stored: Text = "double"
+
+    kind: ClassVar[Kind]
+    width: ClassVar[int] = 1
+    """The number of features."""
+
+
+class Number(NumericColumn, frozen=True, tag_field="kind", tag="number"):
+    """A column of numbers.
+
+    Attributes:
+        decimal: the decimal mark of cells of text.
+        thousands: what stands between their groups of three digits; empty: nothing.
+
+    Example:
+        >>> Number("price", mean=0.0, scale=1.0, fill=None, decimal=",", thousands=".").thousands
+        '.'
+    """
+
+    decimal: Literal[".", ","] = "."
+    thousands: Literal["", ",", ".", " ", "'"] = ""
+
+    kind = "number"
+
+
+class Count(Number, frozen=True, tag_field="kind", tag="count"):
+    """A column of whole numbers, none of them negative.
+
+    Example:
+        >>> Count("children", mean=1.5, scale=1.0, fill=None, stored="int64").kind
+        'count'
+    """
+
+    kind = "count"
+
+
+class Boolean(NumericColumn, frozen=True, tag_field="kind", tag="boolean"):
+    """A column of true and false, as 1 and 0.
+
+    Example:
+        >>> Boolean("member", mean=0.5, scale=0.5, fill=None, stored="bool").width
+        1
+    """
+
+    kind = "boolean"
+
+
+class Datetime(NumericColumn, frozen=True, tag_field="kind", tag="datetime"):
+    """A column of points in time, as seconds since 1970-01-01 UTC.
+
+    Attributes:
+        format: how cells of text say them, in the words of `strptime`; None: by ISO 8601.
+        zoned: whether the training cells said a zone; otherwise they count as UTC.
+
+    Example:
+        >>> Datetime("born", mean=0.0, scale=1e8, fill=None, stored="date32[day]").zoned
+        False
+    """
+
+    format: Text | None = None
+    zoned: bool = False
+
+    kind = "datetime"
+
+
+class Duration(NumericColumn, frozen=True, tag_field="kind", tag="duration"):
+    """A column of spans of time, or of times of the day, as seconds.
+
+    Example:
+        >>> Duration("wait", mean=60.0, scale=10.0, fill=None, stored="duration[us]").kind
+        'duration'
+    """
+
+    kind = "duration"
+
+
+class CategoricalColumn(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="category"
+):
+    """A column of categories, which becomes one feature for each level and one for all others.
+
+    Attributes:
+        name: the column's name.
+        levels: the categories of the training rows, sorted.
+        has_gaps: whether cells of the training rows were missing.
+        fills: whether a missing cell counts as one of no level; otherwise it is refused.
+        why: how it was told that the column is of categories.
+        stored: the type of its cells as outputs have it, in Arrow's words.
+
+    Example:
+        >>> CategoricalColumn("sex", ("Female", "Male"), has_gaps=False).width
+        3
+    """
+
+    name: Text
+    levels: Annotated[tuple[Text, ...], Meta(min_length=1, max_length=MOST)]
+    has_gaps: bool
+    fills: bool = True
+    why: Text = ""
+    stored: Text = "string"
+
+    kind: ClassVar[Kind] = "category"
+
+    @property
+    def width(self) -> int:
+        """The number of features: the levels, and one for cells of none of them."""
+        return len(self.levels) + 1
+
+
+class LeftOut(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A column that is not learned from.
+
+    Attributes:
+        name: the column's name.
+        kind: an id, which outputs carry along; free text; a constant; or what was dropped by name.
+        why: the reason.
+
+    Example:
+        >>> LeftOut("row", "id", "whole numbers that count up").kind
+        'id'
+    """
+
+    name: Text
+    kind: Literal["id", "text", "constant", "dropped"]
+    why: Text
+
+
+Column = NumericColumn | CategoricalColumn
+_AnyColumn = Number | Count | Boolean | Datetime | Duration | CategoricalColumn
+
+
+class Schema(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="schema_version", tag=2
+):
+    """How the cells of a table become a matrix of features, and back.
+
+    Attributes:
+        columns: the columns that are learned from, in the order of their features.
+        left_out: the others, but for the label.
+        label: the column that is kept for its labels, if any.
+        missing: the cells of text that mean "missing".
+        marks: those of them that the user named; a number equal to one is missing as well.
+
+    Example:
+        >>> age = Number("age", mean=40.0, scale=13.5, fill=None)
+        >>> sex = CategoricalColumn("sex", ("Female", "Male"), has_gaps=False)
+        >>> people = Schema((age, sex), label="income")
+        >>> people.width, people.kinds()
+        (4, {'age': 'number', 'sex': 'category'})
+        >>> Schema.from_json(people.to_json()) == people
+        True
+    """
+
+    columns: Annotated[tuple[_AnyColumn, ...], Meta(min_length=1, max_length=MOST)]
+    left_out: Annotated[tuple[LeftOut, ...], Meta(max_length=MOST)] = ()
+    label: Text | None = None
+    missing: _Words = MISSING
+    marks: _Words = ()
+
+    @property
+    def width(self) -> int:
+        """The number of features: 1 per numeric column, levels + 1 per categorical one."""
+        return sum(column.width for column in self.columns)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the columns that are learned from."""
+        return tuple(column.name for column in self.columns)
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """The columns that outputs carry along."""
+        return tuple(column.name for column in self.left_out if column.kind == "id")
+
+    @property
+    def ignored(self) -> tuple[str, ...]:
+        """The columns that a table may have but that become no feature."""
+        label = () if self.label is None else (self.label,)
+        return (*label, *(column.name for column in self.left_out))
+
+    def kinds(self) -> dict[str, str]:
+        """Returns the kind of every column but the label, those left out included."""
+        return {column.name: column.kind for column in (*self.columns, *self.left_out)}
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns plain data that JSON can hold, from which `from_json` rebuilds it."""
+        plain: dict[str, Any] = msgspec.to_builtins(self)
+        return plain
+
+    @classmethod
+    def from_json(cls, data: Any) -> "Schema":
+        """Returns the schema that `to_json` described, trusting nothing in it.
+
+        Raises:
+            ModelFormatError: a key is missing, unknown, or has a value that cannot be; the
+                message names the key.
+
+        Example:
+            >>> Schema.from_json({"schema_version": 2})
+            Traceback (most recent call last):
+            ...
+            jaxrep.errors.ModelFormatError: schema: Object missing required field `columns`
+        """
+        try:
+            if isinstance(data, dict) and "schema_version" not in data:  # a tag may be left out
+                raise ValueError("Object missing required field `schema_version`")
+            made = strict_json.convert(data, cls)
+            _check_relations(made)
+        except ValueError as error:
+            raise ModelFormatError(f"schema: {error}") from None
+        return made
+
+
+def _check_relations(made: Schema) -> None:
+    """Raises a ValueError for what no type can say of columns and levels."""
+    if made.width - len(made.columns) > MOST:
+        raise ValueError(f"more than {MOST} levels in all - at `$.columns`")
+    # What is left out may be called like the label, which a table is fine-tuned on later.
+    others = [column.name for column in made.left_out]
+    label = [made.label] if made.label is not None else []
+    _check_distinct((*made.names, *others), "$.columns")
+    _check_distinct((*made.names, *label), "$.columns")
+    for i, column in enumerate(made.columns):
+        if isinstance(column, CategoricalColumn):
+            _check_distinct(column.levels, f"$.columns[{i}].levels")
+
+
+def _check_distinct(names: tuple[str, ...], place: str) -> None:
+    if len(set(names)) < len(names):
+        twice = next(name for name, count in Counter(names).items() if count > 1)
+        raise ValueError(f"{twice[:100]!r} stands there twice - at `{place}`")
