@@ -1,8 +1,10 @@
 """The command line: parse, dispatch, print, and turn errors into exit codes.
 
 Progress and remarks go to stderr, results to stdout; with `--json` the last line of stdout is one
-JSON object. Exit codes: 0 done; 1 the training, a cross-check or the machine failed; 2 something
-given was wrong; 75 a training was told to stop and has saved its state: run it again.
+JSON object. A table that is written to stdout has it for itself, and the result goes to stderr.
+Exit codes: 0 done; 1 the training, a cross-check or the machine failed; 2 something given was
+wrong; 75 a training was told to stop and has saved its state: run it again; 141 whoever read the
+output has left.
 """
 
 import io
@@ -25,6 +27,7 @@ from jaxrep.errors import (
 )
 
 _INTERRUPTED = 75
+_READER_LEFT = 141  # as a shell reports a process that ended by SIGPIPE
 
 _LONGEST_MESSAGE = 4000  # characters
 
@@ -64,7 +67,7 @@ def _code(arguments: Sequence[str] | None) -> int:
         return _fail("interrupted", 130)
     except BrokenPipeError:  # whoever read our output has left
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
+        return _READER_LEFT
     except OSError as error:  # a full disk, for one
         return _fail(error, 1)
     except MemoryError as error:
@@ -104,10 +107,11 @@ def _run(arguments: Sequence[str] | None) -> int:
     if command.compile_cache:
         _report_cache()
     if prints:
-        print(text)
+        file = command.result_file()
+        print(text, file=file)
         if command.json:
-            print(json.dumps(result, allow_nan=False))
-        sys.stdout.flush()
+            print(json.dumps(result, allow_nan=False), file=file)
+        file.flush()
     return 0 if result.get("passed", True) else 1
 
 

@@ -3,14 +3,20 @@
 import contextlib
 import fcntl
 import hashlib
+import io
 import os
+import re
+import stat
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 from jaxrep.errors import InputError
 
 _BLOCK = 1 << 20
+_DESCRIPTORS = {"/dev/stdout": 1, "/dev/stderr": 2}
 
 
 @contextlib.contextmanager
@@ -87,6 +93,82 @@ def check_writable(path: Path) -> None:
         raise InputError(
             f"{path}: the folder {folder} cannot be written ({error.strerror}); use another"
         ) from None
+
+
+def is_stdout(path: Path) -> bool:
+    """Says whether a path stands for standard output.
+
+    Example:
+        >>> is_stdout(Path("-")), is_stdout(Path("/dev/fd/1")), is_stdout(Path("a.csv"))
+        (True, True, False)
+    """
+    return str(path) == "-" or _descriptor(path) == 1
+
+
+def is_stream(path: Path) -> bool:
+    """Says whether a path is written as it stands, with no file beside it that takes its place.
+
+    So are standard output, open descriptors such as /dev/fd/63, named pipes and terminals.
+
+    Example:
+        >>> is_stream(Path("-")), is_stream(Path("/dev/null")), is_stream(Path("a.csv"))
+        (True, True, False)
+    """
+    if str(path) == "-" or _descriptor(path) is not None:
+        return True
+    try:
+        mode = path.stat().st_mode
+    except (OSError, ValueError):
+        return False
+    return stat.S_ISFIFO(mode) or stat.S_ISCHR(mode)
+
+
+def check_stream(path: Path) -> None:
+    """Raises an InputError if a path that `is_stream` cannot be written."""
+    descriptor = _descriptor(path)
+    try:
+        if descriptor is not None:
+            is_open = fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_ACCMODE != os.O_RDONLY
+        else:
+            is_open = str(path) == "-" or os.access(path, os.W_OK)
+    except OSError:
+        is_open = False
+    if not is_open:
+        raise InputError(f"{path}: not open for writing, or not yours to write; give another name")
+
+
+@contextlib.contextmanager
+def open_stream(path: Path) -> Iterator[IO[bytes]]:
+    """Opens a path that `is_stream`; what was written to it before stays.
+
+    Raises:
+        OSError: it cannot be opened.
+    """
+    descriptor = _descriptor(path)
+    if str(path) == "-":
+        sys.stdout.flush()
+        if hasattr(sys.stdout, "buffer"):
+            yield sys.stdout.buffer
+            sys.stdout.buffer.flush()
+        else:  # a notebook's, or a StringIO
+            with io.BytesIO() as waiting:
+                yield waiting
+                sys.stdout.write(waiting.getvalue().decode(errors="backslashreplace"))
+    elif descriptor is not None:  # a copy: opened by its name, a file would be emptied
+        if descriptor == 1:
+            sys.stdout.flush()
+        with os.fdopen(os.dup(descriptor), "wb") as file:
+            yield file
+    else:
+        with path.open("wb") as file:
+            yield file
+
+
+def _descriptor(path: Path) -> int | None:
+    """Returns the number of the open descriptor that a path names."""
+    if found := re.fullmatch(r"/(?:dev|proc/self)/fd/(\d{1,9})", str(path)):
+        return int(found[1])
+    return _DESCRIPTORS.get(str(path))
 
 
 def write_text(path: Path, text: str) -> None:

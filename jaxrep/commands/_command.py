@@ -3,7 +3,7 @@
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TextIO
 
 from tyro.conf import Positional, UseAppendAction, arg
 
@@ -44,6 +44,10 @@ class Command:
             Whether this process prints the result: of a job's processes the first alone does.
         """
         return True
+
+    def result_file(self) -> TextIO:
+        """Returns where the result is printed: stdout, if that is not what the command writes."""
+        return sys.stdout
 
 
 @dataclass(kw_only=True)

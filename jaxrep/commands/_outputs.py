@@ -1,13 +1,15 @@
 """The commands that read a run: what it is, and tables of what it gives."""
 
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TextIO
 
 from tyro.conf import Positional, arg
 
 from jaxrep.commands._command import Data, Result, RunReader, printable
+from jaxrep.files import is_stdout
 from jaxrep.hyperparameters import CONTAMINATION
 
 if TYPE_CHECKING:
@@ -43,7 +45,8 @@ class Output(RunReader):
     """A command that reads a run and writes a table."""
 
     out: Path
-    """The file to write: .csv, .csv.gz, .parquet, .feather, .npy or .npz."""
+    """The file to write: .csv (also .csv.gz, .csv.bz2, .csv.zst), .parquet, .feather, .arrow, .npy
+    or .npz. With - the table goes to stdout as CSV, and what is said about it to stderr."""
 
     spreadsheet_safe: bool = False
     """Write an apostrophe before text of a CSV that a spreadsheet would run as a formula: that
@@ -65,7 +68,12 @@ class Output(RunReader):
             report_rows(make(run)), self.out, spreadsheet_safe=self.spreadsheet_safe
         )
         result = {"run": str(self.folder), "out": str(self.out), "rows": rows, "columns": columns}
-        return f"wrote {rows} rows × {columns} columns to {self.out}", result
+        where = "standard output" if is_stdout(self.out) else self.out
+        return f"wrote {rows} rows × {columns} columns to {where}", result
+
+    def result_file(self) -> TextIO:
+        """Returns where the result is printed: stderr if the table goes to stdout."""
+        return sys.stderr if is_stdout(self.out) else super().result_file()
 
 
 @dataclass(kw_only=True)

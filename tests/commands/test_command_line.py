@@ -61,8 +61,12 @@ def train_argv(method, data, out, *flags):
 
 def columns_of(path):
     """The columns of a file that a command wrote, text as text."""
-    table = read_table(str(path), numeric_columns=["z0", "z1", "score", "anomaly", "a", "b", "c"])
-    return {name: table[name].to_numpy() for name in table.column_names}
+    table = read_table(str(path), numeric_columns=["z0", "z1", "score", "a", "b", "c"])
+    columns = {name: table[name].to_numpy() for name in table.column_names}
+    if "anomaly" in columns:
+        assert set(columns["anomaly"]) <= {"true", "false"}
+        columns["anomaly"] = columns["anomaly"] == "true"
+    return columns
 
 
 def numbers_of(path, names="abc"):
@@ -537,6 +541,45 @@ def test_contamination_moves_the_threshold(folder, tmp_path):
     assert found == [1, 12, 30]
 
 
+# Standard output
+
+
+@pytest.mark.parametrize("name", ["-", "/dev/stdout", "/dev/fd/1"])
+def test_a_table_on_stdout_has_it_for_itself(folder, tmp_path, name):
+    argv = ("score", folder / "vae", folder / "people.csv", "--out")
+    result = done(*argv, tmp_path / "s.csv")
+    for flags in ((), ("--json",)):
+        process = in_a_process(*argv, name, *flags, cwd=tmp_path)
+        assert process.returncode == 0, process.stderr
+        assert process.stdout == (tmp_path / "s.csv").read_text()
+        said = process.stderr.splitlines()
+        if flags:
+            assert json.loads(said.pop()) == result | {"out": name}
+        assert said[-2] == "wrote 60 rows × 3 columns to standard output"
+        assert said[-1].startswith("3 anomalies above the threshold of ")
+    assert os.listdir(tmp_path) == ["s.csv"]
+
+
+def test_stdout_that_python_has_replaced_gets_the_table_too(folder, tmp_path):
+    argv = ("embed", folder / "vae", folder / "people.csv", "--out")
+    done(*argv, tmp_path / "z.csv")
+    code, out, err = call(*argv, "-")
+    assert (code, out) == (0, (tmp_path / "z.csv").read_text())
+    assert err.endswith("wrote 60 rows × 3 columns to standard output\n")
+
+
+def test_a_reader_of_a_table_that_leaves_ends_the_command_quietly(folder):
+    argv = [str(a) for a in ("generate", folder / "vae", "-n", "50000", "--out", "-")]
+    reader, writer = os.pipe()
+    command = [sys.executable, "-m", "jaxrep.cli", *argv]
+    process = subprocess.Popen(command, stdout=writer, stderr=subprocess.PIPE, text=True)
+    os.close(writer)
+    assert os.read(reader, 4) == b'"a",'
+    os.close(reader)
+    _, said = process.communicate(timeout=100)
+    assert (process.returncode, said) == (141, "")
+
+
 # The process
 
 
@@ -613,7 +656,7 @@ def test_a_reader_that_leaves_is_no_traceback():
         command = [sys.executable, "-m", "jaxrep.cli", *argv]
         process = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, text=True)
         os.close(writer)
-        assert (process.returncode, process.stderr) == (1, "")
+        assert (process.returncode, process.stderr) == (141, "")
 
 
 def test_a_terminal_of_another_encoding_and_a_path_that_is_no_text_are_printed(folder, tmp_path):

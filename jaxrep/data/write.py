@@ -2,6 +2,7 @@
 
 import contextlib
 import itertools
+import os
 import shutil
 import tempfile
 import zipfile
@@ -14,53 +15,56 @@ from typing import IO, Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.lib import format as npy
 
 from jaxrep import files
 from jaxrep.errors import InputError
 
-from ._conform import is_text
+from ._csv_cells import csv_cells
 
 _Write = Callable[[pa.Table], None]
-_Writer = Callable[[Path, pa.Table], AbstractContextManager[_Write]]
-
-_FORMULA = r"^[=+\-@\t\r]"
-_NUMBER = r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$"
+_Writer = Callable[[IO[bytes], pa.Table], AbstractContextManager[_Write]]
 
 
 def check_output(path: Path) -> None:
     """Checks that a table could be written to `path`, so that a command can fail before work.
 
     Args:
-        path: the file to be written; it may exist, its folder must.
+        path: the file to be written, which may exist and its folder must; or a stream.
 
     Raises:
         InputError: the suffix is unknown, `path` is a folder, or its folder is missing or
-            cannot be written.
+            cannot be written; an array for a stream.
 
     Example:
         >>> check_output(Path("z.txt"))
         Traceback (most recent call last):
         ...
-        jaxrep.errors.InputError: z.txt: cannot write '.txt'; use .csv, .csv.gz, .parquet, \
-.feather, .npy, .npz
+        jaxrep.errors.InputError: z.txt: cannot write '.txt'; use .csv, .csv.gz, .csv.bz2, \
+.csv.zst, .parquet, .feather, .arrow, .npy, .npz
     """
     _writer(path, spreadsheet_safe=False)
-    files.check_writable(path)
+    if files.is_stream(path):
+        files.check_stream(path)
+    else:
+        files.check_writable(path)
 
 
 def write_table(table: pa.Table, path: Path, *, spreadsheet_safe: bool = False) -> None:
-    """Writes a table as .csv, .csv.gz, .parquet, .feather, .npy or .npz, by the suffix of `path`.
+    """Writes a table as .csv, .parquet, .feather, .arrow, .npy or .npz, by the suffix of `path`.
 
-    Numbers keep their precision: in CSV each is written with the fewest digits that read back
-    as the same value of its type, bools as 0 and 1. Text, names of columns included, is written
-    as it is. Arrays hold the columns side by side, missing values as NaN; in a .npz the array is
+    A CSV may be packed: .csv.gz, .csv.bz2, .csv.zst. In it each number is written with the fewest
+    digits that read back as the same value of its type; bools as true and false; dates and times in
+    ISO 8601, points in time of a zone in UTC with a Z; durations as `-1 days +23:59:59.5`. Text,
+    names of columns included, is written as it is, and bytes too. Parquet, Feather and Arrow keep
+    all types. Arrays hold the columns side by side, missing values as NaN; in a .npz the array is
     called X.
 
     Args:
         table: the table.
-        path: the file to write; one that exists is replaced once the new one is whole.
+        path: the file to write; one that exists is replaced once the new one is whole. `-` is
+            standard output. That, named pipes, terminals and open descriptors such as /dev/stdout
+            are written as they stand, as CSV unless their suffix says otherwise.
         spreadsheet_safe: whether text in a CSV that a spreadsheet would take for a formula (it
             begins with = + - @, a tab or a carriage return, and is not a number) gets a leading
             apostrophe.
@@ -88,7 +92,8 @@ def write_blocks(
     Args:
         blocks: at least one, all with the same columns; one after another they are the table.
         path: the file to write, as for `write_table`. It is replaced once all blocks are written;
-            if one cannot be made or written, nothing is left behind and an earlier file stays.
+            if one cannot be made or written, nothing is left behind and an earlier file stays. A
+            stream keeps what was written to it.
         spreadsheet_safe: as for `write_table`.
 
     Returns:
@@ -96,6 +101,7 @@ def write_blocks(
 
     Raises:
         InputError: as `write_table`.
+        BrokenPipeError: whoever read the stream has left.
 
     Example:
         >>> import tempfile
@@ -111,12 +117,14 @@ def write_blocks(
     rows = 0
     writer = _writer(path, spreadsheet_safe)
     try:
-        with files.replacing(path) as temporary, writer(temporary, first) as write:
+        with _opened(path) as file, writer(file, first) as write:
             for block in itertools.chain([first], blocks):
                 write(block)
                 rows += block.num_rows
     except _Unwritable as error:
         raise InputError(f"{path}: {error}") from None
+    except BrokenPipeError:
+        raise
     except (OSError, pa.ArrowException) as error:
         raise InputError(f"{path}: the table cannot be written ({error})") from None
     return rows, first.num_columns
@@ -126,92 +134,85 @@ class _Unwritable(Exception):
     """What the table holds cannot be written in this format."""
 
 
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[IO[bytes]]:
+    # Opened here, since pyarrow takes no name that is not UTF-8.
+    if files.is_stream(path):
+        with files.open_stream(path) as stream:
+            yield stream
+    else:
+        with files.replacing(path) as temporary, temporary.open("wb") as file:
+            yield file
+
+
 def _writer(path: Path, spreadsheet_safe: bool) -> _Writer:
     writers: dict[str, _Writer] = {
         ".csv": partial(_csv_writer, None, spreadsheet_safe),
         ".csv.gz": partial(_csv_writer, "gzip", spreadsheet_safe),
+        ".csv.bz2": partial(_csv_writer, "bz2", spreadsheet_safe),
+        ".csv.zst": partial(_csv_writer, "zstd", spreadsheet_safe),
         ".parquet": _parquet_writer,
-        ".feather": _feather_writer,
-        ".npy": _npy_writer,
+        ".feather": _arrow_writer,
+        ".arrow": _arrow_writer,
+        ".npy": _array_writer,
         ".npz": _npz_writer,
     }
     for suffix, writer in writers.items():
         if path.name.lower().endswith(suffix) and path.suffix:  # not a hidden file called .csv
+            if suffix in (".npy", ".npz") and files.is_stream(path):
+                raise InputError(f"{path}: an array needs a file; give the name of one, or .csv")
             return writer
+    if files.is_stream(path):
+        return writers[".csv"]
     raise InputError(f"{path}: cannot write {path.suffix!r}; use {', '.join(writers)}")
 
 
 @contextlib.contextmanager
 def _csv_writer(
-    compression: str | None, spreadsheet_safe: bool, path: Path, first: pa.Table
+    compression: str | None, spreadsheet_safe: bool, file: IO[bytes], first: pa.Table
 ) -> Iterator[_Write]:
     from pyarrow import csv
 
-    prepare = partial(_csv_table, spreadsheet_safe=spreadsheet_safe)
-    with (
-        pa.output_stream(str(path), compression=compression) as stream,
-        csv.CSVWriter(stream, prepare(first).schema) as writer,
-    ):
-        yield lambda block: writer.write_table(prepare(block))
+    def write(block: pa.Table) -> None:
+        # Block by block: the text of a gap may give a column another type than it had before.
+        cells = csv_cells(block, spreadsheet_safe=spreadsheet_safe)
+        csv.write_csv(cells, stream, csv.WriteOptions(include_header=False))
 
-
-def _csv_table(table: pa.Table, *, spreadsheet_safe: bool) -> pa.Table:
-    columns = [_csv_column(column, table.num_columns) for column in table.columns]
-    names = pa.array(table.column_names, pa.string())
-    if spreadsheet_safe:
-        columns = [_neutralised(c) if c.type == pa.string() else c for c in columns]
-        names = _neutralised(names)
-    return pa.table(columns, names=names.to_pylist())
-
-
-def _csv_column(column: Any, columns: int) -> Any:
-    if is_text(column.type):
-        # Written as "", which is read as missing again; a bare empty line would be no row.
-        return pc.fill_null(column.cast(pa.string()), "")
-    if columns == 1 and pa.types.is_floating(column.type):
-        return pc.fill_null(column, float("nan"))  # likewise
-    return column.cast(pa.int8()) if pa.types.is_boolean(column.type) else column
-
-
-def _neutralised(text: Any) -> Any:
-    risky = pc.and_not(
-        pc.match_substring_regex(text, _FORMULA), pc.match_substring_regex(text, _NUMBER)
-    )
-    return pc.if_else(risky, pc.binary_join_element_wise("'", text, ""), text)
-
-
-@contextlib.contextmanager
-def _parquet_writer(path: Path, first: pa.Table) -> Iterator[_Write]:
-    import pyarrow.parquet as pq
-
-    with pq.ParquetWriter(path, first.schema) as writer:
-        yield writer.write_table
-
-
-@contextlib.contextmanager
-def _feather_writer(path: Path, first: pa.Table) -> Iterator[_Write]:
-    # Version 2 of Feather, which is Arrow's own file format.
-    options = pa.ipc.IpcWriteOptions(compression="lz4", unify_dictionaries=True)
-    with pa.ipc.new_file(str(path), first.schema, options=options) as writer:
-        yield writer.write_table
-
-
-@contextlib.contextmanager
-def _npy_writer(path: Path, first: pa.Table) -> Iterator[_Write]:
-    with path.open("wb") as file, _array_writer(file, first) as write:
+    with contextlib.ExitStack() as stack:
+        stream: Any = file
+        if compression is not None:
+            stream = stack.enter_context(pa.CompressedOutputStream(file, compression))
+        header = csv_cells(first.slice(0, 0), spreadsheet_safe=spreadsheet_safe)
+        csv.write_csv(header, stream)
         yield write
 
 
 @contextlib.contextmanager
-def _npz_writer(path: Path, first: pa.Table) -> Iterator[_Write]:
+def _parquet_writer(file: IO[bytes], first: pa.Table) -> Iterator[_Write]:
+    import pyarrow.parquet as pq
+
+    with pq.ParquetWriter(file, first.schema) as writer:
+        yield writer.write_table
+
+
+@contextlib.contextmanager
+def _arrow_writer(file: IO[bytes], first: pa.Table) -> Iterator[_Write]:
+    # Arrow's own file format, which is version 2 of Feather.
+    options = pa.ipc.IpcWriteOptions(compression="lz4", unify_dictionaries=True)
+    with pa.ipc.new_file(file, first.schema, options=options) as writer:
+        yield writer.write_table
+
+
+@contextlib.contextmanager
+def _npz_writer(file: IO[bytes], first: pa.Table) -> Iterator[_Write]:
     # A member's header tells its number of rows and cannot be written after them: the array is made
     # beside the archive, and then copied into it as np.savez would.
-    with tempfile.TemporaryFile(dir=path.parent) as array:
+    with tempfile.TemporaryFile(dir=os.path.dirname(file.name)) as array:
         with _array_writer(array, first) as write:
             yield write
         array.seek(0)
         with (
-            zipfile.ZipFile(path, "w") as archive,
+            zipfile.ZipFile(file, "w") as archive,
             archive.open("X.npy", "w", force_zip64=True) as member,
         ):
             shutil.copyfileobj(array, member, 1 << 20)
