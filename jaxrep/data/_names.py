@@ -1,0 +1,67 @@
+"""Names of columns: which of them a table may have, and how messages list them."""
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
+
+from jaxrep.errors import InputError
+
+MOST_COLUMNS = 1_000_000
+BLANKS = " \t\r\n\f\v\u00a0"
+"""What cells and names are trimmed of."""
+
+_LISTED = 10
+
+
+def check_names(names: Sequence[str], source: str) -> None:
+    """Raises an InputError if a table has no, too many, unnamed or equally named columns."""
+    if not names:
+        raise InputError(f"{source}: the table has no columns")
+    check_count(len(names), source)
+    unnamed = [str(i) for i, name in enumerate(names, start=1) if not name.strip()]
+    if unnamed:
+        raise InputError(
+            f"{source}: no name for column number {joined(unnamed)}; name every column"
+        )
+    if twice := [name for name, count in Counter(names).items() if count > 1]:
+        raise InputError(
+            f"{source}: more than one column is named {listed(twice)}; rename them "
+            "(or add a header line, if the file has none)"
+        )
+
+
+def check_count(columns: int, source: str) -> None:
+    """Raises an InputError if a table has more columns than can be read."""
+    if columns > MOST_COLUMNS:
+        raise InputError(
+            f"{source}: {columns} columns; a table may have {MOST_COLUMNS} (is it transposed?)"
+        )
+
+
+def selected(names: Sequence[str], columns: Collection[str] | None, source: str) -> list[str]:
+    """Returns the names that are among `columns`, in their own order.
+
+    Raises:
+        InputError: none of them is.
+    """
+    found = [name for name in names if columns is None or name in columns]
+    if not found:
+        raise InputError(
+            f"{source}: no column {listed(columns or ())}; the columns are {listed(names)}"
+        )
+    return found
+
+
+def listed(names: Iterable[str]) -> str:
+    """Returns names quoted and separated by commas, at most ten of them.
+
+    Example:
+        >>> listed("abcdefghijkl")
+        "'a', 'b', 'c', 'd', 'e', 'f', 'g', 'h', 'i', 'j' and 2 more"
+    """
+    return joined([repr(name) for name in names])
+
+
+def joined(parts: Sequence[str]) -> str:
+    """Returns the first ten parts separated by commas, and how many more there are."""
+    more = len(parts) - _LISTED
+    return ", ".join(parts[:_LISTED]) + (f" and {more} more" if more > 0 else "")
