@@ -3,6 +3,7 @@
 import codecs
 import csv
 import io
+import itertools
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -55,7 +56,7 @@ def read_header(file: TableFile) -> Header:
     record, rest = text[:end], text[end:]
     if not record.strip("\r\n"):
         raise InputError(f"{file.source}: the first line is empty; it must name the columns")
-    delimiter = _delimiter(record)
+    delimiter = _delimiter(record, rest[: _record_end(rest, _first_row(rest))])
     cells = _cells(record, delimiter)
     check_count(len(cells), file.source)
     rows = _rows(rest, delimiter, is_whole)
@@ -98,8 +99,14 @@ def _beginning(file: TableFile) -> tuple[str, int, bool]:
 
 
 def _has_second(text: str, end: int) -> bool:
-    start = len(text) - len(text[end:].lstrip("\r\n"))
-    return len(text) - end >= _PREFIX // 2 and _record_end(text, start) is not None
+    is_long = len(text) - end >= _PREFIX // 2
+    return is_long and _record_end(text, _first_row(text, end)) is not None
+
+
+def _first_row(text: str, end: int = 0) -> int:
+    """Returns where the first row begins that is not empty, behind the end of a row."""
+    found = re.compile(r"[^\r\n]").search(text, end)
+    return found.start() if found else len(text)
 
 
 def _record_end(text: str, start: int) -> int | None:
@@ -119,9 +126,17 @@ def _is_unclosed(text: str) -> bool:
     return any(not quoted[1] for quoted in _QUOTED.finditer(text))
 
 
-def _delimiter(record: str) -> str:
-    outside = _QUOTED.sub("", record)
-    return max(_DELIMITERS, key=outside.count)  # the first of equals: the comma where none is
+def _delimiter(record: str, second: str) -> str:
+    """Returns the most frequent delimiter of the first row, the comma where none is.
+
+    In a title above the table a mark may stand that is not the delimiter of the rows below.
+    """
+    first, second = _QUOTED.sub("", record), _QUOTED.sub("", second)
+    below = [mark for mark in _DELIMITERS if mark in second]
+    for mark in {";", "\t"}.intersection(first, below):
+        if all(_NUMBER_WITH_COMMA.fullmatch(cell.strip(BLANKS)) for cell in first.split(mark)):
+            return mark  # the commas are decimal ones
+    return max(below or _DELIMITERS, key=first.count)
 
 
 def _cells(record: str, delimiter: str) -> list[tuple[str, bool]]:
@@ -191,7 +206,7 @@ def _are_names(numbers: Sequence[str]) -> bool:
     values = [int(number) for number in numbers]
     if len(values) == 1:
         return values[0] in _YEARS
-    return all(a < b for a, b in zip(values, values[1:], strict=False))
+    return all(a < b for a, b in itertools.pairwise(values))
 
 
 def _names(cells: Sequence[tuple[str, bool]], source: str) -> tuple[str, ...]:

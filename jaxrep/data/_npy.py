@@ -1,9 +1,8 @@
 """Reads .npy arrays some rows at a time, trusting nothing that their headers promise."""
 
 import shutil
-import tempfile
 import zipfile
-from typing import IO, Any, cast
+from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -71,11 +70,12 @@ class Array:
         self._row += rows
         return piece
 
+    def unpack(self, into: IO[bytes]) -> None:
+        """Copies the array's bytes out of an archive, in which going back is slow."""
+        shutil.copyfileobj(self._stream, into)
+        self._stream, self._first = into, 0
+
     def _by_columns(self, rows: int) -> npt.NDArray[Any]:
-        if isinstance(self._stream, zipfile.ZipExtFile):  # going back in an archive is slow
-            unpacked = cast(IO[bytes], tempfile.TemporaryFile())
-            shutil.copyfileobj(self._stream, unpacked)
-            self._stream, self._first = unpacked, 0
         piece = np.empty((self.shape[1], rows), self.dtype)
         for i, column in enumerate(piece):
             start = i * self.shape[0] + self._row

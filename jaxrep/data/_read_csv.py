@@ -73,7 +73,7 @@ class _Reading:
         return [_UNNAMED, *others]
 
     def _counts_up(self) -> bool:
-        """Says whether the first column of the first piece is 0, 1, 2, …"""
+        """Says whether the first column counts from 0 on in the first piece."""
         try:
             batch = next(self._batches([""], self.block_size), None)
         except pa.ArrowInvalid:
@@ -178,10 +178,12 @@ class _Reading:
         row, mark = ragged[0], {",": "comma", "\t": "tab"}
         delimiter = mark.get(self.header.delimiter, repr(self.header.delimiter))
         there = "in the header" if self.header.lines else "in the first row"
+        number = row.number - self.header.lines
+        title = "" if number > 1 else "; if the first line is a title, remove it"
         return InputError(
-            f"{self.source}: data row {row.number - self.header.lines}: cells: "
-            f"{row.actual_columns}, but columns {there}: {row.expected_columns}; correct the row, "
-            f"or put quotes around a cell with a {delimiter} in it"
+            f"{self.source}: data row {number}: cells: {row.actual_columns}, but columns {there}: "
+            f"{row.expected_columns}; correct the row, or put quotes around a cell with a "
+            f"{delimiter} in it{title}"
         )
 
 

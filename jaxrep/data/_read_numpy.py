@@ -1,9 +1,10 @@
 """Reads .npy and .npz files piece by piece; nothing is ever unpickled."""
 
 import contextlib
+import tempfile
 import zipfile
 from collections.abc import Callable, Collection, Iterator, Mapping
-from typing import Any
+from typing import IO, Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -31,6 +32,8 @@ def read_npy(
     """
     with file.path.open("rb") as stream:
         matrix = Array(stream, file.path.stat().st_size, file.source)
+        matrix.check_matrix()
+        matrix.check_bytes()
         yield from _pieces(matrix, {}, columns, file.source)
 
 
@@ -55,6 +58,10 @@ def read_npz(
             if others := sorted(members - {name, *labels}):
                 which = "array {} is" if len(others) == 1 else "arrays {} are"
                 note(f"the {which.format(listed(others))} not read")
+            matrix.check_matrix()
+            matrix.check_bytes()
+            if matrix.is_fortran:
+                matrix.unpack(cast(IO[bytes], stack.enter_context(tempfile.TemporaryFile())))
             yield from _pieces(matrix, labels, columns, file.source)
     except (zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
         raise InputError(f"{file.source}: a broken .npz file ({error})") from None
@@ -99,8 +106,6 @@ def _is_column(array: Array, matrix: Array) -> bool:
 def _pieces(
     matrix: Array, labels: Mapping[str, Array], columns: Collection[str] | None, source: str
 ) -> Iterator[pa.Table]:
-    matrix.check_matrix()
-    matrix.check_bytes()
     rows, width = matrix.shape
     names = [f"x{i}" for i in range(width)] + list(labels)
     check_names(names, source)
