@@ -88,7 +88,7 @@ def find_file(source: str) -> TableFile:
     inside = _recognised(_head(file), None)
     if expected not in (None, "CSV") or inside not in ("CSV", None):
         raise InputError(
-            f"{source}: only CSV is read compressed, and this is {expected or inside}; unpack it"
+            f"{source}: only CSV is read compressed, and this is {inside or expected}; unpack it"
         )
     if not expected and not inside:
         raise _unknown(source)

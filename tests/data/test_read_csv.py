@@ -65,9 +65,8 @@ def test_cells_may_hold_line_ends_anywhere(read, lines):
 
 def test_row_may_be_longer_than_a_megabyte(read):
     names = [f"gene{i}" for i in range(70_000)]
-    columns, _ = read(
-        "\n".join([",".join(names), *[",".join(["0.123456789012345678"] * 70_000)] * 2])
-    )
+    row = ",".join(["0.123456789012345678"] * 70_000)
+    columns, _ = read(f"{','.join(names)}\n{row}\n{row}\n")
     assert list(columns) == names
 
 
@@ -225,8 +224,9 @@ def test_quote_that_is_closed_or_none_is_not_refused(read, end):
     assert read("a,b\n0,0\n" + end)[0]["a"] == ["0", "1"]
 
 
-def test_quote_that_is_not_closed_in_a_long_file_is_refused_with_its_row(read):
-    rows = '1,"x\n' + "2,3\n" * 20_000_000
+def test_quote_that_is_not_closed_in_a_long_file_is_refused_with_its_row(read, monkeypatch):
+    monkeypatch.setattr("jaxrep.data._read_csv._LARGE_BLOCK", 1 << 21)
+    rows = '1,"x\n' + "2,3\n" * 2_000_000
     refused(read, "a,b\n0,0\n" + rows, "data row 2 ", "quote")
 
 

@@ -152,24 +152,12 @@ def test_file_that_is_cut_off_is_refused(stored, kept):
     refused(source, "broken")
 
 
-def test_parquet_with_fewer_pages_than_rows_is_refused(tmp_path):
-    source = tmp_path / "t.parquet"
-    pq.write_table(pa.table({"a": range(10)}), source)
-    data = source.read_bytes()
-    metadata = pq.read_metadata(source)
-    rows = metadata.num_rows
-    assert data.count(bytes([0x16, 2 * rows])) >= 2  # zigzag varints in the footer
-    source.write_bytes(data[:-60].replace(bytes([0x16, 2 * rows]), bytes([0x16, 22])) + data[-60:])
-    with pytest.raises(InputError):
-        read_table(str(source))
-
-
 def test_stream_without_an_end_mark_is_noted(tmp_path):
     source, notes = tmp_path / "t.arrow", []
     write_stream(pa.table({"a": [1]}), source)
     source.write_bytes(source.read_bytes()[:-8])
-    assert next(read_blocks(str(source), note=notes.append)).num_rows == 1
-    list(read_blocks(str(source), note=notes.append))
+    blocks = list(read_blocks(str(source), note=notes.append))
+    assert blocks[0].num_rows == 1
     assert notes == ["the Arrow stream has no end mark; it may be cut off"]
 
 
@@ -260,7 +248,7 @@ def npy_bytes(array):
     return stream.getvalue()
 
 
-@pytest.mark.parametrize("member", [None, "X", "y"])
+@pytest.mark.parametrize("suffix", [".npy", ".npz"])
 @pytest.mark.parametrize(
     ("old", "new"),
     [
@@ -272,30 +260,23 @@ def npy_bytes(array):
         (b"NUMPY\x01", b"NUMPY\x07"),
     ],
 )
-def test_array_with_a_false_header_is_refused_before_reading(tmp_path, member, old, new):
-    sound = npy_bytes(np.zeros((3, 2)))
-    data = sound.replace(old, new)
-    assert data != sound
-    path = tmp_path / ("x.npz" if member else "x.npy")
-    if not member:
-        path.write_bytes(data)
+def test_array_with_a_false_header_is_refused_before_reading(tmp_path, suffix, old, new):
+    data = npy_bytes(np.zeros((3, 2)))
+    assert old in data
+    path = tmp_path / f"x{suffix}"
+    if suffix == ".npy":
+        path.write_bytes(data.replace(old, new))
     else:
-        if member == "y" and b"(3, 2)" in old:
-            old, new = old.replace(b"(3, 2)", b"(3,)"), new.replace(b", 2)", b",)")
         with zipfile.ZipFile(path, "w") as archive:
-            archive.writestr("X.npy", data if member == "X" else sound)
-            if member == "y":
-                label = npy_bytes(np.zeros(3))
-                changed = (
-                    label[:-8] if label.replace(old, new) == label else label.replace(old, new)
-                )
-                archive.writestr("y.npy", changed)
-    if member == "y" and new in (b"(2,)", b"(9000000000,)}", b"(-3, -2), }"):
-        notes = []
-        list(read_blocks(str(path), note=notes.append))
-        assert notes == ["the array 'y' is not read"]
-    else:
-        refused(str(path), "not a sound")
+            archive.writestr("X.npy", data.replace(old, new))
+    refused(str(path), "not a sound")
+
+
+def test_npz_label_with_fewer_values_than_its_header_says_is_refused(tmp_path):
+    with zipfile.ZipFile(tmp_path / "x.npz", "w") as archive:
+        archive.writestr("X.npy", npy_bytes(np.zeros((3, 2))))
+        archive.writestr("y.npy", npy_bytes(np.zeros(3))[:-8])
+    refused(str(tmp_path / "x.npz"), "promises 24 bytes, there are 16")
 
 
 def test_npz_reads_x_or_the_only_matrix_of_numbers(tmp_path):
@@ -325,8 +306,8 @@ def test_npz_notes_the_arrays_that_are_not_read(tmp_path):
     source, notes = str(tmp_path / "x.npz"), []
     others = {"genes": np.zeros(5), "odd": np.array([None, 1]), "raw": np.zeros((2, 2))}
     np.savez(source, X=np.ones((2, 2)), **others)
-    assert next(read_blocks(source, note=notes.append)).num_columns == 2
-    list(read_blocks(source, note=notes.append))
+    blocks = list(read_blocks(source, note=notes.append))
+    assert blocks[0].num_columns == 2
     assert notes == ["the arrays 'genes', 'odd', 'raw' are not read"]
 
 
