@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from jaxrep import methods
-from jaxrep.data import datasets, tables
+from jaxrep.data import datasets, write_table
 from jaxrep.errors import InputError
 from jaxrep.report.plots import write_plots
 from jaxrep.runs import folder, outputs
@@ -50,7 +50,7 @@ def demonstrate(out: Path) -> None:
     results = [("blobs", train_on_blobs(method, out / "blobs" / method)) for method in TITLES]
 
     table = out / "breast_cancer.csv"
-    tables.write_table(datasets.load("breast_cancer"), table)
+    write_table(datasets.load("breast_cancer"), table)
     print(f"\nA real table: {table}")
     results += [(table.name, train_on_csv(method, table, out)) for method in TITLES]
     _print_summary(results)

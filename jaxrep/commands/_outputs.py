@@ -57,7 +57,7 @@ class Output(RunReader):
         self, make: "Callable[[Run], Iterable[pa.Table]]", source: str = ""
     ) -> tuple[str, Result]:
         """Writes the blocks that `make` makes from `source`, and says where and how many rows."""
-        from jaxrep.data.tables import check_output, write_blocks
+        from jaxrep.data.write import check_output, write_blocks
         from jaxrep.progress import report_rows
         from jaxrep.runs.overwriting import check_spared
 

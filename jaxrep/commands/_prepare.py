@@ -1,6 +1,5 @@
 """`jaxrep prepare`."""
 
-import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,7 +35,7 @@ class Prepare(TableColumns):
         made = prepare(
             self.data,
             self.out,
-            **dataclasses.asdict(with_known_label(self.data, self.columns())),
+            columns=with_known_label(self.data, self.columns()),
             overwrite=self.overwrite,
             note=note,
             watch=report_rows,

@@ -20,6 +20,7 @@ from jaxrep.errors import InputError
 from . import _times
 from ._arrow import as_array, texts_to_arrow, to_numpy
 from ._messages import cell, shortened
+from ._names import BLANKS
 from .schema import (
     Boolean,
     CategoricalColumn,
@@ -32,7 +33,6 @@ from .schema import (
 
 Numbers = npt.NDArray[np.float64]
 
-BLANKS = " \t\r\n\f\v\u00a0"
 PLAIN = r"^[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?$"
 """A number as programs write it."""
 

@@ -8,7 +8,7 @@ import pyarrow.compute as pc
 
 from ._arrow import to_arrow
 from ._frame_cells import chunks
-from ._frame_cells import is_text
+from ._stored_types import is_text
 
 _FORMULA = r"^[=+\-@\t\r]"
 _NUMBER = r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$"

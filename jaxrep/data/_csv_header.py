@@ -11,7 +11,8 @@ from typing import Any
 
 from jaxrep.errors import InputError
 
-from ._names import BLANKS, check_count, check_names, joined
+from ._messages import joined
+from ._names import BLANKS, check_count, check_names
 from ._table_files import TableFile
 
 _DELIMITERS = ",;\t|"

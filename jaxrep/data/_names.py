@@ -1,15 +1,15 @@
-"""Names of columns: which of them a table may have, and how messages list them."""
+"""Names of columns: which of them a table may have."""
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 
 from jaxrep.errors import InputError
+
+from ._messages import joined, listed
 
 MOST_COLUMNS = 1_000_000
 BLANKS = " \t\r\n\f\v\u00a0"
 """What cells and names are trimmed of."""
-
-_LISTED = 10
 
 
 def check_names(names: Sequence[str], source: str) -> None:
@@ -49,19 +49,3 @@ def selected(names: Sequence[str], columns: Collection[str] | None, source: str)
             f"{source}: no column {listed(columns or ())}; the columns are {listed(names)}"
         )
     return found
-
-
-def listed(names: Iterable[str]) -> str:
-    """Returns names quoted and separated by commas, at most ten of them.
-
-    Example:
-        >>> listed("abcdefghijkl")
-        "'a', 'b', 'c', 'd', 'e', 'f', 'g', 'h', 'i', 'j' and 2 more"
-    """
-    return joined([repr(name) for name in names])
-
-
-def joined(parts: Sequence[str]) -> str:
-    """Returns the first ten parts separated by commas, and how many more there are."""
-    more = len(parts) - _LISTED
-    return ", ".join(parts[:_LISTED]) + (f" and {more} more" if more > 0 else "")

@@ -5,7 +5,8 @@ from collections.abc import Callable
 
 import pyarrow as pa
 
-from ._names import check_names, listed
+from ._messages import listed
+from ._names import check_names
 
 
 def table_columns(schema: pa.Schema, source: str) -> list[str]:

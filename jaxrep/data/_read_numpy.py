@@ -14,7 +14,8 @@ from jaxrep.errors import InputError
 
 from ._arrow import texts_to_arrow, to_arrow
 from ._blocks import block_rows
-from ._names import check_names, listed, selected
+from ._messages import listed
+from ._names import check_names, selected
 from ._npy import Array
 from ._table_files import TableFile
 

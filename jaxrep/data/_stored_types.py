@@ -15,7 +15,7 @@ def plain_type(kind: Any) -> Any:
     """
     if pa.types.is_dictionary(kind) or pa.types.is_run_end_encoded(kind):
         return plain_type(kind.value_type)
-    return pa.string() if _is_text(kind) else kind
+    return pa.string() if is_text(kind) else kind
 
 
 def plain_schema(schema: pa.Schema) -> pa.Schema:
@@ -36,13 +36,14 @@ def plain(batch: Any) -> pa.Table:
 def _plain_column(column: Any) -> Any:
     if pa.types.is_run_end_encoded(column.type):
         column = pc.run_end_decode(column)
-    if _is_text(plain_type(column.type)):
+    if is_text(plain_type(column.type)):
         column.validate(full=True)
     target = plain_type(column.type)
     return column if column.type == target else column.cast(target)
 
 
-def _is_text(kind: Any) -> bool:
+def is_text(kind: Any) -> bool:
+    """Says whether an Arrow type is of strings."""
     return bool(
         pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
     )

@@ -1,12 +1,15 @@
 """What a user says of a table's columns; all else is inferred."""
 
+import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal
 
-from jaxrep.errors import InputError
+from jaxrep import strict_json
+from jaxrep.errors import InputError, ModelFormatError
 
-from .schema import KINDS
+from .schema import KINDS, Datetime, Number, Schema
 
 LEFT_OUT = ("id", "text", "constant", "dropped")
 """What a column can be that is not learned from."""
@@ -84,7 +87,68 @@ class Columns:
         found = {}
         for name, kind in self.kinds.items():
             try:
-                found[name] = Asked.parse(kind)
+                found[name] = Asked.parse(str(kind))
             except InputError as error:
                 raise InputError(f"column {name!r}: {error}") from None
         return found
+
+
+def parse_kind(text: str) -> tuple[str, str]:
+    """Returns the name and the kind that NAME=KIND says; a name may hold "=" as well.
+
+    Raises:
+        InputError: it says none.
+
+    Example:
+        >>> parse_kind("zip=category"), parse_kind("a=b=datetime:%H=%M")
+        (('zip', 'category'), ('a=b', 'datetime:%H=%M'))
+    """
+    # The kind begins after the last "=" that one follows.
+    for place in reversed([i for i, letter in enumerate(text) if letter == "="]):
+        name, kind = text[:place], text[place + 1 :]
+        if name and kind.partition(":")[0] in (*KINDS, *LEFT_OUT):
+            Asked.parse(kind)
+            return name, kind
+    raise InputError(
+        f"--column {text}: says no kind of column; it takes NAME=KIND with one of "
+        f"{', '.join((*KINDS, *LEFT_OUT))}"
+    )
+
+
+def read_columns(path: Path) -> Columns:
+    """Reads what a file says of a table's columns.
+
+    Args:
+        path: a TOML file with a table `[columns]` of `NAME = "KIND"` and, besides, `drop`,
+            `label`, `id_column`, `missing` and `na_values`; or the `schema.json` of a run, whose
+            columns keep their kinds.
+
+    Raises:
+        InputError: the file cannot be read, or says something else.
+    """
+    try:
+        if path.suffix.lower() == ".json":
+            return _of_schema(Schema.from_json(strict_json.read(path)))
+        with path.open("rb") as file:
+            said = tomllib.load(file)
+        kinds = said.pop("columns", {})
+        columns: Columns = strict_json.convert({"kinds": kinds, **said}, Columns)
+        columns.asked()
+    except OSError as error:
+        raise InputError(f"--schema {path}: cannot be read ({error.strerror})") from None
+    except (ValueError, ModelFormatError) as error:
+        raise InputError(f"--schema {path}: {error}") from None
+    return columns
+
+
+def _of_schema(schema: Schema) -> Columns:
+    kinds = {}
+    for column in schema.columns:
+        kinds[column.name] = column.kind
+        if isinstance(column, Datetime) and column.format is not None:
+            kinds[column.name] += f":{column.format}"
+        if isinstance(column, Number) and column.decimal != ".":
+            kinds[column.name] += f":{column.decimal}"
+    kinds |= {column.name: column.kind for column in schema.left_out}
+    missing = tuple(word for word in schema.missing if word not in schema.marks)
+    return Columns(kinds, label=schema.label, na_values=schema.marks, missing=missing)

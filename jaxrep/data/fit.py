@@ -305,7 +305,7 @@ class _Fitting:
         changes["has_gaps"] = seen.missing > 0
         if refine and type(column) is Number and seen.are_whole and seen.least >= 0:
             fields = {name: getattr(column, name) for name in column.__struct_fields__}
-            return Count(**fields | changes), seen.missing
+            return Count(**fields | changes | {"stored": "int64"}), seen.missing
         return msgspec.structs.replace(column, **changes), seen.missing
 
 

@@ -16,7 +16,8 @@ from jaxrep.errors import InputError
 from ._blocks import block_rows
 from ._frame_cells import plain
 from ._frame_columns import check_dimensions, column_of, columns_of, is_a, is_sparse
-from ._request import check_count, listed
+from ._messages import listed
+from ._names import check_count
 
 Kind = Literal["pandas", "polars", "arrow", "array"]
 

@@ -103,11 +103,10 @@ def prepare(
     else:
         _check_writable(out)
         if fitted is None:
-            notes = [note]
-            made = fit(
-                lambda: read.read_blocks(source, note=notes.pop()), source=source, columns=columns
-            )
-            note("\n".join(made.lines(source)))
+            reading = read.Reading(source, note)
+            made = fit(reading, source=source, columns=columns)
+            for line in made.lines(source):
+                note(line)
             fitted, rows = made.schema, made.rows
         else:
             rows = sum(block.num_rows for block in read.read_blocks(source, note=note))

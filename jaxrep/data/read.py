@@ -86,6 +86,28 @@ def read_table(source: str, *, note: Callable[[str], None] = lambda message: Non
     return pa.concat_tables(read_blocks(source, note=note))
 
 
+class Reading:
+    """A table that is read from its beginning each time that it is called.
+
+    Args:
+        source: as for `read_blocks`.
+        note: hears remarks on how the table was read, of the first time alone.
+
+    Example:
+        >>> iris = Reading("iris")
+        >>> [sum(block.num_rows for block in iris()) for _ in range(2)]
+        [150, 150]
+    """
+
+    def __init__(self, source: str, note: Callable[[str], None] = lambda message: None):
+        self._source, self._note = source, note
+
+    def __call__(self) -> Iterator[pa.Table]:
+        """Begins to read the table."""
+        note, self._note = self._note, lambda message: None
+        return read_blocks(self._source, note=note)
+
+
 def digests(source: str) -> dict[str, str]:
     """Returns the SHA-256 of the files that a table is read from, by name; none of a named set.
 

@@ -20,7 +20,7 @@ _PACKAGES = ("jaxrep", "jax", "flax", "torch", "numpy")
 
 
 def served_network(run: Run) -> "Served":
-    """Returns a run's preprocessing and network as one eager PyTorch module."""
+    """Returns a run's schema and network as one eager PyTorch module."""
     from torch_ref.serving import serve
 
     return serve(description(run), run.weights)
@@ -58,7 +58,7 @@ def description(run: Run) -> dict[str, Any]:
         "method": run.method.name,
         "hyperparameters": dataclasses.asdict(run.method.hyperparameters),
         "outputs": list(run.method.network_type.outputs),
-        "preprocessing": run.schema.to_json(),
+        "schema": run.schema.to_json(),
         **scores,
         **({} if run.target is None else {"target": run.target.to_json()}),
         "history": run.history,

@@ -121,9 +121,7 @@ def _table(subject: Subject, between: np.ndarray, caption: str) -> Table:
         )
     table = from_raw(subject.run.schema, between)
     shown = sorted(change, key=lambda name: -change[name])[:_MAX_COLUMNS]
-    rows = [
-        [f"{i}/{STEPS - 1}", *(table[name][i].as_py() for name in shown)] for i in range(STEPS)
-    ]
+    rows = [[f"{i}/{STEPS - 1}", *(table[name][i].as_py() for name in shown)] for i in range(STEPS)]
     if len(change) > len(shown):
         caption += f"; the {len(shown)} columns that change most"
     return Table(caption, ["step", *shown], rows)

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from jaxrep import files
-from jaxrep.data import read, tables
+from jaxrep.data import read, write_table
 from jaxrep.data.columns import Columns
 from jaxrep.errors import InputError, ModelFormatError
 from jaxrep.hyperparameters import TrainingHyperparameters, check
@@ -203,7 +203,7 @@ class _Outcome:
                 path = out / folder.MEMBERS / f"{i:04d}"
                 origin = {"member_of": {"sweep": str(out.resolve()), "member": i}}
                 write(self.run(i, path, origin), path)
-        tables.write_table(_table(rows), out / folder.SWEEP_TABLE)
+        write_table(_table(rows), out / folder.SWEEP_TABLE)
         digest = files.sha256(out / folder.SWEEP_TABLE)
         written = {"member": best, "result": dataclasses.asdict(result), "sha256": digest}
         made = self.run(best, out, {"sweep": {**asked, **written}})

@@ -75,7 +75,8 @@ def prepare(
             columns=columns,
             mask=~held_out if held_out.any() else None,
         )
-        note("\n".join(fitted.lines(source)))
+        for line in fitted.lines(source):
+            note(line)
         schema = fitted.schema
     counts = Counts()
     parts = [x for _, x in transform.apply_blocks(schema, blocks, source=source, counts=counts)]
