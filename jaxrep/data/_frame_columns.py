@@ -59,10 +59,11 @@ def _names_of_pandas(columns: Any) -> Sequence[Any]:
 def _columns_of_arrow(X: Any, source: str) -> tuple[Sequence[Any], Sequence[Any]]:
     if is_a(X, "polars", "DataFrame"):
         for name, kind in X.schema.items():
-            if str(kind) == "Object":  # polars would export addresses in memory
+            # Of objects polars would export addresses in memory.
+            if str(kind) in ("Object", "Int128", "UInt128"):
                 raise InputError(
-                    f"{source}: column {name!r} is of polars' type Object; cast it, to String for "
-                    "one"
+                    f"{source}: column {name!r} is of polars' type {kind}, which Arrow has not; "
+                    "cast it, to String for one"
                 )
     try:
         table = X if isinstance(X, pa.Table) else pa.table(X)

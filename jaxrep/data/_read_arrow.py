@@ -26,7 +26,7 @@ def arrow_schema(file: TableFile) -> pa.Schema:
         pyarrow.ArrowException: the file is broken.
     """
     with pa.memory_map(os.fsencode(file.path)) as stored:
-        schema = _opened(stored, file, None).schema
+        schema = _opened(stored, file).schema
         names = table_columns(schema, file.source)
         return plain_schema(pa.schema([schema.field(name) for name in names]))
 
@@ -42,13 +42,13 @@ def read_arrow(
     """
     # Mapped, since a file is often one record batch, which would be read whole.
     with pa.memory_map(os.fsencode(file.path)) as stored:
-        schema = _opened(stored, file, None).schema
+        reader = _opened(stored, file)
+        schema = reader.schema
         names = selected(table_columns(schema, file.source), columns, file.source)
         note_index(schema, note)
-        fields = [schema.get_field_index(name) for name in names]
-        stored.seek(0)
-        reader = _opened(stored, file, fields)
         for batch in _batches(reader):
+            # pyarrow's own selection of fields copies them out of the mapped memory.
+            batch = batch.select(names)
             batch.validate(full=True)
             size = block_rows(len(names))
             for start in range(0, batch.num_rows, size):
@@ -57,15 +57,14 @@ def read_arrow(
             note("the Arrow stream has no end mark; it may be cut off")
 
 
-def _opened(stored: Any, file: TableFile, fields: list[int] | None) -> Any:
-    options = pa.ipc.IpcReadOptions(included_fields=fields)
+def _opened(stored: Any, file: TableFile) -> Any:
     start = stored.read(8)
     stored.seek(0)
     if start.startswith(b"ARROW1"):
-        return pa.ipc.open_file(stored, options=options)
+        return pa.ipc.open_file(stored)
     if start.startswith(b"FEA1"):
         raise InputError(f"{file.source}: Feather version 1, which is not read; write it anew")
-    return pa.ipc.open_stream(stored, options=options)
+    return pa.ipc.open_stream(stored)
 
 
 def _batches(reader: Any) -> Iterator[Any]:

@@ -186,14 +186,15 @@ def _check_names(names: Sequence[Any], source: str) -> None:
     for name in names:
         if not isinstance(name, str):
             advice = (
-                "join the levels, X.columns = ['_'.join(map(str, c)) for c in X.columns]"
+                "join the levels: X.columns = ['_'.join(map(str, c)) for c in X.columns]"
                 if isinstance(name, tuple)
-                else "rename the columns, X.columns = X.columns.astype(str)"
+                else f"rename it, to {str(name)!r} for one (all columns of a pandas frame: "
+                "X.columns = X.columns.astype(str))"
             )
-            raise InputError(
-                f"{source}: the name of a column is {name!r}, a {type(name).__name__} and no str; "
-                f"{advice}"
-            )
+            kind = type(name).__name__
+            raise InputError(f"{source}: a column's name is {name!r}, of type {kind}; {advice}")
+        if not name.isascii() and name != name.encode(errors="replace").decode():
+            raise InputError(f"{source}: the column's name {name!r} is not Unicode; rename it")
         if not name.strip():
             raise InputError(f"{source}: a column's name is empty; name every column")
     if twice := [name for name, count in Counter(names).items() if count > 1]:

@@ -476,7 +476,8 @@ def test_a_missing_output_folder_is_named(refused, runs, command):
 @pytest.mark.parametrize("name", ["new.xlsx", "new"])
 def test_an_unknown_output_suffix_is_refused_with_those_there_are(refused, runs, command, name):
     argv = on_a_run(command, runs / "vae")[:-1]
-    refused(*argv, runs / name, facts=[runs / name, ".csv, .csv.gz, .csv.bz2, .csv.zst, .parquet, .feather, .arrow, .npy"])
+    known = ".csv, .csv.gz, .csv.bz2, .csv.zst, .parquet, .feather, .arrow, .npy"
+    refused(*argv, runs / name, facts=[runs / name, known])
 
 
 def test_an_output_over_its_own_input_is_refused(refused, runs):

@@ -206,6 +206,7 @@ def test_polars_columns_keep_their_types_and_categories_are_decoded():
 def test_a_lazy_frame_and_polars_objects_are_refused():
     refused(pl.LazyFrame({"a": [1]}), ".collect()")
     refused(pl.DataFrame({"a": pl.Series([object()], dtype=pl.Object)}), "'a'", "Object")
+    refused(pl.DataFrame({"a": pl.Series([1], dtype=pl.Int128)}), "'a'", "Int128", "cast")
     refused(pl.DataFrame({"a": [[1]]}), "'a'", "list")
 
 
@@ -332,6 +333,11 @@ def test_what_is_no_table_is_refused_with_what_would_be(X, facts):
 )
 def test_names_that_are_not_text_or_not_unique_are_refused(names, facts):
     refused(pd.DataFrame([[1, 2]], columns=names), *facts)
+
+
+def test_names_of_a_mapping_are_checked_too():
+    refused({1: [1]}, "1", "int", "rename it, to '1'")
+    refused({"ä": [1], "\ud800": [1]}, "'\\ud800'", "not Unicode")
 
 
 def test_the_frame_of_a_matrix_is_named_as_the_matrix():

@@ -134,6 +134,14 @@ def test_missing_marks_below_a_number_do_not_matter(read):
     assert read("5,a\n,b\n3,c\n")[0]["x0"] == ["5", "", "3"]
 
 
+def test_row_that_the_look_at_the_file_cuts_does_not_matter(read):
+    width = 70_000 // 2  # bytes of a cell, of which the look takes a few
+    rows = [f"{'x' * width},1.5{i}" for i in range(9)]
+    for cut in range(0, 12):
+        columns, _ = read("\n".join([f"{'x' * (width - cut)},2.5", *rows, ""]))
+        assert list(columns) == ["x0", "x1"]
+
+
 def test_decimal_commas_are_numbers_where_they_do_not_delimit(read):
     assert read("1,5;2,5\n2,5;1,5\n")[0] == {"x0": ["1,5", "2,5"], "x1": ["2,5", "1,5"]}
 
