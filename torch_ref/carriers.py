@@ -13,7 +13,6 @@ import numpy as np
 
 from torch_ref.times import Instant, Span, instant_of
 
-
 Cell = None | str | bool | int | float | np.floating[Any] | Decimal | Instant | Span
 """What `plain` makes of a cell; None is a missing one, and a float is never NaN."""
 

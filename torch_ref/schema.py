@@ -14,6 +14,20 @@ class EncodeError(ValueError):
 
 
 def check_schema(schema: Mapping[str, Any]) -> None:
+    """Checks what the reading of cells needs of a schema.
+
+    Args:
+        schema: plain JSON, as `schema.json` holds it.
+
+    Raises:
+        EncodeError: names the first key that is missing or wrong.
+
+    Example:
+        >>> check_schema({"schema_version": 1})
+        Traceback (most recent call last):
+        ...
+        torch_ref.schema.EncodeError: schema: schema_version is 1; it must be 2
+    """
     if not isinstance(schema, Mapping):
         raise EncodeError(
             f"schema: it is a {type(schema).__name__}; give what schema.json holds, as json.load "
