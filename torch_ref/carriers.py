@@ -219,7 +219,8 @@ def _pandas_cells(array: Any) -> list[Any]:
         return [None if code < 0 else categories[code] for code in array.codes.tolist()]
     if hasattr(array.dtype, "pyarrow_dtype"):
         return _arrow_cells(array.__arrow_array__())
-    return list(array)
+    # Of what is numpy's within, its own cells: those that pandas makes of dates take their time.
+    return list(np.asarray(array) if isinstance(array.dtype, np.dtype) else array)
 
 
 def _floats(cells: list[float | None], dtype: type[np.floating[Any]]) -> list[Any]:
