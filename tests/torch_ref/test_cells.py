@@ -478,6 +478,11 @@ def test_a_mark_of_the_user_is_missing(kind, cell, value):
     same(read([cell], kind, marks=["-999", "?"], **changes), [value])
 
 
-def test_a_mark_is_the_same_date_in_all_types():
+@pytest.mark.parametrize("mark", ["1900-01-01", "1900/01/01"])
+def test_a_mark_is_the_same_date_in_all_types(mark):
     cells = ["1900/01/01", dt.date(1900, 1, 1), np.datetime64("1900-01-01T00", "ns")]
-    same(read(cells, "category", marks=["1900-01-01"]), [NAN, NAN, NAN])
+    same(read(cells, "category", marks=[mark]), [NAN, NAN, NAN])
+
+
+def test_a_mark_that_is_a_number_is_no_boolean():
+    same(read([True, False, 1], "boolean", marks=["1", "0.0"]), [1, 0, NAN])
