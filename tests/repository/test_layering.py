@@ -48,6 +48,8 @@ FLOORS = {
     "errors": 0,
 }
 STANDARD_LIBRARY_ONLY = ("hyperparameters", "outputs", "errors")
+# What reads tables for a served model, wherever that runs: no torch, no pandas, no Arrow.
+NUMPY_ONLY = ("encode", "carriers", "cells", "schema", "times")
 PACKAGES = ("jaxrep", "torch_ref")
 # The public declaration of an estimator for each method, and a walk through the seed's three.
 MAY_KNOW_METHODS = (
@@ -261,3 +263,13 @@ def test_plain_data_imports_only_the_standard_library(name):
         found = imports(each, modules("jaxrep")[each])
         others = {imported for imported in found if not imported.startswith(f"jaxrep.{name}")}
         assert {imported.split(".")[0] for imported in others} <= set(sys.stdlib_module_names)
+
+
+@pytest.mark.parametrize("name", NUMPY_ONLY)
+def test_what_reads_tables_for_a_served_model_imports_numpy_alone(name):
+    import sys
+
+    found = imports(f"torch_ref.{name}", modules("torch_ref")[f"torch_ref.{name}"])
+    own = {f"torch_ref.{each}" for each in NUMPY_ONLY}
+    others = {each for each in found if ".".join(each.split(".")[:2]) not in own | {"torch_ref"}}
+    assert {each.split(".")[0] for each in others} <= {"numpy", *sys.stdlib_module_names}
