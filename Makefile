@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test test-quick test-end-to-end test-slow parity lint bench bench-quick clean
+.PHONY: demo test test-quick test-end-to-end test-slow test-tables parity lint bench bench-quick clean
 
 demo: $(VENV)/installed
 	$(BIN)/python -m jaxrep.demo
@@ -28,6 +28,11 @@ test-end-to-end: $(VENV)/installed-test
 # What takes minutes by nature, each guarded by a smaller test in `make test`.
 test-slow: $(VENV)/installed-test
 	$(BIN)/python -m pytest -m slow
+
+# Real tables, which packages ship: the kinds of their columns, and commands without flags.
+TABLE_TESTS := tests/data/test_real_tables.py tests/commands/test_commands_on_real_tables.py
+test-tables: $(VENV)/installed-test $(VENV)/installed-tables
+	$(BIN)/python -m pytest -m slow --numprocesses 2 $(TABLE_TESTS)
 
 parity: $(VENV)/installed-test
 	$(BIN)/jaxrep parity
