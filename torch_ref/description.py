@@ -106,6 +106,7 @@ class _LeftOut(msgspec.Struct, forbid_unknown_fields=True):
     name: str
     kind: Literal["id", "text", "constant", "dropped"]
     why: str
+    value: _Finite | None = None
 
 
 _Column = _Number | _Count | _Boolean | _Datetime | _Duration | _Category

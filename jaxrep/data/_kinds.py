@@ -80,7 +80,7 @@ def _of_numbers(name: str, profile: Profile, seen: NumberStatistics) -> Draft:
         zoned = pa.types.is_timestamp(profile.stored) and profile.stored.tz is not None
         return Draft(Datetime(name, 0.0, 1.0, None, False, why, stored, zoned=zoned))
     if is_constant:
-        return Draft(LeftOut(name, "constant", f"it has one value, {value:g}"))
+        return Draft(LeftOut(name, "constant", f"it has one value, {value:g}", value))
     if seen.ids.found():
         return Draft(LeftOut(name, "id", "whole numbers that count up"))
     if seen.are_inexact and "int" in stored:

@@ -296,7 +296,7 @@ class _Fitting:
             seen.moments.repeat(fill, seen.missing)
         mean, deviation = seen.moments.mean, seen.moments.deviation
         if is_one_value(mean, deviation):
-            return LeftOut(column.name, "constant", f"it has one value, {mean:g}"), 0
+            return LeftOut(column.name, "constant", f"it has one value, {mean:g}", mean), 0
         if self._asked.impute == "refuse":
             fill = None
         elif fill is None:

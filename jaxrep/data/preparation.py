@@ -232,7 +232,7 @@ def _locked(out: Path) -> AbstractContextManager[None]:
 
 
 def _write_rows(
-    out: Path, plan: _Plan, read: Callable[[], Iterable[pa.Table]], note: Callable[[str], None]
+    out: Path, plan: _Plan, begin: Callable[[], Iterable[pa.Table]], note: Callable[[str], None]
 ) -> None:
     source = plan.asked.source
     with (out / _signed.ROWS).open("a+b") as rows, (out / _signed.JOURNAL).open("a+") as journal:
@@ -242,7 +242,7 @@ def _write_rows(
             note(f"{out}: continuing after row {min(done, plan.rows):,} of {plan.rows:,}")
         _check_space(out, plan, rows.tell())
         count = len(chunks) * plan.chunk_rows
-        with _writing_labels(out / _signed.LABELS, plan.schema.label, read()) as blocks:
+        with _writing_labels(out / _signed.LABELS, plan.schema.label, begin()) as blocks:
             for x in _features(plan, blocks, len(chunks), source):
                 chunks.append(_append(rows, journal, x, whole))
                 count += len(x)

@@ -173,6 +173,7 @@ class LeftOut(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         name: the column's name.
         kind: an id, which outputs carry along; free text; a constant; or what was dropped by name.
         why: the reason.
+        value: the number that a constant is.
 
     Example:
         >>> LeftOut("row", "id", "whole numbers that count up").kind
@@ -182,6 +183,7 @@ class LeftOut(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     name: Text
     kind: Literal["id", "text", "constant", "dropped"]
     why: Text
+    value: Finite | None = None
 
 
 Column = NumericColumn | CategoricalColumn

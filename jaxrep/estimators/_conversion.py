@@ -1,32 +1,20 @@
-"""What a caller gives as X, as features of a run, and a run's rows as arrays again."""
+"""What a caller gives as X, as blocks of a table, and a run's rows as what was given again."""
 
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from jaxrep.data import to_arrow, transform
-from jaxrep.data.schema import CategoricalColumn, NumericColumn, Schema
-from jaxrep.errors import InputError
+from jaxrep.data import transform
+from jaxrep.data.frames import Kind, blocks_of, to_kind
+from jaxrep.data.schema import CategoricalColumn, LeftOut, Schema
+from jaxrep.data.transform import Counts
+from jaxrep.errors import DataWarning
 
 FLOATS = (np.float64, np.float32)
 SOURCE = "X"  # what messages call the table
-
-
-def to_table(rows: np.ndarray, names: Sequence[str]) -> pa.Table:
-    """Returns a matrix as a table with a column a feature.
-
-    Args:
-        rows: `[N, D]`, floats.
-        names: D names.
-
-    Example:
-        >>> to_table(np.ones((2, 1)), ["a"]).to_pydict()
-        {'a': [1.0, 1.0]}
-    """
-    columns = [to_arrow(column) for column in rows.T]
-    return pa.Table.from_arrays(columns, names=list(names))
 
 
 def default_names(count: int) -> list[str]:
@@ -34,58 +22,79 @@ def default_names(count: int) -> list[str]:
     return [f"x{i}" for i in range(count)]
 
 
-def is_numeric(fitted: Schema) -> bool:
+def is_frame(X: Any) -> bool:
+    """Says whether columns have names and types of their own: a DataFrame, a table of Arrow."""
+    return hasattr(X, "__arrow_c_stream__") or hasattr(X, "__dataframe__")
+
+
+def is_numeric(schema: Schema) -> bool:
     """Says whether every column is a number, so that rows may be a matrix."""
-    return all(isinstance(column, NumericColumn) for column in fitted.columns)
+    return not any(isinstance(column, CategoricalColumn) for column in schema.columns)
 
 
-def may_be_missing(fitted: Schema) -> bool:
-    """Says whether missing numbers are filled, in every column or in none."""
-    return any(isinstance(c, NumericColumn) and c.fill is not None for c in fitted.columns)
-
-
-def frame_features(fitted: Schema, frame: Any) -> np.ndarray:
-    """Returns the features of a DataFrame whose categories are text.
+def features_of(schema: Schema, X: Any) -> np.ndarray:
+    """Returns the features of rows, and warns of cells that could not be placed.
 
     Args:
-        fitted: of the run.
-        frame: of pandas or polars, or a table of pyarrow; the order of its columns does not matter.
+        schema: of the run.
+        X: a matrix, sparse or not, or a DataFrame, checked.
 
     Raises:
-        InputError: it is none of these, or does not fit the run.
+        InputError: it does not fit the run.
 
     Example:
-        >>> job = CategoricalColumn("job", ("clerk", "smith"), impute=False)
-        >>> fitted = Schema((job,), label=None, id_column=None, na_values=())
-        >>> frame_features(fitted, pa.table({"job": ["smith"]}))
+        >>> job = CategoricalColumn("job", ("clerk", "smith"), has_gaps=False)
+        >>> features_of(Schema((job,)), pa.table({"job": ["smith"]}))
         array([[0., 1., 0.]], dtype=float32)
     """
-    categorical = [c.name for c in fitted.columns if isinstance(c, CategoricalColumn)]
-    if not hasattr(frame, "__arrow_c_stream__"):
-        raise InputError(
-            f"{SOURCE} is {type(frame).__name__}; this run has the categorical column "
-            f"{categorical[0]!r}: give a DataFrame with the columns that it was trained on"
-        )
-    # An index of pandas would become a column.
-    table = pa.table(frame.reset_index(drop=True) if hasattr(frame, "reset_index") else frame)
-    for name in set(categorical) & set(table.column_names):
-        text = table[name].cast(pa.string())
-        table = table.set_column(table.column_names.index(name), name, text)
-    return transform.apply(fitted, table, source=SOURCE)
+    counts = Counts()
+    blocks: Iterator[pa.Table] = blocks_of(X, source=SOURCE)
+    parts = [
+        x for _, x in transform.apply_blocks(schema, blocks, source=SOURCE, counts=counts)
+    ]
+    warn(list(counts.sentences(SOURCE)))
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
-def to_rows(fitted: Schema, features: np.ndarray, dtype: Any) -> np.ndarray:
-    """Returns features as rows in the table's own units, `[N, columns]`.
+def warn(sentences: Sequence[str]) -> None:
+    """Warns of what a caller should know of the data."""
+    for sentence in sentences:
+        warnings.warn(sentence, DataWarning, stacklevel=_outside())
+
+
+def _outside() -> int:
+    """Returns how many calls lie between `warn` and the first one from outside the package."""
+    import sys
+
+    level, frame = 1, sys._getframe(2)
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("jaxrep."):
+        level, frame = level + 1, frame.f_back
+    return level
+
+
+def to_rows(
+    schema: Schema, features: np.ndarray, kind: Kind, names: Sequence[str], dtype: Any
+) -> Any:
+    """Returns features as rows in the table's own units.
 
     Args:
-        fitted: of the run.
+        schema: of the run.
         features: `[N, D]`.
-        dtype: of the rows; where a column is of categories they are objects.
+        kind: what to return; of an array the rows have all columns of the training, those that were
+            constant with their value.
+        names: of these columns.
+        dtype: of an array; where a column is of categories it is of objects.
     """
-    table = transform.invert(fitted, features)
-    made = np.empty(
-        (table.num_rows, table.num_columns), dtype if is_numeric(fitted) else np.dtype(object)
-    )
-    for i, column in enumerate(table.columns):
-        made[:, i] = column.to_numpy()
-    return made
+    raw = transform.to_values(schema, features)
+    if kind != "array":
+        return to_kind(transform.from_raw(schema, raw), kind)
+    if not is_numeric(schema):
+        return to_kind(transform.from_raw(schema, raw), kind)
+    places = {name: i for i, name in enumerate(names)}
+    rows = np.full((len(raw), len(names)), np.nan, dtype)
+    for column in schema.left_out:
+        if column.name in places and isinstance(column, LeftOut) and column.value is not None:
+            rows[:, places[column.name]] = column.value
+    for values, column in zip(raw.T, schema.columns, strict=True):
+        rows[:, places[column.name]] = values
+    return rows
