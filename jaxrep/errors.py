@@ -36,6 +36,10 @@ class DivergedError(ArithmeticError):
         self.step, self.rows = step, rows
 
 
+class DataWarning(UserWarning):
+    """Cells or columns of a table that an estimator does not use as they are; it says which."""
+
+
 class ForkedProcessError(RuntimeError):
     """The process was forked after JAX ran, and cannot compute; the message says what to do."""
 

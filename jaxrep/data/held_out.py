@@ -18,8 +18,9 @@ class RowsWithout:
         >>> import tempfile
         >>> from pathlib import Path
         >>> from jaxrep.data.columns import Columns
-    >>> from jaxrep.data.preparation import prepare
-        >>> wine = prepare("wine", Path(tempfile.mkdtemp()) / "wine", columns=Columns(label="target"))
+        >>> from jaxrep.data.preparation import prepare
+        >>> folder = Path(tempfile.mkdtemp()) / "wine"
+        >>> wine = prepare("wine", folder, columns=Columns(label="target"))
         >>> rest = RowsWithout(wine, np.array([0, 2]))
         >>> first = np.empty((1, rest.width), np.float32)
         >>> rest.read_into(1, first)  # row 3 of the table

@@ -89,7 +89,8 @@ def prepare(
         OSError: the writing failed.
 
     Example:
-        >>> made = prepare("wine", Path(tempfile.mkdtemp()) / "wine", columns=Columns(label="target"))
+        >>> folder = Path(tempfile.mkdtemp()) / "wine"
+        >>> made = prepare("wine", folder, columns=Columns(label="target"))
         >>> made.rows, made.width
         (178, 13)
     """

@@ -32,7 +32,7 @@ class PreparedRows:
     Example:
         >>> import tempfile
         >>> from jaxrep.data.columns import Columns
-    >>> from jaxrep.data.preparation import prepare
+        >>> from jaxrep.data.preparation import prepare
         >>> folder = Path(tempfile.mkdtemp()) / "iris"
         >>> _ = prepare("iris", folder, columns=Columns(label="target"))
         >>> iris = open_prepared(folder)
@@ -113,20 +113,20 @@ class PreparedRows:
     def labels(self) -> Any:
         """Returns the label column, one value for each row, or None where none was named.
 
-            Returns:
-                A pyarrow ChunkedArray of string, bool, int64 or float64, as `read_table` reads a typed
-                column; missing labels are null or NaN.
+        Returns:
+            A pyarrow ChunkedArray of string, bool, int64 or float64; missing labels are null or
+            NaN.
 
-            Raises:
-                ModelFormatError: the file of labels is missing or damaged.
+        Raises:
+            ModelFormatError: the file of labels is missing or damaged.
 
-            Example:
-                >>> import tempfile
-                >>> from jaxrep.data.columns import Columns
-        >>> from jaxrep.data.preparation import prepare
-                >>> iris = prepare("iris", Path(tempfile.mkdtemp()) / "iris", columns=Columns(label="target"))
-                >>> iris.labels()[149].as_py()
-                2
+        Example:
+            >>> import tempfile
+            >>> from jaxrep.data.columns import Columns
+            >>> from jaxrep.data.preparation import prepare
+            >>> folder = Path(tempfile.mkdtemp()) / "iris"
+            >>> prepare("iris", folder, columns=Columns(label="target")).labels()[149].as_py()
+            2
         """
         name = self.schema.label
         if name is None:

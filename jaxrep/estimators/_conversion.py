@@ -49,9 +49,7 @@ def features_of(schema: Schema, X: Any) -> np.ndarray:
     """
     counts = Counts()
     blocks: Iterator[pa.Table] = blocks_of(X, source=SOURCE)
-    parts = [
-        x for _, x in transform.apply_blocks(schema, blocks, source=SOURCE, counts=counts)
-    ]
+    parts = [x for _, x in transform.apply_blocks(schema, blocks, source=SOURCE, counts=counts)]
     warn(list(counts.sentences(SOURCE)))
     return parts[0] if len(parts) == 1 else np.concatenate(parts)
 

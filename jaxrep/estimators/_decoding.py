@@ -7,10 +7,11 @@ import numpy as np
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_array, check_is_fitted
 
-from jaxrep.estimators._conversion import FLOATS, to_rows
+from jaxrep.data.frames import Kind
+from jaxrep.estimators._conversion import FLOATS, default_names, to_rows
 from jaxrep.methods import get
 from jaxrep.runs.folder import Run
-from jaxrep.runs.outputs import MAX_ROWS, generate
+from jaxrep.runs.outputs import MAX_ROWS, draw_features
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -32,17 +33,20 @@ class Decoding:
 
     name: ClassVar[str]
     run_: Run
+    n_features_in_: int
+    _kind: Kind
     _features: Callable[[Any], tuple[np.ndarray, np.dtype[Any]]]
 
     @_if_declared("decode")
-    def inverse_transform(self, Z: Any) -> np.ndarray:
+    def inverse_transform(self, Z: Any) -> Any:
         """Returns the rows that representations stand for, in the table's own units.
 
         Args:
             Z: representations, `[rows, latent_dim]`.
 
         Returns:
-            `[rows, columns]`, in the dtype of Z; objects where a column is of categories.
+            What `fit` was given: a DataFrame of pandas or polars or a table of Arrow, whose columns
+            have their types of then; or an array `[rows, columns]` in the dtype of Z.
 
         Raises:
             ValueError: Z has other columns, or values that are missing, infinite or too large for
@@ -60,7 +64,7 @@ class Decoding:
         return self._decode(codes, Z.dtype)
 
     @_if_declared("decode")
-    def interpolate(self, a: Any, b: Any, steps: int) -> np.ndarray:
+    def interpolate(self, a: Any, b: Any, steps: int) -> Any:
         """Returns the rows on the straight line between the representations of two rows.
 
         Args:
@@ -69,7 +73,7 @@ class Decoding:
             steps: number of rows to return, both ends included; at least 2.
 
         Returns:
-            `[steps, columns]`, in the dtype of a; its ends are the reconstructions of a and b.
+            `steps` rows as of `inverse_transform`; the ends are the reconstructions of a and b.
         """
         if not isinstance(steps, int | np.integer) or not 2 <= steps <= MAX_ROWS:
             raise ValueError(f"steps is {steps!r}; it must be a whole number from 2 to {MAX_ROWS}")
@@ -78,11 +82,17 @@ class Decoding:
         share = np.linspace(0, 1, steps, dtype=np.float32)[:, None]
         return self._decode((1 - share) * ends[0] + share * ends[1], dtype)
 
-    def _decode(self, z: np.ndarray, dtype: Any) -> np.ndarray:
-        return to_rows(self.run_.schema, self.run_.map("decode", z), dtype)
+    def _decode(self, z: np.ndarray, dtype: Any) -> Any:
+        return self._rows(self.run_.map("decode", z), dtype)
+
+    def _rows(self, features: np.ndarray, dtype: Any) -> Any:
+        names = default_names(self.n_features_in_)
+        if hasattr(self, "feature_names_in_"):
+            names = list(self.feature_names_in_)
+        return to_rows(self.run_.schema, features, self._kind, names, dtype)
 
     @_if_declared("generate")
-    def sample(self, n: int = 1, *, seed: int = 0) -> np.ndarray:
+    def sample(self, n: int = 1, *, seed: int = 0) -> Any:
         """Returns new rows: decoded draws of the prior N(0, I), in the table's own units.
 
         Args:
@@ -90,7 +100,7 @@ class Decoding:
             seed: decides the draws: the same seed, the same rows, as with `jaxrep generate`.
 
         Returns:
-            `[n, columns]`, float64; objects where a column is of categories.
+            n rows as of `inverse_transform`, an array in float64.
         """
         check_is_fitted(self)
         for name, value, low, high in (("n", n, 1, MAX_ROWS), ("seed", seed, 0, 2**32 - 1)):
@@ -99,9 +109,7 @@ class Decoding:
                 raise ValueError(
                     f"{name} is {value!r}; it must be a whole number from {low} to {high}"
                 )
-        drawn = generate(self.run_, int(n), seed=int(seed))
-        columns = [column.to_numpy() for column in drawn.columns]
-        return np.stack(columns, axis=1)
+        return self._rows(draw_features(self.run_, int(n), seed=int(seed)), np.float64)
 
 
 def _one_row(row: Any) -> Any:

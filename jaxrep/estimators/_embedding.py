@@ -1,15 +1,19 @@
 """What the estimators of methods that learn without labels have in common."""
 
 from dataclasses import asdict, dataclass
+from numbers import Integral
 from typing import Any, Self
 
 import numpy as np
 from sklearn.base import OutlierMixin
-from sklearn.utils.validation import validate_data
+from sklearn.utils import check_random_state
 
+from jaxrep.data.columns import Columns
+from jaxrep.data.frames import blocks_of, kind_of
 from jaxrep.errors import InputError
 from jaxrep.estimators import _runs
-from jaxrep.estimators._conversion import FLOATS, default_names, is_numeric, to_table
+from jaxrep.estimators._checks import check_weights
+from jaxrep.estimators._conversion import SOURCE, warn
 from jaxrep.estimators._decoding import Decoding
 from jaxrep.estimators._estimator import RunEstimator
 from jaxrep.hyperparameters import CONTAMINATION, check
@@ -40,48 +44,73 @@ class Embedding(Decoding, OutlierMixin, RunEstimator):  # type: ignore[misc]
 
     warm_start: bool = False
     """Whether another `fit` continues from the weights of the last one: `epochs` more, counted on,
-    with a new optimiser. Columns stay standardised as they were in the first fit."""
+    with a new optimiser. The schema stays that of the first fit."""
 
-    def fit(self, X: Any, y: Any = None) -> Self:
-        """Trains on rows; numeric columns are standardised, and how is kept.
+    columns: Any = None
+    """What columns are, where that is not to be inferred: a mapping of names to kinds, such as
+    `{"zip": "category", "day": "datetime:%d.%m.%Y"}`, or `jaxrep.data.Columns`."""
+
+    random_state: Any = None
+    """A number in the place of `seed`, or a generator of NumPy that draws one; None: `seed`."""
+
+    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
+        """Trains on rows; what their columns are is inferred, and kept.
+
+        Ctrl-C ends the training early, and the estimator keeps what it has reached; a second one
+        interrupts as it does elsewhere.
 
         Args:
-            X: matrix or DataFrame of at least 2 rows, `[rows, columns]`.
+            X: at least 2 rows, `[rows, columns]`: a matrix, sparse or not, whose columns are
+                numbers, or a DataFrame of pandas or polars or a table of Arrow, whose columns may
+                be numbers, categories, truths, dates and times. Missing cells are filled.
             y: ignored.
+            sample_weight: how much each row counts in the loss, `[rows]`, at least 0; only the
+                ratios matter. None counts all alike.
 
         Returns:
             The estimator itself.
 
         Raises:
-            ValueError: a parameter out of its range; X has missing or infinite values, or
-                fewer than 2 rows; with `warm_start`, other columns or another network than before.
+            ValueError: a parameter out of its range; X has infinite values, fewer than 2 rows or no
+                column to learn from; with `warm_start`, other columns or another network than
+                before.
             DivergedError: the loss became infinite or NaN.
         """
         del y
         made = hyperparameters_of(self.name)
-        hyperparameters = _runs.hyperparameters_from(made, self.get_params(deep=False))
+        params = self.get_params(deep=False)
+        if self.random_state is not None:
+            params["seed"] = _seed_of(self.random_state)
+        hyperparameters = _runs.hyperparameters_from(made, params)
         check(hyperparameters)
         self._check_contamination()
         earlier: Run | None = getattr(self, "run_", None) if self.warm_start else None
-        if earlier and not is_numeric(earlier.schema):
-            raise InputError(
-                "the run has categorical columns, which fit does not take; train on with the "
-                "command line, or set warm_start=False and one-hot encode them"
-            )
-        X = validate_data(
-            self, X, reset=earlier is None, dtype=FLOATS, ensure_min_samples=2, order="C"
-        )
-        names = earlier.schema.numeric_columns if earlier else self._column_names()
+        schema = earlier.schema if earlier else None
+        X = self._checked(X, at_least=2, reset=earlier is None, schema=schema)
+        blocks = list(blocks_of(X, source=SOURCE))
+        if sample_weight is not None:
+            sample_weight = check_weights(sample_weight, sum(b.num_rows for b in blocks))
         with self._reporter() as (note, callbacks):
-            run = _runs.train(
+            run, sentences = _runs.train(
                 hyperparameters,
-                to_table(X, names),
+                blocks,
+                self._asked(),
+                weights=sample_weight,
                 earlier=earlier,
                 note=note,
                 callbacks=callbacks,
             )
+        warn(sentences)
+        self._kind = kind_of(X)
         self._hold(run)
         return self
+
+    def _asked(self) -> Columns:
+        """Returns what the parameter `columns` says."""
+        given = self.columns
+        asked = given if isinstance(given, Columns) else Columns(kinds=dict(given or {}))
+        asked.asked()
+        return asked
 
     def score_samples(self, X: Any) -> np.ndarray:
         """Returns how normal rows are: the method's anomaly score with its sign changed.
@@ -142,13 +171,18 @@ class Embedding(Decoding, OutlierMixin, RunEstimator):  # type: ignore[misc]
         ):
             raise ValueError(f"contamination is {share!r}; it must be above 0 and below 1")
 
-    def _column_names(self) -> list[str]:
-        names = getattr(self, "feature_names_in_", None)
-        return default_names(self.n_features_in_) if names is None else list(names)
-
     def _hold(self, run: Run) -> None:
         super()._hold(run)
         self.offset_ = np.nan
         if "score_quantiles" in run.config:  # an imported run may lack them
             # Scores are float32, and the threshold is compared with them as such.
             self.offset_ = -float(np.float32(threshold(run, self.contamination)))
+
+
+def _seed_of(random_state: Any) -> int:
+    """Returns the seed that a `random_state` of scikit-learn's stands for."""
+    if isinstance(random_state, Integral) and not isinstance(random_state, bool):
+        return int(random_state)
+    if isinstance(random_state, np.random.Generator):
+        return int(random_state.integers(2**32))
+    return int(check_random_state(random_state).randint(2**32, dtype=np.uint32))

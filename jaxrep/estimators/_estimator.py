@@ -11,20 +11,15 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import numpy as np
+from scipy.sparse import issparse
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from jaxrep.data import transform
+from jaxrep.data.frames import Kind
 from jaxrep.data.schema import Schema
+from jaxrep.errors import InputError
 from jaxrep.estimators import _runs
-from jaxrep.estimators._conversion import (
-    FLOATS,
-    SOURCE,
-    frame_features,
-    is_numeric,
-    may_be_missing,
-    to_table,
-)
+from jaxrep.estimators._conversion import FLOATS, SOURCE, features_of, is_frame, is_numeric
 from jaxrep.runs.folder import Run
 from jaxrep.training import Callback, EpochMetrics, Progress
 
@@ -34,7 +29,7 @@ class RunEstimator(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     """A transformer that holds a run.
 
     Attributes:
-        run_: the trained run: its method, weights, preprocessing and configuration.
+        run_: the trained run: its method, weights, schema and configuration.
         history_: the metrics of every epoch, as `jaxrep.training.fit` gives them.
         n_features_in_: columns of X.
         feature_names_in_: their names `[n_features_in_]`, where X was a DataFrame.
@@ -92,7 +87,11 @@ class RunEstimator(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             InputError: the folder is taken or cannot be written.
         """
         check_is_fitted(self)
-        stored = {"feature_names": hasattr(self, "feature_names_in_"), **self._to_store()}
+        stored = {
+            "feature_names": hasattr(self, "feature_names_in_"),
+            "frame": self._kind,
+            **self._to_store(),
+        }
         _runs.save(self.run_, Path(path), stored, overwrite=overwrite)
 
     @classmethod
@@ -112,7 +111,7 @@ class RunEstimator(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         run = _runs.load(Path(path), cls.name, _readers())
         stored = _runs.read_estimator(run)
         made = cls._from(run, stored)
-        made._expect(run, stored["feature_names"])
+        made._expect(run, stored["feature_names"], stored["frame"])
         made._hold(run)
         return made
 
@@ -151,14 +150,18 @@ class RunEstimator(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         self.run_ = run
         self.history_: list[EpochMetrics] = run.history
 
-    def _expect(self, run: Run, named: bool) -> None:
+    def _expect(self, run: Run, named: bool, kind: Kind) -> None:
         """Expects rows with a run's columns.
 
         Args:
             run: whose columns.
             named: whether they have names, which those of a matrix have not.
+            kind: what rows are given back as.
         """
-        names = [column.name for column in run.schema.columns]
+        self._kind: Kind = kind
+        names = list(run.schema.names)
+        if not named:
+            names += [c.name for c in run.schema.left_out if c.kind == "constant"]
         self.n_features_in_ = len(names)
         if named:
             self.feature_names_in_ = np.asarray(names, dtype=object)
@@ -171,22 +174,54 @@ class RunEstimator(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         return self._to_features(self.run_.schema, X)
 
     def _to_features(
-        self, fitted: Schema, X: Any, *, at_least: int = 1
+        self, schema: Schema, X: Any, *, at_least: int = 1
     ) -> tuple[np.ndarray, np.dtype[Any]]:
         """Returns rows with the expected columns as features, and the dtype that X has."""
-        if not is_numeric(fitted):
-            return frame_features(fitted, X), np.dtype(np.float64)
-        finite = "allow-nan" if may_be_missing(fitted) else True
-        X = validate_data(
-            self,
-            X,
-            reset=False,
-            dtype=FLOATS,
-            ensure_all_finite=finite,
-            ensure_min_samples=at_least,
-        )
-        table = to_table(X, fitted.numeric_columns)
-        return transform.apply(fitted, table, source=SOURCE), X.dtype
+        X = self._checked(X, at_least=at_least, schema=schema)
+        dtype = X.dtype if getattr(X, "dtype", None) in FLOATS else np.dtype(np.float64)
+        return features_of(schema, X), dtype
+
+    def _checked(
+        self, X: Any, *, at_least: int, reset: bool = False, schema: Schema | None = None
+    ) -> Any:
+        """Returns rows that scikit-learn has found good, a matrix as floats.
+
+        Args:
+            X: what the caller gives.
+            at_least: how many rows there must be.
+            reset: whether their columns are those to expect from now on.
+            schema: that the rows are for; without one they are for a new one.
+
+        Raises:
+            ValueError: too few rows, other columns, or in a matrix values that are no numbers.
+        """
+        if not is_frame(X):
+            if schema is not None and not is_numeric(schema) and not issparse(X):
+                raise InputError(
+                    f"{SOURCE} is {type(X).__name__}; this run has columns of categories: give a "
+                    "DataFrame with the columns that it was trained on"
+                )
+            return validate_data(
+                self,
+                X,
+                reset=reset,
+                dtype=FLOATS,
+                accept_sparse="csr",
+                ensure_all_finite="allow-nan",
+                ensure_min_samples=at_least,
+                order="C" if reset else None,
+            )
+        if reset or not schema or set(_names_of(X)) <= set(self._expected()):
+            validate_data(self, X, reset=reset, skip_check_array=True)
+        if (rows := _rows_of(X)) < at_least:
+            raise InputError(
+                f"{SOURCE}: {rows} sample{'s' * (rows != 1)}; a minimum of {at_least} is required"
+            )
+        return X
+
+    def _expected(self) -> list[str]:
+        """Returns the names of the columns that X had in `fit`; none where they had no names."""
+        return list(getattr(self, "feature_names_in_", ()))
 
     def _map(self, function: Any, X: Any) -> np.ndarray:
         features, dtype = self._features(X)
@@ -222,10 +257,22 @@ class RunEstimator(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             )
 
     def __sklearn_tags__(self) -> Any:
-        """Says that float32 stays float32."""
+        """Says that float32 stays float32, and what X may be."""
         tags = super().__sklearn_tags__()
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        tags.input_tags.sparse = True
+        tags.input_tags.allow_nan = True  # a missing number is filled, as `fit` has found
         return tags
+
+
+def _names_of(X: Any) -> list[str]:
+    """Returns the names of the columns of a DataFrame, or of a table of Arrow."""
+    return [str(name) for name in getattr(X, "column_names", None) or list(X.columns)]
+
+
+def _rows_of(X: Any) -> int:
+    rows: int = X.num_rows if hasattr(X, "num_rows") else len(X)
+    return rows
 
 
 def _readers() -> dict[str, str]:

@@ -9,24 +9,25 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self, TypeVar, dataclass_transform
 
-import msgspec
 import numpy as np
 import numpy.typing as npt
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, column_or_1d
 
+from jaxrep.data.frames import kind_of
 from jaxrep.data.targets import Classes, Numbers, fit_classes, fit_numbers
 from jaxrep.errors import InputError
 from jaxrep.estimators import _runs
-from jaxrep.estimators._conversion import SOURCE
+from jaxrep.estimators._checks import check_weights
+from jaxrep.estimators._conversion import SOURCE, is_frame
 from jaxrep.estimators._embedding import Embedding
 from jaxrep.estimators._estimator import RunEstimator
 from jaxrep.hyperparameters import check, declaration
 from jaxrep.methods import ClassifierHyperparameters, RegressorHyperparameters, hyperparameters_of
 from jaxrep.runs import folder
 from jaxrep.runs.folder import Run
-from jaxrep.runs.labelled import Labelled
+from jaxrep.runs.labelled import Labelled, with_label
 
 Kind = TypeVar("Kind", bound="FineTuned")
 BACKBONE = "backbone"
@@ -51,7 +52,7 @@ class FineTuned(RunEstimator):
     """What classifier and regressor share: the backbone, the training, the representations.
 
     Attributes:
-        run_: the fine-tuned run: its method, weights, preprocessing, target and configuration.
+        run_: the fine-tuned run: its method, weights, schema, target and configuration.
         history_: the metrics of every epoch, as `jaxrep.training.fit` gives them.
         held_out_: how good the predictions of the rows held out are, by metric; None where
             `validation_fraction` is 0.
@@ -69,7 +70,7 @@ class FineTuned(RunEstimator):
 
         Args:
             X: rows as the backbone takes them, `[rows, columns]`: a matrix, a DataFrame or a table
-                of pyarrow; a DataFrame or a table, where the backbone has categorical columns.
+                of pyarrow; a DataFrame or a table, where the backbone has columns of categories.
             y: the label of each row, `[rows]`, none missing.
             sample_weight: how much each row counts, `[rows]`, at least 0; only the ratios matter. A
                 row of weight 0 is left out, though its class is known. None counts all alike.
@@ -86,12 +87,12 @@ class FineTuned(RunEstimator):
         hyperparameters = _runs.hyperparameters_from(made, self.get_params(deep=False))
         check(hyperparameters)
         run, is_named = self._read_backbone()
-        self._expect(run, is_named and hasattr(X, "__arrow_c_stream__"))
+        self._expect(run, is_named and is_frame(X), kind_of(X))
         name = _label_name(y, run)
-        fitted = msgspec.structs.replace(run.schema, label=name)
+        fitted = with_label(run.schema, name)
         features, _ = self._to_features(fitted, X, at_least=2)
         labels = self._check_labels(y, len(features))
-        weights = _check_weights(sample_weight, len(features))
+        weights = check_weights(sample_weight, len(features))
         kept = np.flatnonzero(weights)
         target = self._fit_target(labels, kept, name)
         rows = Labelled(
@@ -288,25 +289,6 @@ class FineTunedRegressor(RegressorMixin, FineTuned, RegressorHyperparameters):  
         self, labels: npt.NDArray[Any], kept: npt.NDArray[np.intp], name: str
     ) -> Numbers:
         return fit_numbers(labels[kept], name, SOURCE)
-
-
-def _check_weights(given: Any, rows: int) -> npt.NDArray[np.float64]:
-    """Returns the weights of rows as shares of the largest, `[rows]`; 1 where none are given."""
-    if given is None:
-        return np.ones(rows)
-    weights: npt.NDArray[np.float64] = column_or_1d(given, dtype=np.float64)
-    if len(weights) != rows:
-        raise InputError(
-            f"X has {rows} rows and sample_weight {len(weights)}; they must be as many"
-        )
-    if not np.isfinite(weights).all() or (weights < 0).any():
-        raise InputError("sample_weight has values that are negative, infinite or missing")
-    if (count := np.count_nonzero(weights)) < 2:
-        raise InputError(
-            f"sample_weight is zero in all but {count} of {rows} rows; at least 2 are needed"
-        )
-    shares: npt.NDArray[np.float64] = weights / weights.max()
-    return shares
 
 
 def _label_name(y: Any, run: Run) -> str:

@@ -1,6 +1,8 @@
 """The run behind a fitted estimator: how it is trained, and its folder."""
 
 import dataclasses
+import re
+import signal
 from collections.abc import Callable, Mapping, Sequence
 from numbers import Integral, Real
 from pathlib import Path
@@ -11,21 +13,22 @@ import jax.numpy as jnp
 import numpy as np
 import pyarrow as pa
 
-from jaxrep.batch import RowSpec, as_batch
-from jaxrep.data import to_arrow, transform
+from jaxrep.batch import RowSpec
+from jaxrep.data.columns import Columns
 from jaxrep.data.targets import Target
 from jaxrep.dispatch import computing
 from jaxrep.errors import InputError, ModelFormatError
-from jaxrep.estimators._conversion import SOURCE, default_names
+from jaxrep.estimators._conversion import SOURCE, is_numeric
 from jaxrep.hyperparameters import CONTAMINATION, TrainingHyperparameters, declaration
 from jaxrep.methods import abstract_network, make, split_members
 from jaxrep.networks import get_weights
 from jaxrep.runs import folder
 from jaxrep.runs.finetune import Pretrained
 from jaxrep.runs.folder import Run
+from jaxrep.runs.interruption import listening
 from jaxrep.runs.labelled import Labelled
 from jaxrep.runs.making import complete, describe, write
-from jaxrep.runs.training_rows import Columns, Prepared, held_out_rows
+from jaxrep.runs.training_rows import Prepared, prepare
 from jaxrep.training import Callback, Fit, TrainState, fit
 from jaxrep.training.epoch_plan import EpochPlan
 from jaxrep.training.program import abstract_state
@@ -70,21 +73,28 @@ def _plain(value: Any, kind: Any) -> Any:
 @computing()
 def train(
     hyperparameters: TrainingHyperparameters,
-    table: pa.Table,
+    blocks: Sequence[pa.Table],
+    columns: Columns,
     *,
+    weights: np.ndarray | None,
     earlier: Run | None,
     note: Note,
     callbacks: Sequence[Callback],
-) -> Run:
+) -> tuple[Run, list[str]]:
     """Trains on a table as `jaxrep train` does, and keeps the run in memory.
 
     Args:
         hyperparameters: of the method to train, checked.
-        table: columns of float64.
+        blocks: the table.
+        columns: what the user says of its columns.
+        weights: how much each row counts, `[N]`; None if all count alike.
         earlier: a run to continue from: its weights, its standardisation of the columns and its
             history; None for a new one.
-        note: called with warnings about columns.
+        note: called with what the columns are.
         callbacks: that hear of the training as it goes.
+
+    Returns:
+        The run, and what to warn of.
 
     Raises:
         InputError: too few rows are left to train on, or `earlier` has a network of other shapes.
@@ -102,17 +112,30 @@ def train(
                 f"steps is {hyperparameters.steps}; warm_start=True counts on in whole epochs, so "
                 "give epochs in its place"
             )
-    prepared = _prepare(table, hyperparameters, earlier, note)
+    warnings: list[str] = []
+    schema = earlier.schema if earlier else None
+    prepared = prepare(
+        blocks, SOURCE, columns, hyperparameters, note, warnings.append, schema, weights
+    )
     if earlier:
         fitted = _train_on(earlier, hyperparameters, prepared, callbacks)
         epochs = _epochs_of(earlier) + hyperparameters.epochs
         hyperparameters = dataclasses.replace(hyperparameters, epochs=epochs)
     else:
-        fitted = fit(
-            make(hyperparameters), prepared.x, validation=prepared.validation, callbacks=callbacks
-        )
-    config = describe(None, hyperparameters, Columns())
-    return complete(Path(), config, hyperparameters, prepared, fitted, note)
+        method = make(hyperparameters)
+        with listening([signal.SIGINT]) as interrupted:
+            fitted = fit(
+                method,
+                prepared.x,
+                validation=prepared.validation,
+                callbacks=callbacks,
+                interrupted=interrupted,
+                keep_interrupted=True,
+            )
+    if fitted.interrupted:
+        warnings.append(f"interrupted after {fitted.steps} steps; the estimator keeps them")
+    config = describe(None, hyperparameters, columns)
+    return complete(Path(), config, hyperparameters, prepared, fitted, note), warnings
 
 
 def finetune(
@@ -196,25 +219,6 @@ def _train_on(
     return dataclasses.replace(trained, history=history, rows_per_second=rate)
 
 
-def _prepare(
-    table: pa.Table, hyperparameters: TrainingHyperparameters, earlier: Run | None, note: Note
-) -> Prepared:
-    """Returns the rows to train on and those held out, and the preprocessing that they have."""
-    held_out = held_out_rows(table.num_rows, hyperparameters)
-    training = table.filter(to_arrow(~held_out)) if held_out.any() else table
-    if earlier:
-        fitted = earlier.schema
-    else:
-        fitted, warnings = preprocessing.fit(training, source=SOURCE)
-        for warning in warnings:
-            note(f"warning: {warning}")
-    x = transform.apply(fitted, training, source=SOURCE)
-    if not held_out.any():
-        return Prepared(fitted, as_batch(x), None)
-    rest = transform.apply(fitted, table.filter(to_arrow(held_out)), source=SOURCE)
-    return Prepared(fitted, as_batch(x), as_batch(rest))
-
-
 def _check_same_network(earlier: Run, asked: TrainingHyperparameters) -> None:
     """Refuses to continue from the weights of a network of other shapes."""
     there = earlier.method.hyperparameters
@@ -293,7 +297,8 @@ def read_estimator(run: Run) -> dict[str, Any]:
     """Returns what `save` has stored besides the run, of which other runs have nothing.
 
     Returns:
-        `contamination`, and `feature_names`: whether the run's columns were named by its table.
+        `contamination`; `feature_names`: whether the run's columns were named by its table; and
+        `frame`: what rows are given back as.
 
     Raises:
         ModelFormatError: what is there cannot be.
@@ -304,8 +309,10 @@ def read_estimator(run: Run) -> dict[str, Any]:
     share = stored.get("contamination", CONTAMINATION)
     if not isinstance(share, float) or not 0 < share < 1:
         raise ModelFormatError(f"{path}: estimator.contamination is {share!r}")
-    names = [column.name for column in run.schema.columns]
-    named = stored.get("feature_names", names != default_names(len(names)))
+    named = stored.get("feature_names", not all(re.fullmatch(r"x\d+", n) for n in run.schema.names))
     if not isinstance(named, bool):
         raise ModelFormatError(f"{path}: estimator.feature_names is {named!r}")
-    return {"contamination": share, "feature_names": named}
+    kind = stored.get("frame", "array" if is_numeric(run.schema) else "pandas")
+    if kind not in ("array", "pandas", "polars", "arrow"):
+        raise ModelFormatError(f"{path}: estimator.frame is {kind!r:.40}")
+    return {"contamination": share, "feature_names": named, "frame": kind}

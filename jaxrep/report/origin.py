@@ -3,7 +3,7 @@
 import dataclasses
 import os
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
 from typing import Any
 
@@ -65,15 +65,15 @@ def command_of(config: dict[str, Any], out: str) -> str | None:
         out: its folder.
 
     Example:
-        >>> columns = {"categorical": ["job"], "label": None, "id_column": None}
+        >>> columns = {"kinds": {"zip code": "category"}, "label": None, "id_column": None}
         >>> config = {
         ...     "method": "vae",
         ...     "data": {"source": "my table.csv", "columns": columns},
-        ...     "hyperparameters": {"beta": 4.0, "epochs": 80, "hidden_dims": [32, 16]},
+        ...     "hyperparameters": {"beta": 4.0, "epochs": 80},
         ...     "versions": {},
         ... }
         >>> command_of(config, "run")
-        "jaxrep train vae 'my table.csv' --out run --categorical job --hidden-dims 32 16 --beta 4.0"
+        "jaxrep train vae 'my table.csv' --out run --column 'zip code=category' --beta 4.0"
     """
     if "imported" in config:
         return None
@@ -81,9 +81,7 @@ def command_of(config: dict[str, Any], out: str) -> str | None:
     is_swept = "sweep" in config
     words = ["jaxrep", "train", config["method"], data["source"]]
     words += ["--out", f"{out}-again" if is_swept else out]
-    for name in ("categorical", "label", "id_column", "na_values", "impute"):
-        if value := data["columns"].get(name):
-            words += _flag(name, ",".join(value) if isinstance(value, list) else value)
+    words += _said_of_columns(data["columns"])
     for field in dataclasses.fields(hyperparameters_of(config["method"])):
         value = config["hyperparameters"].get(field.name, field.default)
         value = tuple(value) if isinstance(value, list) else value
@@ -92,6 +90,22 @@ def command_of(config: dict[str, Any], out: str) -> str | None:
     if data.get("streamed"):
         words += ["--stream", "always"]
     return " ".join(map(_quoted, words))
+
+
+def _said_of_columns(columns: Mapping[str, Any]) -> list[str]:
+    """Returns the flags that say what `data.columns` of a config does."""
+    words = []
+    for name, kind in columns.get("kinds", {}).items():
+        words += _flag("column", f"{name}={kind}")
+    for flag in ("drop", "na_values"):
+        for value in columns.get(flag, ()):
+            words += _flag(flag, value)
+    for flag in ("label", "id_column"):
+        if value := columns.get(flag):
+            words += _flag(flag, value)
+    if (impute := columns.get("impute", "median")) != "median":
+        words += _flag("impute", impute)
+    return words
 
 
 def _quoted(word: str) -> str:

@@ -76,7 +76,6 @@ def _identity(config: Mapping[str, Any]) -> dict[str, Any]:
     identity["label"] = config.get("target", {}).get("name")
     identity["pre-trained weights"] = config.get("finetuned", {}).get("model")
     settings = config["hyperparameters"] | sweep.get("hyperparameters", {}) | data["columns"]
-    settings["categorical"] = sorted(settings.get("categorical", ()))  # a set, as it is used
     decoded: dict[str, Any] = json.loads(json.dumps({**identity, **settings, **identity}))
     return decoded
 

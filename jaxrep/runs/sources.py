@@ -22,7 +22,7 @@ from jaxrep.data.held_out import RowsWithout, read_rows
 from jaxrep.data.row_file import PreparedRows, is_prepared, open_prepared
 from jaxrep.errors import InputError
 from jaxrep.hyperparameters import TrainingHyperparameters
-from jaxrep.runs.training_rows import Prepared, held_out_rows, prepare
+from jaxrep.runs.training_rows import Prepared, held_out_rows, prepare, warning
 from jaxrep.training import RowStore
 from jaxrep.training.distributed import run_on_main
 
@@ -66,7 +66,7 @@ class Source:
         stored = self.stored
         if stored is None and not self.streamed:
             blocks = list(read.read_blocks(self.name, note=note))
-            return prepare(blocks, self.name, self.columns, hyperparameters, note)
+            return prepare(blocks, self.name, self.columns, hyperparameters, note, warning(note))
         if stored is None:
             note(f"{self.name} is large: its rows are written to {out / SPOOL} while it trains")
             run_on_main(lambda: self._spool(out, note))

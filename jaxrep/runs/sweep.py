@@ -21,7 +21,7 @@ from jaxrep.runs.identity import find_earlier
 from jaxrep.runs.making import complete, describe, write
 from jaxrep.runs.results import SweepResult as SweepResult
 from jaxrep.runs.train import Task
-from jaxrep.runs.training_rows import Prepared, prepare, with_known_label
+from jaxrep.runs.training_rows import Prepared, prepare, warning, with_known_label
 from jaxrep.training import Fit, Progress, Sweep
 from jaxrep.training import sweep as train_all
 from jaxrep.training.row_store import row_count
@@ -77,7 +77,12 @@ def sweep(
         hyperparameters,
         columns,
         lambda note: prepare(
-            list(read.read_blocks(source, note=note)), source, columns, hyperparameters, note
+            list(read.read_blocks(source, note=note)),
+            source,
+            columns,
+            hyperparameters,
+            note,
+            warning(note),
         ),
     )
     return carry_out(

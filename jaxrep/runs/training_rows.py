@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from jaxrep.batch import Batch, as_batch
+from jaxrep.batch import Batch, as_batch, take
 from jaxrep.data import datasets, transform
 from jaxrep.data.columns import Columns
 from jaxrep.data.fit import fit
@@ -46,13 +46,20 @@ def with_known_label(source: str, columns: Columns) -> Columns:
     return dataclasses.replace(columns, label=known)
 
 
+def warning(note: Note) -> Note:
+    """Returns a function that passes warnings on to a `note`."""
+    return lambda sentence: note(f"warning: {sentence}")
+
+
 def prepare(
     blocks: Sequence[pa.Table],
     source: str,
     columns: Columns,
     hyperparameters: TrainingHyperparameters,
     note: Note,
+    warn: Note,
     schema: Schema | None = None,
+    weights: np.ndarray | None = None,
 ) -> Prepared:
     """Holds rows out, fits a schema to the others, and turns both into features.
 
@@ -61,8 +68,10 @@ def prepare(
         source: that it comes from, for messages.
         columns: what the user says of its columns.
         hyperparameters: say how many rows to hold out, and which.
-        note: called with the schema and with warnings for the user.
+        note: called with what the columns are, line by line.
+        warn: called with what could not be placed.
         schema: the one to apply; None: it is fitted.
+        weights: how much each row counts, `[N]`; None if all count alike.
 
     Raises:
         InputError: a column or a cell cannot be used, or too few rows are left to train on.
@@ -81,11 +90,12 @@ def prepare(
     counts = Counts()
     parts = [x for _, x in transform.apply_blocks(schema, blocks, source=source, counts=counts)]
     for sentence in counts.sentences(source):
-        note(f"warning: {sentence}")
+        warn(sentence)
     x = parts[0] if len(parts) == 1 else np.concatenate(parts)
+    rows = as_batch(x)._replace(weights=weights)
     if not held_out.any():
-        return Prepared(schema, as_batch(x), None)
-    return Prepared(schema, as_batch(x[~held_out]), as_batch(x[held_out]))
+        return Prepared(schema, rows, None)
+    return Prepared(schema, take(rows, ~held_out), take(rows, held_out))
 
 
 def held_out_rows(rows: int, hyperparameters: TrainingHyperparameters) -> np.ndarray:

@@ -1,5 +1,6 @@
 """Whole training runs: what one is given, and what it gives back."""
 
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -9,6 +10,7 @@ from jax.sharding import Mesh
 
 from jaxrep.batch import Batch, as_batch
 from jaxrep.dispatch import computing
+from jaxrep.errors import InterruptedRunError
 from jaxrep.hyperparameters import check
 from jaxrep.methods._method import AnyMethod, members_of
 from jaxrep.training.callbacks import Callback
@@ -36,6 +38,9 @@ class Fit(Trained):
     resumed_from_step: int = 0
     """Step that training went on from; 0 where it began."""
 
+    interrupted: bool = False
+    """Whether training ended before its time, since it was asked to."""
+
 
 @computing()
 def fit(
@@ -50,6 +55,7 @@ def fit(
     shard_parameters: bool = False,
     until: int | None = None,
     interrupted: Callable[[], bool] = lambda: False,
+    keep_interrupted: bool = False,
     callbacks: Sequence[Callback] = (),
 ) -> Fit:
     """Trains a method on rows.
@@ -75,6 +81,8 @@ def fit(
         until: number of the step to end before, for a run that is to end before its time.
         interrupted: asked between chunks of steps; once it says yes, the state is saved and an
             error raised.
+        keep_interrupted: whether to return what has come of the steps so far instead, if there are
+            any.
         callbacks: that hear of the training as it goes.
 
     Returns:
@@ -86,7 +94,7 @@ def fit(
             weights that the network does not have, or batches that the devices cannot part evenly.
         DivergedError: the loss became infinite or NaN; names the epoch, the step and the rows, and
             of several members the seed. With `checkpoints` the last good state is kept.
-        InterruptedRunError: `interrupted()`.
+        InterruptedRunError: `interrupted()`, and there is nothing to keep.
         ForkedProcessError: JAX ran in the parent of this process, before it was forked.
         OSError: a checkpoint cannot be written; the earlier ones are intact.
 
@@ -111,7 +119,12 @@ def fit(
         weights=weights,
         checkpoints=checkpoints,
     )
-    loop.train(callbacks, interrupted, until=until)
+    try:
+        loop.train(callbacks, interrupted, until=until)
+    except InterruptedRunError:
+        if not keep_interrupted or loop.step == 0:
+            raise
+        return dataclasses.replace(fit_of(loop), interrupted=True)
     return fit_of(loop)
 
 

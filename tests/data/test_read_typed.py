@@ -152,6 +152,28 @@ def test_file_that_is_cut_off_is_refused(stored, kept):
     refused(source, "broken")
 
 
+def test_parquet_with_fewer_rows_than_its_footer_says_is_refused(tmp_path):
+    source = tmp_path / "t.parquet"
+    pq.write_table(pa.table({"a": range(10)}), source, compression="none", use_dictionary=False)
+    data = source.read_bytes()
+    footer = len(data) - 8 - int.from_bytes(data[-8:-4], "little")
+    # 64-bit fields of Thrift's compact protocol: 10 rows are written as 20, and 11 as 22.
+    changed = data[footer:].replace(b"\x16\x14", b"\x16\x16")
+    assert changed != data[footer:]
+    source.write_bytes(data[:footer] + changed)
+    refused(str(source), "1 rows too early")
+
+
+def test_arrow_file_with_offsets_beyond_its_bytes_is_refused(tmp_path):
+    source = tmp_path / "t.arrow"
+    write_arrow(pa.table({"a": [b"abc", b"defg", b"h"]}), source)
+    offsets = np.array([0, 3, 7, 8], np.int32).tobytes()
+    assert source.read_bytes().count(offsets) == 1
+    wrong = np.array([0, 3, 7 << 20, 8], np.int32).tobytes()
+    source.write_bytes(source.read_bytes().replace(offsets, wrong))
+    refused(str(source), "broken")
+
+
 def test_stream_without_an_end_mark_is_noted(tmp_path):
     source, notes = tmp_path / "t.arrow", []
     write_stream(pa.table({"a": [1]}), source)
