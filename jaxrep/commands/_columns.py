@@ -21,6 +21,9 @@ class TableColumns(Command):
     are not learned from; datetime:%d.%m.%Y names a format, number:, a decimal comma. Repeat it for
     other columns."""
 
+    categorical: Annotated[tuple[str, ...], UseAppendAction, arg(metavar="NAME")] = ()
+    """A column of categories: short for --column NAME=category. Repeat it for other columns."""
+
     drop: Annotated[tuple[str, ...], UseAppendAction, arg(metavar="NAME")] = ()
     """A column to leave out. Repeat it for other columns."""
 
@@ -51,6 +54,7 @@ class TableColumns(Command):
 
         said = Columns() if self.schema is None else read_columns(self.schema)
         kinds = dict(parse_kind(text) for text in self.column)
+        kinds |= dict.fromkeys(self.categorical, "category")
         return Columns(
             kinds={**said.kinds, **kinds},
             drop=tuple(dict.fromkeys((*said.drop, *self.drop))),
