@@ -36,7 +36,7 @@ Numbers = npt.NDArray[np.float64]
 PLAIN = r"^[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?$"
 """A number as programs write it."""
 
-CODE = r"^[+-]?0\d|^\+"
+CODE = r"^[+-]?0[0-9xX]|^\+[0-9]{6}"
 """How a number begins that is a code: a zip code, a telephone number."""
 
 _KEY_NUMBER = re.compile(r"-?(?:0|[1-9]\d*)(?:\.\d*)?(?:[eE][+-]?\d+)?", re.ASCII)
@@ -459,4 +459,5 @@ def codes_of(column: CategoricalColumn, cells: Any, missing: Missing) -> Numbers
     keys, _, rows = keys_of(cells, missing)
     levels = Levels(column.levels)
     codes = [np.nan if key is None else float(levels.code(key)) for key in keys]
-    return np.array([*codes, np.nan])[rows]
+    found: Numbers = np.array([*codes, np.nan])[rows]
+    return found

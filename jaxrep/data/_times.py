@@ -250,7 +250,8 @@ def _days_since_1970(year: Ints, month: Ints, day: Ints) -> Ints:
 def _days_in_month(year: Ints, month: Ints) -> Ints:
     is_leap = (year % 4 == 0) & ((year % 100 != 0) | (year % 400 == 0))
     days: Ints = np.array([31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31])[month - 1]
-    return days + ((month == 2) & is_leap)
+    days += (month == 2) & is_leap
+    return days
 
 
 def text_of(seconds: int, nanos: int, *, zoned: bool) -> str:

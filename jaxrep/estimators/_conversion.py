@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from jaxrep.data import transform
 from jaxrep.data.frames import Kind, blocks_of, to_kind
-from jaxrep.data.schema import CategoricalColumn, LeftOut, Schema
+from jaxrep.data.schema import CategoricalColumn, Schema
 from jaxrep.data.transform import Counts
 from jaxrep.errors import DataWarning
 
@@ -90,9 +90,9 @@ def to_rows(
         return to_kind(transform.from_raw(schema, raw), kind)
     places = {name: i for i, name in enumerate(names)}
     rows = np.full((len(raw), len(names)), np.nan, dtype)
-    for column in schema.left_out:
-        if column.name in places and isinstance(column, LeftOut) and column.value is not None:
-            rows[:, places[column.name]] = column.value
+    for left_out in schema.left_out:
+        if left_out.name in places and left_out.value is not None:
+            rows[:, places[left_out.name]] = left_out.value
     for values, column in zip(raw.T, schema.columns, strict=True):
         rows[:, places[column.name]] = values
     return rows

@@ -92,7 +92,7 @@ def prepare(
     for sentence in counts.sentences(source):
         warn(sentence)
     x = parts[0] if len(parts) == 1 else np.concatenate(parts)
-    rows = as_batch(x)._replace(weights=weights)
+    rows = as_batch(x)._replace(weights=weights)  # type: ignore[arg-type]  # put on a device later
     if not held_out.any():
         return Prepared(schema, rows, None)
     return Prepared(schema, take(rows, ~held_out), take(rows, held_out))
