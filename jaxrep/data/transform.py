@@ -116,7 +116,7 @@ def to_raw(
     for i, column in enumerate(schema.columns):
         cells = table[column.name]
         if isinstance(column, CategoricalColumn):
-            raw[:, i] = codes_of(column, cells, missing)
+            raw[:, i] = codes_of(column, cells, missing, place)
         else:
             raw[:, i] = numbers_of(column, cells, missing, place)
         if counts is not None:
