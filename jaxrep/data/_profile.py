@@ -22,6 +22,9 @@ from ._cells import (
     key_of_text,
     number_pattern,
     trimmed,
+    typed_numbers,
+    unmarked,
+    without_marks,
 )
 from ._statistics import IdCheck, Moments
 
@@ -123,12 +126,16 @@ class TextStatistics:
                 self.others.append((int(rows[pc.index(cells, text).as_py()]), text))
 
     def _add_kinds(self, texts: Any) -> None:
-        self.are_truths = self.are_truths and _all_match(texts, r"(?i)^(?:true|false)$")
         if self.number_formats:
             self.number_formats = [f for f in self.number_formats if _are_numbers(texts, *f)]
+        texts = without_marks(texts, self._missing).drop_null()
+        self.are_truths = self.are_truths and _all_match(texts, r"(?i)^(?:true|false)$")
         if self.date_formats:
             self._add_dates(texts)
-        self.are_spans = self.are_spans and _all_match(texts, _times.SPAN)
+        if self.are_spans and _all_match(texts, _times.SPAN):
+            self.are_spans = not np.isnan(_times.spans_of_text(texts)).any()
+        else:
+            self.are_spans = False
 
     def _add_dates(self, texts: Any) -> None:
         patterns = {name: pattern for pattern, name in _times.FORMATS} | {None: _times.ISO}
@@ -224,13 +231,9 @@ class Profile:
             return False
         self.have_points |= integers is None
         is_whole = integers is not None and not cells.null_count
-        self.numbers.add(self._unmarked(values), to_numpy(integers) if is_whole else None)
+        values = unmarked(values, self._missing)
+        self.numbers.add(values, to_numpy(integers) if is_whole else None)
         return True
-
-    def _unmarked(self, values: Numbers) -> Numbers:
-        if not len(self._missing.values):
-            return values
-        return np.where(np.isin(values, self._missing.values), np.nan, values)
 
     def _add_typed(self, cells: Any) -> None:
         assert self.numbers is not None
@@ -243,8 +246,7 @@ class Profile:
             if pa.types.is_integer(kind) and self.numbers.ids.is_possible and not cells.null_count:
                 whole = _integers(cells)
                 integers = None if whole is None else to_numpy(whole)
-            cells = cells.cast(pa.string()) if pa.types.is_decimal(kind) else cells
-            values = self._unmarked(as_array(cells.cast(pa.float64(), safe=False)))
+            values = typed_numbers(cells, self._missing)
             values = np.where(np.isinf(values), np.nan, values)  # refused where they are used
         else:
             self.numbers = None

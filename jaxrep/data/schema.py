@@ -282,6 +282,8 @@ def _check_relations(made: Schema) -> None:
     _check_distinct((*made.names, *others), "$.columns")
     _check_distinct((*made.names, *label), "$.columns")
     for i, column in enumerate(made.columns):
+        if isinstance(column, Number) and column.thousands == column.decimal:
+            raise ValueError(f"it is the decimal mark as well - at `$.columns[{i}].thousands`")
         if isinstance(column, CategoricalColumn):
             _check_distinct(column.levels, f"$.columns[{i}].levels")
 

@@ -134,7 +134,7 @@ def to_raw(
 def _values(column: Column, table: pa.Table, missing: Missing, place: Place) -> Numbers:
     """Returns a column's cells as numbers or codes, `[N]`."""
     if isinstance(column, CategoricalColumn):
-        return codes_of(column, table[column.name], missing)
+        return codes_of(column, table[column.name], missing, place)
     return numbers_of(column, table[column.name], missing, place)
 
 
