@@ -141,7 +141,8 @@ def _of_text(name: str, profile: Profile, seen: TextStatistics, place: Place) ->
 def _values(seen: TextStatistics) -> str:
     some = sorted(seen.spelled)[:3]
     names = ", ".join(text[:20] for text in some)
-    return f"{len(seen.spelled)} values: {names}{', …' if len(seen.spelled) > 3 else ''}"
+    numbers = f"; {seen.numbers:,} of {seen.present:,} cells are numbers" if seen.numbers else ""
+    return f"{len(seen.spelled)} values: {names}{', …' if len(seen.spelled) > 3 else ''}{numbers}"
 
 
 def _of_one_form(name: str, seen: TextStatistics) -> NumericColumn | None:
