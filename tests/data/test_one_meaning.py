@@ -43,7 +43,7 @@ def clean():
         "member": [draws.random() < 0.5 for _ in rows],
         "job": [None if i == 7 else draws.choice(["clerk", "smith", "true", "a b"]) for i in rows],
         "zip": [draws.choice(["01067", "10115", "20095"]) for _ in rows],
-        "size": [draws.choice([1, 2, 40]) for _ in rows],
+        "size": [None if i == 9 else draws.choice([1, 2, 40]) for i in rows],
         "born": [dt.date(1960, 1, 1) + dt.timedelta(draws.randrange(9000)) for _ in rows],
         "seen": [
             dt.datetime(2024, 1, 1) + dt.timedelta(milliseconds=draws.randrange(10**9))
@@ -135,7 +135,7 @@ MISSING = ("", "NA", "N/A", "nan", "NaN", "null", "NULL", "None", "<NA>", MARK, 
 def spelled(draws, name, value):
     """One cell of text that says the same as the clean one."""
     if value is None:
-        text = draws.choice(MISSING[:-2] if name == "job" else MISSING)
+        text = draws.choice(MISSING)
     elif name == "member":
         text = draws.choice(TRUE if value else FALSE)
     elif name == "amount":
