@@ -146,14 +146,13 @@ def test_the_median_is_exact(bits, count, kind):
 @pytest.mark.parametrize(
     ("values", "found"),
     [
-        (np.arange(50.0), True),
-        (np.random.default_rng(0).permutation(50) - 7.0, True),
-        (np.arange(50.0) * 3, True),
-        (np.array([0.0, 2, 2, 3] * 5), False),
-        (np.array([0.0, 3, 3, 3]), False),
-        (np.array([1.0, 0, 0, 3]), False),
-        (np.arange(50.0) + 0.5, False),
-        (np.arange(2.0), False),
+        (np.arange(50), True),
+        (np.random.default_rng(0).permutation(50) - 7, True),
+        (np.arange(50) * 3, True),
+        (np.array([0, 2, 2, 3] * 5), False),
+        (np.array([0, 3, 3, 3]), False),
+        (np.array([1, 0, 0, 3]), False),
+        (np.arange(2), False),
     ],
 )
 def test_what_looks_like_an_id_looks_so_in_blocks(values, found):
@@ -161,6 +160,8 @@ def test_what_looks_like_an_id_looks_so_in_blocks(values, found):
     for block in np.array_split(values, 3):
         check.add(block)
     assert check.found() == found
+    check.add(None)  # a block with a gap, or with a fraction
+    assert not check.found()
 
 
 def test_read_into_and_sample_give_the_rows_asked_for(tmp_path, small_chunks):
@@ -328,7 +329,8 @@ TYPED_LABELS = {
     "beyond a float64": ([2**53 + 1, 2**53 + 2, None], pa.int64()),
     "bool": ([True, None, False], pa.bool_()),
     "float32": (pa.array([0.5, -1, float("inf")], pa.float32()), pa.float64()),
-    "text that says numbers": (["1", "2", "3"], pa.string()),
+    "text that says codes": (["01", "2", "3"], pa.string()),
+    "text that says numbers": (["1", "2", "3"], pa.int64()),
 }
 
 
@@ -340,7 +342,8 @@ def test_labels_keep_their_type_and_the_order_of_the_rows(tmp_path, small_chunks
     pq.write_table(table, tmp_path / "t.parquet")
     prepare(str(tmp_path / "t.parquet"), tmp_path / "rows", columns=Columns(label="y"))
     prepared = open_prepared(tmp_path / "rows")
-    assert prepared.labels().to_pylist() == column.to_pylist()
+    expected = column.cast(stored) if stored == pa.int64() else column
+    assert prepared.labels().to_pylist() == expected.to_pylist()
     assert prepared.labels().type == stored
     assert prepared.schema.label == "y" and prepared.width == 1
     prepared.verify()
@@ -457,9 +460,10 @@ def refused(capsys, tmp_path, source, *flags, facts, out="new"):
     before = sorted(tmp_path.rglob("*"))
     code, said = call(capsys, "prepare", source, "--out", tmp_path / out, *flags)
     assert (code, said.out) == (2, ""), said.err
-    assert said.err.startswith("jaxrep: ") and said.err.count("\n") == 1, said.err
+    *_, last = said.err.splitlines()  # before it, what the columns are
+    assert last.startswith("jaxrep: ") and said.err.count("jaxrep: ") == 1, said.err
     for fact in facts:
-        assert fact in said.err, said.err
+        assert fact in last, said.err
     assert sorted(tmp_path.rglob("*")) == before
 
 
@@ -503,8 +507,7 @@ def test_no_such_table_is_refused(capsys, tmp_path):
     [
         ({"a": [1.0], "c": [1.0]}, "missing columns 'b'"),
         ({"a": [1.0], "b": [1.0], "c": [1.0]}, "extra columns 'c'"),
-        ({"a": [1.0], "b": [1]}, "'b' is int64, not double"),
-        ({"b": [1.0], "a": [1.0]}, "another order"),
+        ({"a": [1.0], "b": ["x"]}, "'b' is string"),
     ],
 )
 def test_a_parquet_file_with_other_columns_is_named(capsys, tmp_path, second, fact):

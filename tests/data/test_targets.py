@@ -268,7 +268,7 @@ def test_fewer_than_two_labels_are_refused(fit, values):
 
 @pytest.mark.parametrize("fit", [fit_classes, fit_numbers])
 def test_infinite_numbers_are_refused(fit):
-    refused(fit, np.array([1.0, 2.0, -np.inf]), "row 2, from 0", "infinite")
+    refused(fit, np.array([1.0, 2.0, -np.inf]), "row 2 (from 0)", "infinite")
 
 
 @pytest.mark.parametrize("fit", [fit_classes, fit_numbers])
