@@ -232,7 +232,7 @@ def _checked(column: Column, values: Numbers, place: Place) -> Numbers:
         raise place.fault(
             column.name, row, f"{values[row]:g} is neither true nor false", _advice(column)
         )
-    return values
+    return values + 0.0 if isinstance(column, Boolean) else values  # false is no −0
 
 
 def _of_text(column: NumericColumn, cells: Any, missing: Missing, place: Place) -> Numbers:

@@ -38,6 +38,7 @@ NUMBER_FORMATS = (
 
 _LARGEST_EXACT = 2.0**53
 _ZERO, _MINUS, _PLUS, _X = np.frombuffer(b"0-+x", np.uint8)
+_COMPARED = 10_000  # first texts of a column that those of later blocks are compared with
 
 
 class NumberStatistics:
@@ -91,6 +92,8 @@ class TextStatistics:
         self.spelled: dict[str, set[str]] = {}
         self.are_many = False
         self.are_different = True
+        """Whether no text repeats, within its block or any of the first ones."""
+        self._first: set[str] = set()
         self.others: list[tuple[int, str]] = []
         """Row and text of the first three different cells that are not plain numbers."""
 
@@ -109,10 +112,13 @@ class TextStatistics:
             return
         self.present += count
         self.characters += int((to_numpy(pc.utf8_length(texts)) * counts).sum())
-        self.are_different &= len(texts) == count
         self._add_numbers(texts, counts, cells, rows)
         self._add_kinds(texts)
-        self._add_levels(texts.to_pylist())
+        listed = texts.to_pylist()
+        self.are_different &= len(texts) == count and self._first.isdisjoint(listed)
+        if self.are_different:
+            self._first.update(itertools.islice(listed, max(_COMPARED - len(self._first), 0)))
+        self._add_levels(listed)
 
     def _add_numbers(
         self, texts: Any, counts: Any, cells: Any, rows: npt.NDArray[np.int64]
@@ -198,6 +204,8 @@ class Profile:
             rows: the row of each in its table.
         """
         cells = decoded(cells)
+        if pa.types.is_null(cells.type) and self.texts is not None:
+            cells = cells.cast(pa.string())
         if self.stored is None or pa.types.is_null(self.stored):
             self.stored = cells.type
         if cells.type == pa.string():

@@ -122,7 +122,8 @@ def prepare(
 
 def _describe(source: str, columns: Columns) -> _signed.Asked:
     name = source if source in datasets.NAMES else str(Path(source).resolve())
-    return _signed.Asked(name, read.digests(source), msgspec.to_builtins(columns))
+    said = msgspec.json.decode(msgspec.json.encode(columns))  # as it is once it has been a file
+    return _signed.Asked(name, read.digests(source), said)
 
 
 def _check_folder(
