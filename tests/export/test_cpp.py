@@ -74,9 +74,7 @@ def test_it_gives_the_scores_that_python_gives(program, model):
     done = score(program, "model.pt", "rows.csv")
     header, *lines = done.stdout.splitlines()
     assert (header, done.stderr, done.returncode) == ("score", "", 0)
-    features = transform.apply(
-        model.schema, transform.from_raw(model.schema, raw), source="here"
-    )
+    features = transform.to_features(model.schema, raw, source="here")
     expected = model.map("score", features)
     assert np.abs(np.array(lines, float) - expected).max() <= 1e-6 * expected.max()
 

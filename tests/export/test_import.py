@@ -64,8 +64,7 @@ def test_a_torchscript_file_is_not_read_without_trust(exported, tmp_path, capsys
 def test_a_model_trained_in_torch_becomes_a_run(exported, tmp_path, capsys):
     run, _ = exported
     _, raw = raw_rows(run)
-    table = transform.from_raw(run.schema, raw)
-    x = torch.from_numpy(transform.apply(run.schema, table, source="here"))
+    x = torch.from_numpy(transform.to_features(run.schema, raw, source="here"))
     settings = VAEHyperparameters(hidden_dims=(6,), latent_dim=3, epochs=2)
     method = torch_ref.methods.VAE(**dataclasses.asdict(settings))
     network = torch_ref.training.fit(method, x).network
@@ -243,9 +242,7 @@ def test_a_path_that_can_hold_no_run_is_refused_and_left_as_it_was(
 
 def test_a_folder_is_made_for_a_run_only(exported, tmp_path, capsys):
     (tmp_path / "bad").write_bytes((exported[1] / "vae.safetensors").read_bytes())
-    rewritten(
-        tmp_path / "bad", tmp_path / "bad", lambda d, w: d["schema"].update(na_values=3)
-    )
+    rewritten(tmp_path / "bad", tmp_path / "bad", lambda d, w: d["schema"].update(na_values=3))
     code, _ = imported(capsys, tmp_path / "bad", "--out", tmp_path / "new" / "deep" / "run")
     assert code == 2
     assert [path.name for path in tmp_path.iterdir()] == ["bad"]
