@@ -214,7 +214,7 @@ def _meaning(column: Mapping[str, Any]) -> Callable[[Cell], float]:
 
 
 def _codes(levels: Sequence[str]) -> Callable[[Cell], float]:
-    code_of_key = {level: code for code, level in enumerate(levels)}
+    code_of_key = {cells.key(level): code for code, level in enumerate(levels)}  # as spelled
     code_of_value: dict[Any, int] = {}
     for code, level in enumerate(levels):
         value = cells.exact_value(level)
