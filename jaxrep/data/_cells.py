@@ -8,6 +8,7 @@ so are 1, 1.0 and "1".
 import re
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
 from typing import Any
 
 import numpy as np
@@ -428,19 +429,25 @@ class Levels:
 
     def __init__(self, levels: Collection[str]):
         self._codes = {key_of_text(level): i for i, level in enumerate(levels)}
-        self._by_value: dict[float, int] = {}
+        self._by_value: dict[Decimal | None, int] = {}
         for key, code in self._codes.items():
-            if _ANY_NUMBER.fullmatch(key):
-                value = float(key)
+            if (value := _exact_value(key)) is not None:
                 self._by_value[value] = -1 if value in self._by_value else code
 
     def code(self, key: str) -> int:
         """Returns the code of a key, −1 where it is of no level."""
         code = self._codes.get(key)
         if code is None:
-            is_number = self._by_value and _ANY_NUMBER.fullmatch(key)
-            code = self._by_value.get(float(key), -1) if is_number else -1
+            code = self._by_value.get(_exact_value(key), -1) if self._by_value else -1
         return code
+
+
+def _exact_value(key: str) -> Decimal | None:
+    """Returns the value of a number, which of codes of many digits no float holds."""
+    try:
+        return Decimal(key) if _ANY_NUMBER.fullmatch(key) else None
+    except InvalidOperation:  # an exponent of more digits than there are
+        return None
 
 
 def codes_of(column: CategoricalColumn, cells: Any, missing: Missing) -> Numbers:
