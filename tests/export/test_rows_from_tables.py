@@ -1,4 +1,4 @@
-"""From a table to outputs without JAX: an exported file and `torch_ref.encode`, in a process alone."""
+"""From a table to outputs without JAX: an exported file and `torch_ref.encode`, alone."""
 
 import json
 import subprocess
@@ -9,7 +9,7 @@ import pytest
 
 from jaxrep.data import transform
 from jaxrep.data.frames import as_table
-from jaxrep.data.schema import KINDS
+from jaxrep.data.schema import KINDS, CategoricalColumn, Schema
 from jaxrep.export import FORMATS
 from jaxrep.runs import outputs
 from tests.helpers.exports import make_run, raw_rows
@@ -104,3 +104,16 @@ def test_cells_of_no_level_and_missing_ones_are_encoded_as_jaxrep_does(run, tmp_
     np.testing.assert_array_equal(rows, expected)
     assert (counts.unknown["city"], counts.missing["zip"]) == (1, 1)
     assert rows[0, run.schema.names.index("city")] == -1
+
+
+def test_a_code_that_only_a_float_would_take_for_a_level_is_unknown():
+    import pyarrow as pa
+
+    from torch_ref.encode import encode
+
+    known, other = "12345678901234567890", "12345678901234567891"
+    schema = Schema((CategoricalColumn("code", (known, "2.50"), has_gaps=False),))
+    cells = [known, other, "+" + known, "2.5", "1e99999999999999999999"]
+    expected = [[0], [-1], [0], [1], [-1]]
+    assert transform.to_raw(schema, pa.table({"code": cells}), source="x").tolist() == expected
+    assert encode(json.loads(json.dumps(schema.to_json())), {"code": cells}).tolist() == expected

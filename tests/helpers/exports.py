@@ -56,7 +56,7 @@ def mixed(path):
 def all_kinds(path):
     """A column of each kind, as a CSV writes them, gaps and blanks among them."""
     rng = np.random.default_rng(3)
-    lines = ["income;children;member;city;since;seen;wait;zip"]
+    lines = ["income;children;member;city;since;seen;wait;zip;answer;grade"]
     for i in range(60):
         income = "" if i % 7 == 0 else f"{rng.integers(1, 90)}.{rng.integers(100, 1000)},5"
         member = "NA" if i % 11 == 0 else str(i % 3 == 0)
@@ -65,10 +65,11 @@ def all_kinds(path):
         seen = f"2024-01-{1 + i % 28:02} 08:{i % 60:02}:07.{i:03}"
         wait = f"{i % 3}:{rng.integers(60):02}:{rng.integers(60):02}"
         number = rng.choice([50667, 89073, 1067])
-        line = (income, rng.integers(9), member, city, since, seen, wait, number)
+        answer, grade = rng.choice(["TRUE", "FALSE", "maybe"]), rng.choice(["1.0", "2.50"])
+        line = (income, rng.integers(9), member, city, since, seen, wait, number, answer, grade)
         lines.append(";".join(map(str, line)))
     (path / "kinds.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    return path / "kinds.csv", Columns(kinds={"zip": "category"})
+    return path / "kinds.csv", Columns(kinds={"zip": "category", "grade": "category"})
 
 
 DATA = {"plain": plain_matrix, "times": times_with_gaps, "mixed": mixed}
