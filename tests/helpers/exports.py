@@ -1,7 +1,6 @@
 """Untrained runs to export, and their files taken apart and put together again."""
 
 import contextlib
-import dataclasses
 import io
 import json
 import zipfile
@@ -10,13 +9,12 @@ import numpy as np
 import safetensors.numpy
 
 from jaxrep.batch import RowSpec
-from jaxrep.data import preprocessing, tables
+from jaxrep.data import Columns, fit, read_table, transform
 from jaxrep.data.targets import Classes, Numbers
 from jaxrep.methods import make
 from jaxrep.parity._models import draw_weights, of_shape
 from jaxrep.runs import folder, outputs
 from jaxrep.runs.making import describe
-from jaxrep.runs.train import Columns
 from tests.helpers.saved_runs import results
 from torch_ref import verify
 from torch_ref.files import write_safetensors
@@ -42,7 +40,7 @@ def times_with_gaps(path):
         level = SECRET if i == 30 else rng.normal(50, 3)
         lines.append(f"{1_700_000_000 + 100 * rng.normal():.3f},{load},{level!r}")
     (path / "times.csv").write_text("\n".join(lines) + "\n")
-    return path / "times.csv", Columns(impute="median")
+    return path / "times.csv", Columns()
 
 
 def mixed(path):
@@ -52,7 +50,26 @@ def mixed(path):
         job = "" if i % 9 == 0 else rng.choice(["clerk", "smith", "baker"])
         lines.append(f"{job},{rng.normal(40, 9):.2f},{rng.choice(['Ulm', 'Bonn'])}")
     (path / "mixed.csv").write_text("\n".join(lines) + "\n")
-    return path / "mixed.csv", Columns(categorical=("job", "city"), impute="median")
+    return path / "mixed.csv", Columns()
+
+
+def all_kinds(path):
+    """A column of each kind, as a CSV writes them, gaps and blanks among them."""
+    rng = np.random.default_rng(3)
+    lines = ["income;children;member;city;since;seen;wait;zip;answer;grade"]
+    for i in range(60):
+        income = "" if i % 7 == 0 else f"{rng.integers(1, 90)}.{rng.integers(100, 1000)},5"
+        member = "NA" if i % 11 == 0 else str(i % 3 == 0)
+        city = rng.choice([" Ulm", "Bonn ", "Köln"])
+        since = f"{1 + i % 28}.{1 + i % 12}.2023"
+        seen = f"2024-01-{1 + i % 28:02} 08:{i % 60:02}:07.{i:03}"
+        wait = f"{i % 3}:{rng.integers(60):02}:{rng.integers(60):02}"
+        number = rng.choice([50667, 89073, 1067])
+        answer, grade = rng.choice(["TRUE", "FALSE", "maybe"]), rng.choice(["1.0", "2.50"])
+        line = (income, rng.integers(9), member, city, since, seen, wait, number, answer, grade)
+        lines.append(";".join(map(str, line)))
+    (path / "kinds.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path / "kinds.csv", Columns(kinds={"zip": "category", "grade": "category"})
 
 
 DATA = {"plain": plain_matrix, "times": times_with_gaps, "mixed": mixed}
@@ -60,17 +77,17 @@ DATA = {"plain": plain_matrix, "times": times_with_gaps, "mixed": mixed}
 
 def make_run(path, method, data="plain", architecture="plain", **settings):
     """A run that was never trained: drawn weights, written as training would."""
-    source, columns = DATA[data](path)
+    source, columns = (DATA | {"kinds": all_kinds})[data](path)
     settings = of_shape(method, *ARCHITECTURES[architecture], **settings)
-    table = tables.read_table(str(source), text_columns=columns.categorical)
-    prepared, _ = preprocessing.fit(table, source=str(source), **dataclasses.asdict(columns))
-    drawn = draw_weights(make(settings), RowSpec(prepared.width))
+    table = read_table(str(source))
+    schema = fit(lambda: [table], source=str(source), columns=columns).schema
+    drawn = draw_weights(make(settings), RowSpec(schema.width))
     weights = {name: array.astype(np.float32) for name, array in drawn.items()}
     config = describe(str(source), settings, columns) | results(path / "run", method)
     if settings.predicts is not None:
         config["target"] = TARGETS[settings.predicts].to_json()
     config["score_quantiles"] = {"levels": [0.0, 1.0], "scores": [0.0, 1.0]}
-    folder.begin(path / "run", config, prepared)
+    folder.begin(path / "run", config, schema)
     folder.append_metrics(path / "run", {"epoch": 1, "loss": 1.0})
     folder.finish(path / "run", config, weights)
     return folder.load(path / "run")
@@ -78,7 +95,7 @@ def make_run(path, method, data="plain", architecture="plain", **settings):
 
 def raw_rows(run):
     table = outputs.read_table_of(run, run.config["data"]["source"])
-    return table, preprocessing.to_raw(run.preprocessing, table, source="here")
+    return table, transform.to_raw(run.schema, table, source="here")
 
 
 def run_verify(*arguments):
