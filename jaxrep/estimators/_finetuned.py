@@ -20,10 +20,10 @@ from jaxrep.data.targets import Classes, Numbers, fit_classes, fit_numbers
 from jaxrep.errors import InputError
 from jaxrep.estimators import _runs
 from jaxrep.estimators._checks import check_weights
-from jaxrep.estimators._conversion import SOURCE, is_frame
+from jaxrep.estimators._conversion import SOURCE, names_of, warn
 from jaxrep.estimators._embedding import Embedding
 from jaxrep.estimators._estimator import RunEstimator
-from jaxrep.hyperparameters import check, declaration
+from jaxrep.hyperparameters import declaration
 from jaxrep.methods import ClassifierHyperparameters, RegressorHyperparameters, hyperparameters_of
 from jaxrep.runs import folder
 from jaxrep.runs.folder import Run
@@ -83,11 +83,10 @@ class FineTuned(RunEstimator):
                 it, or y cannot be predicted.
             DivergedError: the loss became infinite or NaN.
         """
-        made = hyperparameters_of(self.name)
-        hyperparameters = _runs.hyperparameters_from(made, self.get_params(deep=False))
-        check(hyperparameters)
-        run, is_named = self._read_backbone()
-        self._expect(run, is_named and is_frame(X), kind_of(X))
+        hyperparameters = self._hyperparameters()
+        run, is_named, columns = self._read_backbone()
+        named = is_named and names_of(X) is not None
+        self._expect(columns, named, kind_of(X))
         name = _label_name(y, run)
         fitted = with_label(run.schema, name)
         features, _ = self._to_features(fitted, X, at_least=2)
@@ -104,24 +103,27 @@ class FineTuned(RunEstimator):
             None if sample_weight is None else weights[kept],
         )
         with self._reporter() as (note, callbacks):
-            self._hold(
-                _runs.finetune(run, hyperparameters, rows, target, note=note, callbacks=callbacks)
+            tuned, sentences = _runs.finetune(
+                run, hyperparameters, rows, target, note=note, callbacks=callbacks
             )
+        warn(sentences)
+        self._hold(tuned)
         return self
 
-    def _read_backbone(self) -> tuple[Run, bool]:
-        """Returns the backbone's run, and whether its columns were named by its table."""
+    def _read_backbone(self) -> tuple[Run, bool, list[str]]:
+        """Returns the backbone's run, and its columns: whether they are named, and how."""
         given = self.backbone
         if isinstance(given, Embedding):
             check_is_fitted(given)
-            return given.run_, hasattr(given, "feature_names_in_")
+            return given.run_, hasattr(given, "feature_names_in_"), given._columns
         run = folder.load(Path(given)) if isinstance(given, str | os.PathLike) else given
         if not isinstance(run, Run):
             raise InputError(
                 f"backbone is {type(given).__name__}; it must be a fitted estimator of "
                 "jaxrep.estimators, a loaded Run or a run's folder"
             )
-        return run, _runs.read_estimator(run)["feature_names"]
+        stored = _runs.read_estimator(run)
+        return run, stored["feature_names"], stored["columns"]
 
     def _check_labels(self, y: Any, rows: int) -> npt.NDArray[Any]:
         """Returns y as an array, `[rows]`."""

@@ -11,16 +11,15 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-import pyarrow as pa
 
 from jaxrep.batch import RowSpec
 from jaxrep.data.columns import Columns
 from jaxrep.data.targets import Target
 from jaxrep.dispatch import computing
-from jaxrep.errors import InputError, ModelFormatError
-from jaxrep.estimators._conversion import SOURCE, is_numeric
+from jaxrep.errors import InputError, InterruptedRunError, ModelFormatError
+from jaxrep.estimators._conversion import SOURCE, Rows, is_numeric, left_out
 from jaxrep.hyperparameters import CONTAMINATION, TrainingHyperparameters, declaration
-from jaxrep.methods import abstract_network, make, split_members
+from jaxrep.methods import AnyMethod, abstract_network, make, split_members
 from jaxrep.networks import get_weights
 from jaxrep.runs import folder
 from jaxrep.runs.finetune import Pretrained
@@ -73,7 +72,7 @@ def _plain(value: Any, kind: Any) -> Any:
 @computing()
 def train(
     hyperparameters: TrainingHyperparameters,
-    blocks: Sequence[pa.Table],
+    rows: Rows,
     columns: Columns,
     *,
     weights: np.ndarray | None,
@@ -85,7 +84,7 @@ def train(
 
     Args:
         hyperparameters: of the method to train, checked.
-        blocks: the table.
+        rows: the table.
         columns: what the user says of its columns.
         weights: how much each row counts, `[N]`; None if all count alike.
         earlier: a run to continue from: its weights, its standardisation of the columns and its
@@ -99,6 +98,7 @@ def train(
     Raises:
         InputError: too few rows are left to train on, or `earlier` has a network of other shapes.
         DivergedError: the loss became infinite or NaN.
+        KeyboardInterrupt: Ctrl-C came before the first step.
     """
     if earlier:
         _check_same_network(earlier, hyperparameters)
@@ -115,25 +115,17 @@ def train(
     warnings: list[str] = []
     schema = earlier.schema if earlier else None
     prepared = prepare(
-        blocks, SOURCE, columns, hyperparameters, note, warnings.append, schema, weights
+        rows, SOURCE, columns, hyperparameters, note, warnings.append, schema, weights
     )
     if earlier:
         fitted = _train_on(earlier, hyperparameters, prepared, callbacks)
         epochs = _epochs_of(earlier) + hyperparameters.epochs
         hyperparameters = dataclasses.replace(hyperparameters, epochs=epochs)
     else:
-        method = make(hyperparameters)
-        with listening([signal.SIGINT]) as interrupted:
-            fitted = fit(
-                method,
-                prepared.x,
-                validation=prepared.validation,
-                callbacks=callbacks,
-                interrupted=interrupted,
-                keep_interrupted=True,
-            )
-    if fitted.interrupted:
-        warnings.append(f"interrupted after {fitted.steps} steps; the estimator keeps them")
+        named = (*columns.kinds, *columns.drop, columns.id_column)
+        warnings += left_out(prepared.schema, [name for name in named if name])
+        fitted = _fit(make(hyperparameters), prepared, callbacks)
+    warnings += _said_of(fitted)
     config = describe(None, hyperparameters, columns)
     return complete(Path(), config, hyperparameters, prepared, fitted, note), warnings
 
@@ -146,7 +138,7 @@ def finetune(
     *,
     note: Note,
     callbacks: Sequence[Callback],
-) -> Run:
+) -> tuple[Run, list[str]]:
     """Trains a head on a run's network as `jaxrep finetune` does, and keeps the run in memory.
 
     Args:
@@ -157,22 +149,56 @@ def finetune(
         note: called with warnings.
         callbacks: that hear of the training as it goes.
 
+    Returns:
+        The run, and what to warn of.
+
     Raises:
         InputError: too few rows are left to train on, or the run is a fine-tuned one.
         DivergedError: the loss became infinite or NaN.
+        KeyboardInterrupt: Ctrl-C came before the first step.
     """
     pretrained = Pretrained.of(backbone)
     completed = pretrained.completed(hyperparameters, target)
     prepared = rows.prepare(target, completed, note)
-    trained = fit(
-        make(completed),
-        prepared.x,
-        validation=prepared.validation,
-        weights=pretrained.initial(prepared),
-        callbacks=callbacks,
-    )
+    initial = pretrained.initial(prepared)
+    trained = _fit(make(completed), prepared, callbacks, weights=initial)
     config = describe(None, completed, Columns(label=target.name), target=target)
-    return complete(Path(), config | pretrained.origin(), completed, prepared, trained, note)
+    run = complete(Path(), config | pretrained.origin(), completed, prepared, trained, note)
+    return run, _said_of(trained)
+
+
+def _fit(
+    method: AnyMethod,
+    prepared: Prepared,
+    callbacks: Sequence[Callback],
+    *,
+    start: Snapshot | None = None,
+    weights: Mapping[str, np.ndarray] | None = None,
+) -> Fit:
+    """Trains until the end, or until Ctrl-C comes after a step of its own."""
+    with listening([signal.SIGINT]) as interrupted:
+        try:
+            fitted = fit(
+                method,
+                prepared.x,
+                validation=prepared.validation,
+                start=start,
+                weights=weights,
+                callbacks=callbacks,
+                interrupted=interrupted,
+                keep_interrupted=True,
+            )
+        except InterruptedRunError:
+            raise KeyboardInterrupt("before the first step; there is nothing to keep") from None
+    if fitted.interrupted and start is not None and fitted.steps == start.step:
+        raise KeyboardInterrupt("before another step; the estimator is as it was")
+    return fitted
+
+
+def _said_of(fitted: Fit) -> list[str]:
+    if not fitted.interrupted:
+        return []
+    return [f"interrupted after {fitted.steps} steps; the estimator keeps what it has learned"]
 
 
 def _train_on(
@@ -211,8 +237,7 @@ def _train_on(
         histories=[known] * members,
         seconds=0.0,
     )
-    validation = prepared.validation
-    trained = fit(method, prepared.x, validation=validation, start=start, callbacks=callbacks)
+    trained = _fit(method, prepared, callbacks, start=start)
     history = [*earlier.history, *trained.history[before:]]
     rows = members * count * (len(history) - before)
     rate = rows / max(trained.seconds, 1e-9)
@@ -297,8 +322,8 @@ def read_estimator(run: Run) -> dict[str, Any]:
     """Returns what `save` has stored besides the run, of which other runs have nothing.
 
     Returns:
-        `contamination`; `feature_names`: whether the run's columns were named by its table; and
-        `frame`: what rows are given back as.
+        `contamination`; `feature_names`: whether the run's columns were named by its table;
+        `frame`: what rows are given back as; and `columns`: the names of all columns, in order.
 
     Raises:
         ModelFormatError: what is there cannot be.
@@ -309,10 +334,22 @@ def read_estimator(run: Run) -> dict[str, Any]:
     share = stored.get("contamination", CONTAMINATION)
     if not isinstance(share, float) or not 0 < share < 1:
         raise ModelFormatError(f"{path}: estimator.contamination is {share!r}")
-    named = stored.get("feature_names", not all(re.fullmatch(r"x\d+", n) for n in run.schema.names))
+    schema = run.schema
+    names = _in_order((*schema.names, *schema.ignored))
+    named = stored.get("feature_names", names is None)
     if not isinstance(named, bool):
         raise ModelFormatError(f"{path}: estimator.feature_names is {named!r}")
-    kind = stored.get("frame", "array" if is_numeric(run.schema) else "pandas")
+    kind = stored.get("frame", "pandas" if named or not is_numeric(schema) else "array")
     if kind not in ("array", "pandas", "polars", "arrow"):
         raise ModelFormatError(f"{path}: estimator.frame is {kind!r:.40}")
-    return {"contamination": share, "feature_names": named, "frame": kind}
+    columns = stored.get("columns", list(names or schema.names))
+    if not isinstance(columns, list) or not set(schema.names) <= {str(c) for c in columns}:
+        raise ModelFormatError(f"{path}: estimator.columns is {columns!r:.40}")
+    return {"contamination": share, "feature_names": named, "frame": kind, "columns": columns}
+
+
+def _in_order(names: Sequence[str]) -> list[str] | None:
+    """Returns x0, x1, … in order; None if the names are others."""
+    if not all(re.fullmatch(r"x\d+", name) for name in names):
+        return None
+    return sorted(set(names), key=lambda name: int(name[1:]))

@@ -22,8 +22,8 @@ from sklearn.preprocessing import OneHotEncoder
 
 import jaxrep
 from jaxrep.cli import main
-from jaxrep.data.tables import read_table
-from jaxrep.errors import InputError, ModelFormatError
+from jaxrep.data.read import read_table
+from jaxrep.errors import DataWarning, InputError, ModelFormatError
 from jaxrep.estimators import AutoencoderEmbedding, SimCLREmbedding, VAEEmbedding
 from jaxrep.inference import map_rows
 from jaxrep.methods import hyperparameters_of
@@ -32,6 +32,7 @@ from tests.helpers.contract import checks_of
 
 ALL = (AutoencoderEmbedding, VAEEmbedding, SimCLREmbedding)
 ROWS, COLUMNS = 60, 4
+PARAMETERS = {"columns", "contamination", "random_state", "verbose", "warm_start"}
 OUTPUTS = ("transform", "score_samples", "decision_function", "predict")
 
 
@@ -191,7 +192,7 @@ def test_default_names_in_a_frame_survive_saving(fitted, X, tmp_path):
 @pytest.mark.parametrize("kind", ALL)
 def test_hyperparameters_are_parameters(kind, fitted):
     fields = set(hyperparameters_of(kind.name).__dataclass_fields__)
-    assert set(kind().get_params()) == fields | {"contamination", "warm_start", "verbose"}
+    assert set(kind().get_params()) == fields | PARAMETERS
     copied = clone(fitted[kind])
     assert copied.get_params() == fitted[kind].get_params()
     assert not hasattr(copied, "run_") and copied != clone(copied)
@@ -237,9 +238,9 @@ def test_a_cold_start_forgets(X):
 def test_a_warm_start_keeps_the_standardisation_and_refuses_another_network(X, tmp_path):
     small(AutoencoderEmbedding).fit(X).save(tmp_path / "run")
     estimator = AutoencoderEmbedding.load(tmp_path / "run").set_params(warm_start=True)
-    earlier = estimator.run_.preprocessing
+    earlier = estimator.schema_
     estimator.set_params(validation_fraction=0.2).fit(X * 2)
-    assert estimator.run_.preprocessing == earlier
+    assert estimator.run_.schema is earlier
     assert "validation_loss" in estimator.history_[-1]
     with pytest.raises(ValueError, match="latent_dim was 2 and is 3"):
         estimator.set_params(latent_dim=3).fit(X)
@@ -480,7 +481,7 @@ def test_folders_are_neither_replaced_unasked_nor_read_wrongly(fitted, tmp_path)
 def test_what_a_folder_says_of_the_estimator_is_checked(stored, fitted, tmp_path):
     run = fitted[VAEEmbedding].run_
     config = run.config | {"estimator": stored}
-    folder.begin(tmp_path / "run", config, run.preprocessing)
+    folder.begin(tmp_path / "run", config, run.schema)
     folder.append_metrics(tmp_path / "run", *run.history)
     folder.finish(tmp_path / "run", config, run.weights)
     with pytest.raises(ModelFormatError, match="estimator"):
@@ -490,7 +491,7 @@ def test_what_a_folder_says_of_the_estimator_is_checked(stored, fitted, tmp_path
 def test_an_imported_run_without_scores_has_no_threshold(fitted, X, tmp_path):
     run = fitted[VAEEmbedding].run_
     config = {key: value for key, value in run.config.items() if key != "score_quantiles"}
-    folder.begin(tmp_path / "run", config, run.preprocessing)
+    folder.begin(tmp_path / "run", config, run.schema)
     folder.append_metrics(tmp_path / "run", *run.history)
     folder.finish(tmp_path / "run", config, run.weights)
     loaded = VAEEmbedding.load(tmp_path / "run")

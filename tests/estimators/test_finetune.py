@@ -22,10 +22,12 @@ from sklearn.preprocessing import StandardScaler
 
 import jaxrep
 from jaxrep.batch import RowSpec
-from jaxrep.data import datasets, preprocessing
+from jaxrep.data import datasets
+from jaxrep.data.columns import Columns
+from jaxrep.data.fit import fit
 from jaxrep.errors import InputError
 from jaxrep.estimators import AutoencoderEmbedding, FineTunedClassifier, FineTunedRegressor
-from jaxrep.estimators._conversion import default_names, to_table
+from jaxrep.estimators._conversion import Rows, default_names
 from jaxrep.methods import Autoencoder, AutoencoderHyperparameters, abstract_network
 from jaxrep.networks import get_weights
 from jaxrep.runs import folder
@@ -260,13 +262,13 @@ def test_fit_gives_the_weights_that_the_command_line_gives(digits, tmp_path):
 def test_tables_of_every_kind_are_taken_and_their_names_checked(digits):
     X, y, backbone = digits
     names = [f"pixel {i}" for i in range(64)]
-    fitted = backbone.run_.preprocessing
+    fitted = backbone.schema_
     columns = [
         msgspec.structs.replace(column, name=name)
         for column, name in zip(fitted.columns, names, strict=True)
     ]
     renamed = msgspec.structs.replace(fitted, columns=tuple(columns))
-    run = dataclasses.replace(backbone.run_, preprocessing=renamed)
+    run = dataclasses.replace(backbone.run_, schema=renamed)
     head = FineTunedClassifier(backbone=run, epochs=2)
     frame, y = pd.DataFrame(X[:FEW], columns=names), y[:FEW]
     tables = (frame, pl.from_pandas(frame), pa.Table.from_pandas(frame, preserve_index=False))
@@ -287,9 +289,7 @@ def test_tables_of_every_kind_are_taken_and_their_names_checked(digits):
 
 def test_a_backbone_with_categories_takes_frames():
     frame = pd.DataFrame({"age": np.arange(30.0), "job": ["a", "b"] * 15, "y": 0})
-    fitted, _ = preprocessing.fit(
-        pa.Table.from_pandas(frame), source="X", categorical=["job"], label="y"
-    )
+    fitted = schema_of(frame.assign(age=frame["age"] / 7), label="y")
     y = np.where(frame["job"] == "a", "x", "z")
     head = FineTunedClassifier(backbone=untrained(fitted), epochs=50)
     with pytest.raises(InputError, match="categorical column 'job': give a DataFrame"):
@@ -422,6 +422,11 @@ def test_the_package_offers_them():
     assert {kind.__name__ for kind in KINDS} <= set(dir(jaxrep))
 
 
+def schema_of(X, names=(), **columns):
+    """What a table's columns are."""
+    return fit(lambda: Rows(X, names), source="X", columns=Columns(**columns)).schema
+
+
 def untrained(fitted) -> Run:
     """A run whose network was never trained, and whose embedding keeps all of a row."""
     hyperparameters = AutoencoderHyperparameters(hidden_dims=(), latent_dim=16)
@@ -444,11 +449,11 @@ class OnAnyTable:
             x = np.nan_to_num(np.asarray(X, np.float64))
             is_frame = hasattr(X, "columns") and all(isinstance(c, str) for c in X.columns)
             names = list(X.columns) if is_frame else default_names(x.shape[1])
-            fitted, _ = preprocessing.fit(to_table(x, names), source="X")
+            fitted = schema_of(x, names)
         except (TypeError, ValueError, IndexError, ComplexWarning):  # which `fit` is to refuse
-            table = to_table(np.random.default_rng(0).normal(size=(9, 2)), ["x0", "x1"])
-            fitted, _ = preprocessing.fit(table, source="X")
-        return untrained(fitted), is_frame
+            names = ["x0", "x1"]
+            fitted = schema_of(np.random.default_rng(0).normal(size=(9, 2)), names)
+        return untrained(fitted), is_frame, names
 
 
 class AnyClassifier(OnAnyTable, FineTunedClassifier):
