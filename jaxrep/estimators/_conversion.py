@@ -1,7 +1,6 @@
 """What a caller gives as X, as blocks of a table, and a run's rows as what was given again."""
 
 import datetime
-import itertools
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
@@ -139,14 +138,15 @@ def left_out(schema: Schema, named: Sequence[str]) -> Iterator[str]:
         schema: of the run.
         named: columns of which the caller has said what they are.
     """
-    found = [c for c in schema.left_out if c.name not in named]
+    found = [column for column in schema.left_out if column.name not in named]
     if not found:
         return
-    some = [f"{c.name!r} ({c.kind}: {c.why})" for c in itertools.islice(found, 10)]
-    more = f" and {len(found) - len(some)} more" if len(found) > len(some) else ""
+    some = ", ".join(f"{column.name!r} ({column.kind}: {column.why})" for column in found[:10])
+    more = f" and {len(found) - 10} more" if len(found) > 10 else ""
+    first = {found[0].name: found[0].kind}
     yield (
-        f"{SOURCE}: not learned from {', '.join(some)}{more}; the parameter columns says "
-        "otherwise, as in columns={'zip': 'category'}, or the same, by which this warning ends"
+        f"{SOURCE}: columns left out of training: {some}{more}. To learn from one, say what it is "
+        f"in the parameter columns; columns={first} confirms the first without this warning"
     )
 
 

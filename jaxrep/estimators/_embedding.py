@@ -9,7 +9,7 @@ from sklearn.base import OutlierMixin
 from jaxrep.data.columns import Columns
 from jaxrep.data.frames import kind_of
 from jaxrep.errors import InputError
-from jaxrep.estimators import _runs
+from jaxrep.estimators import _folders, _runs
 from jaxrep.estimators._checks import check_rows, check_weights
 from jaxrep.estimators._conversion import Rows, default_names, names_of, warn
 from jaxrep.estimators._decoding import Decoding
@@ -151,7 +151,11 @@ class Embedding(Decoding, OutlierMixin, RunEstimator):  # type: ignore[misc]
 
     @classmethod
     def _from(cls, run: Run, stored: dict[str, Any]) -> Self:
-        return cls(**asdict(run.method.hyperparameters), contamination=stored["contamination"])
+        return cls(
+            **asdict(run.method.hyperparameters),
+            contamination=stored["contamination"],
+            columns=_folders.asked_columns(run),
+        )
 
     def _check_contamination(self) -> None:
         share = self.contamination

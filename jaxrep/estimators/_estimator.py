@@ -16,7 +16,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from jaxrep.data.frames import Kind
 from jaxrep.data.schema import Schema
-from jaxrep.estimators import _runs
+from jaxrep.estimators import _folders, _runs
 from jaxrep.estimators._checks import check_rows, seed_of
 from jaxrep.estimators._conversion import FLOATS, Rows, features_of
 from jaxrep.hyperparameters import TrainingHyperparameters, check
@@ -98,7 +98,7 @@ class RunEstimator(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             "columns": self._columns,
             **self._to_store(),
         }
-        _runs.save(self.run_, Path(path), stored, overwrite=overwrite)
+        _folders.save(self.run_, Path(path), stored, overwrite=overwrite)
 
     @classmethod
     def load(cls, path: str | PathLike[str]) -> Self:
@@ -114,8 +114,8 @@ class RunEstimator(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             InputError: the run is of another method.
             ModelFormatError: there is no finished run, or it is damaged.
         """
-        run = _runs.load(Path(path), cls.name, _readers())
-        stored = _runs.read_estimator(run)
+        run = _folders.load(Path(path), cls.name, _readers())
+        stored = _folders.read_estimator(run)
         made = cls._from(run, stored)
         made._expect(stored["columns"], stored["feature_names"], stored["frame"])
         made._hold(run)
@@ -140,7 +140,7 @@ class RunEstimator(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         with tempfile.TemporaryDirectory() as private:
             saved = Path(private) / "run"
             self.save(saved)
-            export_run(_runs.load(saved, self.name, _readers()), Path(path))
+            export_run(_folders.load(saved, self.name, _readers()), Path(path))
 
     def _to_store(self) -> dict[str, Any]:
         """Returns what the folder is to keep of the estimator besides the run."""
@@ -178,12 +178,16 @@ class RunEstimator(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         Raises:
             ValueError: one is out of its range.
         """
-        params = self.get_params(deep=False)
-        if self.random_state is not None:
-            params["seed"] = seed_of(self.random_state)
-        made = _runs.hyperparameters_from(hyperparameters_of(self.name), params)
+        made = _runs.hyperparameters_from(hyperparameters_of(self.name), self._settings())
         check(made)
         return made
+
+    def _settings(self) -> dict[str, Any]:
+        """Returns the parameters as the hyperparameters have them."""
+        settings: dict[str, Any] = self.get_params(deep=False)
+        if self.random_state is not None:
+            settings["seed"] = seed_of(self.random_state)
+        return settings
 
     def _features(self, X: Any) -> tuple[np.ndarray, np.dtype[Any]]:
         """Returns rows as the run's features, and the dtype that X has."""

@@ -1,7 +1,6 @@
 """The run behind a fitted estimator: how it is trained, and its folder."""
 
 import dataclasses
-import re
 import signal
 from collections.abc import Callable, Mapping, Sequence
 from numbers import Integral, Real
@@ -16,17 +15,16 @@ from jaxrep.batch import RowSpec
 from jaxrep.data.columns import Columns
 from jaxrep.data.targets import Target
 from jaxrep.dispatch import computing
-from jaxrep.errors import InputError, InterruptedRunError, ModelFormatError
-from jaxrep.estimators._conversion import SOURCE, Rows, is_numeric, left_out
-from jaxrep.hyperparameters import CONTAMINATION, TrainingHyperparameters, declaration
+from jaxrep.errors import InputError, InterruptedRunError
+from jaxrep.estimators._conversion import SOURCE, Rows, left_out
+from jaxrep.hyperparameters import TrainingHyperparameters, declaration
 from jaxrep.methods import AnyMethod, abstract_network, make, split_members
 from jaxrep.networks import get_weights
-from jaxrep.runs import folder
 from jaxrep.runs.finetune import Pretrained
 from jaxrep.runs.folder import Run
 from jaxrep.runs.interruption import listening
 from jaxrep.runs.labelled import Labelled
-from jaxrep.runs.making import complete, describe, write
+from jaxrep.runs.making import complete, describe
 from jaxrep.runs.training_rows import Prepared, prepare
 from jaxrep.training import Callback, Fit, TrainState, fit
 from jaxrep.training.epoch_plan import EpochPlan
@@ -271,85 +269,3 @@ def _shapes(hyperparameters: TrainingHyperparameters, rows: RowSpec) -> dict[str
 def _epochs_of(run: Run) -> int:
     """Returns the epochs behind a run's weights; an imported run may have lost their metrics."""
     return int(run.history[-1]["epoch"] if run.history else run.method.hyperparameters.epochs)
-
-
-def save(run: Run, path: Path, estimator: Mapping[str, Any], *, overwrite: bool) -> None:
-    """Writes a run's folder.
-
-    Args:
-        run: to save.
-        path: of the folder.
-        estimator: what `read_estimator` is to give back.
-        overwrite: whether to replace a run that is there, which other files never are.
-
-    Raises:
-        InputError: the folder is taken or cannot be written.
-    """
-    state = folder.state(path)
-    if state == "unrecognised":
-        raise InputError(f"{path}: exists and is not a run folder; choose another path")
-    if state != "absent" and not overwrite:
-        raise InputError(f"{path}: holds a run; choose another path, or replace it: overwrite=True")
-    config = run.config | {"estimator": dict(estimator)}
-    if "result" in config:
-        config["result"] = config["result"] | {"run": str(path)}
-    with folder.held(path):
-        write(dataclasses.replace(run, config=config), path)
-
-
-def load(path: Path, method: str, readers: Mapping[str, str]) -> Run:
-    """Reads a run's folder.
-
-    Args:
-        path: of the folder.
-        method: that the run must be of.
-        readers: the estimators' names by the methods'.
-
-    Raises:
-        ModelFormatError: there is no finished run, or it is damaged.
-        InputError: the run is of another method.
-    """
-    run = folder.load(path)
-    if run.method.name != method:
-        raise InputError(
-            f"{path}: holds a run of the method {run.method.name}, not {method}; load it with "
-            f"{readers.get(run.method.name, 'an estimator of that method')}"
-        )
-    return run
-
-
-def read_estimator(run: Run) -> dict[str, Any]:
-    """Returns what `save` has stored besides the run, of which other runs have nothing.
-
-    Returns:
-        `contamination`; `feature_names`: whether the run's columns were named by its table;
-        `frame`: what rows are given back as; and `columns`: the names of all columns, in order.
-
-    Raises:
-        ModelFormatError: what is there cannot be.
-    """
-    stored, path = run.config.get("estimator", {}), run.path / folder.CONFIG
-    if not isinstance(stored, dict):
-        raise ModelFormatError(f"{path}: estimator is not an object")
-    share = stored.get("contamination", CONTAMINATION)
-    if not isinstance(share, float) or not 0 < share < 1:
-        raise ModelFormatError(f"{path}: estimator.contamination is {share!r}")
-    schema = run.schema
-    names = _in_order((*schema.names, *schema.ignored))
-    named = stored.get("feature_names", names is None)
-    if not isinstance(named, bool):
-        raise ModelFormatError(f"{path}: estimator.feature_names is {named!r}")
-    kind = stored.get("frame", "pandas" if named or not is_numeric(schema) else "array")
-    if kind not in ("array", "pandas", "polars", "arrow"):
-        raise ModelFormatError(f"{path}: estimator.frame is {kind!r:.40}")
-    columns = stored.get("columns", list(names or schema.names))
-    if not isinstance(columns, list) or not set(schema.names) <= {str(c) for c in columns}:
-        raise ModelFormatError(f"{path}: estimator.columns is {columns!r:.40}")
-    return {"contamination": share, "feature_names": named, "frame": kind, "columns": columns}
-
-
-def _in_order(names: Sequence[str]) -> list[str] | None:
-    """Returns x0, x1, … in order; None if the names are others."""
-    if not all(re.fullmatch(r"x\d+", name) for name in names):
-        return None
-    return sorted(set(names), key=lambda name: int(name[1:]))
