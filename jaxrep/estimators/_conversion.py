@@ -3,7 +3,7 @@
 import datetime
 import sys
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +72,9 @@ class Rows:
 
     Args:
         X: a matrix, sparse or not, or a frame, checked.
-        names: of all columns, for a table whose columns have none.
+        names: of all columns, for a table whose columns have none, or others altogether, of which
+            scikit-learn has warned.
+        known: names that columns may have of themselves; None: any.
 
     Example:
         >>> rows = Rows(np.array([[1.0], [2.0]]), ["age"])
@@ -80,8 +82,10 @@ class Rows:
         (2, [{'age': [1.0, 2.0]}])
     """
 
-    def __init__(self, X: Any, names: Sequence[str]):
-        self._names = None if names_of(X) else list(names)
+    def __init__(self, X: Any, names: Sequence[str], known: Collection[str] | None = None):
+        own = names_of(X)
+        are_others = known is not None and own is not None and not set(own) & set(known)
+        self._names = list(names) if own is None or are_others else None
         self._table = X.tocsr() if issparse(X) else as_table(X, source=SOURCE)
 
     def __len__(self) -> int:

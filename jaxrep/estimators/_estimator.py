@@ -200,7 +200,9 @@ class RunEstimator(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         """Returns rows with the expected columns as features, and the dtype that X has."""
         X = check_rows(self, X, at_least=at_least, schema=schema)
         dtype = X.dtype if getattr(X, "dtype", None) in FLOATS else np.dtype(np.float64)
-        return features_of(schema, Rows(X, self._columns)), dtype
+        is_named = hasattr(self, "feature_names_in_")
+        rows = Rows(X, self._columns, None if is_named else self._columns)
+        return features_of(schema, rows), dtype
 
     def _map(self, function: Any, X: Any) -> np.ndarray:
         features, dtype = self._features(X)

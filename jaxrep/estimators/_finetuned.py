@@ -92,6 +92,8 @@ class FineTuned(RunEstimator):
         name = _label_name(y, run)
         fitted = with_label(run.schema, name)
         features, _ = self._to_features(fitted, X, at_least=2)
+        if named:  # of X, which may have columns that were left out, or lack them
+            self._expect(names_of(X) or columns, named, self._kind)
         labels = self._check_labels(y, len(features))
         weighted = self._weights(labels, sample_weight)
         weights = check_weights(weighted, len(features))

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxrep.data.columns import Columns
+from jaxrep.data.schema import Schema
 from jaxrep.errors import InputError, ModelFormatError
 from jaxrep.estimators._conversion import is_numeric
 from jaxrep.hyperparameters import CONTAMINATION
@@ -15,6 +16,8 @@ from jaxrep.runs import folder
 from jaxrep.runs.configuration import read_columns
 from jaxrep.runs.folder import Run
 from jaxrep.runs.making import write
+
+_NUMBERED = re.compile(r"x\d+")
 
 
 def save(run: Run, path: Path, estimator: Mapping[str, Any], *, overwrite: bool) -> None:
@@ -80,7 +83,7 @@ def read_estimator(run: Run) -> dict[str, Any]:
     if not isinstance(share, float) or not 0 < share < 1:
         raise ModelFormatError(f"{path}: estimator.contamination is {share!r}")
     schema = run.schema
-    names = _in_order((*schema.names, *schema.ignored))
+    names = _in_order(schema)
     named = stored.get("feature_names", names is None)
     if not isinstance(named, bool):
         raise ModelFormatError(f"{path}: estimator.feature_names is {named!r}")
@@ -117,8 +120,11 @@ def asked_columns(run: Run) -> Columns | dict[str, str] | None:
     return kinds if asked == Columns(kinds) else asked
 
 
-def _in_order(names: Sequence[str]) -> list[str] | None:
-    """Returns x0, x1, … in order; None if the names are others."""
-    if not all(re.fullmatch(r"x\d+", name) for name in names):
+def _in_order(schema: Schema) -> list[str] | None:
+    """Returns x0, x1, … in order if all columns are called so, as those of a matrix; else None."""
+    names = {*schema.names, *(column.name for column in schema.left_out)}
+    if schema.label is not None and _NUMBERED.fullmatch(schema.label):
+        names.add(schema.label)  # a column of the matrix; otherwise it was apart
+    if not all(_NUMBERED.fullmatch(name) for name in names):
         return None
-    return sorted(set(names), key=lambda name: int(name[1:]))
+    return sorted(names, key=lambda name: int(name[1:]))
