@@ -1,8 +1,8 @@
 """From a table to rows to train on: what its columns are, which rows are held out, and features."""
 
 import dataclasses
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import pyarrow as pa
@@ -35,6 +35,9 @@ class Prepared:
 
     target: Target | None = None
     """What is to be predicted, where the rows have targets."""
+
+    cells: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    """The cells that could not be placed, by column, as of `Counts.to_json`."""
 
 
 def with_known_label(source: str, columns: Columns) -> Columns:
@@ -86,6 +89,8 @@ def prepare(
         )
         for line in fitted.lines(source):
             note(line)
+        for sentence in fitted.warnings(source):
+            warn(sentence)
         schema = fitted.schema
     counts = Counts()
     parts = [x for _, x in transform.apply_blocks(schema, blocks, source=source, counts=counts)]
@@ -94,8 +99,9 @@ def prepare(
     x = parts[0] if len(parts) == 1 else np.concatenate(parts)
     rows = as_batch(x)._replace(weights=weights)
     if not held_out.any():
-        return Prepared(schema, rows, None)
-    return Prepared(schema, take(rows, ~held_out), take(rows, held_out))
+        return Prepared(schema, rows, None, cells=counts.to_json())
+    training, validation = take(rows, ~held_out), take(rows, held_out)
+    return Prepared(schema, training, validation, cells=counts.to_json())
 
 
 def held_out_rows(rows: int, hyperparameters: TrainingHyperparameters) -> np.ndarray:

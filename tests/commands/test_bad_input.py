@@ -11,7 +11,7 @@ import pytest
 
 from tests.helpers.commands import call
 
-ROLES = ("--categorical", "job", "--label", "y", "--id-column", "id")
+ROLES = ("--column", "job=category", "--label", "y", "--id-column", "id")
 SMALL = ("--hidden-dims", "8", "--latent-dim", "2", "--epochs", "3", *ROLES)
 # The shapes are those of test_command_line.py, so that nothing is compiled twice.
 OF_METHOD = {
@@ -288,7 +288,7 @@ def test_a_folder_of_other_things_is_left_alone(refused, data, tmp_path, name, o
     refused("train", "vae", data, "--out", out, *SMALL, *overwrite, facts=facts)
 
 
-@pytest.mark.parametrize("name", ["config.json", "preprocess.json", "model.safetensors"])
+@pytest.mark.parametrize("name", ["config.json", "schema.json", "model.safetensors"])
 def test_a_damaged_run_is_not_taken_for_this_run_finished(refused, runs, name):
     damage(runs / "vae" / name)
     argv = ("train", "vae", runs / "people.csv", "--out", runs / "vae", *SMALL)
@@ -336,7 +336,7 @@ def test_a_run_without_its_manifest_and_checkpoints_is_incomplete(refused, runs,
 
 @pytest.mark.parametrize("command", ON_A_RUN)
 @pytest.mark.parametrize(
-    "name", ["config.json", "preprocess.json", "model.safetensors", "metrics.jsonl"]
+    "name", ["config.json", "schema.json", "model.safetensors", "metrics.jsonl"]
 )
 def test_a_byte_changed_in_a_file_of_a_run_names_the_file(refused, runs, command, name):
     damage(runs / "vae" / name)

@@ -17,11 +17,11 @@ from matplotlib.image import imread
 from pyarrow import feather
 
 from jaxrep.cli import main
-from jaxrep.data.tables import read_table
+from jaxrep.data.read import read_table
 from tests.helpers.commands import call, done
 
 METHODS = ("autoencoder", "vae", "simclr")
-ROLES = ("--categorical", "job", "--label", "y", "--id-column", "id")
+ROLES = ("--column", "job=category", "--label", "y", "--id-column", "id")
 SMALL = ("--hidden-dims", "8", "--latent-dim", "2", "--epochs", "20", *ROLES)
 FAST = ("--learning-rate", "0.02")
 # 60 rows: rows held out and several batches with a smaller last one; less than a batch; again.
@@ -61,8 +61,10 @@ def train_argv(method, data, out, *flags):
 
 def columns_of(path):
     """The columns of a file that a command wrote, text as text."""
-    table = read_table(str(path), numeric_columns=["z0", "z1", "score", "a", "b", "c"])
+    table = read_table(str(path))
     columns = {name: table[name].to_numpy() for name in table.column_names}
+    for name in {"z0", "z1", "score", "a", "b", "c"} & columns.keys():
+        columns[name] = columns[name].astype(float)
     if "anomaly" in columns:
         assert set(columns["anomaly"]) <= {"true", "false"}
         columns["anomaly"] = columns["anomaly"] == "true"
@@ -143,7 +145,7 @@ def test_train_logs_one_object_an_epoch(folder, method):
 def test_train_writes_the_files_of_a_run(folder, method):
     assert {p.name for p in (folder / method).iterdir()} == {
         "config.json",
-        "preprocess.json",
+        "schema.json",
         "model.safetensors",
         "metrics.jsonl",
         "manifest.json",
@@ -167,7 +169,7 @@ def test_the_same_command_gives_the_same_bytes_in_another_process(folder, tmp_pa
     assert process.returncode == 0, process.stderr
     assert "Traceback" not in process.stderr
     assert process.stdout.splitlines()[-1] == f"saved in {tmp_path / 'again'}"
-    for name in ("model.safetensors", "metrics.jsonl", "preprocess.json"):
+    for name in ("model.safetensors", "metrics.jsonl", "schema.json"):
         first, second = folder / "autoencoder" / name, tmp_path / "again" / name
         assert first.read_bytes() == second.read_bytes(), name
 

@@ -1,7 +1,6 @@
 """Untrained runs to export, and their files taken apart and put together again."""
 
 import contextlib
-import dataclasses
 import io
 import json
 import zipfile
@@ -10,13 +9,14 @@ import numpy as np
 import safetensors.numpy
 
 from jaxrep.batch import RowSpec
-from jaxrep.data import preprocessing, tables
+from jaxrep.data import read, transform
+from jaxrep.data.columns import Columns
+from jaxrep.data.fit import fit
 from jaxrep.data.targets import Classes, Numbers
 from jaxrep.methods import make
 from jaxrep.parity._models import draw_weights, of_shape
 from jaxrep.runs import folder, outputs
 from jaxrep.runs.making import describe
-from jaxrep.runs.train import Columns
 from tests.helpers.saved_runs import results
 from torch_ref import verify
 from torch_ref.files import write_safetensors
@@ -42,7 +42,7 @@ def times_with_gaps(path):
         level = SECRET if i == 30 else rng.normal(50, 3)
         lines.append(f"{1_700_000_000 + 100 * rng.normal():.3f},{load},{level!r}")
     (path / "times.csv").write_text("\n".join(lines) + "\n")
-    return path / "times.csv", Columns(impute="median")
+    return path / "times.csv", Columns()
 
 
 def mixed(path):
@@ -52,7 +52,7 @@ def mixed(path):
         job = "" if i % 9 == 0 else rng.choice(["clerk", "smith", "baker"])
         lines.append(f"{job},{rng.normal(40, 9):.2f},{rng.choice(['Ulm', 'Bonn'])}")
     (path / "mixed.csv").write_text("\n".join(lines) + "\n")
-    return path / "mixed.csv", Columns(categorical=("job", "city"), impute="median")
+    return path / "mixed.csv", Columns(kinds={"job": "category", "city": "category"})
 
 
 DATA = {"plain": plain_matrix, "times": times_with_gaps, "mixed": mixed}
@@ -62,15 +62,15 @@ def make_run(path, method, data="plain", architecture="plain", **settings):
     """A run that was never trained: drawn weights, written as training would."""
     source, columns = DATA[data](path)
     settings = of_shape(method, *ARCHITECTURES[architecture], **settings)
-    table = tables.read_table(str(source), text_columns=columns.categorical)
-    prepared, _ = preprocessing.fit(table, source=str(source), **dataclasses.asdict(columns))
-    drawn = draw_weights(make(settings), RowSpec(prepared.width))
+    table = read.read_table(str(source))
+    schema = fit(lambda: [table], source=str(source), columns=columns).schema
+    drawn = draw_weights(make(settings), RowSpec(schema.width))
     weights = {name: array.astype(np.float32) for name, array in drawn.items()}
     config = describe(str(source), settings, columns) | results(path / "run", method)
     if settings.predicts is not None:
         config["target"] = TARGETS[settings.predicts].to_json()
     config["score_quantiles"] = {"levels": [0.0, 1.0], "scores": [0.0, 1.0]}
-    folder.begin(path / "run", config, prepared)
+    folder.begin(path / "run", config, schema)
     folder.append_metrics(path / "run", {"epoch": 1, "loss": 1.0})
     folder.finish(path / "run", config, weights)
     return folder.load(path / "run")
@@ -78,7 +78,7 @@ def make_run(path, method, data="plain", architecture="plain", **settings):
 
 def raw_rows(run):
     table = outputs.read_table_of(run, run.config["data"]["source"])
-    return table, preprocessing.to_raw(run.preprocessing, table, source="here")
+    return table, transform.to_raw(run.schema, table, source="here")
 
 
 def run_verify(*arguments):

@@ -8,19 +8,19 @@ from flax import nnx
 
 from jaxrep import files
 from jaxrep.batch import RowSpec
-from jaxrep.data.preprocessing import NumericColumn, Preprocessing
+from jaxrep.data.columns import Columns
+from jaxrep.data.schema import MISSING, Number, Schema
 from jaxrep.data.targets import Classes, Numbers
 from jaxrep.methods import AutoencoderHyperparameters, Backbone, hyperparameters_of, make
 from jaxrep.networks import get_weights
 from jaxrep.runs import folder
 from jaxrep.runs.results import TrainResult
-from jaxrep.runs.training_rows import Columns
 
-PREPROCESSING = Preprocessing(
-    tuple(NumericColumn(name, mean=1.0, scale=2.0, fill=None) for name in "abc"),
+SCHEMA = Schema(
+    tuple(Number(name, mean=1.0, scale=2.0, fill=None) for name in "abc"),
     label="y",
-    id_column=None,
-    na_values=("?",),
+    missing=(*MISSING, "?"),
+    marks=("?",),
 )
 QUANTILES = {"levels": [0.0, 0.5, 1.0], "scores": [0.0, 1.0, 5.0]}
 ORIGIN = {"finetuned": {"run": None, "model": "0" * 64}}
@@ -77,13 +77,13 @@ def results(path, method):
 
 
 def untrained_weights(method):
-    network = make(settings(method)).init(RowSpec(PREPROCESSING.width), nnx.Rngs(0))
+    network = make(settings(method)).init(RowSpec(SCHEMA.width), nnx.Rngs(0))
     return {name: np.asarray(array) for name, array in get_weights(network).items()}
 
 
 def save(path, method="vae"):
     config, weights = configuration(method), untrained_weights(method)
-    folder.begin(path, config, PREPROCESSING)
+    folder.begin(path, config, SCHEMA)
     for metrics in EPOCHS:
         folder.append_metrics(path, metrics)
     folder.finish(path, config | results(path, method), weights)
