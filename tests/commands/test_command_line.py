@@ -118,6 +118,7 @@ def test_train_prints_the_figures_of_the_run(folder, method):
         "compile_seconds",
         "rows_per_second",
         "resumed_from_step",
+        "cells",
     ]
     rows = 45 if method == "autoencoder" else 60
     assert result["run"] == str(folder / method)
@@ -262,7 +263,8 @@ DIFFERENCES = [
     (("--epochs", "4"), "epochs: 20 there, 4 asked for"),
     (("--hidden-dims", "8", "4"), "hidden_dims: [8] there, [8, 4] asked for"),
     (("--label", "a"), "label: 'y' there, 'a' asked for"),
-    (("--impute", "median"), "impute: None there, 'median' asked for"),
+    (("--impute", "refuse"), "impute: 'median' there, 'refuse' asked for"),
+    (("--drop", "c"), "drop: [] there, ['c'] asked for"),
 ]
 
 
@@ -272,12 +274,11 @@ def test_another_configuration_is_refused_with_the_key_that_differs(run, finishe
     path, argv = run
     if not finished:
         (path / "manifest.json").unlink()
-    extra = ("--categorical", "job,y") if "--label" in flags else ()  # so that y is read as text
     before = contents(path)
-    code, out, err = call(*argv, *flags, *extra)
+    code, out, err = call(*argv, *flags)
     assert (code, out) == (2, "")
     assert "differs in" in err and "--overwrite" in err
-    assert said in err or (extra and "categorical" in err)
+    assert said in err
     assert ("unfinished" in err) is not finished
     assert contents(path) == before
 
@@ -360,7 +361,13 @@ def test_info_says_what_a_run_is(folder, method):
 def test_embed_writes_the_id_and_the_codes_and_not_the_label(folder, tmp_path, method):
     out = tmp_path / "z.csv"
     result = done("embed", folder / method, folder / "people.csv", "--out", out)
-    assert result == {"run": str(folder / method), "out": str(out), "rows": 60, "columns": 3}
+    assert result == {
+        "run": str(folder / method),
+        "out": str(out),
+        "rows": 60,
+        "columns": 3,
+        "cells": {},
+    }
     columns = columns_of(out)
     assert list(columns) == ["id", "z0", "z1"]
     assert columns["id"].tolist() == [f"r{i}" for i in range(60)]
@@ -614,7 +621,7 @@ def test_importing_and_help_load_nothing_heavy(code):
 @pytest.mark.end_to_end
 @pytest.mark.parametrize(
     ("name", "flags"),
-    [("t.npy", ()), ("t.csv", ("--categorical", "c", "--validation-fraction", "0.3"))],
+    [("t.npy", ()), ("t.csv", ("--column", "c=category", "--validation-fraction", "0.3"))],
 )
 def test_training_spares_itself_the_import_of_pandas(name, flags, tmp_path):
     x = np.arange(40.0).reshape(20, 2)
@@ -642,7 +649,7 @@ def test_training_spares_itself_the_import_of_pandas(name, flags, tmp_path):
 def test_the_help_of_train_lists_the_hyperparameters(method):
     code, out, _ = call("train", method, "--help")
     assert code == 0
-    for flag in ("--latent-dim", "--learning-rate", "--categorical", "--overwrite"):
+    for flag in ("--latent-dim", "--learning-rate", "--column", "--overwrite"):
         assert flag in out
     assert ("--beta " in out) == (method == "vae")
     assert ("--temperature" in out) == (method == "simclr")

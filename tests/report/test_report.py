@@ -202,7 +202,8 @@ def test_the_command_repeats_the_run_bit_for_bit(folder, tmp_path):
 
 @pytest.mark.quick
 def test_a_command_is_quoted_for_a_shell_whatever_its_words_hold():
-    columns = {"kinds": {"a b": "category", "it's": "id"}, "label": "-x", "id_column": "c\x01\udcff\\'"}
+    kinds = {"a b": "category", "it's": "id"}
+    columns = {"kinds": kinds, "label": "-x", "id_column": "c\x01\udcff\\'"}
     config = {
         "method": "autoencoder",
         "data": {"source": "$HOME; rm *", "columns": columns},
@@ -215,7 +216,8 @@ def test_a_command_is_quoted_for_a_shell_whatever_its_words_hold():
     words = printed.stdout.decode("utf-8", "surrogateescape").split("\0")[:-1]
     assert words == [
         *("jaxrep", "train", "autoencoder", "$HOME; rm *", "--out", "run"),
-        *("--column", "a b=category", "--column", "it's=id", "--label=-x", "--id-column", "c\x01\udcff\\'"),
+        *("--column", "a b=category", "--column", "it's=id"),
+        *("--label=-x", "--id-column", "c\x01\udcff\\'"),
         *("--hidden-dims", "--views", "scarf"),
     ]
 
