@@ -1,5 +1,6 @@
 """Which of the user's marks of missing cells no cell of a table matches."""
 
+import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -7,9 +8,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from . import _times
 from ._arrow import as_array, texts_to_arrow
 from ._cells import PLAIN, Missing, decoded, is_number_type, key_of_text, keys_of
 from ._names import BLANKS
+
+_ISO = re.compile(_times.ISO, re.ASCII)
 
 
 class Unmatched:
@@ -50,7 +54,7 @@ def _matched(marks: tuple[str, ...], cells: Any) -> Iterator[str]:
         if any(map(len, numbers.values())):
             yield from _equal(numbers, trimmed.filter(pc.match_substring_regex(trimmed, PLAIN)))
         # Truths and dates are written in several ways, which takes longer to see.
-        if all(keys[mark] == text or len(numbers[mark]) for mark, text in texts.items()):
+        if not any(key in ("true", "false") or _ISO.fullmatch(key) for key in keys.values()):
             cells = trimmed.filter(pc.is_in(trimmed, texts_to_arrow([*texts.values()])))
     found = set(keys_of(cells, Missing((), ()))[0])
     yield from (mark for mark, key in keys.items() if key in found)

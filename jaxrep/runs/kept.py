@@ -30,9 +30,7 @@ def kept_of_data(run: Run) -> dict[str, Any]:
         "categories": {
             c.name: len(c.levels) for c in schema.columns if isinstance(c, CategoricalColumn)
         },
-        "numbers": {
-            c.name: _statistics(c) for c in schema.columns if isinstance(c, NumericColumn)
-        },
+        "numbers": {c.name: _statistics(c) for c in schema.columns if isinstance(c, NumericColumn)},
         "constants": {c.name: c.why if c.value is None else c.value for c in constants},
         "target": None if run.target is None else _of_target(run.target),
         "score_quantiles": len(quantiles.get("levels", ())),

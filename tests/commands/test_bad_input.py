@@ -116,7 +116,9 @@ def test_a_text_cell_is_named_by_file_column_row_and_value(refused_in_training, 
     refused_in_training(source, facts=facts)
 
 
-def test_missing_cells_may_be_refused_counted_by_column_with_the_way_out(refused_in_training, tmp_path):
+def test_missing_cells_may_be_refused_counted_by_column_with_the_way_out(
+    refused_in_training, tmp_path
+):
     rows = make_rows()
     rows[3][1] = rows[7][1] = ""
     rows[5][3] = "NaN"

@@ -125,9 +125,7 @@ def test_what_is_predicted_of_a_table(given, fine_tuned, tmp_path, capsys):
     out = tmp_path / "p.csv"
     result, _ = result_of(capsys, "predict", str(run.path), str(given / "x.csv"), "--out", str(out))
     assert (result["rows"], result["columns"]) == (ROWS, 5)
-    assert read_table(str(out))["prediction"].to_pylist() == (
-        found["prediction"].to_pylist()
-    )
+    assert read_table(str(out))["prediction"].to_pylist() == (found["prediction"].to_pylist())
     with pytest.raises(
         InputError, match=r"vae has no predict .*: classifier, regressor, which `jaxrep finetune"
     ):

@@ -91,11 +91,7 @@ def test_ids_of_a_csv_keep_their_text(runs, numbers, tmp_path, command, suffix):
     texts = [*TEXTS[:-2], "20000000000000001", "1.50"]
     pa.csv.write_csv(pa.table({"id": texts, **numbers}), tmp_path / "t.csv")
     out = write(runs, command, tmp_path / "t.csv", tmp_path / f"o{suffix}")
-    found = (
-        feather.read_table(out)
-        if suffix == ".feather"
-        else read_table(str(out))
-    )
+    found = feather.read_table(out) if suffix == ".feather" else read_table(str(out))
     assert found["id"].type == pa.string()
     assert found["id"].to_pylist() == texts
 
