@@ -122,6 +122,7 @@ def figures(
         compile_seconds=trained.compile_seconds,
         rows_per_second=trained.rows_per_second,
         resumed_from_step=trained.resumed_from_step,
+        cells={name: dict(counts) for name, counts in prepared.cells.items()},
     )
 
 

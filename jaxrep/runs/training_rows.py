@@ -1,8 +1,8 @@
 """From a table to rows to train on: what its columns are, which rows are held out, and features."""
 
 import dataclasses
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 import pyarrow as pa
@@ -35,6 +35,9 @@ class Prepared:
 
     target: Target | None = None
     """What is to be predicted, where the rows have targets."""
+
+    cells: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    """The cells that could not be placed, by column, as of `Counts.to_json`."""
 
 
 def with_known_label(source: str, columns: Columns) -> Columns:
@@ -91,6 +94,8 @@ def prepare(
         )
         for line in fitted.lines(source):
             note(line)
+        for sentence in fitted.warnings(source):
+            warn(sentence)
         schema = fitted.schema
     counts = Counts()
     parts = [x for _, x in transform.apply_blocks(schema, blocks, source=source, counts=counts)]
@@ -99,7 +104,8 @@ def prepare(
     x = parts[0] if len(parts) == 1 else np.concatenate(parts)
     rows = as_batch(x)._replace(weights=weights)  # type: ignore[arg-type]
     validation = take(rows, held_out) if held_out.any() else None
-    return Prepared(schema, rows if training.all() else take(rows, training), validation)
+    rows = rows if training.all() else take(rows, training)
+    return Prepared(schema, rows, validation, cells=counts.to_json())
 
 
 def held_out_rows(rows: int, hyperparameters: TrainingHyperparameters) -> np.ndarray:
