@@ -123,7 +123,8 @@ def prepare(
 
 
 def _describe(source: str, columns: Columns) -> _signed.Asked:
-    name = source if source in datasets.NAMES else str(Path(source).resolve())
+    is_file = source not in datasets.NAMES and source != read.STANDARD_INPUT
+    name = str(Path(source).resolve()) if is_file else source
     said = msgspec.json.decode(msgspec.json.encode(columns))  # as it is once it has been a file
     return _signed.Asked(name, read.digests(source), said)
 
