@@ -16,8 +16,8 @@ import jax
 import numpy as np
 
 from jaxrep.data import datasets
-from jaxrep.data.read import STANDARD_INPUT
 from jaxrep.data.columns import Columns
+from jaxrep.data.read import STANDARD_INPUT
 from jaxrep.data.schema import Schema
 from jaxrep.data.targets import Target
 from jaxrep.hyperparameters import TrainingHyperparameters
