@@ -71,7 +71,7 @@ def _numbers(values: Numbers, kind: Any) -> Any:
         return to_arrow(inside.astype(kind.to_pandas_dtype()))
     if pa.types.is_decimal(kind):
         try:
-            return to_arrow(values).cast(kind, safe=False)
+            return to_arrow(values).cast(kind)
         except pa.ArrowInvalid:  # more digits than it has room for
             return to_arrow(values)
     if pa.types.is_floating(kind) and kind.bit_width < 64:

@@ -514,7 +514,9 @@ def test_a_parquet_file_with_other_columns_is_named(capsys, tmp_path, second, fa
     (tmp_path / "parts").mkdir()
     pq.write_table(pa.table({"a": [1.0], "b": [2.0]}), tmp_path / "parts" / "p0.parquet")
     pq.write_table(pa.table(second), tmp_path / "parts" / "p1.parquet")
-    refused(capsys, tmp_path, tmp_path / "parts", facts=["parts: p1.parquet", "p0.parquet", fact])
+    refused(
+        capsys, tmp_path, tmp_path / "parts", facts=["parts: ", "p1.parquet", "p0.parquet", fact]
+    )
 
 
 def test_a_broken_parquet_file_of_a_folder_is_named(capsys, tmp_path):

@@ -163,7 +163,7 @@ def test_json_that_cannot_be_is_refused_with_the_key(path, value, key):
         del place[path[-1]]
     else:
         place[path[-1]] = value
-    with pytest.raises(ModelFormatError, match="^schema: ") as caught:
+    with pytest.raises(ModelFormatError, match=r"^schema: ") as caught:
         Schema.from_json(data)
     assert key in str(caught.value)
 
@@ -194,7 +194,7 @@ def test_every_kind_can_be_said(kind):
     "text", ["a", "a=", "=number", "a=nothing", "a=category:x", "a=number:;", "a=count:"]
 )
 def test_what_says_no_kind_is_refused(text):
-    with pytest.raises(InputError, match="no kind of column|decimal mark"):
+    with pytest.raises(InputError, match=r"no kind of column|decimal mark"):
         parse_kind(text)
 
 
