@@ -15,7 +15,7 @@ from scipy.sparse import issparse
 
 import jaxrep
 from jaxrep.data import transform
-from jaxrep.data.frames import Kind, as_table, blocks_of, to_kind
+from jaxrep.data.frames import Kind, as_table, blocks_of, kind_of, to_kind
 from jaxrep.data.schema import Schema
 from jaxrep.data.transform import Counts
 from jaxrep.errors import DataWarning
@@ -86,6 +86,8 @@ class Rows:
         own = names_of(X)
         are_others = known is not None and own is not None and not set(own) & set(known)
         self._names = list(names) if own is None or are_others else None
+        if kind_of(X) == "pandas" and all(isinstance(name, int) for name in X.columns):
+            X = X.set_axis(range(X.shape[1]), axis=1)  # some columns of a matrix's frame
         self._table = X.tocsr() if issparse(X) else as_table(X, source=SOURCE)
 
     def __len__(self) -> int:

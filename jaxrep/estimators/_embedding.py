@@ -55,12 +55,12 @@ class Embedding(Decoding, OutlierMixin, RunEstimator):  # type: ignore[misc]
         interrupts as it does elsewhere.
 
         Args:
-            X: at least 2 rows, `[rows, columns]`: a matrix, sparse or not, whose columns are
-                numbers, or a DataFrame of pandas or polars or a table of Arrow, whose columns may
-                be numbers, categories, truths, dates and times. Missing cells are filled.
+            X: at least 2 rows, `[rows, columns]`: a matrix, sparse or not, or a DataFrame of pandas
+                or polars or a table of Arrow. Its columns may be numbers, categories, truths,
+                dates and times; missing cells are filled.
             y: ignored.
             sample_weight: how much each row counts in the loss, `[rows]`, at least 0; only the
-                ratios matter. None counts all alike.
+                ratios matter. A row of weight 0 is left out. None counts all alike.
 
         Returns:
             The estimator itself.
@@ -70,6 +70,10 @@ class Embedding(Decoding, OutlierMixin, RunEstimator):  # type: ignore[misc]
                 column to learn from; with `warm_start`, other columns or another network than
                 before.
             DivergedError: the loss became infinite or NaN.
+            KeyboardInterrupt: Ctrl-C came before the first step, or twice.
+
+        Warns:
+            DataWarning: columns were left out, or Ctrl-C came.
         """
         del y
         hyperparameters = self._hyperparameters()
@@ -107,7 +111,7 @@ class Embedding(Decoding, OutlierMixin, RunEstimator):  # type: ignore[misc]
         """Returns how normal rows are: the method's anomaly score with its sign changed.
 
         Args:
-            X: rows, `[rows, columns]`.
+            X: rows with the columns of the training, `[rows, columns]`, as of `fit`.
 
         Returns:
             `[rows]`, at most 0; lower is more anomalous. For autoencoder and VAE the mean squared

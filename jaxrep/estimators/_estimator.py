@@ -40,7 +40,7 @@ class RunEstimator(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     name: ClassVar[str]
 
     verbose: bool = False
-    """Whether training shows its progress and its warnings about columns on stderr."""
+    """Whether training shows what the columns are, and its progress, on stderr."""
 
     random_state: Any = None
     """A number in the place of `seed`, or a generator of NumPy that draws one; None: `seed`."""
@@ -53,11 +53,18 @@ class RunEstimator(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         """Returns the representations of rows; nothing is random.
 
         Args:
-            X: rows with the columns of the training, `[rows, columns]`.
+            X: rows with the columns of the training, `[rows, columns]`, as of `fit`; of a frame
+                those that were left out of it may lack.
 
         Returns:
             The code, the VAE's μ or SimCLR's backbone output, `[rows, latent_dim]`, in the dtype
-            of X.
+            of X where that is float32, else in float64.
+
+        Raises:
+            ValueError: the columns are others, or a cell is not what its column is.
+
+        Warns:
+            DataWarning: categories are of no level, or cells are missing where none was in `fit`.
         """
         return self._map("embed", X)
 

@@ -55,6 +55,7 @@ class FineTuned(RunEstimator):
 
     Attributes:
         run_: the fine-tuned run: its method, weights, schema, target and configuration.
+        schema_: what its columns are, the run's `jaxrep.data.schema.Schema`.
         history_: the metrics of every epoch, as `jaxrep.training.fit` gives them.
         held_out_: how good the predictions of the rows held out are, by metric; None where
             `validation_fraction` is 0.
@@ -84,6 +85,8 @@ class FineTuned(RunEstimator):
             ValueError: a parameter is out of its range, there is no such backbone, X does not fit
                 it, or y cannot be predicted.
             DivergedError: the loss became infinite or NaN.
+            KeyboardInterrupt: Ctrl-C came before the first step, or twice; a first one ends the
+                training early.
         """
         hyperparameters = self._hyperparameters()
         run, is_named, columns = self._read_backbone()

@@ -1,6 +1,7 @@
 """The folder of a fitted estimator: that of its run, with what else the estimator is."""
 
 import dataclasses
+import importlib.util
 import math
 import re
 from collections.abc import Mapping
@@ -87,7 +88,10 @@ def read_estimator(run: Run) -> dict[str, Any]:
     named = stored.get("feature_names", names is None)
     if not isinstance(named, bool):
         raise ModelFormatError(f"{path}: estimator.feature_names is {named!r}")
-    kind = stored.get("frame", "pandas" if named or not is_numeric(schema) else "array")
+    usual = "array"
+    if named or not is_numeric(schema):
+        usual = "pandas" if importlib.util.find_spec("pandas") else "arrow"
+    kind = stored.get("frame", usual)
     if kind not in ("array", "pandas", "polars", "arrow"):
         raise ModelFormatError(f"{path}: estimator.frame is {kind!r:.40}")
     columns = stored.get("columns", list(names or schema.names))

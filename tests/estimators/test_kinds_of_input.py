@@ -278,6 +278,8 @@ def test_frames_without_names_are_matrices(people):
     made = AutoencoderEmbedding(**SMALL).fit(frame)
     same(named, made)
     assert not hasattr(made, "feature_names_in_")
+    some = pd.DataFrame(np.c_[np.zeros(ROWS), X])[[1, 2]]
+    np.testing.assert_array_equal(made.transform(some), made.transform(X))
     with pytest.warns(UserWarning, match="does not have valid feature names"):
         np.testing.assert_array_equal(named.transform(X), made.transform(X))
 
