@@ -12,7 +12,7 @@ from tests.helpers.exports import make_run
 from tests.helpers.mutations import HOSTILE, dumps, raw, some_bytes, some_json
 from torch_ref import archives, graph_files
 
-CONTENT = ("config.json", "preprocess.json", "model.safetensors", "metrics.jsonl")
+CONTENT = ("config.json", "schema.json", "model.safetensors", "metrics.jsonl")
 EXPORTED = {"safetensors": ".safetensors", "torchscript": ".pt", "pt2": ".pt2", "onnx": ".onnx"}
 
 
@@ -54,7 +54,7 @@ def _rewritten(folder):
 
 
 def _json(rng, folder):
-    name = rng.choice((*("config.json",) * 4, *("preprocess.json",) * 4, "manifest.json"))
+    name = rng.choice((*("config.json",) * 4, *("schema.json",) * 4, "manifest.json"))
     folder[name] = some_json(rng, json.loads(folder[name])).encode("utf-8", "surrogatepass")
     return folder if name == "manifest.json" else _sealed(folder)
 
@@ -163,7 +163,7 @@ def _safetensors(rng, data):
 def _description(rng, text):
     """A description with damage, mostly in what a model is built from."""
     described = json.loads(text)
-    likely = {"hyperparameters", "preprocessing", "history", "rows"} & described.keys()
+    likely = {"hyperparameters", "schema", "history", "rows"} & described.keys()
     key = rng.choice([*described, *sorted(likely)])
     if rng.random() < 0.1:
         return some_json(rng, described)
