@@ -116,7 +116,7 @@ def test_a_text_cell_is_named_by_file_column_row_and_value(refused_in_training, 
     refused_in_training(source, facts=facts)
 
 
-def test_missing_cells_may_be_refused_counted_by_column_with_the_way_out(
+def test_missing_cells_may_be_refused_by_column_with_the_way_out(
     refused_in_training, tmp_path
 ):
     rows = make_rows()
