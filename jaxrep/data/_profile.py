@@ -108,7 +108,7 @@ class TextStatistics:
         self.are_different &= len(texts) == count
         self._add_numbers(texts, counts, cells, rows)
         self._add_kinds(texts)
-        self._add_levels(texts.to_pylist())
+        self._add_levels(texts.to_pylist(), counts.tolist())
 
     def _add_numbers(
         self, texts: Any, counts: Any, cells: Any, rows: npt.NDArray[np.int64]
@@ -144,12 +144,13 @@ class TextStatistics:
             self.have_times |= bool((seconds % 86_400 != 0).any()) or bool(zoned.any())
         self.date_formats = kept
 
-    def _add_levels(self, texts: list[str]) -> None:
+    def _add_levels(self, texts: list[str], counts: list[int]) -> None:
         if self.are_many:
             return
-        for text in texts:
+        for text, count in zip(texts, counts, strict=True):
             key = key_of_text(text)
             if self._missing.is_key(key):
+                self.missing += count
                 continue
             self.spelled.setdefault(key, set()).add(text)
             if len(self.spelled) > MOST_LEVELS:
