@@ -7,8 +7,10 @@ was interrupted. `manifest.json`, written last, makes the folder finished.
 """
 
 import contextlib
+import dataclasses
 import hashlib
 import itertools
+import json
 import os
 import shutil
 import tempfile
@@ -18,7 +20,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Literal
 
-import msgspec
 import numpy as np
 import pyarrow as pa
 
@@ -124,7 +125,8 @@ def prepare(
 
 def _describe(source: str, columns: Columns) -> _signed.Asked:
     name = source if source in datasets.NAMES else str(Path(source).resolve())
-    return _signed.Asked(name, read.digests(source), msgspec.to_builtins(columns))
+    said = json.loads(json.dumps(dataclasses.asdict(columns)))  # as it will be read: with lists
+    return _signed.Asked(name, read.digests(source), said)
 
 
 def _check_folder(
