@@ -2,14 +2,14 @@
 
 import numpy as np
 
-from jaxrep.data import load, preprocessing
+from jaxrep import data
 
 
 def rows() -> np.ndarray:
     """Returns them as float32, `[2000, 32]`."""
-    table = load("blobs")
-    prepared, _ = preprocessing.fit(table, source="blobs", label="label")
-    return preprocessing.apply(prepared, table, source="blobs")
+    table, columns = data.load("blobs"), data.Columns(label="label")
+    schema = data.fit(lambda: [table], source="blobs", columns=columns).schema
+    return data.apply(schema, table, source="blobs")
 
 
 def many(count: int, features: int = 32) -> np.ndarray:

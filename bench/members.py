@@ -14,8 +14,8 @@ import numpy as np
 
 from bench.measured import Figure, Measured, collect
 from bench.seed_methods import seed_method
+from jaxrep import data
 from jaxrep.batch import RowSpec
-from jaxrep.data import datasets, preprocessing
 from jaxrep.evaluation import auroc
 from jaxrep.inference import map_rows
 from jaxrep.methods import split_members
@@ -91,7 +91,7 @@ def _gain(measured: Measured, case: str, count: int) -> float:
 
 def _of_classes(name: str, method: str, seed: int) -> Iterator[list[float]]:
     """Yields for each class the AUROCs of as many members as `COUNTS` says."""
-    table, label = datasets.load(name), datasets.LABELS[name]
+    table, label = data.load(name), data.LABELS[name]
     classes = np.array(table[label].to_pylist())
     most = COUNTS[-1]
     made = seed_method(method, members=most, seed=most * seed)
@@ -99,10 +99,9 @@ def _of_classes(name: str, method: str, seed: int) -> Iterator[list[float]]:
         others = np.random.default_rng(seed).permutation(np.flatnonzero(classes != anomaly))
         train, rest = np.array_split(others, 2)
         test = np.concatenate([rest, np.flatnonzero(classes == anomaly)])
-        fitted, _ = preprocessing.fit(table.take(train), source=name, label=label)
-        x, x_test = (
-            preprocessing.apply(fitted, table.take(part), source=name) for part in (train, test)
-        )
+        known, columns = table.take(train), data.Columns(label=label)
+        schema = data.fit(lambda known=known: [known], source=name, columns=columns).schema  # type: ignore[misc]
+        x, x_test = (data.apply(schema, table.take(part), source=name) for part in (train, test))
         lone, rows = seed_method(method), RowSpec(x.shape[1])
         scores = [
             map_rows(lone, "score", weights, x_test, rows)

@@ -1,8 +1,9 @@
 """Rows per second of reading a table of floats: CSV, Parquet and npy, and the bare libraries.
 
-`jaxrep` is `read_table`, which names columns, checks types, and refuses or marks what is missing
-or infinite. *pyarrow* and *numpy* read the same file into memory and look at nothing. *To features*
-reads and standardises as well, which is what training and scoring wait for.
+`jaxrep` is `read_table`, which names columns and gives cells as they are, those of a CSV as text.
+*pyarrow* and *numpy* read the same file into memory; pyarrow makes numbers of a CSV's cells. *To
+features* reads, makes numbers of cells and standardises them, which is what training and scoring
+wait for.
 """
 
 import functools
@@ -18,7 +19,7 @@ import pyarrow.parquet
 from bench import blobs
 from bench.measured import Figure, Measured, collect, interleave
 from bench.timing import rate
-from jaxrep.data import preprocessing, read_table
+from jaxrep import data
 
 BARE: dict[str, Callable[[str], object]] = {
     "csv": pyarrow.csv.read_csv,
@@ -41,12 +42,12 @@ def measure(*, quick: bool, rounds: int) -> Measured:
     sides: dict[tuple[str, str], Callable[[int], float]] = {}
     with tempfile.TemporaryDirectory() as folder:
         files = _write(Path(folder), x)
-        prepared, _ = preprocessing.fit(read_table(files["npy"]), source="rows")
+        schema = data.fit(lambda: data.read_blocks(files["npy"]), source="rows").schema
         for kind, path in files.items():
             bare = "numpy" if kind == "npy" else "pyarrow"
             readers: dict[str, Callable[[str], object]] = {
-                "jaxrep": read_table,
-                "jaxrep, to features": functools.partial(_features, prepared),
+                "jaxrep": data.read_table,
+                "jaxrep, to features": functools.partial(_features, schema),
                 f"{bare} alone": BARE[kind],
             }
             for side, read in readers.items():
@@ -64,8 +65,8 @@ def figures(measured: Measured) -> list[Figure]:
     ]
 
 
-def _features(prepared: preprocessing.Preprocessing, path: str) -> np.ndarray:
-    return preprocessing.apply(prepared, read_table(path), source=path)
+def _features(schema: data.Schema, path: str) -> np.ndarray:
+    return data.apply(schema, data.read_table(path), source=path)
 
 
 def _rate(rows: int, read: Callable[[str], object], path: str, _: int) -> float:

@@ -25,8 +25,8 @@ from sklearn.preprocessing import StandardScaler
 
 from bench.measured import Figure, Measured, Series
 from bench.seed_methods import seed_method
+from jaxrep import data
 from jaxrep.batch import RowSpec
-from jaxrep.data import preprocessing, read_table
 from jaxrep.evaluation import anomaly_baselines, auroc, fit_pca, linear_probe
 from jaxrep.inference import map_rows
 from jaxrep.training import fit
@@ -148,16 +148,15 @@ def _anomalies(
     folder: Path, file: str, label: str, anomaly: str
 ) -> Callable[[int], Iterator[tuple[str, float]]]:
     source = str(folder / file)
-    table = read_table(source, text_columns=[label])
+    table = data.read_table(source)
     is_anomaly = np.array(table[label].to_pylist()) == anomaly
 
     def one_seed(seed: int) -> Iterator[tuple[str, float]]:
         order = np.random.default_rng(seed).permutation(table.num_rows)
         train, test = np.array_split(order, 2)
-        fitted, _ = preprocessing.fit(table.take(train), source=source, label=label)
-        x, x_test = (
-            preprocessing.apply(fitted, table.take(part), source=source) for part in (train, test)
-        )
+        known, columns = table.take(train), data.Columns(label=label)
+        schema = data.fit(lambda: [known], source=source, columns=columns).schema
+        x, x_test = (data.apply(schema, table.take(part), source=source) for part in (train, test))
         for name in SCORED:
             method = seed_method(name, seed=seed)
             weights = fit(method, x).weights

@@ -88,8 +88,7 @@ def _units(name: str, description: Mapping[str, Any]) -> list[tuple[float, float
         columns = description["schema"]["columns"]
     elif gives == "prediction" and description["target"]["kind"] == "numbers":
         columns = [description["target"]]
-    known = ("numeric", "numbers")
-    return [(c["mean"], c["scale"]) if c["kind"] in known else (0.0, 1.0) for c in columns]
+    return [(c["mean"], c["scale"]) if "scale" in c else (0.0, 1.0) for c in columns]
 
 
 def compare(name: str, found: Tensor, jax: Tensor, exact: Tensor, *, slack: Tensor) -> Result:

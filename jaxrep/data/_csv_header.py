@@ -16,7 +16,7 @@ from ._names import BLANKS, check_count, check_names
 from ._table_files import TableFile
 
 _DELIMITERS = ",;\t|"
-_QUOTED = re.compile(rf'(?:\A|(?<=[{re.escape(_DELIMITERS)}\r\n]))"[^"]*(?:""[^"]*)*("?)')
+_QUOTED = re.compile(rf'(?:\A|(?<=[{re.escape(_DELIMITERS)}\r\n]))"[^"]*+(?:""[^"]*+)*+("?)')
 _LINE_END = re.compile(r"[\r\n]")
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 _NUMBER_WITH_COMMA = re.compile(r"[+-]?(\d+[.,]?\d*|[.,]\d+)([eE][+-]?\d+)?", re.ASCII)

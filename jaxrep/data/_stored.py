@@ -48,15 +48,18 @@ def to_stored(column: Column, values: Numbers) -> Any:
     values = np.where(missing, 0.0, values)
     if isinstance(column, Datetime | Duration):
         made = _times(values, kind, is_date=isinstance(column, Datetime))
-    elif isinstance(column, Boolean) and not pa.types.is_floating(kind):
-        made = to_arrow(values >= 0.5).cast(kind if _is_castable(kind) else pa.bool_())
+    elif isinstance(column, Boolean):
+        made = to_arrow((values >= 0.5).astype(np.float64))
+        made = made.cast(kind if _holds_numbers(kind) else pa.bool_())
+    elif isinstance(column, Count):
+        made = _numbers(np.maximum(np.rint(values), 0.0), kind)
     else:
-        made = _numbers(np.maximum(values, 0.0) if isinstance(column, Count) else values, kind)
+        made = _numbers(values, kind)
     return pc.if_else(to_arrow(missing), pa.scalar(None, made.type), made)
 
 
-def _is_castable(kind: Any) -> bool:
-    return bool(pa.types.is_integer(kind) or pa.types.is_boolean(kind))
+def _holds_numbers(kind: Any) -> bool:
+    return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind))
 
 
 def _numbers(values: Numbers, kind: Any) -> Any:
@@ -68,7 +71,7 @@ def _numbers(values: Numbers, kind: Any) -> Any:
         return to_arrow(inside.astype(kind.to_pandas_dtype()))
     if pa.types.is_decimal(kind):
         try:
-            return to_arrow(values).cast(kind, safe=False)
+            return to_arrow(values).cast(kind)
         except pa.ArrowInvalid:  # more digits than it has room for
             return to_arrow(values)
     if pa.types.is_floating(kind) and kind.bit_width < 64:

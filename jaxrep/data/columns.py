@@ -2,13 +2,14 @@
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Literal
 
 from jaxrep import strict_json
 from jaxrep.errors import InputError, ModelFormatError
 
+from ._messages import listed
 from .schema import KINDS, Datetime, Number, Schema
 
 LEFT_OUT = ("id", "text", "constant", "dropped")
@@ -93,6 +94,9 @@ class Columns:
         return found
 
 
+_KEYS = tuple(field.name for field in fields(Columns) if field.name != "kinds")
+
+
 def parse_kind(text: str) -> tuple[str, str]:
     """Returns the name and the kind that NAME=KIND says; a name may hold "=" as well.
 
@@ -132,6 +136,8 @@ def read_columns(path: Path) -> Columns:
         with path.open("rb") as file:
             said = tomllib.load(file)
         kinds = said.pop("columns", {})
+        if unknown := [key for key in said if key not in _KEYS]:
+            raise ValueError(f"unknown {listed(unknown)}; there are columns, {', '.join(_KEYS)}")
         columns: Columns = strict_json.convert({"kinds": kinds, **said}, Columns)
         columns.asked()
     except OSError as error:
@@ -142,7 +148,7 @@ def read_columns(path: Path) -> Columns:
 
 
 def _of_schema(schema: Schema) -> Columns:
-    kinds = {}
+    kinds: dict[str, str] = {}
     for column in schema.columns:
         kinds[column.name] = column.kind
         if isinstance(column, Datetime) and column.format is not None:

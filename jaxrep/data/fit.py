@@ -24,6 +24,7 @@ from ._marks import Unmatched
 from ._messages import joined, listed, nearest
 from ._profile import NumberStatistics, Profile
 from ._statistics import Median
+from ._threads import for_each
 from .columns import Columns
 from .schema import (
     MISSING,
@@ -161,15 +162,19 @@ class _Fitting:
         _check_rows(self._rows, self._source)
 
     def _profile(self, names: list[str] | None) -> None:
-        rows, profiles = 0, {}
+        rows = 0
+        profiles: dict[str, Profile] = {}
         for block, numbers in self._blocks():
             if not self._order:
                 self._begin(block)
             if not profiles:
                 known = names is not None
                 profiles = {n: Profile(self._missing, as_text=known) for n in names or self._names}
-            for name, profile in profiles.items():
-                profile.add(block[name], numbers)
+            for_each(
+                lambda pair: pair[1].add(block[pair[0]], numbers),  # noqa: B023  # called at once
+                profiles.items(),
+                cells=block.num_rows * len(profiles),
+            )
             rows += block.num_rows
         self._profiles |= profiles
         self._rows = rows
@@ -195,7 +200,7 @@ class _Fitting:
             columns[name], count = self._finish(name, made, measured)
             if count:
                 missing[name] = count
-        learned = tuple(c for c in columns.values() if not isinstance(c, LeftOut))
+        learned: tuple[Any, ...] = tuple(c for c in columns.values() if not isinstance(c, LeftOut))
         left_out = self._left_out(columns)
         if not learned:
             reasons = joined([f"{c.name!r} ({c.why})" for c in left_out])
@@ -246,8 +251,8 @@ class _Fitting:
                 medians[name] = (made.column, Median(bits))
         while not all(median.found for _, median in medians.values()):
             for block, rows in self._blocks():
-                for column, median in medians.values():
-                    values = self._values(column, block, rows)
+                for numeric, median in medians.values():
+                    values = self._values(numeric, block, rows)
                     median.add(values[~np.isnan(values)])
             for _, median in medians.values():
                 median.end_showing()

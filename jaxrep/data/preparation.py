@@ -124,8 +124,9 @@ def prepare(
 
 
 def _describe(source: str, columns: Columns) -> _signed.Asked:
-    name = source if source in datasets.NAMES else str(Path(source).resolve())
-    said = json.loads(json.dumps(dataclasses.asdict(columns)))  # as it will be read: with lists
+    is_file = source not in datasets.NAMES and source != read.STANDARD_INPUT
+    name = str(Path(source).resolve()) if is_file else source
+    said = json.loads(json.dumps(dataclasses.asdict(columns)))  # as it is once it has been a file
     return _signed.Asked(name, read.digests(source), said)
 
 

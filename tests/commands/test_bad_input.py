@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+import zipfile
 
 import numpy as np
 import pytest
@@ -118,9 +119,7 @@ def test_a_text_cell_is_named_by_file_column_row_and_value(refused_in_training, 
     refused_in_training(source, facts=facts)
 
 
-def test_missing_cells_may_be_refused_by_column_with_the_way_out(
-    refused_in_training, tmp_path
-):
+def test_missing_cells_may_be_refused_by_column_with_the_way_out(refused_in_training, tmp_path):
     rows = make_rows()
     rows[3][1] = rows[7][1] = ""
     rows[5][3] = "NaN"
@@ -172,8 +171,12 @@ def test_a_validation_share_that_leaves_no_rows_is_refused(refused_in_training, 
 
 
 def test_a_file_of_another_kind_is_refused_with_the_kinds_there_are(refused_in_training, tmp_path):
-    (tmp_path / "people.xlsx").write_bytes(b"PK\3\4")
-    facts = ["people.xlsx", ".csv", ".parquet", ".npy", ".npz", "blobs"]
+    (tmp_path / "people.sav").write_bytes(b"$FL2\0\xff")
+    facts = ["people.sav", "CSV as UTF-8", "Parquet", ".npy", ".npz"]
+    refused_in_training(tmp_path / "people.sav", facts=facts)
+    with zipfile.ZipFile(tmp_path / "people.xlsx", "w") as archive:
+        archive.writestr("xl/workbook.xml", "<workbook/>")
+    facts = ["people.xlsx", "the file is zip, which is not read", "convert it"]
     refused_in_training(tmp_path / "people.xlsx", facts=facts)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from jaxrep.data import preprocessing
+from jaxrep.data import transform
 from jaxrep.export import export_run
 from jaxrep.methods import AutoencoderHyperparameters
 from jaxrep.runs import folder, outputs
@@ -50,7 +50,7 @@ def model(program):
         lines.append(f"{1_700_000_000 + 1000 * rng.normal():.3f},{job},{age}")
     (program / "people.csv").write_text("\n".join(lines) + "\n")
     settings = AutoencoderHyperparameters(epochs=2, hidden_dims=(8,), latent_dim=2)
-    columns = Columns(categorical=("job",), impute="median")
+    columns = Columns()
     train(str(program / "people.csv"), program / "run", settings, columns)
     run = folder.load(program / "run")
     export_run(run, program / "model.pt")
@@ -68,15 +68,13 @@ def score(program, *arguments):
 
 def test_it_gives_the_scores_that_python_gives(program, model):
     table = outputs.read_table_of(model, str(program / "people.csv"))
-    raw = preprocessing.to_raw(model.preprocessing, table, source="people.csv")
+    raw = transform.to_raw(model.schema, table, source="people.csv")
     raw[0, 1] = -1  # a category that training did not know
     write_rows(program / "rows.csv", "time,job,age", raw)
     done = score(program, "model.pt", "rows.csv")
     header, *lines = done.stdout.splitlines()
     assert (header, done.stderr, done.returncode) == ("score", "", 0)
-    features = preprocessing.apply(
-        model.preprocessing, preprocessing.from_raw(model.preprocessing, raw), source="here"
-    )
+    features = transform.to_features(model.schema, raw, source="here")
     expected = model.map("score", features)
     assert np.abs(np.array(lines, float) - expected).max() <= 1e-6 * expected.max()
 
@@ -123,7 +121,7 @@ def test_an_empty_line_is_a_row_of_one_column_and_none_of_more(program, model):
         str(program / "loads.csv"),
         program / "one",
         settings,
-        Columns(impute="median"),
+        Columns(),
     )
     run = folder.load(program / "one")
     export_run(run, program / "one.pt")

@@ -18,7 +18,7 @@ import torch
 
 from jaxrep import hyperparameters, methods, strict_json
 from jaxrep.cli import main
-from jaxrep.data import _csv, _request, _signed, tables
+from jaxrep.data import Columns, _csv_header, _names, _read_csv, _signed, read_table
 from jaxrep.data.preparation import prepare
 from jaxrep.data.row_file import open_prepared
 from jaxrep.errors import InputError, ModelFormatError
@@ -271,8 +271,8 @@ def test_golden_rows_that_unpack_to_more_than_the_file_are_refused(exported, tmp
 
 
 def test_a_hundred_thousand_columns_are_served_at_once():
-    number = {"kind": "numeric", "mean": 0.0, "scale": 2.0, "fill": None}
-    text = {"kind": "categorical", "categories": ["a"], "impute": False}
+    number = {"kind": "number", "mean": 0.0, "scale": 2.0, "fill": None}
+    text = {"kind": "category", "levels": ["a"], "has_gaps": False, "fills": False}
     started = time.perf_counter()
     rows = RawRows([number, text] * 50_000)
     assert time.perf_counter() - started < 10  # 1 s; it was minutes
@@ -283,10 +283,10 @@ def test_a_hundred_thousand_columns_are_served_at_once():
 # Tables
 
 
-def refused_table(path, data, *facts, **options):
+def refused_table(path, data, *facts):
     path.write_bytes(data)
     with pytest.raises(InputError) as caught:
-        tables.read_table(str(path), **options)
+        read_table(str(path))
     for fact in facts:
         assert fact in str(caught.value)
 
@@ -299,7 +299,7 @@ def as_parquet(table, **options):
 
 @pytest.mark.parametrize("fill", [b",", b"a", b'"', b"\xc3"])
 def test_a_first_line_without_end_is_refused_in_bounded_memory(tmp_path, monkeypatch, fill):
-    monkeypatch.setattr(_csv, "_LONGEST_HEADER", 1 << 20)
+    monkeypatch.setattr(_csv_header, "_LONGEST", 1 << 20)
     path = tmp_path / "a.csv.gz"
     tracemalloc.start()
     refused_table(path, gzip.compress(fill * (40 << 20), 1), "line")
@@ -310,8 +310,8 @@ def test_a_first_line_without_end_is_refused_in_bounded_memory(tmp_path, monkeyp
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".npy", ".parquet"])
-def test_more_columns_than_a_preprocessing_can_have_are_refused(tmp_path, monkeypatch, suffix):
-    monkeypatch.setattr(_request, "MOST", 100)
+def test_more_columns_than_a_schema_can_have_are_refused(tmp_path, monkeypatch, suffix):
+    monkeypatch.setattr(_names, "MOST_COLUMNS", 100)
     data = {
         ".csv": ",".join(f"a{i}" for i in range(101)).encode() + b"\n" + b"1," * 100 + b"1\n",
         ".npy": b"\x93NUMPY\1\0v\0{'descr':'<f4','fortran_order':False,'shape':(1,101),}".ljust(
@@ -324,11 +324,11 @@ def test_more_columns_than_a_preprocessing_can_have_are_refused(tmp_path, monkey
 
 
 def test_the_line_of_a_fault_is_counted_across_blocks(tmp_path, monkeypatch):
-    monkeypatch.setattr(_csv, "_BLOCK", 7)
+    monkeypatch.setattr(_read_csv, "_BLOCK", 7)
     sound = "a,b\n" + "1,π\n" * 50
     path = tmp_path / "a.csv"
     for tail in (b"1,\xff\n1,2\n", b"1,\xcf\n", b"1,\xcf"):
-        refused_table(path, sound.encode() + tail, "line 52", f"0x{tail[2]:02x}", text_columns="b")
+        refused_table(path, sound.encode() + tail, "line 52", f"0x{tail[2]:02x}")
 
 
 def test_a_fault_among_millions_of_short_lines_is_found_in_seconds(tmp_path):
@@ -348,9 +348,7 @@ def test_names_and_texts_that_are_not_utf8_are_refused(tmp_path):
     refused_table(tmp_path / "a.parquet", data.replace(b"zz", b"\xff\xfe"), "not UTF-8")
     buffers = pa.array([b"\xff\xfe"] * 3, pa.binary()).buffers()
     table = pa.table({"a": pa.Array.from_buffers(pa.string(), 3, buffers)})
-    for text_columns in ((), ("a",)):
-        options = {"text_columns": text_columns}
-        refused_table(tmp_path / "a.parquet", as_parquet(table), "UTF8", **options)
+    refused_table(tmp_path / "a.parquet", as_parquet(table), "UTF8")
 
 
 # Prepared folders
@@ -365,16 +363,16 @@ def test_names_and_texts_that_are_not_utf8_are_refused(tmp_path):
         ("rows", "1", r"Expected `int` >= 2 - at `\$.rows`"),
         ("rows", '"150"', r"got `str` - at `\$.rows`"),
         ("width", "null", r"got `null` - at `\$.width`"),
-        ("sha256", "{}", r"missing required field `preprocess.json` - at `\$.sha256`"),
+        ("sha256", "{}", r"missing required field `schema.json` - at `\$.sha256`"),
         ("chunks", "[1]", r"got `int` - at `\$.chunks\[0\]`"),
         ("dtype", '"<f8"', r"at `\$.dtype`.*prepare the table again"),
-        ("schema_version", "2", r"at `\$.schema_version`.*prepare the table again"),
+        ("schema_version", "1", r"at `\$.schema_version`.*prepare the table again"),
         ("kind", '"rows"', r"at `\$.kind`"),
         ("unheard_of", "1", "unknown field `unheard_of`"),
     ],
 )
 def test_a_manifest_of_prepared_rows_that_cannot_be_is_refused(tmp_path, key, text, reason):
-    prepare("iris", tmp_path / "iris", label="target")
+    prepare("iris", tmp_path / "iris", columns=Columns(label="target"))
     file = tmp_path / "iris" / "manifest.json"
     signed = json.loads(file.read_text()) | {key: raw(text)}
     del signed["digest"]
@@ -389,7 +387,7 @@ def test_a_manifest_of_prepared_rows_that_cannot_be_is_refused(tmp_path, key, te
     [("chunk_rows", 75, "rows and chunks do not agree"), ("width", 5, "width is 5")],
 )
 def test_a_manifest_of_prepared_rows_that_does_not_agree_is_refused(tmp_path, key, value, reason):
-    prepare("iris", tmp_path / "iris", label="target")
+    prepare("iris", tmp_path / "iris", columns=Columns(label="target"))
     file = tmp_path / "iris" / "manifest.json"
     manifest = _signed.read(file, _signed.Manifest)
     _signed.write(file, msgspec.structs.replace(manifest, **{key: value}))

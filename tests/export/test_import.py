@@ -13,7 +13,7 @@ import torch_ref.methods
 import torch_ref.training
 import torch_ref.weights
 from jaxrep.cli import main
-from jaxrep.data import preprocessing
+from jaxrep.data import transform
 from jaxrep.methods import VAEHyperparameters
 from jaxrep.runs import folder, outputs
 from tests.helpers.exports import raw_rows, rewritten
@@ -43,7 +43,7 @@ def test_an_imported_run_gives_what_its_source_gave(exported, tmp_path, capsys, 
     code, captured = imported(capsys, path / file, "--out", tmp_path / "new" / "run", *trust)
     assert code == 0, captured.err
     again = folder.load(tmp_path / "new" / "run")
-    assert again.preprocessing == run.preprocessing
+    assert again.schema == run.schema
     assert again.method.hyperparameters == run.method.hyperparameters
     assert again.history == run.history
     source = run.config["data"]["source"]
@@ -64,15 +64,14 @@ def test_a_torchscript_file_is_not_read_without_trust(exported, tmp_path, capsys
 def test_a_model_trained_in_torch_becomes_a_run(exported, tmp_path, capsys):
     run, _ = exported
     _, raw = raw_rows(run)
-    table = preprocessing.from_raw(run.preprocessing, raw)
-    x = torch.from_numpy(preprocessing.apply(run.preprocessing, table, source="here"))
+    x = torch.from_numpy(transform.to_features(run.schema, raw, source="here"))
     settings = VAEHyperparameters(hidden_dims=(6,), latent_dim=3, epochs=2)
     method = torch_ref.methods.VAE(**dataclasses.asdict(settings))
     network = torch_ref.training.fit(method, x).network
     described = {
         "method": "vae",
         "hyperparameters": dataclasses.asdict(settings),
-        "preprocessing": run.preprocessing.to_json(),
+        "schema": run.schema.to_json(),
     }
     weights = torch_ref.weights.get_weights(network)
     write_safetensors(tmp_path / "torch.safetensors", described, weights)
@@ -93,11 +92,11 @@ def test_a_model_trained_in_torch_becomes_a_run(exported, tmp_path, capsys):
 
 def test_safetensors_writes_transposed_views_in_their_own_order(tmp_path):
     array = np.arange(6, dtype=np.float32).reshape(2, 3).T
-    column = {"kind": "numeric", "name": "a", "mean": 5.0, "scale": 2.0, "fill": None}
+    column = {"kind": "number", "name": "a", "mean": 5.0, "scale": 2.0, "fill": None}
     described = {
         "method": "vae",
         "hyperparameters": dataclasses.asdict(VAEHyperparameters()),
-        "preprocessing": {"columns": [column]},
+        "schema": {"schema_version": 2, "columns": [column]},
     }
     write_safetensors(tmp_path / "a.safetensors", described, {"a": array})
     np.testing.assert_array_equal(read_safetensors(tmp_path / "a.safetensors")[1]["a"], array)
@@ -120,9 +119,9 @@ def test_the_header_of_a_safetensors_file_is_in_order(exported):
         lambda d, w: d["hyperparameters"].update(unknown=1),
         lambda d, w: d.update(hyperparameters=None),
         lambda d, w: d.update(method="pca"),
-        lambda d, w: d["preprocessing"].update(columns=[{"kind": "numeric"}]),
-        lambda d, w: d["preprocessing"]["columns"].pop(),
-        lambda d, w: d.update(preprocessing=[]),
+        lambda d, w: d["schema"].update(columns=[{"kind": "number"}]),
+        lambda d, w: d["schema"]["columns"].pop(),
+        lambda d, w: d.update(schema=[]),
         lambda d, w: w.pop("mu.bias"),
         lambda d, w: w.update(extra=np.zeros(3, np.float32)),
         lambda d, w: w.update({"mu.bias": np.zeros(2, np.float64)}),
@@ -243,9 +242,7 @@ def test_a_path_that_can_hold_no_run_is_refused_and_left_as_it_was(
 
 def test_a_folder_is_made_for_a_run_only(exported, tmp_path, capsys):
     (tmp_path / "bad").write_bytes((exported[1] / "vae.safetensors").read_bytes())
-    rewritten(
-        tmp_path / "bad", tmp_path / "bad", lambda d, w: d["preprocessing"].update(na_values=3)
-    )
+    rewritten(tmp_path / "bad", tmp_path / "bad", lambda d, w: d["schema"].update(na_values=3))
     code, _ = imported(capsys, tmp_path / "bad", "--out", tmp_path / "new" / "deep" / "run")
     assert code == 2
     assert [path.name for path in tmp_path.iterdir()] == ["bad"]

@@ -89,12 +89,12 @@ def test_a_file_whose_weights_are_of_other_members_is_refused(run, tmp_path):
 
 
 def test_no_network_is_given_memory_before_its_weights_are_compared():
-    column = {"kind": "numeric", "name": "a", "mean": 5.0, "scale": 2.0, "fill": None}
+    column = {"kind": "number", "name": "a", "mean": 5.0, "scale": 2.0, "fill": None}
     hidden = {"hidden_dims": (1 << 20,) * 2, "members": 256}
     described = {
         "method": "vae",
         "hyperparameters": dataclasses.asdict(make("vae").hyperparameters) | hidden,
-        "preprocessing": {"columns": [column]},
+        "schema": {"schema_version": 2, "columns": [column]},
     }
     network = described_network(json.loads(json.dumps(described)))
     assert {tensor.device.type for tensor in network.state_dict().values()} == {"meta"}

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from jaxrep import methods
-from jaxrep.data import preprocessing
+from jaxrep.data import transform
 from jaxrep.errors import MissingPackageError, VerificationError
 from jaxrep.export import _graph, _onnx, _pt2
 from jaxrep.export._expected import expected_outputs
@@ -49,7 +49,7 @@ def made(tmp_path_factory):
     """What gives a run of a method, the table it learnt from, and what JAX gives for it."""
     path, found = tmp_path_factory.mktemp("runs"), {}
     write_people(path / "people.csv")
-    columns = Columns(categorical=("job",), id_column="id", impute="median", label="sold")
+    columns = Columns(id_column="id", label="sold")
     table = str(path / "people.csv")
 
     def make(method):
@@ -123,7 +123,7 @@ def test_a_file_gives_what_jax_gives_and_making_it_prints_nothing(
     _, model = load(format, files(format, method))
     found = model(against["rows"])
     assert set(found) == set(graph_outputs(run.method.network_type.outputs))
-    features = preprocessing.apply(run.preprocessing, table, source="here")
+    features = transform.apply(run.schema, table, source="here")
     for name, function in (("embedding", "embed"), ("score", "score")):
         expected = run.map(function, features)
         assert np.abs(found[name] - expected).max() <= 1e-5 * np.abs(expected).max()

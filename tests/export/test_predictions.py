@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import torch_ref.units
-from jaxrep.data import preprocessing
+from jaxrep.data import transform
 from jaxrep.errors import InputError, ModelFormatError, VerificationError
 from jaxrep.export import FORMATS, export_run, import_run
 from jaxrep.methods import Backbone, SimCLRHyperparameters, VAEHyperparameters
@@ -64,7 +64,7 @@ def predicted(contents, rows):
 def expected_of(run):
     """A run's raw rows, and what it predicts of them."""
     table, raw = raw_rows(run)
-    features = preprocessing.apply(run.preprocessing, table, source="here")
+    features = transform.apply(run.schema, table, source="here")
     return torch.from_numpy(raw), run.map("predict", features)
 
 
@@ -362,7 +362,7 @@ def test_served_networks_without_outputs_in_their_description_need_a_target(runs
     described = {
         "method": run.method.name,
         "hyperparameters": dataclasses.asdict(run.method.hyperparameters),
-        "preprocessing": run.preprocessing.to_json(),
+        "schema": run.schema.to_json(),
     }
     with pytest.raises(FileFormatError, match="target is missing"):
         serve(described, run.weights)

@@ -28,7 +28,7 @@ FORMATS = ["torchscript", "safetensors", "pt2", pytest.param("onnx", marks=onnx_
 
 
 def column(description, i):
-    return description["preprocessing"]["columns"][i]
+    return description["schema"]["columns"][i]
 
 
 # The run has the columns job, age and city, 4 + 1 + 3 features, and layers 8–8–2–8–8.
@@ -96,24 +96,24 @@ LIES = {
         "outputs are not those of the network that is described: embed, reconstruct, score,",
     ),
     "a text for outputs": (lambda d: d.update(outputs="embed"), "at `$.outputs`"),
-    "no preprocessing": (
-        lambda d: d.pop("preprocessing"),
-        "missing required field `preprocessing`",
+    "no schema": (
+        lambda d: d.pop("schema"),
+        "missing required field `schema`",
     ),
     "no columns": (
-        lambda d: d["preprocessing"].pop("columns"),
-        "preprocessing: Object missing required field `columns`",
+        lambda d: d["schema"].pop("columns"),
+        "schema: Object missing required field `columns`",
     ),
     "an object for columns": (
-        lambda d: d["preprocessing"].update(columns={}),
-        "preprocessing: Expected `array`, got `object` - at `$.columns`",
+        lambda d: d["schema"].update(columns={}),
+        "schema: Expected `array`, got `object` - at `$.columns`",
     ),
     "an empty list of columns": (
-        lambda d: d["preprocessing"].update(columns=[]),
-        "preprocessing: Expected `array` of length >= 1 - at `$.columns`",
+        lambda d: d["schema"].update(columns=[]),
+        "schema: Expected `array` of length >= 1 - at `$.columns`",
     ),
     "a number for a column": (
-        lambda d: d["preprocessing"]["columns"].insert(0, 3),
+        lambda d: d["schema"]["columns"].insert(0, 3),
         "got `int` - at `$.columns[0]`",
     ),
     "a column of another kind": (
@@ -136,24 +136,24 @@ LIES = {
         lambda d: column(d, 1).pop("fill"),
         "missing required field `fill` - at `$.columns[1]`",
     ),
-    "no categories": (
-        lambda d: column(d, 0).update(categories=[]),
-        "at `$.columns[0].categories`",
+    "no levels": (
+        lambda d: column(d, 0).update(levels=[]),
+        "at `$.columns[0].levels`",
     ),
-    "a category twice": (
-        lambda d: column(d, 0)["categories"].append(column(d, 0)["categories"][0]),
-        "a category stands there twice - at `$.columns[0]`",
+    "a level twice": (
+        lambda d: column(d, 0)["levels"].append(column(d, 0)["levels"][0]),
+        "a level stands there twice - at `$.columns[0]`",
     ),
     "a text for a flag": (
-        lambda d: column(d, 0).update(impute="no"),
-        "Expected `bool`, got `str` - at `$.columns[0].impute`",
+        lambda d: column(d, 0).update(fills="no"),
+        "Expected `bool`, got `str` - at `$.columns[0].fills`",
     ),
     "a key too many of a column": (
         lambda d: column(d, 0).update(more=1),
         "unknown field `more` - at `$.columns[0]`",
     ),
     "a column too many": (
-        lambda d: d["preprocessing"]["columns"].append(column(d, 1)),
+        lambda d: d["schema"]["columns"].append(column(d, 1)),
         "described",
     ),
     "a version of tomorrow": (

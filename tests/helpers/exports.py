@@ -9,9 +9,7 @@ import numpy as np
 import safetensors.numpy
 
 from jaxrep.batch import RowSpec
-from jaxrep.data import read, transform
-from jaxrep.data.columns import Columns
-from jaxrep.data.fit import fit
+from jaxrep.data import Columns, fit, read_table, transform
 from jaxrep.data.targets import Classes, Numbers
 from jaxrep.methods import make
 from jaxrep.parity._models import draw_weights, of_shape
@@ -52,7 +50,26 @@ def mixed(path):
         job = "" if i % 9 == 0 else rng.choice(["clerk", "smith", "baker"])
         lines.append(f"{job},{rng.normal(40, 9):.2f},{rng.choice(['Ulm', 'Bonn'])}")
     (path / "mixed.csv").write_text("\n".join(lines) + "\n")
-    return path / "mixed.csv", Columns(kinds={"job": "category", "city": "category"})
+    return path / "mixed.csv", Columns()
+
+
+def all_kinds(path):
+    """A column of each kind, as a CSV writes them, gaps and blanks among them."""
+    rng = np.random.default_rng(3)
+    lines = ["income;children;member;city;since;seen;wait;zip;answer;grade"]
+    for i in range(60):
+        income = "" if i % 7 == 0 else f"{rng.integers(1, 90)}.{rng.integers(100, 1000)},5"
+        member = "NA" if i % 11 == 0 else str(i % 3 == 0)
+        city = rng.choice([" Ulm", "Bonn ", "Köln"])
+        since = f"{1 + i % 28}.{1 + i % 12}.2023"
+        seen = f"2024-01-{1 + i % 28:02} 08:{i % 60:02}:07.{i:03}"
+        wait = f"{i % 3}:{rng.integers(60):02}:{rng.integers(60):02}"
+        number = rng.choice([50667, 89073, 1067])
+        answer, grade = rng.choice(["TRUE", "FALSE", "maybe"]), rng.choice(["1.0", "2.50"])
+        line = (income, rng.integers(9), member, city, since, seen, wait, number, answer, grade)
+        lines.append(";".join(map(str, line)))
+    (path / "kinds.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path / "kinds.csv", Columns(kinds={"zip": "category", "grade": "category"})
 
 
 DATA = {"plain": plain_matrix, "times": times_with_gaps, "mixed": mixed}
@@ -60,9 +77,9 @@ DATA = {"plain": plain_matrix, "times": times_with_gaps, "mixed": mixed}
 
 def make_run(path, method, data="plain", architecture="plain", **settings):
     """A run that was never trained: drawn weights, written as training would."""
-    source, columns = DATA[data](path)
+    source, columns = (DATA | {"kinds": all_kinds})[data](path)
     settings = of_shape(method, *ARCHITECTURES[architecture], **settings)
-    table = read.read_table(str(source))
+    table = read_table(str(source))
     schema = fit(lambda: [table], source=str(source), columns=columns).schema
     drawn = draw_weights(make(settings), RowSpec(schema.width))
     weights = {name: array.astype(np.float32) for name, array in drawn.items()}

@@ -21,6 +21,8 @@ SLOW |= {DOCS / "estimators.md", DOCS / "evaluate.md", DOCS / "finetune.md"}
 CASES = [pytest.param(page, marks=[pytest.mark.slow] * (page in SLOW)) for page in RUN]
 
 
+# Some columns of scikit-learn's digits are of one value, of which `fit` warns.
+@pytest.mark.filterwarnings("ignore::jaxrep.errors.DataWarning")
 @pytest.mark.parametrize("page", CASES, ids=by_name)
 def test_the_code_of_a_page_prints_and_draws_what_it_shows(page, tmp_path):
     for said, printed in run(page, tmp_path):

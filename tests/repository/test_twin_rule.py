@@ -73,7 +73,7 @@ ONLY_JAX_PARAMETERS = {
     "train_step": {"state", "steps"},
     "fit": {
         *("validation", "callbacks", "start", "weights", "checkpoints"),
-        *("interrupted", "mesh", "shard_parameters", "until"),
+        *("interrupted", "keep_interrupted", "mesh", "shard_parameters", "until"),
     },
 }
 ONLY_TORCH_PARAMETERS = {"train_step": {"network", "optimizer"}}

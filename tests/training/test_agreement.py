@@ -6,9 +6,8 @@ import torch
 
 import torch_ref.batch
 import torch_ref.training
-from jaxrep import methods
+from jaxrep import data, methods
 from jaxrep.batch import Batch
-from jaxrep.data import load, preprocessing
 from jaxrep.data.targets import fit_classes
 from jaxrep.training import fit
 from tests.helpers.twins import twin_of
@@ -20,9 +19,10 @@ PLAIN = {"autoencoder": 0.040, "vae": 6.4, "simclr": 4.3}
 
 @pytest.fixture(scope="module")
 def blobs() -> Batch:
-    table = load("blobs")
-    prepared, _ = preprocessing.fit(table, source="blobs", label="label")
-    x = preprocessing.apply(prepared, table, source="blobs")
+    table = data.load("blobs")
+    columns = data.Columns(label="label")
+    schema = data.fit(lambda: [table], source="blobs", columns=columns).schema
+    x = data.apply(schema, table, source="blobs")
     return Batch(x, targets=fit_classes(table["label"], "label", "blobs").encode(table["label"]))
 
 
