@@ -118,7 +118,7 @@ class TextStatistics:
         self.are_different &= len(texts) == count and self._first.isdisjoint(listed)
         if self.are_different:
             self._first.update(itertools.islice(listed, max(_COMPARED - len(self._first), 0)))
-        self._add_levels(listed)
+        self._add_levels(listed, counts.tolist())
 
     def _add_numbers(
         self, texts: Any, counts: Any, cells: Any, rows: npt.NDArray[np.int64]
@@ -158,12 +158,13 @@ class TextStatistics:
             self.have_times |= bool((seconds % 86_400 != 0).any()) or bool(zoned.any())
         self.date_formats = kept
 
-    def _add_levels(self, texts: list[str]) -> None:
+    def _add_levels(self, texts: list[str], counts: list[int]) -> None:
         if self.are_many:
             return
-        for text in texts:
+        for text, count in zip(texts, counts, strict=True):
             key = key_of_text(text)
             if self._missing.is_key(key):
+                self.missing += count
                 continue
             self.spelled.setdefault(key, set()).add(text)
             if len(self.spelled) > MOST_LEVELS:

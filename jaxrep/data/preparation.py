@@ -7,8 +7,10 @@ was interrupted. `manifest.json`, written last, makes the folder finished.
 """
 
 import contextlib
+import dataclasses
 import hashlib
 import itertools
+import json
 import os
 import shutil
 import tempfile
@@ -18,7 +20,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Literal
 
-import msgspec
 import numpy as np
 import pyarrow as pa
 
@@ -125,7 +126,7 @@ def prepare(
 def _describe(source: str, columns: Columns) -> _signed.Asked:
     is_file = source not in datasets.NAMES and source != read.STANDARD_INPUT
     name = str(Path(source).resolve()) if is_file else source
-    said = msgspec.json.decode(msgspec.json.encode(columns))  # as it is once it has been a file
+    said = json.loads(json.dumps(dataclasses.asdict(columns)))  # as it is once it has been a file
     return _signed.Asked(name, read.digests(source), said)
 
 

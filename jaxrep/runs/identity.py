@@ -73,7 +73,7 @@ def _identity(config: Mapping[str, Any]) -> dict[str, Any]:
     # A sweep's folder holds its best run: what was asked for stands apart from what that run has.
     identity |= {key: sweep.get(key) for key in ("grid", "select", "save_all")}
     identity["streamed"] = data.get("streamed", False)
-    identity["label"] = config.get("target", {}).get("name")
+    identity["label"] = config.get("target", {}).get("name", data["columns"].get("label"))
     identity["pre-trained weights"] = config.get("finetuned", {}).get("model")
     settings = config["hyperparameters"] | sweep.get("hyperparameters", {}) | data["columns"]
     decoded: dict[str, Any] = json.loads(json.dumps({**identity, **settings, **identity}))

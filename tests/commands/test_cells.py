@@ -125,7 +125,7 @@ def test_prepare_counts_them_too_and_its_folder_keeps_the_counts(tmp_path, monke
         next(left)
         return append(*arguments)
 
-    with monkeypatch.context() as patch, pytest.raises(RuntimeError):
+    with monkeypatch.context() as patch, pytest.raises(StopIteration):
         patch.setattr(preparation, "_append", fail_after_three)
         call("prepare", source, "--out", out, *ROLES)
     assert cells_of("prepare", source, "--out", out, *ROLES)[0] == {"missing": {"b": 1}}

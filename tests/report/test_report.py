@@ -287,10 +287,11 @@ def test_the_rows_of_a_folder_of_parquet_files_are_its_own(tmp_path):
         pq.write_table(part, tmp_path / "rows" / f"{i}.parquet")
     done("train", "vae", tmp_path / "rows", "--out", tmp_path / "run", *SMALL[:6], *FAST)
     remarks = []
-    table, source = table_of(load(tmp_path / "run"), note=remarks.append)
+    table, raw, source = table_of(load(tmp_path / "run"), note=remarks.append)
+    np.testing.assert_array_equal(raw[:, 0], table["a"].to_numpy())
     assert (table.num_rows, source, remarks) == (60, str(tmp_path / "rows"), [])
     pq.write_table(part.slice(1), tmp_path / "rows" / "1.parquet")
-    _, source = table_of(load(tmp_path / "run"), note=remarks.append)
+    *_, source = table_of(load(tmp_path / "run"), note=remarks.append)
     assert source == "drawn rows" and "has changed since" in remarks[0]
 
 

@@ -276,7 +276,10 @@ def test_a_streamed_table_gives_the_bits_of_a_prepared_one(given, tmp_path, caps
     losses = [run.history[-1]["cross_entropy"] for run in (memory, spooled)]
     assert losses[1] == pytest.approx(losses[0], rel=0.1)
     assert max(losses) < 0.8 * np.log(3)  # what labels of other rows would come to
-    other = ("finetune", str(given / "run"), str(prepared), "--label", "some", *SHORT)
+    apart = given / "some.csv", tmp_path / "fewer.csv", tmp_path / "apart"
+    apart[1].write_text("".join(apart[0].read_text().splitlines(keepends=True)[:-9]))
+    result_of(capsys, "prepare", str(apart[1]), "--label", "some", "--out", str(apart[2]))
+    other = ("finetune", str(given / "run"), str(apart[2]), "--label", "some", *SHORT)
     assert main([*other, "--out", str(tmp_path / "other")]) == 2
     assert "was prepared apart from the run" in capsys.readouterr().err
 
