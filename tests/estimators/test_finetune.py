@@ -13,6 +13,7 @@ import polars as pl
 import pyarrow as pa
 import pytest
 from numpy.exceptions import ComplexWarning
+from scipy.sparse import issparse
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression, Ridge
@@ -449,6 +450,7 @@ class OnAnyTable:
 
     def _read_backbone(self):
         X, is_frame = self.__dict__.pop("_rows"), False
+        X = X.toarray() if issparse(X) else X
         try:
             x = np.nan_to_num(np.asarray(X, np.float64))
             is_frame = hasattr(X, "columns") and all(isinstance(c, str) for c in X.columns)
