@@ -186,8 +186,10 @@ def _encode_column(
 
 def _reader(column: Mapping[str, Any], schema: Mapping[str, Any]) -> Callable[[Any], float]:
     """What maps the cells of a column, as they come, to numbers and codes."""
-    meaning, is_marked = _meaning(column), _is_marked(column["kind"], schema["marks"])
-    missing = frozenset(schema["missing"])
+    marks = [mark.strip(cells.BLANKS) for mark in schema["marks"]]
+    meaning, is_marked = _meaning(column), _is_marked(column["kind"], marks)
+    missing = {word.strip(cells.BLANKS) for word in schema["missing"]} | set(marks)
+    mark_values = _values(marks) if column["kind"] in ("number", "count") else set()
 
     def read(given: Any) -> float:
         cell = carriers.plain(given)
@@ -195,7 +197,9 @@ def _reader(column: Mapping[str, Any], schema: Mapping[str, Any]) -> Callable[[A
             cell = cell.strip(cells.BLANKS)
         if cell is None or (isinstance(cell, str) and cell in missing) or is_marked(cell):
             return math.nan
-        return meaning(cell)
+        value = meaning(cell)
+        # A text is compared by what it means here: "999.000" may be 999 or 999000.
+        return math.nan if value in mark_values and not isinstance(cell, bool) else value
 
     return read
 
@@ -214,7 +218,7 @@ def _meaning(column: Mapping[str, Any]) -> Callable[[Cell], float]:
 
 
 def _codes(levels: Sequence[str]) -> Callable[[Cell], float]:
-    code_of_key = {cells.key(level): code for code, level in enumerate(levels)}  # as spelled
+    code_of_key = {cells.key(level): code for code, level in enumerate(levels)}
     code_of_value: dict[Any, int] = {}
     for code, level in enumerate(levels):
         value = cells.exact_value(level)
@@ -230,16 +234,24 @@ def _codes(levels: Sequence[str]) -> Callable[[Cell], float]:
     return code_of
 
 
+def _values(marks: Sequence[str]) -> set[float | None]:
+    """The finite numbers among marks."""
+    return {cells.plain_number(mark) for mark in marks} - {None, math.inf, -math.inf}
+
+
 def _is_marked(kind: str, marks: Sequence[str]) -> Callable[[Cell], bool]:
     """What says whether a cell is one of the user's own marks of a missing value."""
     if kind == "category":
         keys = {cells.key(mark) for mark in marks}
         return lambda cell: bool(keys) and cells.key(cell) in keys
-    values = {cells.plain_number(mark) for mark in marks} - {None, math.inf, -math.inf}
+    values = _values(marks)
+    is_number = kind in ("number", "count")
 
     def is_marked(cell: Cell) -> bool:
         if not values or isinstance(cell, bool | Instant | Span):
             return False
+        if is_number and isinstance(cell, str):
+            return False  # what it means is told by the column's marks
         try:
             value = cells.plain_number(cell) if isinstance(cell, str) else float(cell)  # type: ignore[arg-type]
         except OverflowError:

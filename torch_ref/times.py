@@ -7,17 +7,18 @@ from typing import NamedTuple
 import numpy as np
 
 _ISO = re.compile(
-    r"([0-9]{4})([-/])([0-9]{2})\2([0-9]{2})"
-    r"(?:[T ]([0-9]{2}):([0-9]{2})(?::([0-9]{2})(?:\.([0-9]{1,9}))?)?"
-    r"(?: ?(Z|[+-][0-9]{2}:?[0-9]{2}))?)?"
+    r"([0-9]{4})([-/])([0-9]{1,2})\2([0-9]{1,2})"
+    r"(?:[T ]([0-9]{1,2}):([0-9]{2})(?::([0-9]{2})(?:[.,]([0-9]{1,9}))?)?"
+    r"(?: ?(Z|z|UTC|[+-][0-9]{2}(?::?[0-9]{2})?))?)?"
 )
-_CLOCK = re.compile(r"(-?)([0-9]{1,15}):([0-5][0-9])(?::([0-5][0-9])(?:\.([0-9]{1,9}))?)?")
+_CLOCK = re.compile(r"(-?)([0-9]{1,12}):([0-5][0-9])(?::([0-5][0-9])(?:\.([0-9]{1,9}))?)?")
 _DAYS = re.compile(
-    r"(-?[0-9]{1,15}) days? \+?([0-9]{1,15}):([0-5][0-9]):([0-5][0-9])(?:\.([0-9]{1,9}))?"
+    r"(-?[0-9]{1,12}) days?"
+    r"(?: \+?([0-9]{1,12}):([0-5][0-9])(?::([0-5][0-9])(?:\.([0-9]{1,9}))?)?)?"
 )
 _ISO_SPAN = re.compile(
-    r"(-?)P(?=.)(?:([0-9]{1,15})D)?"
-    r"(?:T(?=.)(?:([0-9]{1,15})H)?(?:([0-9]{1,15})M)?(?:([0-9]{1,15})(?:\.([0-9]{1,9}))?S)?)?"
+    r"(-?)P(?=.)(?:([0-9]{1,12})D)?"
+    r"(?:T(?=.)(?:([0-9]{1,12})H)?(?:([0-9]{1,12})M)?(?:([0-9]{1,12})(?:\.([0-9]{1,9}))?S)?)?"
 )
 _NS = 10**9
 _MICROSECOND = datetime.timedelta(microseconds=1)
@@ -76,14 +77,14 @@ def instant_of_text(text: str) -> Instant | None:
         return None
     year, _, month, day, hour, minute, second, fraction, zone = found.groups()
     try:
-        days = int(np.datetime64(f"{year}-{month}-{day}", "D").astype(np.int64))
+        days = int(np.datetime64(f"{year}-{month:0>2}-{day:0>2}", "D").astype(np.int64))
     except ValueError:
         return None
     h, m, s = (int(part or 0) for part in (hour, minute, second))
     if h > 23 or m > 59 or s > 59:
         return None
-    if zone not in (None, "Z"):
-        hours, minutes = int(zone[1:3]), int(zone[-2:])
+    if zone not in (None, "Z", "z", "UTC"):
+        hours, minutes = int(zone[1:3]), int(zone[3:].lstrip(":") or 0)
         if hours > 23 or minutes > 59:
             return None
         m -= (hours * 60 + minutes) * (-1 if zone[0] == "-" else 1)

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from tyro.conf import UseAppendAction, arg
 
-from jaxrep.commands._command import Data, Result, RunReader
+from jaxrep.commands._command import Data, Result, RunReader, note
 
 
 @dataclass(kw_only=True)
@@ -76,6 +76,7 @@ class Evaluate(RunReader):
             seed=self.seed,
             reference=self.reference,
             skip_unlabelled=self.skip_unlabelled,
+            note=note,
         )
         result = evaluation.to_json()
         if self.out is not None:

@@ -150,6 +150,8 @@ class Predict(Output):
 
     def __call__(self) -> tuple[str, Result]:
         """Writes the column prediction, and for classes their probabilities."""
+        from jaxrep.data.transform import Counts
         from jaxrep.runs.predictions import predict_blocks
 
-        return self.write(lambda run: predict_blocks(run, self.data), self.data)
+        counts = Counts()
+        return self.write(lambda run: predict_blocks(run, self.data, counts), self.data, counts)

@@ -8,22 +8,24 @@ from typing import TYPE_CHECKING, Annotated, TextIO
 
 from tyro.conf import Positional, arg
 
-from jaxrep.commands._command import Data, Result, RunReader, printable
+from jaxrep.commands._command import Data, Result, RunReader, note, printable
 from jaxrep.files import is_stdout
 from jaxrep.hyperparameters import CONTAMINATION
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from jaxrep.data.transform import Counts
     from jaxrep.runs.folder import Run
 
 
 @dataclass(kw_only=True)
 class Info(RunReader):
-    """Say what a run is."""
+    """Say what a run is, and what of its training data its folder holds."""
 
     def __call__(self) -> tuple[str, Result]:
-        """Returns the run's configuration, data and figures."""
+        """Returns the run's configuration, figures, and what it holds of its data."""
+        from jaxrep.runs.kept import kept_of_data
         from jaxrep.runs.outputs import threshold
 
         run = self.read()
@@ -37,6 +39,7 @@ class Info(RunReader):
         }
         if "score_quantiles" in run.config:  # an imported run may lack them
             summary["score_threshold"] = threshold(run)
+        summary["kept_of_training_data"] = kept_of_data(run)
         return "\n".join(_lines(summary)), summary
 
 
@@ -54,9 +57,18 @@ class Output(RunReader):
     text stays as it is."""
 
     def write(
-        self, make: "Callable[[Run], Iterable[pa.Table]]", source: str = ""
+        self,
+        make: "Callable[[Run], Iterable[pa.Table]]",
+        source: str = "",
+        counts: "Counts | None" = None,
     ) -> tuple[str, Result]:
-        """Writes the blocks that `make` makes from `source`, and says where and how many rows."""
+        """Writes a table, and says where, how many rows, and what could not be placed.
+
+        Args:
+            make: makes its blocks of a run.
+            source: the table that it reads, if any.
+            counts: what it counts of that table's cells, if it does.
+        """
         from jaxrep.data.write import check_output, write_blocks
         from jaxrep.progress import report_rows
         from jaxrep.runs.overwriting import check_spared
@@ -68,6 +80,10 @@ class Output(RunReader):
             report_rows(make(run)), self.out, spreadsheet_safe=self.spreadsheet_safe
         )
         result = {"run": str(self.folder), "out": str(self.out), "rows": rows, "columns": columns}
+        if counts is not None:
+            result["cells"] = counts.to_json()
+            for sentence in counts.sentences(source):
+                note(f"warning: {sentence}")
         where = "standard output" if is_stdout(self.out) else self.out
         return f"wrote {rows} rows × {columns} columns to {where}", result
 
@@ -85,9 +101,11 @@ class Embed(Output):
 
     def __call__(self) -> tuple[str, Result]:
         """Writes columns z0, z1, …."""
+        from jaxrep.data.transform import Counts
         from jaxrep.runs.outputs import embed_blocks
 
-        return self.write(lambda run: embed_blocks(run, self.data), self.data)
+        counts = Counts()
+        return self.write(lambda run: embed_blocks(run, self.data, counts), self.data, counts)
 
 
 @dataclass(kw_only=True)
@@ -99,9 +117,11 @@ class Reconstruct(Output):
 
     def __call__(self) -> tuple[str, Result]:
         """Writes the table's own columns."""
+        from jaxrep.data.transform import Counts
         from jaxrep.runs.outputs import reconstruct_blocks
 
-        return self.write(lambda run: reconstruct_blocks(run, self.data), self.data)
+        counts = Counts()
+        return self.write(lambda run: reconstruct_blocks(run, self.data, counts), self.data, counts)
 
 
 @dataclass(kw_only=True)
@@ -130,17 +150,20 @@ class Score(Output):
 
     def __call__(self) -> tuple[str, Result]:
         """Writes the columns score and anomaly."""
+        from jaxrep.data.transform import Counts
         from jaxrep.runs.outputs import score_blocks, threshold
 
+        counts = Counts()
         anomalies: Result = {"anomalies": 0}
 
         def make(run: "Run") -> "Iterator[pa.Table]":
             anomalies["threshold"] = threshold(run, self.contamination)
-            for block in score_blocks(run, self.data, contamination=self.contamination):
+            blocks = score_blocks(run, self.data, counts, contamination=self.contamination)
+            for block in blocks:
                 anomalies["anomalies"] += int(block["anomaly"].to_numpy().sum())
                 yield block
 
-        text, result = self.write(make, self.data)
+        text, result = self.write(make, self.data, counts)
         found = "{anomalies} anomalies above the threshold of {threshold:.6g}".format(**anomalies)
         return f"{text}\n{found}", result | anomalies
 

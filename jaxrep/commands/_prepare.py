@@ -47,5 +47,6 @@ class Prepare(TableColumns):
             "width": made.width,
             "bytes": made.rows * made.width * 4,
             "sha256": made.sha256,
+            "cells": made.cells,
         }
         return f"{made.rows} rows × {made.width} features are in {self.out}", result

@@ -37,7 +37,7 @@ Numbers = npt.NDArray[np.float64]
 PLAIN = r"^[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?$"
 """A number as programs write it."""
 
-CODE = r"^[+-]?0\d|^\+"
+CODE = r"^[+-]?0[0-9xX]|^\+[0-9]{6}"
 """How a number begins that is a code: a zip code, a telephone number."""
 
 _KEY_NUMBER = re.compile(r"-?(?:0|[1-9]\d*)(?:\.\d*)?(?:[eE][+-]?\d+)?", re.ASCII)
@@ -66,6 +66,9 @@ class Missing:
         self._keys = {key_of_text(mark) for mark in marks}
         self.arrow = texts_to_arrow(sorted(self._words))
         self.values = np.array([float(mark) for mark in marks if _ANY_NUMBER.fullmatch(mark)])
+        words = self._words.difference(marks)
+        self.has_number_words = any(_ANY_NUMBER.fullmatch(word) for word in words)
+        """Whether there are words that are numbers, and mean "missing" only as they are written."""
         self.marks = tuple(marks)
 
     def is_word(self, text: str) -> bool:
@@ -159,7 +162,7 @@ def numbers_of(column: NumericColumn, cells: Any, missing: Missing, place: Place
         array([ 1.,  0., nan])
     """
     cells = decoded(cells)
-    if pa.types.is_null(cells.type):
+    if cells.null_count == len(cells):
         return np.full(len(cells), np.nan)
     if cells.type == pa.string():
         return _of_text(column, cells, missing, place)
@@ -172,6 +175,8 @@ def numbers_of(column: NumericColumn, cells: Any, missing: Missing, place: Place
         return _times.of_arrow(cells)
     is_number = is_number_type(cells.type) or pa.types.is_boolean(cells.type)
     if not is_number or not isinstance(column, Number | Boolean):
+        if is_number and _are_missing(cells, missing):  # pandas has NaN for all that is missing
+            return np.full(len(cells), np.nan)
         raise InputError(
             f"{place.source}: column {column.name!r} is {cells.type} and was of the kind "
             f"{column.kind} when the model was fitted; {_expected(column)}"
@@ -186,15 +191,35 @@ def _expected(column: Column) -> str:
 
 
 def _of_numbers(column: Column, cells: Any, missing: Missing, place: Place) -> Numbers:
+    return _checked(column, typed_numbers(cells, missing), place)
+
+
+def typed_numbers(cells: Any, missing: Missing) -> Numbers:
+    """Returns numbers or booleans of Arrow's, NaN where they are missing or equal to a mark.
+
+    Args:
+        cells: a ChunkedArray of numbers or booleans; the latter are equal to no mark.
+        missing: which cells mean "missing".
+    """
+    is_boolean = pa.types.is_boolean(cells.type)
     if pa.types.is_decimal(cells.type):
         cells = cells.cast(pa.string())  # whose conversion to float64 rounds once
     values = as_array(cells.cast(pa.float64(), safe=False))  # beyond 2⁵³ rounded, not refused
-    return _checked(column, values, missing, place)
+    return values if is_boolean else unmarked(values, missing)
 
 
-def _checked(column: Column, values: Numbers, missing: Missing, place: Place) -> Numbers:
-    if len(missing.values):
-        values = np.where(np.isin(values, missing.values), np.nan, values)
+def unmarked(values: Numbers, missing: Missing) -> Numbers:
+    """Returns numbers, NaN where they are equal to a mark."""
+    if not len(missing.values):
+        return values
+    return np.where(np.isin(values, missing.values), np.nan, values)
+
+
+def _are_missing(cells: Any, missing: Missing) -> bool:
+    return bool(np.isnan(typed_numbers(cells, missing)).all())
+
+
+def _checked(column: Column, values: Numbers, place: Place) -> Numbers:
     if (bad := np.isinf(values)).any():
         raise place.fault(
             column.name,
@@ -207,16 +232,17 @@ def _checked(column: Column, values: Numbers, missing: Missing, place: Place) ->
         raise place.fault(
             column.name, row, f"{values[row]:g} is neither true nor false", _advice(column)
         )
-    return values
+    return values + 0.0 if isinstance(column, Boolean) else values  # false is no −0
 
 
 def _of_text(column: NumericColumn, cells: Any, missing: Missing, place: Place) -> Numbers:
     if isinstance(column, Number):
-        values = _plain_numbers(cells) if _is_plain(column) else None
+        is_plain = _is_plain(column) and not missing.has_number_words
+        values = _plain_numbers(cells) if is_plain else None
         if values is None:
             values = _written_numbers(column, cells, missing, place)
-        return _checked(column, values, missing, place)
-    cells = trimmed(cells, missing)
+        return _checked(column, unmarked(values, missing), place)
+    cells = without_marks(trimmed(cells, missing), missing)
     if isinstance(column, Boolean):
         values = _by_unique(cells, lambda texts: np.array([_truth(t) for t in texts.to_pylist()]))
     elif isinstance(column, Duration):
@@ -229,6 +255,22 @@ def _of_text(column: NumericColumn, cells: Any, missing: Missing, place: Place) 
     if len(bad):
         raise not_of_kind(column, cells[int(bad[0])].as_py(), int(bad[0]), len(bad), place)
     return values
+
+
+def without_marks(cells: Any, missing: Missing) -> Any:
+    """Returns trimmed text, null where it is a number that is equal to a mark.
+
+    Args:
+        cells: an Array or ChunkedArray of strings.
+        missing: which cells mean "missing".
+    """
+    if not len(missing.values):
+        return cells
+    none = pa.scalar(None, pa.string())
+    numbers = pc.if_else(pc.match_substring_regex(cells, PLAIN), cells, none)
+    marks = pa.array(missing.values)
+    is_marked = pc.is_in(numbers.cast(pa.float64()), value_set=marks, skip_nulls=True)
+    return pc.if_else(is_marked, none, cells)
 
 
 def _is_plain(column: Number) -> bool:
@@ -253,11 +295,11 @@ def number_pattern(decimal: str, thousands: str) -> str:
         True
     """
     mark = re.escape(decimal)
-    whole = r"\d+"
-    if thousands:
-        between = "[ \u00a0\u202f]" if thousands == " " else re.escape(thousands)
-        whole = rf"(?:\d{{1,3}}(?:{between}\d{{3}})+|\d+)"
-    return rf"^[+-]?(?:{whole}(?:{mark}\d*)?|{mark}\d+)(?:[eE][+-]?\d+)?$"
+    plain = rf"(?:\d+(?:{mark}\d*)?|{mark}\d+)(?:[eE][+-]?\d+)?"
+    if not thousands:
+        return rf"^[+-]?{plain}$"
+    between = "[ \u00a0\u202f]" if thousands == " " else re.escape(thousands)
+    return rf"^[+-]?(?:\d{{1,3}}(?:{between}\d{{3}})+(?:{mark}\d*)?|{plain})$"
 
 
 def unformatted(cells: Any, decimal: str, thousands: str) -> Any:
@@ -353,14 +395,14 @@ def keys_of(cells: Any, missing: Missing) -> tuple[list[str | None], list[str], 
     cells = decoded(cells)
     if pa.types.is_null(cells.type):
         return [], [], np.full(len(cells), -1)
-    if pa.types.is_decimal(cells.type):
-        cells = cells.cast(pa.string())
     encoded = cells.combine_chunks().dictionary_encode()
     spelled = _spellings(encoded.dictionary)
+    is_text, are_floats = cells.type == pa.string(), pa.types.is_floating(cells.type)
     keys: list[str | None] = []
     for i, text in enumerate(spelled):
         text = spelled[i] = text.strip(BLANKS)
-        key = None if missing.is_word(text) or text == "nan" else key_of_text(text)
+        is_missing = (are_floats and text == "nan") or (is_text and missing.is_word(text))
+        key = None if is_missing else key_of_text(text)
         keys.append(None if key is None or missing.is_key(key) else key)
     return keys, spelled, _codes(encoded)
 
@@ -379,14 +421,17 @@ def _spellings(values: Any) -> list[str]:
         return [_times.text_of(*pair, zoned=zoned) for pair in _times.exact(values)]
     if is_span_type(kind):
         return [_shortest(np.float64(value)) for value in _times.of_arrow(pa.chunked_array(values))]
+    if pa.types.is_decimal(kind):
+        return [format(value, "f") for value in values.to_pylist()]
     return [str(value) for value in values.to_pylist()]
 
 
 def _shortest(value: Any) -> str:
     """Returns a float as the shortest text that means it in its own precision."""
-    if value == np.floor(value) and abs(value) < _LONGEST_WHOLE:
-        return str(int(value))
-    return str(value.item() if value.dtype == np.float64 else value)
+    number = float(value)  # exact, and beyond the range of float16
+    if number.is_integer() and abs(number) < _LONGEST_WHOLE:
+        return str(int(number))
+    return repr(float(str(value)))
 
 
 def key_of_text(text: str) -> str:
@@ -415,6 +460,14 @@ def _key_of_number(text: str) -> str:
     return repr(value)
 
 
+def not_categories(name: str, kind: Any, place: Place) -> InputError:
+    """Returns the error for spans of time where categories are to be."""
+    return InputError(
+        f"{place.source}: column {name!r} is {kind}, and a span of time is no category: it is "
+        "written in many ways; convert the column to text"
+    )
+
+
 class Levels:
     """The levels of a category, found by the keys of cells.
 
@@ -429,41 +482,53 @@ class Levels:
 
     def __init__(self, levels: Collection[str]):
         self._codes = {key_of_text(level): i for i, level in enumerate(levels)}
-        self._by_value: dict[Decimal | None, int] = {}
-        for key, code in self._codes.items():
-            if (value := _exact_value(key)) is not None:
-                self._by_value[value] = -1 if value in self._by_value else code
+        self._by_value: dict[Decimal, int] = {}
+        for i, level in enumerate(levels):
+            value = _exact_value(level)
+            if value is not None:  # levels of one value cannot be told apart by it
+                self._by_value[value] = -1 if value in self._by_value else i
 
     def code(self, key: str) -> int:
         """Returns the code of a key, −1 where it is of no level."""
         code = self._codes.get(key)
-        if code is None:
-            code = self._by_value.get(_exact_value(key), -1) if self._by_value else -1
-        return code
+        if code is not None:
+            return code
+        value = _exact_value(key) if self._by_value else None
+        return -1 if value is None else self._by_value.get(value, -1)
 
 
-def _exact_value(key: str) -> Decimal | None:
-    """Returns the value of a number, which of codes of many digits no float holds."""
+def _exact_value(text: str) -> Decimal | None:
+    """Returns the value of a number as it is written: long ones are not rounded to each other."""
     try:
-        return Decimal(key) if _ANY_NUMBER.fullmatch(key) else None
-    except InvalidOperation:  # an exponent of more digits than there are
+        return Decimal(text) if _ANY_NUMBER.fullmatch(text) else None
+    except InvalidOperation:  # an exponent of nineteen digits
         return None
 
 
-def codes_of(column: CategoricalColumn, cells: Any, missing: Missing) -> Numbers:
+def codes_of(column: CategoricalColumn, cells: Any, missing: Missing, place: Place) -> Numbers:
     """Returns the cells of a column as codes, `[N]`: −1 of no level, NaN where they are missing.
 
     Args:
         column: what the column is.
         cells: a ChunkedArray of any type.
         missing: which cells mean "missing".
+        place: where they come from.
+
+    Raises:
+        InputError: they are spans of time, which are no categories.
 
     Example:
         >>> sex = CategoricalColumn("sex", ("f", "m"), has_gaps=False)
-        >>> codes_of(sex, pa.chunked_array([["m ", "x", None]]), Missing([], []))
+        >>> texts = pa.chunked_array([["m ", "x", None]])
+        >>> codes_of(sex, texts, Missing([], []), Place("people.csv"))
         array([ 1., -1., nan])
     """
+    if is_span_type(cells.type) and cells.null_count < len(cells):
+        raise not_categories(column.name, cells.type, place)
     keys, _, rows = keys_of(cells, missing)
     levels = Levels(column.levels)
-    codes = [np.nan if key is None else float(levels.code(key)) for key in keys]
-    return np.array([*codes, np.nan])[rows]
+    codes = np.array(
+        [*(np.nan if key is None else float(levels.code(key)) for key in keys), np.nan]
+    )
+    found: Numbers = codes[rows]
+    return found

@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from jaxrep.errors import InputError
 
-from ._cells import Place, is_span_type, is_time_type, not_of_kind
+from ._cells import Place, is_span_type, is_time_type, not_categories, not_of_kind
 from ._profile import MOST_LEVELS, NumberStatistics, Profile, TextStatistics
 from .columns import LEFT_OUT, Asked
 from .schema import (
@@ -141,7 +141,8 @@ def _of_text(name: str, profile: Profile, seen: TextStatistics, place: Place) ->
 def _values(seen: TextStatistics) -> str:
     some = sorted(seen.spelled)[:3]
     names = ", ".join(text[:20] for text in some)
-    return f"{len(seen.spelled)} values: {names}{', …' if len(seen.spelled) > 3 else ''}"
+    numbers = f"; {seen.numbers:,} of {seen.present:,} cells are numbers" if seen.numbers else ""
+    return f"{len(seen.spelled)} values: {names}{', …' if len(seen.spelled) > 3 else ''}{numbers}"
 
 
 def _of_one_form(name: str, seen: TextStatistics) -> NumericColumn | None:
@@ -196,6 +197,8 @@ def _as_asked(name: str, profile: Profile, asked: Asked, place: Place) -> Draft:
         kind: Any = asked.kind
         return Draft(LeftOut(name, kind, "dropped by name" if kind == "dropped" else why))
     if asked.kind == "category":
+        if is_span_type(profile.stored):
+            raise not_categories(name, profile.stored, place)
         stored = "string" if profile.texts else stored_type(profile)
         stored = "string" if profile.stored == pa.string() else stored
         column = CategoricalColumn(name, ("",), has_gaps=False, why=why, stored=stored)

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from . import _times
-from ._arrow import as_array, texts_to_arrow, to_numpy
+from ._arrow import as_array, to_numpy
 from ._cells import (
     CODE,
     PLAIN,
@@ -22,6 +22,9 @@ from ._cells import (
     key_of_text,
     number_pattern,
     trimmed,
+    typed_numbers,
+    unmarked,
+    without_marks,
 )
 from ._statistics import IdCheck, Moments
 
@@ -34,6 +37,8 @@ NUMBER_FORMATS = (
 """Decimal mark and thousands separator, in the order in which they are tried."""
 
 _LARGEST_EXACT = 2.0**53
+_ZERO, _MINUS, _PLUS, _X = np.frombuffer(b"0-+x", np.uint8)
+_COMPARED = 10_000  # first texts of a column that those of later blocks are compared with
 
 
 class NumberStatistics:
@@ -87,6 +92,8 @@ class TextStatistics:
         self.spelled: dict[str, set[str]] = {}
         self.are_many = False
         self.are_different = True
+        """Whether no text repeats, within its block or any of the first ones."""
+        self._first: set[str] = set()
         self.others: list[tuple[int, str]] = []
         """Row and text of the first three different cells that are not plain numbers."""
 
@@ -105,10 +112,13 @@ class TextStatistics:
             return
         self.present += count
         self.characters += int((to_numpy(pc.utf8_length(texts)) * counts).sum())
-        self.are_different &= len(texts) == count
         self._add_numbers(texts, counts, cells, rows)
         self._add_kinds(texts)
-        self._add_levels(texts.to_pylist())
+        listed = texts.to_pylist()
+        self.are_different &= len(texts) == count and self._first.isdisjoint(listed)
+        if self.are_different:
+            self._first.update(itertools.islice(listed, max(_COMPARED - len(self._first), 0)))
+        self._add_levels(listed)
 
     def _add_numbers(
         self, texts: Any, counts: Any, cells: Any, rows: npt.NDArray[np.int64]
@@ -122,12 +132,16 @@ class TextStatistics:
                 self.others.append((int(rows[pc.index(cells, text).as_py()]), text))
 
     def _add_kinds(self, texts: Any) -> None:
-        self.are_truths = self.are_truths and _all_match(texts, r"(?i)^(?:true|false)$")
         if self.number_formats:
             self.number_formats = [f for f in self.number_formats if _are_numbers(texts, *f)]
+        texts = without_marks(texts, self._missing).drop_null()
+        self.are_truths = self.are_truths and _all_match(texts, r"(?i)^(?:true|false)$")
         if self.date_formats:
             self._add_dates(texts)
-        self.are_spans = self.are_spans and _all_match(texts, _times.SPAN)
+        if self.are_spans and _all_match(texts, _times.SPAN):
+            self.are_spans = not np.isnan(_times.spans_of_text(texts)).any()
+        else:
+            self.are_spans = False
 
     def _add_dates(self, texts: Any) -> None:
         patterns = {name: pattern for pattern, name in _times.FORMATS} | {None: _times.ISO}
@@ -190,15 +204,20 @@ class Profile:
             rows: the row of each in its table.
         """
         cells = decoded(cells)
+        if pa.types.is_null(cells.type) and self.texts is not None:
+            cells = cells.cast(pa.string())
         if self.stored is None or pa.types.is_null(self.stored):
             self.stored = cells.type
         if cells.type == pa.string():
-            self._add_text(trimmed(cells, self._missing), rows)
+            self._add_text(cells, rows)
         elif self.numbers is not None:
             self._add_typed(cells)
         self.rows += len(cells)
 
     def _add_text(self, cells: Any, rows: npt.NDArray[np.int64]) -> None:
+        if self.texts is None and self._add_plain(cells):
+            return
+        cells = trimmed(cells, self._missing)
         if self.texts is None and self._add_plain(cells):
             return
         if self.texts is None:
@@ -209,26 +228,20 @@ class Profile:
     def _add_plain(self, cells: Any) -> bool:
         """Adds text if all of it is numbers, and says whether it is."""
         assert self.numbers is not None
+        integers = None if self.have_points else _integers(cells)
         try:
-            values = as_array(cells.cast(pa.float64()))
+            values = as_array((cells if integers is None else integers).cast(pa.float64()))
         except pa.ArrowInvalid:
             return False
         if np.isinf(values).any() or int(np.isnan(values).sum()) > cells.null_count:
             return False
-        if _any_match(cells, CODE):
+        if has_codes(cells):
             return False
-        have_points = _any_match(cells, r"[.eE]") if not self.have_points else False
-        self.have_points |= have_points
-        integers = None
-        if not self.have_points and not cells.null_count and self.numbers.ids.is_possible:
-            integers = _integers(cells)
-        self.numbers.add(self._unmarked(values), integers)
+        self.have_points |= integers is None
+        is_whole = integers is not None and not cells.null_count
+        values = unmarked(values, self._missing)
+        self.numbers.add(values, to_numpy(integers) if is_whole else None)
         return True
-
-    def _unmarked(self, values: Numbers) -> Numbers:
-        if not len(self._missing.values):
-            return values
-        return np.where(np.isin(values, self._missing.values), np.nan, values)
 
     def _add_typed(self, cells: Any) -> None:
         assert self.numbers is not None
@@ -238,10 +251,10 @@ class Profile:
         elif is_time_type(kind) or is_span_type(kind):
             values = _times.of_arrow(cells)
         elif is_number_type(kind) or pa.types.is_boolean(kind):
-            if pa.types.is_integer(kind) and self.numbers.ids.is_possible:
-                integers = None if cells.null_count else _integers(cells)
-            cells = cells.cast(pa.string()) if pa.types.is_decimal(kind) else cells
-            values = self._unmarked(as_array(cells.cast(pa.float64(), safe=False)))
+            if pa.types.is_integer(kind) and self.numbers.ids.is_possible and not cells.null_count:
+                whole = _integers(cells)
+                integers = None if whole is None else to_numpy(whole)
+            values = typed_numbers(cells, self._missing)
             values = np.where(np.isinf(values), np.nan, values)  # refused where they are used
         else:
             self.numbers = None
@@ -249,17 +262,50 @@ class Profile:
         self.numbers.add(values, integers)
 
 
-def _integers(cells: Any) -> npt.NDArray[np.int64] | None:
-    """Returns cells as 64-bit integers; None where one is beyond them."""
+def _integers(cells: Any) -> Any:
+    """Returns cells as 64-bit integers; None where one is none, or beyond them."""
     try:
-        integers: npt.NDArray[np.int64] = to_numpy(cells.cast(pa.int64()))
+        return cells.cast(pa.int64())
     except pa.ArrowInvalid:
         return None
-    return integers
+
+
+def has_codes(texts: Any) -> bool:
+    """Says whether a number is written as a code is: with leading zeros, as a telephone number.
+
+    Args:
+        texts: a pyarrow Array or ChunkedArray of strings.
+
+    Example:
+        >>> has_codes(pa.array(["0.5", "-1", "10"])), has_codes(pa.array(["01067", "10115"]))
+        (False, True)
+    """
+    chunks = texts.chunks if isinstance(texts, pa.ChunkedArray) else [texts]
+    # Most columns have no cell that begins so, which their bytes tell sooner than the expression.
+    return any(_may_be_codes(chunk) and _any_match(chunk, CODE) for chunk in chunks)
+
+
+def _may_be_codes(chunk: Any) -> bool:
+    """Says whether a cell begins with a plus, or with a zero and no decimal point."""
+    _, offsets, data = chunk.buffers()
+    if data is None or not data.size:
+        return False
+    letters = np.frombuffer(data, np.uint8)
+    starts = np.frombuffer(offsets, np.int32)[chunk.offset : chunk.offset + len(chunk)]
+    first = letters.take(starts, mode="clip")
+    if (first == _PLUS).any():
+        return True
+    is_minus = first == _MINUS
+    if is_minus.any():
+        starts = starts + is_minus
+        first = letters.take(starts, mode="clip")
+    following = letters.take(starts.compress(first == _ZERO) + 1, mode="clip")
+    is_digit = (following - _ZERO) < 10  # as bytes, whose differences are never negative
+    return bool(is_digit.any() or (following | 32 == _X).any())
 
 
 def _are_numbers(texts: Any, decimal: str, thousands: str) -> bool:
-    return _all_match(texts, number_pattern(decimal, thousands)) and not _any_match(texts, CODE)
+    return _all_match(texts, number_pattern(decimal, thousands)) and not has_codes(texts)
 
 
 def _all_match(texts: Any, pattern: str) -> bool:
@@ -267,16 +313,4 @@ def _all_match(texts: Any, pattern: str) -> bool:
 
 
 def _any_match(texts: Any, pattern: str) -> bool:
-    if pattern == CODE:  # most columns have no such beginning, which is faster to see
-        first = pc.is_in(pc.utf8_slice_codeunits(texts, 0, 2), value_set=_BEGINNINGS)
-        if not pc.any(first, min_count=0).as_py():
-            return False
-        texts = texts.filter(first)
-    if pattern == r"[.eE]":
-        return any(pc.any(pc.match_substring(texts, mark)).as_py() for mark in ".eE")
     return bool(pc.any(pc.match_substring_regex(texts, pattern), min_count=0).as_py())
-
-
-_BEGINNINGS = texts_to_arrow(
-    [*(f"0{digit}" for digit in range(10)), *(f"+{digit}" for digit in range(10)), "-0"]
-)

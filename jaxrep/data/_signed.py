@@ -59,6 +59,9 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     chunks: list[str]
     """SHA-256 of each chunk's bytes."""
 
+    cells: dict[str, dict[str, int]]
+    """The cells that could not be placed, by column, as of `Counts.to_json`."""
+
 
 class _Header(msgspec.Struct, frozen=True):
     """What each of these files says beside that."""

@@ -19,6 +19,9 @@ from jaxrep.errors import InputError
 
 from . import datasets
 
+STANDARD_INPUT = "-"
+"""What stands for it as a source."""
+
 FORMATS = {
     ".csv": "CSV",
     ".tsv": "CSV",
@@ -108,7 +111,7 @@ def copied(source: str) -> Path:
 
 
 def _is_pipe(source: str) -> bool:
-    if source == "-":
+    if source == STANDARD_INPUT:
         return True
     try:
         mode = os.stat(source).st_mode
@@ -122,7 +125,7 @@ def _copy(source: str) -> Path:
     atexit.register(_remove, name, os.getpid())
     try:
         with os.fdopen(handle, "wb") as copy:
-            if source == "-":
+            if source == STANDARD_INPUT:
                 shutil.copyfileobj(_standard_input(), copy)
             else:
                 with open(source, "rb") as pipe:

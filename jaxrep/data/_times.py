@@ -12,19 +12,21 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ._arrow import to_numpy
+from ._arrow import texts_to_arrow, to_numpy
 
-_DATE = r"(?P<year>\d{4})[-/](?P<month>\d{1,2})[-/](?P<day>\d{1,2})"
+_DATE = r"(?P<year>\d{4})(?P<mark>[-/])(?P<month>\d{1,2})(?P<again>[-/])(?P<day>\d{1,2})"
 _TIME = r"(?P<hour>\d{1,2}):(?P<minute>\d{2})(?::(?P<second>\d{2})(?:[.,](?P<fraction>\d{1,9}))?)?"
 _ZONE = r" ?(?P<zone>Z|z|UTC|[+-]\d{2}(?::?\d{2})?)"
 ISO = rf"^{_DATE}(?:[T ]{_TIME}(?:{_ZONE})?)?$"
 """Dates by ISO 8601, with or without the time of day and a zone."""
 
-_CLOCK = r"(?P<h>\d+):(?P<m>\d{2})(?::(?P<s>\d{2})(?:\.(?P<f>\d{1,9}))?)?"
-_DAYS = r"(?P<days>-?\d+) days?"
-_ISO_SPAN = (
-    r"P(?:(?P<D>\d+)D)?(?:T(?:(?P<H>\d+)H)?(?:(?P<M>\d+)M)?(?:(?P<S>\d+)(?:\.(?P<F>\d{1,9}))?S)?)?"
+# More digits would leave 64-bit integers.
+_CLOCK = r"(?P<h>\d{1,12}):(?P<m>[0-5]\d)(?::(?P<s>[0-5]\d)(?:\.(?P<f>\d{1,9}))?)?"
+_DAYS = r"(?P<days>-?\d{1,12}) days?"
+_ISO_CLOCK = (
+    r"T(?:(?P<H>\d{1,12})H)?(?:(?P<M>\d{1,12})M)?(?:(?P<S>\d{1,12})(?:\.(?P<F>\d{1,9}))?S)?"
 )
+_ISO_SPAN = rf"P(?:(?P<D>\d{{1,12}})D)?(?:{_ISO_CLOCK})?"
 CLOCK = rf"^(?P<minus>-)?{_CLOCK}$"
 DAYS = rf"^{_DAYS}(?: \+?{_CLOCK})?$"
 ISO_SPAN = rf"^(?P<minus>-)?{_ISO_SPAN}$"
@@ -47,6 +49,7 @@ FORMATS: tuple[tuple[str, str], ...] = (
     (r"^\d{1,2} [A-Za-z]{3} \d{4}$", "%d %b %Y"),
     (r"^\d{1,2}-[A-Za-z]{3}-\d{4}$", "%d-%b-%Y"),
     (r"^\d{1,2}-[A-Za-z]{3}-\d{2}$", "%d-%b-%y"),
+    (r"^\d{4}-\d{1,2}$", "%Y-%m"),
 )
 """Other ways to write dates, in the order in which they are tried."""
 
@@ -110,7 +113,7 @@ def key_of_date(text: str) -> str:
         >>> key_of_date("2024-01-01 00:00:00"), key_of_date("2024-13-01")
         ('2024-01-01', '2024-13-01')
     """
-    whole, nanos, zoned, possible = _iso_parts(pc.extract_regex(pa.array([text]), ISO))
+    whole, nanos, zoned, possible = _iso_parts(pc.extract_regex(texts_to_arrow([text]), ISO))
     return text_of(int(whole[0]), int(nanos[0]), zoned=bool(zoned[0])) if possible[0] else text
 
 
@@ -182,13 +185,14 @@ def _iso_parts(found: Any) -> tuple[Ints, Ints, npt.NDArray[np.bool_], npt.NDArr
     year, month, day, hour, minute, second = (
         _ints(parts, name) for name in ("year", "month", "day", "hour", "minute", "second")
     )
-    offset = _offsets(parts["zone"])
+    offset, has_offset = _offsets(parts["zone"])
     days = _days_since_1970(year, month, day)
     whole = 86_400 * days + 3600 * hour + 60 * minute + second - offset
     possible = (
-        (year >= 1) & (month >= 1) & (month <= 12) & (day >= 1)
+        (month >= 1) & (month <= 12) & (day >= 1)
         & (day <= _days_in_month(year, np.clip(month, 1, 12)))
-        & (hour < 24) & (minute < 60) & (second < 60)
+        & (hour < 24) & (minute < 60) & (second < 60) & has_offset
+        & to_numpy(pc.equal(parts["mark"], parts["again"]))
     )  # fmt: skip
     has_zone = to_numpy(pc.not_equal(parts["zone"], ""))
     return whole, _nanoseconds(parts, "fraction"), has_zone, possible
@@ -202,10 +206,9 @@ def _by_format(texts: Any, format: str) -> Times:
             moment = datetime.datetime.strptime(text, format)
         except ValueError:
             continue
-        if moment.tzinfo is not None:
-            zoned[i] = True
-            moment = moment.astimezone(datetime.UTC).replace(tzinfo=None)
-        since = moment - epoch
+        offset = moment.utcoffset()
+        zoned[i] = offset is not None
+        since = moment.replace(tzinfo=None) - epoch - (offset or datetime.timedelta())
         seconds[i] = float(since.days * 86_400 + since.seconds) + since.microseconds / 10**6
     return seconds, zoned
 
@@ -222,18 +225,21 @@ def _nanoseconds(parts: dict[str, Any], name: str) -> Ints:
     return to_numpy(padded.cast(pa.int64()))
 
 
-def _offsets(zones: Any) -> Ints:
-    """Returns how many seconds each zone is ahead of UTC."""
+def _offsets(zones: Any) -> tuple[Ints, npt.NDArray[np.bool_]]:
+    """Returns how many seconds each zone is ahead of UTC, and whether there is such a zone."""
     known: dict[str, int] = {}
+    possible: dict[str, bool] = {}
     for zone in pc.unique(zones).to_pylist():
         digits = zone.lstrip("+-").replace(":", "")
-        ahead = 0
-        if digits.isdecimal():
-            ahead = int(digits[:2]) * 3600 + int(digits[2:] or 0) * 60
+        hours, minutes = (int(digits[:2]), int(digits[2:] or 0)) if digits.isdecimal() else (0, 0)
+        ahead = hours * 3600 + minutes * 60
         known[zone] = -ahead if zone.startswith("-") else ahead
+        possible[zone] = hours < 24 and minutes < 60
     if len(known) == 1:
-        return np.full(len(zones), next(iter(known.values())), np.int64)
-    return np.array([known[zone] for zone in zones.to_pylist()], np.int64)
+        zone = next(iter(known))
+        return np.full(len(zones), known[zone], np.int64), np.full(len(zones), possible[zone])
+    texts = zones.to_pylist()
+    return np.array([known[t] for t in texts], np.int64), np.array([possible[t] for t in texts])
 
 
 def _days_since_1970(year: Ints, month: Ints, day: Ints) -> Ints:
@@ -250,7 +256,8 @@ def _days_since_1970(year: Ints, month: Ints, day: Ints) -> Ints:
 def _days_in_month(year: Ints, month: Ints) -> Ints:
     is_leap = (year % 4 == 0) & ((year % 100 != 0) | (year % 400 == 0))
     days: Ints = np.array([31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31])[month - 1]
-    return days + ((month == 2) & is_leap)
+    days += (month == 2) & is_leap
+    return days
 
 
 def text_of(seconds: int, nanos: int, *, zoned: bool) -> str:
@@ -261,10 +268,7 @@ def text_of(seconds: int, nanos: int, *, zoned: bool) -> str:
         ('1970-01-02', '1970-01-01T00:00:01.5Z')
     """
     days, rest = divmod(seconds, 86_400)
-    try:
-        date = (datetime.date(1970, 1, 1) + datetime.timedelta(days)).isoformat()
-    except OverflowError:
-        return f"{seconds}.{nanos:09} s"
+    date = str(np.datetime64(days, "D"))  # of any year, unlike those of datetime
     if not (rest or nanos or zoned):
         return date
     hours, rest = divmod(rest, 3600)

@@ -142,7 +142,7 @@ def read_columns(path: Path) -> Columns:
 
 
 def _of_schema(schema: Schema) -> Columns:
-    kinds = {}
+    kinds: dict[str, str] = {}
     for column in schema.columns:
         kinds[column.name] = column.kind
         if isinstance(column, Datetime) and column.format is not None:

@@ -20,9 +20,11 @@ from jaxrep.errors import InputError
 from ._arrow import to_arrow
 from ._cells import Missing, Numbers, Place, keys_of, numbers_of
 from ._kinds import Draft, draft, is_one_value
+from ._marks import Unmatched
 from ._messages import joined, listed, nearest
 from ._profile import NumberStatistics, Profile
 from ._statistics import Median
+from ._threads import for_each
 from .columns import Columns
 from .schema import (
     MISSING,
@@ -50,12 +52,19 @@ class Fitted:
         rows: the number of rows that it was fitted to.
         missing: the number of missing cells of each column that has any.
         order: the names of all columns, in the table's order.
+        unmatched: the user's marks of missing cells that no cell of the table matched.
     """
 
     schema: Schema
     rows: int
     missing: Mapping[str, int]
     order: tuple[str, ...]
+    unmatched: tuple[str, ...] = ()
+
+    def warnings(self, source: str) -> Iterator[str]:
+        """Yields what looks like a mistake in what was said of the table."""
+        for mark in self.unmatched:
+            yield f"{source}: --na-values {mark!r} matched no cell"
 
     def lines(self, source: str, most: int = 24) -> Iterator[str]:
         """Yields a line for each column, its kind and why; of wide tables for the first ones.
@@ -126,6 +135,7 @@ class _Fitting:
         self._kinds = asked.asked()
         self._words = tuple(dict.fromkeys((*(asked.missing or MISSING), *asked.na_values)))
         self._missing = Missing(self._words, asked.na_values)
+        self._marks = Unmatched(asked.na_values)
         self._order: tuple[str, ...] = ()
         self._names: list[str] = []
         self._rows = 0
@@ -137,6 +147,7 @@ class _Fitting:
         for block in self._read():
             rows = np.arange(before, before + block.num_rows)
             before += block.num_rows
+            self._marks.add(block)
             if self._mask is not None:
                 kept = self._mask[rows[0] : before] if len(rows) else np.zeros(0, bool)
                 block, rows = block.filter(to_arrow(kept)), rows[kept]
@@ -151,15 +162,19 @@ class _Fitting:
         _check_rows(self._rows, self._source)
 
     def _profile(self, names: list[str] | None) -> None:
-        rows, profiles = 0, {}
+        rows = 0
+        profiles: dict[str, Profile] = {}
         for block, numbers in self._blocks():
             if not self._order:
                 self._begin(block)
             if not profiles:
                 known = names is not None
                 profiles = {n: Profile(self._missing, as_text=known) for n in names or self._names}
-            for name, profile in profiles.items():
-                profile.add(block[name], numbers)
+            for_each(
+                lambda pair: pair[1].add(block[pair[0]], numbers),  # noqa: B023  # called at once
+                profiles.items(),
+                cells=block.num_rows * len(profiles),
+            )
             rows += block.num_rows
         self._profiles |= profiles
         self._rows = rows
@@ -185,7 +200,7 @@ class _Fitting:
             columns[name], count = self._finish(name, made, measured)
             if count:
                 missing[name] = count
-        learned = tuple(c for c in columns.values() if not isinstance(c, LeftOut))
+        learned: tuple[Any, ...] = tuple(c for c in columns.values() if not isinstance(c, LeftOut))
         left_out = self._left_out(columns)
         if not learned:
             reasons = joined([f"{c.name!r} ({c.why})" for c in left_out])
@@ -199,7 +214,7 @@ class _Fitting:
         if sum(c.width - 1 for c in learned if isinstance(c, CategoricalColumn)) > MOST:
             raise InputError(f"{self._source}: more than {MOST:,} categories in all")
         schema = Schema(learned, left_out, self._asked.label, self._words, self._asked.na_values)
-        return Fitted(schema, self._rows, missing, self._order)
+        return Fitted(schema, self._rows, missing, self._order, self._marks.left)
 
     def _left_out(self, columns: Mapping[str, Column | LeftOut]) -> tuple[LeftOut, ...]:
         found = []
@@ -236,8 +251,8 @@ class _Fitting:
                 medians[name] = (made.column, Median(bits))
         while not all(median.found for _, median in medians.values()):
             for block, rows in self._blocks():
-                for column, median in medians.values():
-                    values = self._values(column, block, rows)
+                for numeric, median in medians.values():
+                    values = self._values(numeric, block, rows)
                     median.add(values[~np.isnan(values)])
             for _, median in medians.values():
                 median.end_showing()

@@ -31,7 +31,7 @@ from .columns import Columns
 from .fit import fit
 from .row_file import PreparedRows, is_prepared, open_prepared, read_schema
 from .schema import Schema
-from .transform import apply_blocks
+from .transform import Counts, apply_blocks, to_raw
 
 _ROOM = 1 << 20  # bytes for the small files
 _LABEL_BYTES = 8  # of a label, about
@@ -108,6 +108,8 @@ def prepare(
             made = fit(reading, source=source, columns=columns)
             for line in made.lines(source):
                 note(line)
+            for sentence in made.warnings(source):
+                note(f"warning: {sentence}")
             fitted, rows = made.schema, made.rows
         else:
             rows = sum(block.num_rows for block in read.read_blocks(source, note=note))
@@ -121,8 +123,10 @@ def prepare(
 
 
 def _describe(source: str, columns: Columns) -> _signed.Asked:
-    name = source if source in datasets.NAMES else str(Path(source).resolve())
-    return _signed.Asked(name, read.digests(source), msgspec.to_builtins(columns))
+    is_file = source not in datasets.NAMES and source != read.STANDARD_INPUT
+    name = str(Path(source).resolve()) if is_file else source
+    said = msgspec.json.decode(msgspec.json.encode(columns))  # as it is once it has been a file
+    return _signed.Asked(name, read.digests(source), said)
 
 
 def _check_folder(
@@ -242,9 +246,9 @@ def _write_rows(
         if done := len(chunks) * plan.chunk_rows:
             note(f"{out}: continuing after row {min(done, plan.rows):,} of {plan.rows:,}")
         _check_space(out, plan, rows.tell())
-        count = len(chunks) * plan.chunk_rows
+        count, cells = len(chunks) * plan.chunk_rows, Counts()
         with _writing_labels(out / _signed.LABELS, plan.schema.label, begin()) as blocks:
-            for x in _features(plan, blocks, len(chunks), source):
+            for x in _features(plan, blocks, len(chunks), source, cells):
                 chunks.append(_append(rows, journal, x, whole))
                 count += len(x)
         if min(count, plan.rows) != plan.rows or read.digests(source) != plan.asked.files:
@@ -262,7 +266,10 @@ def _write_rows(
         chunk_rows=plan.chunk_rows,
         sha256=_signed.Digests(plan.schema_sha256, whole.hexdigest(), labels),
         chunks=chunks,
+        cells=cells.to_json(),
     )
+    for sentence in cells.sentences(source):
+        note(f"warning: {sentence}")
     _signed.write(out / _signed.MANIFEST, manifest)
     for name in (_signed.UNFINISHED, _signed.JOURNAL):
         (out / name).unlink()
@@ -291,11 +298,21 @@ def _kept_chunks(rows: IO[bytes], journal: IO[str], plan: _Plan, whole: Any) -> 
 
 
 def _features(
-    plan: _Plan, blocks: Iterable[pa.Table], skipped: int, source: str
+    plan: _Plan, blocks: Iterable[pa.Table], skipped: int, source: str, counts: Counts
 ) -> Iterator[np.ndarray]:
-    """Yields the features of each block after the first `skipped`, which are read alone."""
-    later = (block for i, block in enumerate(blocks) if i >= skipped)
-    for _, x in apply_blocks(plan.schema, later, source=source):
+    """Yields the features of each block after the first `skipped`, whose cells are counted alone.
+
+    Args:
+        plan: says the schema.
+        blocks: the whole table.
+        skipped: how many of its blocks are there already.
+        source: where the table comes from, for messages.
+        counts: takes the cells that could not be placed, of all blocks.
+    """
+    blocks = iter(blocks)
+    for block in itertools.islice(blocks, skipped):
+        to_raw(plan.schema, block, source=source, counts=counts)
+    for _, x in apply_blocks(plan.schema, blocks, source=source, counts=counts):
         yield x
 
 

@@ -14,6 +14,7 @@ from ._blocks import in_blocks
 from ._names import selected
 from ._read_folder import folder_parts, read_folder
 from ._signed import is_prepared
+from ._table_files import STANDARD_INPUT as STANDARD_INPUT
 from ._table_files import find_file
 
 

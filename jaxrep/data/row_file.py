@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -68,6 +68,9 @@ class PreparedRows:
 
     labels_sha256: str | None
     """SHA-256 of the file of labels; None where no label column was named."""
+
+    cells: Mapping[str, Mapping[str, int]]
+    """The cells of the table that could not be placed, by column, as of `Counts.to_json`."""
 
     def read_into(self, start: int, buffer: Rows) -> None:
         """Fills a buffer with rows `start`, `start` + 1, …, through no memory map.
@@ -294,6 +297,7 @@ def _opened(path: Path, manifest: _signed.Manifest) -> PreparedRows:
         chunk_rows=manifest.chunk_rows,
         chunks=tuple(manifest.chunks),
         labels_sha256=manifest.sha256.labels,
+        cells=manifest.cells,
     )
 
 

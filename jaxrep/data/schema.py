@@ -79,7 +79,7 @@ class Number(NumericColumn, frozen=True, tag_field="kind", tag="number"):
     decimal: Literal[".", ","] = "."
     thousands: Literal["", ",", ".", " ", "'"] = ""
 
-    kind = "number"
+    kind: ClassVar[Kind] = "number"
 
 
 class Count(Number, frozen=True, tag_field="kind", tag="count"):
@@ -90,7 +90,7 @@ class Count(Number, frozen=True, tag_field="kind", tag="count"):
         'count'
     """
 
-    kind = "count"
+    kind: ClassVar[Kind] = "count"
 
 
 class Boolean(NumericColumn, frozen=True, tag_field="kind", tag="boolean"):
@@ -101,7 +101,7 @@ class Boolean(NumericColumn, frozen=True, tag_field="kind", tag="boolean"):
         1
     """
 
-    kind = "boolean"
+    kind: ClassVar[Kind] = "boolean"
 
 
 class Datetime(NumericColumn, frozen=True, tag_field="kind", tag="datetime"):
@@ -119,7 +119,7 @@ class Datetime(NumericColumn, frozen=True, tag_field="kind", tag="datetime"):
     format: Text | None = None
     zoned: bool = False
 
-    kind = "datetime"
+    kind: ClassVar[Kind] = "datetime"
 
 
 class Duration(NumericColumn, frozen=True, tag_field="kind", tag="duration"):
@@ -130,7 +130,7 @@ class Duration(NumericColumn, frozen=True, tag_field="kind", tag="duration"):
         'duration'
     """
 
-    kind = "duration"
+    kind: ClassVar[Kind] = "duration"
 
 
 class CategoricalColumn(
@@ -282,6 +282,8 @@ def _check_relations(made: Schema) -> None:
     _check_distinct((*made.names, *others), "$.columns")
     _check_distinct((*made.names, *label), "$.columns")
     for i, column in enumerate(made.columns):
+        if isinstance(column, Number) and column.thousands == column.decimal:
+            raise ValueError(f"it is the decimal mark as well - at `$.columns[{i}].thousands`")
         if isinstance(column, CategoricalColumn):
             _check_distinct(column.levels, f"$.columns[{i}].levels")
 

@@ -6,7 +6,7 @@ standardised numbers and one-hot levels.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,8 +17,9 @@ import pyarrow as pa
 from jaxrep.errors import InputError
 
 from ._cells import Missing, Numbers, Place, codes_of, numbers_of
-from ._messages import cell, joined, listed
+from ._messages import joined, listed
 from ._stored import to_stored
+from ._threads import for_each
 from .fit import MissingValuesError, refuse_missing
 from .schema import CategoricalColumn, Column, NumericColumn, Schema
 
@@ -44,6 +45,12 @@ class Counts:
     unknown: Counter[str] = field(default_factory=Counter)
     filled: Counter[str] = field(default_factory=Counter)
     missing: Counter[str] = field(default_factory=Counter)
+
+    def add(self, other: "Counts") -> None:
+        """Adds what other cells were counted as."""
+        self.unknown += other.unknown
+        self.filled += other.filled
+        self.missing += other.missing
 
     def to_json(self) -> dict[str, dict[str, int]]:
         """Returns what is above zero."""
@@ -113,15 +120,22 @@ def to_raw(
     check_columns(schema, table, source)
     missing, place = missing_of(schema), Place(source, before, rows)
     raw = np.empty((len(schema.columns), table.num_rows)).T
-    for i, column in enumerate(schema.columns):
-        cells = table[column.name]
-        if isinstance(column, CategoricalColumn):
-            raw[:, i] = codes_of(column, cells, missing)
-        else:
-            raw[:, i] = numbers_of(column, cells, missing, place)
-        if counts is not None:
-            _count(column, raw[:, i], counts)
+
+    def read(i: int) -> None:
+        raw[:, i] = _values(schema.columns[i], table, missing, place)
+
+    for_each(read, range(len(schema.columns)), cells=raw.size)
+    if counts is not None:
+        for column, values in zip(schema.columns, raw.T, strict=True):
+            _count(column, values, counts)
     return raw
+
+
+def _values(column: Column, table: pa.Table, missing: Missing, place: Place) -> Numbers:
+    """Returns a column's cells as numbers or codes, `[N]`."""
+    if isinstance(column, CategoricalColumn):
+        return codes_of(column, table[column.name], missing, place)
+    return numbers_of(column, table[column.name], missing, place)
 
 
 def _count(column: Column, values: Numbers, counts: Counts) -> None:
@@ -164,26 +178,39 @@ def to_features(
         array([[ 0. ,  1. ,  0. , -1. ],
                [ 0. ,  0. ,  1. ,  0.5]], dtype=float32)
     """
-    features = np.empty((len(raw), schema.width), np.float32)
-    missing = {}
-    start = 0
-    for values, column in zip(raw.T, schema.columns, strict=True):
-        block = features[:, start : start + column.width]
-        start += column.width
+    return _features(schema, len(raw), lambda i: raw[:, i], Place(source, before, rows))
+
+
+def _features(
+    schema: Schema, count: int, values_of: Callable[[int], Numbers], place: Place
+) -> Features:
+    """Returns the features of columns whose values a function gives by their places."""
+    features = np.empty((count, schema.width), np.float32)
+    starts = np.cumsum([0, *(column.width for column in schema.columns)]).tolist()
+
+    def write(i: int) -> int:
+        """Writes a column's features, and returns how many cells are missing against its will."""
+        column, values = schema.columns[i], values_of(i)
+        block = features[:, starts[i] : starts[i + 1]]
+        if isinstance(column, CategoricalColumn):
+            refused = 0 if column.fills else int(np.isnan(values).sum())
+            if not refused:
+                _one_hot(column, values, block)
+            return refused
         gaps = np.isnan(values)
-        count = int(gaps.sum())
-        fills = column.fills if isinstance(column, CategoricalColumn) else column.fill is not None
-        if count and not fills:
-            missing[column.name] = count
-        elif isinstance(column, CategoricalColumn):
-            _one_hot(column, values, block)
-        else:
-            filled = np.where(gaps, column.fill, values) if count else values
-            bad = _standardise(column, filled, block)
-            if bad is not None:
-                row = before + bad if rows is None else int(rows[bad])
-                raise _too_far(column, float(filled[bad]), row, source)
-    refuse_missing(missing, source)
+        if gaps.any():
+            if column.fill is None:
+                return int(gaps.sum())
+            values = np.where(gaps, column.fill, values)
+        bad = _standardise(column, values, block)
+        if bad is not None:
+            raise _too_far(column, float(values[bad]), bad, place)
+        return 0
+
+    refused = for_each(write, range(len(schema.columns)), cells=count * len(schema.columns))
+    names = (column.name for column in schema.columns)
+    missing = {name: gaps for name, gaps in zip(names, refused, strict=True) if gaps}
+    refuse_missing(missing, place.source)
     return features
 
 
@@ -205,8 +232,20 @@ def apply(
         array([[-1. ],
                [ 0.5]], dtype=float32)
     """
-    raw = to_raw(schema, table, source=source, before=before, rows=rows, counts=counts)
-    return to_features(schema, raw, source=source, before=before, rows=rows)
+    check_columns(schema, table, source)
+    missing, place = missing_of(schema), Place(source, before, rows)
+    counted = [Counts() for _ in schema.columns]
+
+    def values_of(i: int) -> Numbers:
+        values = _values(schema.columns[i], table, missing, place)
+        _count(schema.columns[i], values, counted[i])
+        return values
+
+    features = _features(schema, table.num_rows, values_of, place)
+    if counts is not None:
+        for each in counted:
+            counts.add(each)
+    return features
 
 
 def apply_blocks(
@@ -387,10 +426,13 @@ def _standardise(column: NumericColumn, values: Numbers, block: Features) -> int
     return int(np.flatnonzero(bad)[0]) if bad.any() else None
 
 
-def _too_far(column: NumericColumn, value: float, row: int, source: str) -> InputError:
-    return InputError(
-        f"{cell(source, column.name, row)}: {value:g} is too far from the training data "
-        f"(mean {column.mean:g}, scale {column.scale:g}) for float32; correct it or remove the row"
+def _too_far(column: NumericColumn, value: float, row: int, place: Place) -> InputError:
+    return place.fault(
+        column.name,
+        row,
+        f"{value:g} is too far from the training data (mean {column.mean:g}, scale "
+        f"{column.scale:g}) for float32",
+        "correct it or remove the row",
     )
 
 

@@ -4,11 +4,12 @@ from collections.abc import Callable
 from typing import Any, ClassVar, TypeVar
 
 import numpy as np
+from scipy.sparse import issparse
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_array, check_is_fitted
 
 from jaxrep.data.frames import Kind
-from jaxrep.estimators._conversion import FLOATS, default_names, to_rows
+from jaxrep.estimators._conversion import FLOATS, is_frame, to_rows
 from jaxrep.methods import get
 from jaxrep.runs.folder import Run
 from jaxrep.runs.outputs import MAX_ROWS, draw_features
@@ -33,8 +34,8 @@ class Decoding:
 
     name: ClassVar[str]
     run_: Run
-    n_features_in_: int
     _kind: Kind
+    _columns: list[str]
     _features: Callable[[Any], tuple[np.ndarray, np.dtype[Any]]]
 
     @_if_declared("decode")
@@ -86,10 +87,7 @@ class Decoding:
         return self._rows(self.run_.map("decode", z), dtype)
 
     def _rows(self, features: np.ndarray, dtype: Any) -> Any:
-        names = default_names(self.n_features_in_)
-        if hasattr(self, "feature_names_in_"):
-            names = list(self.feature_names_in_)
-        return to_rows(self.run_.schema, features, self._kind, names, dtype)
+        return to_rows(self.run_.schema, features, self._kind, self._columns, dtype)
 
     @_if_declared("generate")
     def sample(self, n: int = 1, *, seed: int = 0) -> Any:
@@ -114,8 +112,9 @@ class Decoding:
 
 def _one_row(row: Any) -> Any:
     """Returns a row as the table of one row that it stands for."""
-    is_frame = hasattr(row, "__arrow_c_stream__") and hasattr(row, "columns")
-    rows = row if is_frame else np.atleast_2d(np.asarray(row))
-    if len(rows) != 1:
-        raise ValueError(f"interpolate takes one row at each end, not {len(rows)}")
+    if hasattr(row, "to_frame"):  # a Series of pandas, as `iloc` gives a row
+        row = row.to_frame().T
+    rows = row if is_frame(row) or issparse(row) else np.atleast_2d(row)
+    if rows.shape[0] != 1:
+        raise ValueError(f"interpolate takes one row at each end, not {rows.shape[0]}")
     return rows

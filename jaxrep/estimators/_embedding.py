@@ -1,23 +1,20 @@
 """What the estimators of methods that learn without labels have in common."""
 
 from dataclasses import asdict, dataclass
-from numbers import Integral
 from typing import Any, Self
 
 import numpy as np
 from sklearn.base import OutlierMixin
-from sklearn.utils import check_random_state
 
 from jaxrep.data.columns import Columns
-from jaxrep.data.frames import blocks_of, kind_of
+from jaxrep.data.frames import kind_of
 from jaxrep.errors import InputError
-from jaxrep.estimators import _runs
-from jaxrep.estimators._checks import check_weights
-from jaxrep.estimators._conversion import SOURCE, warn
+from jaxrep.estimators import _folders, _runs
+from jaxrep.estimators._checks import check_rows, check_weights
+from jaxrep.estimators._conversion import Rows, default_names, names_of, warn
 from jaxrep.estimators._decoding import Decoding
 from jaxrep.estimators._estimator import RunEstimator
-from jaxrep.hyperparameters import CONTAMINATION, check
-from jaxrep.methods import hyperparameters_of
+from jaxrep.hyperparameters import CONTAMINATION
 from jaxrep.runs.folder import Run
 from jaxrep.runs.outputs import threshold
 
@@ -32,7 +29,8 @@ class Embedding(Decoding, OutlierMixin, RunEstimator):  # type: ignore[misc]
         class VAEEmbedding(Embedding, VAEHyperparameters): …
 
     Attributes:
-        run_: the trained run: its method, weights, preprocessing and configuration.
+        run_: the trained run: its method, weights, schema and configuration.
+        schema_: what its columns are, the run's `jaxrep.data.schema.Schema`.
         history_: the metrics of every epoch, as `jaxrep.training.fit` gives them.
         offset_: score of a normal row at the threshold; `decision_function` is 0 there.
         n_features_in_: columns of X.
@@ -49,9 +47,6 @@ class Embedding(Decoding, OutlierMixin, RunEstimator):  # type: ignore[misc]
     columns: Any = None
     """What columns are, where that is not to be inferred: a mapping of names to kinds, such as
     `{"zip": "category", "day": "datetime:%d.%m.%Y"}`, or `jaxrep.data.Columns`."""
-
-    random_state: Any = None
-    """A number in the place of `seed`, or a generator of NumPy that draws one; None: `seed`."""
 
     def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
         """Trains on rows; what their columns are is inferred, and kept.
@@ -77,31 +72,27 @@ class Embedding(Decoding, OutlierMixin, RunEstimator):  # type: ignore[misc]
             DivergedError: the loss became infinite or NaN.
         """
         del y
-        made = hyperparameters_of(self.name)
-        params = self.get_params(deep=False)
-        if self.random_state is not None:
-            params["seed"] = _seed_of(self.random_state)
-        hyperparameters = _runs.hyperparameters_from(made, params)
-        check(hyperparameters)
+        hyperparameters = self._hyperparameters()
         self._check_contamination()
         earlier: Run | None = getattr(self, "run_", None) if self.warm_start else None
         schema = earlier.schema if earlier else None
-        X = self._checked(X, at_least=2, reset=earlier is None, schema=schema)
-        blocks = list(blocks_of(X, source=SOURCE))
-        if sample_weight is not None:
-            sample_weight = check_weights(sample_weight, sum(b.num_rows for b in blocks))
+        X = check_rows(self, X, at_least=2, reset=earlier is None, schema=schema)
+        if earlier is None:
+            self._kind = kind_of(X)
+            self._columns = names_of(X) or default_names(self.n_features_in_)
+        rows = Rows(X, self._columns)
+        weights = None if sample_weight is None else check_weights(sample_weight, len(rows))
         with self._reporter() as (note, callbacks):
             run, sentences = _runs.train(
                 hyperparameters,
-                blocks,
+                rows,
                 self._asked(),
-                weights=sample_weight,
+                weights=weights,
                 earlier=earlier,
                 note=note,
                 callbacks=callbacks,
             )
         warn(sentences)
-        self._kind = kind_of(X)
         self._hold(run)
         return self
 
@@ -160,7 +151,11 @@ class Embedding(Decoding, OutlierMixin, RunEstimator):  # type: ignore[misc]
 
     @classmethod
     def _from(cls, run: Run, stored: dict[str, Any]) -> Self:
-        return cls(**asdict(run.method.hyperparameters), contamination=stored["contamination"])
+        return cls(
+            **asdict(run.method.hyperparameters),
+            contamination=stored["contamination"],
+            columns=_folders.asked_columns(run),
+        )
 
     def _check_contamination(self) -> None:
         share = self.contamination
@@ -177,12 +172,3 @@ class Embedding(Decoding, OutlierMixin, RunEstimator):  # type: ignore[misc]
         if "score_quantiles" in run.config:  # an imported run may lack them
             # Scores are float32, and the threshold is compared with them as such.
             self.offset_ = -float(np.float32(threshold(run, self.contamination)))
-
-
-def _seed_of(random_state: Any) -> int:
-    """Returns the seed that a `random_state` of scikit-learn's stands for."""
-    if isinstance(random_state, Integral) and not isinstance(random_state, bool):
-        return int(random_state)
-    if isinstance(random_state, np.random.Generator):
-        return int(random_state.integers(2**32))
-    return int(check_random_state(random_state).randint(2**32, dtype=np.uint32))

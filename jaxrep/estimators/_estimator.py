@@ -4,22 +4,23 @@ import contextlib
 import sys
 import tempfile
 from abc import abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import numpy as np
-from scipy.sparse import issparse
 from sklearn.base import BaseEstimator, TransformerMixin
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
 from jaxrep.data.frames import Kind
 from jaxrep.data.schema import Schema
-from jaxrep.errors import InputError
-from jaxrep.estimators import _runs
-from jaxrep.estimators._conversion import FLOATS, SOURCE, features_of, is_frame, is_numeric
+from jaxrep.estimators import _folders, _runs
+from jaxrep.estimators._checks import check_rows, seed_of
+from jaxrep.estimators._conversion import FLOATS, Rows, features_of
+from jaxrep.hyperparameters import TrainingHyperparameters, check
+from jaxrep.methods import hyperparameters_of
 from jaxrep.runs.folder import Run
 from jaxrep.training import Callback, EpochMetrics, Progress
 
@@ -30,6 +31,7 @@ class RunEstimator(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
     Attributes:
         run_: the trained run: its method, weights, schema and configuration.
+        schema_: what its columns are, the run's `jaxrep.data.schema.Schema`.
         history_: the metrics of every epoch, as `jaxrep.training.fit` gives them.
         n_features_in_: columns of X.
         feature_names_in_: their names `[n_features_in_]`, where X was a DataFrame.
@@ -39,6 +41,9 @@ class RunEstimator(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
     verbose: bool = False
     """Whether training shows its progress and its warnings about columns on stderr."""
+
+    random_state: Any = None
+    """A number in the place of `seed`, or a generator of NumPy that draws one; None: `seed`."""
 
     # Two estimators are not the same because they are set alike, as hyperparameters are.
     __eq__ = object.__eq__
@@ -90,9 +95,10 @@ class RunEstimator(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         stored = {
             "feature_names": hasattr(self, "feature_names_in_"),
             "frame": self._kind,
+            "columns": self._columns,
             **self._to_store(),
         }
-        _runs.save(self.run_, Path(path), stored, overwrite=overwrite)
+        _folders.save(self.run_, Path(path), stored, overwrite=overwrite)
 
     @classmethod
     def load(cls, path: str | PathLike[str]) -> Self:
@@ -108,10 +114,10 @@ class RunEstimator(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             InputError: the run is of another method.
             ModelFormatError: there is no finished run, or it is damaged.
         """
-        run = _runs.load(Path(path), cls.name, _readers())
-        stored = _runs.read_estimator(run)
+        run = _folders.load(Path(path), cls.name, _readers())
+        stored = _folders.read_estimator(run)
         made = cls._from(run, stored)
-        made._expect(run, stored["feature_names"], stored["frame"])
+        made._expect(stored["columns"], stored["feature_names"], stored["frame"])
         made._hold(run)
         return made
 
@@ -134,7 +140,7 @@ class RunEstimator(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         with tempfile.TemporaryDirectory() as private:
             saved = Path(private) / "run"
             self.save(saved)
-            export_run(_runs.load(saved, self.name, _readers()), Path(path))
+            export_run(_folders.load(saved, self.name, _readers()), Path(path))
 
     def _to_store(self) -> dict[str, Any]:
         """Returns what the folder is to keep of the estimator besides the run."""
@@ -148,25 +154,40 @@ class RunEstimator(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     def _hold(self, run: Run) -> None:
         """Takes over a run, trained or read."""
         self.run_ = run
+        self.schema_: Schema = run.schema
         self.history_: list[EpochMetrics] = run.history
 
-    def _expect(self, run: Run, named: bool, kind: Kind) -> None:
-        """Expects rows with a run's columns.
+    def _expect(self, columns: Sequence[str], named: bool, kind: Kind) -> None:
+        """Expects rows with some columns.
 
         Args:
-            run: whose columns.
-            named: whether they have names, which those of a matrix have not.
+            columns: their names, in order.
+            named: whether rows have them, which those of a matrix have not.
             kind: what rows are given back as.
         """
-        self._kind: Kind = kind
-        names = list(run.schema.names)
-        if not named:
-            names += [c.name for c in run.schema.left_out if c.kind == "constant"]
-        self.n_features_in_ = len(names)
+        self._kind, self._columns = kind, list(columns)
+        self.n_features_in_ = len(columns)
         if named:
-            self.feature_names_in_ = np.asarray(names, dtype=object)
+            self.feature_names_in_ = np.asarray(columns, dtype=object)
         elif hasattr(self, "feature_names_in_"):
             del self.feature_names_in_
+
+    def _hyperparameters(self) -> TrainingHyperparameters:
+        """Returns those of the method, as the parameters say them.
+
+        Raises:
+            ValueError: one is out of its range.
+        """
+        made = _runs.hyperparameters_from(hyperparameters_of(self.name), self._settings())
+        check(made)
+        return made
+
+    def _settings(self) -> dict[str, Any]:
+        """Returns the parameters as the hyperparameters have them."""
+        settings: dict[str, Any] = self.get_params(deep=False)
+        if self.random_state is not None:
+            settings["seed"] = seed_of(self.random_state)
+        return settings
 
     def _features(self, X: Any) -> tuple[np.ndarray, np.dtype[Any]]:
         """Returns rows as the run's features, and the dtype that X has."""
@@ -177,51 +198,11 @@ class RunEstimator(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         self, schema: Schema, X: Any, *, at_least: int = 1
     ) -> tuple[np.ndarray, np.dtype[Any]]:
         """Returns rows with the expected columns as features, and the dtype that X has."""
-        X = self._checked(X, at_least=at_least, schema=schema)
+        X = check_rows(self, X, at_least=at_least, schema=schema)
         dtype = X.dtype if getattr(X, "dtype", None) in FLOATS else np.dtype(np.float64)
-        return features_of(schema, X), dtype
-
-    def _checked(
-        self, X: Any, *, at_least: int, reset: bool = False, schema: Schema | None = None
-    ) -> Any:
-        """Returns rows that scikit-learn has found good, a matrix as floats.
-
-        Args:
-            X: what the caller gives.
-            at_least: how many rows there must be.
-            reset: whether their columns are those to expect from now on.
-            schema: that the rows are for; without one they are for a new one.
-
-        Raises:
-            ValueError: too few rows, other columns, or in a matrix values that are no numbers.
-        """
-        if not is_frame(X):
-            if schema is not None and not is_numeric(schema) and not issparse(X):
-                raise InputError(
-                    f"{SOURCE} is {type(X).__name__}; this run has columns of categories: give a "
-                    "DataFrame with the columns that it was trained on"
-                )
-            return validate_data(
-                self,
-                X,
-                reset=reset,
-                dtype=FLOATS,
-                accept_sparse="csr",
-                ensure_all_finite="allow-nan",
-                ensure_min_samples=at_least,
-                order="C" if reset else None,
-            )
-        if reset or not schema or set(_names_of(X)) <= set(self._expected()):
-            validate_data(self, X, reset=reset, skip_check_array=True)
-        if (rows := _rows_of(X)) < at_least:
-            raise InputError(
-                f"{SOURCE}: {rows} sample{'s' * (rows != 1)}; a minimum of {at_least} is required"
-            )
-        return X
-
-    def _expected(self) -> list[str]:
-        """Returns the names of the columns that X had in `fit`; none where they had no names."""
-        return list(getattr(self, "feature_names_in_", ()))
+        is_named = hasattr(self, "feature_names_in_")
+        rows = Rows(X, self._columns, None if is_named else self._columns)
+        return features_of(schema, rows), dtype
 
     def _map(self, function: Any, X: Any) -> np.ndarray:
         features, dtype = self._features(X)
@@ -263,16 +244,6 @@ class RunEstimator(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         tags.input_tags.sparse = True
         tags.input_tags.allow_nan = True  # a missing number is filled, as `fit` has found
         return tags
-
-
-def _names_of(X: Any) -> list[str]:
-    """Returns the names of the columns of a DataFrame, or of a table of Arrow."""
-    return [str(name) for name in getattr(X, "column_names", None) or list(X.columns)]
-
-
-def _rows_of(X: Any) -> int:
-    rows: int = X.num_rows if hasattr(X, "num_rows") else len(X)
-    return rows
 
 
 def _readers() -> dict[str, str]:

@@ -5,6 +5,7 @@ import dataclasses
 import inspect
 import os
 from abc import abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self, TypeVar, dataclass_transform
@@ -12,18 +13,19 @@ from typing import Any, Self, TypeVar, dataclass_transform
 import numpy as np
 import numpy.typing as npt
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
+from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, column_or_1d
 
 from jaxrep.data.frames import kind_of
 from jaxrep.data.targets import Classes, Numbers, fit_classes, fit_numbers
 from jaxrep.errors import InputError
-from jaxrep.estimators import _runs
+from jaxrep.estimators import _folders, _runs
 from jaxrep.estimators._checks import check_weights
-from jaxrep.estimators._conversion import SOURCE, is_frame
+from jaxrep.estimators._conversion import SOURCE, names_of, warn
 from jaxrep.estimators._embedding import Embedding
 from jaxrep.estimators._estimator import RunEstimator
-from jaxrep.hyperparameters import check, declaration
+from jaxrep.hyperparameters import declaration
 from jaxrep.methods import ClassifierHyperparameters, RegressorHyperparameters, hyperparameters_of
 from jaxrep.runs import folder
 from jaxrep.runs.folder import Run
@@ -61,9 +63,9 @@ class FineTuned(RunEstimator):
             that the backbone knows.
     """
 
-    backbone: Any
+    backbone: Any = None
     """What the head is put on: a fitted estimator of `jaxrep.estimators`, a loaded `Run`, or a
-    run's folder. Cloning keeps it as it is."""
+    run's folder. It must be given before `fit`; cloning keeps it as it is."""
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Trains on labelled rows; columns are standardised as the backbone has them.
@@ -83,16 +85,18 @@ class FineTuned(RunEstimator):
                 it, or y cannot be predicted.
             DivergedError: the loss became infinite or NaN.
         """
-        made = hyperparameters_of(self.name)
-        hyperparameters = _runs.hyperparameters_from(made, self.get_params(deep=False))
-        check(hyperparameters)
-        run, is_named = self._read_backbone()
-        self._expect(run, is_named and is_frame(X), kind_of(X))
+        hyperparameters = self._hyperparameters()
+        run, is_named, columns = self._read_backbone()
+        named = is_named and names_of(X) is not None
+        self._expect(columns, named, kind_of(X))
         name = _label_name(y, run)
         fitted = with_label(run.schema, name)
         features, _ = self._to_features(fitted, X, at_least=2)
+        if named:  # of X, which may have columns that were left out, or lack them
+            self._expect(names_of(X) or columns, named, self._kind)
         labels = self._check_labels(y, len(features))
-        weights = check_weights(sample_weight, len(features))
+        weighted = self._weights(labels, sample_weight)
+        weights = check_weights(weighted, len(features))
         kept = np.flatnonzero(weights)
         target = self._fit_target(labels, kept, name)
         rows = Labelled(
@@ -101,27 +105,30 @@ class FineTuned(RunEstimator):
             lambda note: features,
             kept,
             labels[kept],
-            None if sample_weight is None else weights[kept],
+            None if weighted is None else weights[kept],
         )
         with self._reporter() as (note, callbacks):
-            self._hold(
-                _runs.finetune(run, hyperparameters, rows, target, note=note, callbacks=callbacks)
+            tuned, sentences = _runs.finetune(
+                run, hyperparameters, rows, target, note=note, callbacks=callbacks
             )
+        warn(sentences)
+        self._hold(tuned)
         return self
 
-    def _read_backbone(self) -> tuple[Run, bool]:
-        """Returns the backbone's run, and whether its columns were named by its table."""
+    def _read_backbone(self) -> tuple[Run, bool, list[str]]:
+        """Returns the backbone's run, and its columns: whether they are named, and how."""
         given = self.backbone
         if isinstance(given, Embedding):
             check_is_fitted(given)
-            return given.run_, hasattr(given, "feature_names_in_")
+            return given.run_, hasattr(given, "feature_names_in_"), given._columns
         run = folder.load(Path(given)) if isinstance(given, str | os.PathLike) else given
         if not isinstance(run, Run):
             raise InputError(
                 f"backbone is {type(given).__name__}; it must be a fitted estimator of "
                 "jaxrep.estimators, a loaded Run or a run's folder"
             )
-        return run, _runs.read_estimator(run)["feature_names"]
+        stored = _folders.read_estimator(run)
+        return run, stored["feature_names"], stored["columns"]
 
     def _check_labels(self, y: Any, rows: int) -> npt.NDArray[Any]:
         """Returns y as an array, `[rows]`."""
@@ -133,6 +140,11 @@ class FineTuned(RunEstimator):
         if len(labels) != rows:
             raise InputError(f"X has {rows} rows and y {len(labels)} values; they must be as many")
         return labels
+
+    def _weights(self, labels: npt.NDArray[Any], given: Any) -> Any:
+        """Returns the weights of rows; None where all count alike."""
+        del labels
+        return given
 
     @abstractmethod
     def _fit_target(
@@ -202,7 +214,8 @@ class FineTunedClassifier(ClassifierMixin, FineTuned, ClassifierHyperparameters)
     head on a frozen backbone this is scikit-learn's `LogisticRegression(C=1 / (N·l2))` on them.
 
     Takes the fields of `ClassifierHyperparameters` that no backbone and no label decides as
-    parameters, and `backbone` and `verbose`.
+    parameters, and `backbone`, `random_state` and `verbose`. `class_weight` may also be None, for
+    "none", or a mapping of classes to weights, as scikit-learn has it.
 
     Attributes:
         classes_: the classes, `[K]`, sorted, in the dtype of y.
@@ -222,6 +235,34 @@ class FineTunedClassifier(ClassifierMixin, FineTuned, ClassifierHyperparameters)
         super().fit(X, y, sample_weight)
         self.classes_: npt.NDArray[Any] = self.classes_.astype(column_or_1d(y).dtype)
         return self
+
+    def _settings(self) -> dict[str, Any]:
+        settings = super()._settings()
+        if self.class_weight is None or isinstance(self.class_weight, Mapping):
+            settings["class_weight"] = "none"
+        return settings
+
+    def _weights(self, labels: npt.NDArray[Any], given: Any) -> Any:
+        by_class: Any = self.class_weight
+        if not isinstance(by_class, Mapping):
+            return given
+        weights = compute_sample_weight(dict(by_class), labels)
+        return weights * check_weights(given, len(labels))
+
+    def _to_store(self) -> dict[str, Any]:
+        by_class: Any = self.class_weight
+        if not isinstance(by_class, Mapping):
+            return {}
+        return {"class_weights": [float(by_class.get(each, 1)) for each in self.classes_]}
+
+    @classmethod
+    def _from(cls, run: Run, stored: dict[str, Any]) -> Self:
+        made = super()._from(run, stored)
+        by_class = stored["class_weights"]
+        if by_class is not None and isinstance(run.target, Classes):
+            classes = run.target.decode(np.arange(len(run.target.labels))).tolist()
+            made.set_params(class_weight=dict(zip(classes, by_class, strict=False)))
+        return made
 
     def predict_proba(self, X: Any) -> npt.NDArray[Any]:
         """Returns the probability of each class, `[rows, K]`, in the dtype of X.
@@ -264,7 +305,7 @@ class FineTunedRegressor(RegressorMixin, FineTuned, RegressorHyperparameters):  
     `Ridge(alpha=N·l2)` of t on them.
 
     Takes the fields of `RegressorHyperparameters` that no backbone decides as parameters, and
-    `backbone` and `verbose`.
+    `backbone`, `random_state` and `verbose`.
 
     Example:
         >>> from jaxrep.estimators import AutoencoderEmbedding

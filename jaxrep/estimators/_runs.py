@@ -1,7 +1,6 @@
 """The run behind a fitted estimator: how it is trained, and its folder."""
 
 import dataclasses
-import re
 import signal
 from collections.abc import Callable, Mapping, Sequence
 from numbers import Integral, Real
@@ -11,23 +10,21 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-import pyarrow as pa
 
 from jaxrep.batch import RowSpec
 from jaxrep.data.columns import Columns
 from jaxrep.data.targets import Target
 from jaxrep.dispatch import computing
-from jaxrep.errors import InputError, ModelFormatError
-from jaxrep.estimators._conversion import SOURCE, is_numeric
-from jaxrep.hyperparameters import CONTAMINATION, TrainingHyperparameters, declaration
-from jaxrep.methods import abstract_network, make, split_members
+from jaxrep.errors import InputError, InterruptedRunError
+from jaxrep.estimators._conversion import SOURCE, Rows, left_out
+from jaxrep.hyperparameters import TrainingHyperparameters, declaration
+from jaxrep.methods import AnyMethod, abstract_network, make, split_members
 from jaxrep.networks import get_weights
-from jaxrep.runs import folder
 from jaxrep.runs.finetune import Pretrained
 from jaxrep.runs.folder import Run
 from jaxrep.runs.interruption import listening
 from jaxrep.runs.labelled import Labelled
-from jaxrep.runs.making import complete, describe, write
+from jaxrep.runs.making import complete, describe
 from jaxrep.runs.training_rows import Prepared, prepare
 from jaxrep.training import Callback, Fit, TrainState, fit
 from jaxrep.training.epoch_plan import EpochPlan
@@ -73,7 +70,7 @@ def _plain(value: Any, kind: Any) -> Any:
 @computing()
 def train(
     hyperparameters: TrainingHyperparameters,
-    blocks: Sequence[pa.Table],
+    rows: Rows,
     columns: Columns,
     *,
     weights: np.ndarray | None,
@@ -85,7 +82,7 @@ def train(
 
     Args:
         hyperparameters: of the method to train, checked.
-        blocks: the table.
+        rows: the table.
         columns: what the user says of its columns.
         weights: how much each row counts, `[N]`; None if all count alike.
         earlier: a run to continue from: its weights, its standardisation of the columns and its
@@ -99,6 +96,7 @@ def train(
     Raises:
         InputError: too few rows are left to train on, or `earlier` has a network of other shapes.
         DivergedError: the loss became infinite or NaN.
+        KeyboardInterrupt: Ctrl-C came before the first step.
     """
     if earlier:
         _check_same_network(earlier, hyperparameters)
@@ -115,25 +113,17 @@ def train(
     warnings: list[str] = []
     schema = earlier.schema if earlier else None
     prepared = prepare(
-        blocks, SOURCE, columns, hyperparameters, note, warnings.append, schema, weights
+        rows, SOURCE, columns, hyperparameters, note, warnings.append, schema, weights
     )
     if earlier:
         fitted = _train_on(earlier, hyperparameters, prepared, callbacks)
         epochs = _epochs_of(earlier) + hyperparameters.epochs
         hyperparameters = dataclasses.replace(hyperparameters, epochs=epochs)
     else:
-        method = make(hyperparameters)
-        with listening([signal.SIGINT]) as interrupted:
-            fitted = fit(
-                method,
-                prepared.x,
-                validation=prepared.validation,
-                callbacks=callbacks,
-                interrupted=interrupted,
-                keep_interrupted=True,
-            )
-    if fitted.interrupted:
-        warnings.append(f"interrupted after {fitted.steps} steps; the estimator keeps them")
+        named = (*columns.kinds, *columns.drop, columns.id_column)
+        warnings += left_out(prepared.schema, [name for name in named if name])
+        fitted = _fit(make(hyperparameters), prepared, callbacks)
+    warnings += _said_of(fitted)
     config = describe(None, hyperparameters, columns)
     return complete(Path(), config, hyperparameters, prepared, fitted, note), warnings
 
@@ -146,7 +136,7 @@ def finetune(
     *,
     note: Note,
     callbacks: Sequence[Callback],
-) -> Run:
+) -> tuple[Run, list[str]]:
     """Trains a head on a run's network as `jaxrep finetune` does, and keeps the run in memory.
 
     Args:
@@ -157,22 +147,56 @@ def finetune(
         note: called with warnings.
         callbacks: that hear of the training as it goes.
 
+    Returns:
+        The run, and what to warn of.
+
     Raises:
         InputError: too few rows are left to train on, or the run is a fine-tuned one.
         DivergedError: the loss became infinite or NaN.
+        KeyboardInterrupt: Ctrl-C came before the first step.
     """
     pretrained = Pretrained.of(backbone)
     completed = pretrained.completed(hyperparameters, target)
     prepared = rows.prepare(target, completed, note)
-    trained = fit(
-        make(completed),
-        prepared.x,
-        validation=prepared.validation,
-        weights=pretrained.initial(prepared),
-        callbacks=callbacks,
-    )
+    initial = pretrained.initial(prepared)
+    trained = _fit(make(completed), prepared, callbacks, weights=initial)
     config = describe(None, completed, Columns(label=target.name), target=target)
-    return complete(Path(), config | pretrained.origin(), completed, prepared, trained, note)
+    run = complete(Path(), config | pretrained.origin(), completed, prepared, trained, note)
+    return run, _said_of(trained)
+
+
+def _fit(
+    method: AnyMethod,
+    prepared: Prepared,
+    callbacks: Sequence[Callback],
+    *,
+    start: Snapshot | None = None,
+    weights: Mapping[str, np.ndarray] | None = None,
+) -> Fit:
+    """Trains until the end, or until Ctrl-C comes after a step of its own."""
+    with listening([signal.SIGINT]) as interrupted:
+        try:
+            fitted = fit(
+                method,
+                prepared.x,
+                validation=prepared.validation,
+                start=start,
+                weights=weights,
+                callbacks=callbacks,
+                interrupted=interrupted,
+                keep_interrupted=True,
+            )
+        except InterruptedRunError:
+            raise KeyboardInterrupt("before the first step; there is nothing to keep") from None
+    if fitted.interrupted and start is not None and fitted.steps == start.step:
+        raise KeyboardInterrupt("before another step; the estimator is as it was")
+    return fitted
+
+
+def _said_of(fitted: Fit) -> list[str]:
+    if not fitted.interrupted:
+        return []
+    return [f"interrupted after {fitted.steps} steps; the estimator keeps what it has learned"]
 
 
 def _train_on(
@@ -211,8 +235,7 @@ def _train_on(
         histories=[known] * members,
         seconds=0.0,
     )
-    validation = prepared.validation
-    trained = fit(method, prepared.x, validation=validation, start=start, callbacks=callbacks)
+    trained = _fit(method, prepared, callbacks, start=start)
     history = [*earlier.history, *trained.history[before:]]
     rows = members * count * (len(history) - before)
     rate = rows / max(trained.seconds, 1e-9)
@@ -246,73 +269,3 @@ def _shapes(hyperparameters: TrainingHyperparameters, rows: RowSpec) -> dict[str
 def _epochs_of(run: Run) -> int:
     """Returns the epochs behind a run's weights; an imported run may have lost their metrics."""
     return int(run.history[-1]["epoch"] if run.history else run.method.hyperparameters.epochs)
-
-
-def save(run: Run, path: Path, estimator: Mapping[str, Any], *, overwrite: bool) -> None:
-    """Writes a run's folder.
-
-    Args:
-        run: to save.
-        path: of the folder.
-        estimator: what `read_estimator` is to give back.
-        overwrite: whether to replace a run that is there, which other files never are.
-
-    Raises:
-        InputError: the folder is taken or cannot be written.
-    """
-    state = folder.state(path)
-    if state == "unrecognised":
-        raise InputError(f"{path}: exists and is not a run folder; choose another path")
-    if state != "absent" and not overwrite:
-        raise InputError(f"{path}: holds a run; choose another path, or replace it: overwrite=True")
-    config = run.config | {"estimator": dict(estimator)}
-    if "result" in config:
-        config["result"] = config["result"] | {"run": str(path)}
-    with folder.held(path):
-        write(dataclasses.replace(run, config=config), path)
-
-
-def load(path: Path, method: str, readers: Mapping[str, str]) -> Run:
-    """Reads a run's folder.
-
-    Args:
-        path: of the folder.
-        method: that the run must be of.
-        readers: the estimators' names by the methods'.
-
-    Raises:
-        ModelFormatError: there is no finished run, or it is damaged.
-        InputError: the run is of another method.
-    """
-    run = folder.load(path)
-    if run.method.name != method:
-        raise InputError(
-            f"{path}: holds a run of the method {run.method.name}, not {method}; load it with "
-            f"{readers.get(run.method.name, 'an estimator of that method')}"
-        )
-    return run
-
-
-def read_estimator(run: Run) -> dict[str, Any]:
-    """Returns what `save` has stored besides the run, of which other runs have nothing.
-
-    Returns:
-        `contamination`; `feature_names`: whether the run's columns were named by its table; and
-        `frame`: what rows are given back as.
-
-    Raises:
-        ModelFormatError: what is there cannot be.
-    """
-    stored, path = run.config.get("estimator", {}), run.path / folder.CONFIG
-    if not isinstance(stored, dict):
-        raise ModelFormatError(f"{path}: estimator is not an object")
-    share = stored.get("contamination", CONTAMINATION)
-    if not isinstance(share, float) or not 0 < share < 1:
-        raise ModelFormatError(f"{path}: estimator.contamination is {share!r}")
-    named = stored.get("feature_names", not all(re.fullmatch(r"x\d+", n) for n in run.schema.names))
-    if not isinstance(named, bool):
-        raise ModelFormatError(f"{path}: estimator.feature_names is {named!r}")
-    kind = stored.get("frame", "array" if is_numeric(run.schema) else "pandas")
-    if kind not in ("array", "pandas", "polars", "arrow"):
-        raise ModelFormatError(f"{path}: estimator.frame is {kind!r:.40}")
-    return {"contamination": share, "feature_names": named, "frame": kind}

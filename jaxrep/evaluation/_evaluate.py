@@ -11,6 +11,7 @@ from sklearn.metrics import balanced_accuracy_score, mean_absolute_error, r2_sco
 
 from jaxrep import files
 from jaxrep.data import datasets
+from jaxrep.data.transform import Counts
 from jaxrep.errors import InputError
 from jaxrep.runs.default_table import check_near
 from jaxrep.runs.folder import Run
@@ -47,6 +48,7 @@ def evaluate(
     seed: int = 0,
     reference: str | None = None,
     skip_unlabelled: bool = False,
+    note: Callable[[str], None] = lambda message: None,
 ) -> Evaluation:
     """Measures what a run's representation, or its score, is worth on a labelled table.
 
@@ -67,6 +69,7 @@ def evaluate(
             on, where they are still there unchanged and are not `source` itself; otherwise the
             rows of each split that are not tested on.
         skip_unlabelled: leave rows without a label out.
+        note: called with warnings about cells that could not be placed.
 
     Returns:
         Every metric of the run and of the baselines, one value a split.
@@ -82,7 +85,9 @@ def evaluate(
     label = run.schema.label if label is None else label
     _check_label(run, label)
     assert label is not None
-    sample = draw_rows(run, source, label=label, rows=rows, seed=seed)
+    counts = Counts()
+    sample = draw_rows(run, source, label=label, rows=rows, seed=seed, counts=counts)
+    _warn(counts, source, note)
     target = choose_target(
         sample.labels, source, label, anomalies, task, labels, skip_unlabelled=skip_unlabelled
     )
@@ -91,7 +96,12 @@ def evaluate(
     where = reference or (None if is_same else training)
     fixed = None
     if where is not None:
-        fixed = draw_rows(run, where, label=None, rows=rows, seed=seed, ignored=label).x
+        others = Counts()
+        drawn = draw_rows(
+            run, where, label=None, rows=rows, seed=seed, ignored=label, counts=others
+        )
+        _warn(others, where, note)
+        fixed = drawn.x
         if len(fixed) < 2:
             raise InputError(
                 f"{where}: {len(fixed)} row; at least 2 are needed to fit baselines on"
@@ -149,7 +159,13 @@ def evaluate(
         results=tuple(_gather(found, sizes)),
         columns=columns,
         notes=tuple(notes),
+        cells=counts.to_json(),
     )
+
+
+def _warn(counts: Counts, source: str, note: Callable[[str], None]) -> None:
+    for sentence in counts.sentences(source):
+        note(f"warning: {sentence}")
 
 
 def _measure_classes(

@@ -115,6 +115,9 @@ class Evaluation:
     notes: tuple[str, ...]
     """Remarks on what was left out, or looks wrong."""
 
+    cells: dict[str, dict[str, int]]
+    """The table's cells that are of an unknown category, filled or missing, by column."""
+
     def to_json(self) -> dict[str, Any]:
         """Returns plain data, with None for what is undefined."""
         fields = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}

@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 from jaxrep.data import read, transform
 from jaxrep.data.schema import NumericColumn
 from jaxrep.data.targets import check_label, label_texts
+from jaxrep.data.transform import Counts
 from jaxrep.runs.folder import Run
 
 # What stands for a missing number in a CSV, and NaN in an array.
@@ -41,16 +42,18 @@ def draw_rows(
     rows: int,
     seed: int,
     ignored: str | None = None,
+    counts: Counts | None = None,
 ) -> Sample:
     """Reads a table with a run's columns and keeps a random sample of its rows.
 
     Args:
-        run: whose preprocessing makes features of them.
+        run: whose schema makes features of them.
         source: the table.
         label: its label column; None if no label is needed.
         rows: the most rows to keep.
         seed: decides which.
         ignored: a column that may be there and is not read.
+        counts: takes the cells that could not be placed, of all rows of the table.
 
     Raises:
         InputError: the table cannot be read, does not fit the run, or has no such column.
@@ -62,7 +65,7 @@ def draw_rows(
     kept_keys, kept_places = np.empty(0), np.empty(0, np.int64)
     total = 0
     blocks = _blocks(run, source, label, ignored)
-    for block, x in transform.apply_blocks(prepared, blocks, source=source):
+    for block, x in transform.apply_blocks(prepared, blocks, source=source, counts=counts):
         count = len(x)
         texts = np.full(count, None, object)
         if label is not None:

@@ -11,12 +11,12 @@ from typing import Any
 
 import numpy as np
 
+from jaxrep.data.columns import Columns
 from jaxrep.data.schema import Schema
 from jaxrep.errors import InputError, ModelFormatError
 from jaxrep.parity import require_torch
 from jaxrep.runs import folder
 from jaxrep.runs.making import write_contents
-from jaxrep.runs.training_rows import Columns
 
 _ZIP = b"PK"
 

@@ -115,10 +115,10 @@ def _table(subject: Subject, between: np.ndarray, caption: str) -> Table:
     change: dict[str, float] = {}
     for column, values in zip(subject.run.schema.columns, between.T, strict=True):
         first, last = np.nan_to_num(values[[0, -1]], nan=-1)
-        is_numeric = isinstance(column, NumericColumn)
-        change[column.name] = (
-            abs(last - first) / column.scale if is_numeric else float(last != first)
-        )
+        if isinstance(column, NumericColumn):
+            change[column.name] = abs(last - first) / column.scale
+        else:
+            change[column.name] = float(last != first)
     table = from_raw(subject.run.schema, between)
     shown = sorted(change, key=lambda name: -change[name])[:_MAX_COLUMNS]
     rows = [[f"{i}/{STEPS - 1}", *(table[name][i].as_py() for name in shown)] for i in range(STEPS)]

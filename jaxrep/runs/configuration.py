@@ -96,7 +96,7 @@ class _Config(_Part, frozen=True):
     imported: _Imported | UnsetType = UNSET
     finetuned: _FineTuned | UnsetType = UNSET
     target: dict[str, Any] | UnsetType = UNSET  # of Target, where labels are predicted
-    estimator: dict[str, _Plain] | UnsetType = UNSET
+    estimator: dict[str, _Plain | list[str | float]] | UnsetType = UNSET
 
 
 def read_config(path: Path, *, finished: bool = False) -> dict[str, Any]:

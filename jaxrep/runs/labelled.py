@@ -1,7 +1,7 @@
 """Labelled rows for a run that is fine-tuned: its features, and what is to be predicted of them."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +60,9 @@ class Labelled:
     streamed: bool = False
     """Whether features are read block by block while training."""
 
+    cells: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    """The cells that could not be placed, of rows in memory; a store of rows has its own."""
+
     def fit(self, kind: Predicts, name: str) -> Target:
         """Learns what is to be predicted.
 
@@ -99,7 +102,8 @@ class Labelled:
         validation = None
         if held_out.any():
             validation = self._with_features(take(rows, held_out), features, streamed=False)
-        return Prepared(self.schema, training, validation, target)
+        cells = self.cells if isinstance(features, np.ndarray) else features.cells
+        return Prepared(self.schema, training, validation, target, cells)
 
     def _weights(
         self, targets: np.ndarray, hyperparameters: TrainingHyperparameters
@@ -152,6 +156,7 @@ def read_labelled(
     schema = with_label(fitted, label)
     found = sources.find(source, Columns(), stream)
     features: Callable[[Note], np.ndarray | PreparedRows]
+    counts = Counts()
     if found.stored is not None:
         stored = found.stored
         _check_prepared(stored, schema, source)
@@ -163,7 +168,6 @@ def read_labelled(
     else:
         table = read.read_table(source, note=note)
         labels = labels_of(table, label, source, schema.marks)
-        counts = Counts()
         x = transform.apply(schema, table, source=source, counts=counts)
         for sentence in counts.sentences(source):
             note(f"warning: {sentence}")
@@ -178,6 +182,7 @@ def read_labelled(
         np.flatnonzero(present),
         labels.filter(to_arrow(present)),
         streamed=found.streamed,
+        cells=counts.to_json(),
     )
 
 

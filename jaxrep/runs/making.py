@@ -17,6 +17,7 @@ import numpy as np
 
 from jaxrep.data import datasets
 from jaxrep.data.columns import Columns
+from jaxrep.data.read import STANDARD_INPUT
 from jaxrep.data.schema import Schema
 from jaxrep.data.targets import Target
 from jaxrep.hyperparameters import TrainingHyperparameters
@@ -94,7 +95,7 @@ def cpu_threads() -> int:
 def _describe_source(source: str | None) -> dict[str, Any]:
     if source is None:
         return {"source": IN_MEMORY, "sha256": None}
-    if source in datasets.NAMES:
+    if source in datasets.NAMES or source == STANDARD_INPUT:
         return {"source": source, "sha256": digest(source)}
     return {"source": str(Path(source).resolve()), "sha256": digest(source)}
 
@@ -122,6 +123,7 @@ def figures(
         compile_seconds=trained.compile_seconds,
         rows_per_second=trained.rows_per_second,
         resumed_from_step=trained.resumed_from_step,
+        cells={name: dict(counts) for name, counts in prepared.cells.items()},
     )
 
 

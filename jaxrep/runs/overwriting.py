@@ -5,6 +5,7 @@ from pathlib import Path
 
 from jaxrep.data.row_file import is_prepared
 from jaxrep.errors import InputError
+from jaxrep.files import is_stream
 from jaxrep.runs.folder import CHECKPOINTS, CONTENT, LAST, MANIFEST, Run
 
 
@@ -25,6 +26,8 @@ def check_spared(out: Path, *tables: str | None, run: Run | None = None) -> None
         ...
         jaxrep.errors.InputError: --out t.csv: is the table to read; choose another file
     """
+    if is_stream(out):  # which replaces nothing
+        return
     real = Path(os.path.realpath(out))
     own = () if run is None else (run.config["data"]["source"],)
     for table in (*tables, *own):

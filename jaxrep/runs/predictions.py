@@ -7,6 +7,7 @@ import pyarrow as pa
 
 from jaxrep.batch import Batch, RowSpec
 from jaxrep.data.targets import Classes, Target
+from jaxrep.data.transform import Counts
 from jaxrep.hyperparameters import TrainingHyperparameters
 from jaxrep.inference import map_rows
 from jaxrep.methods import make
@@ -32,11 +33,11 @@ def predict(run: Run, source: str) -> pa.Table:
     return pa.concat_tables(predict_blocks(run, source))
 
 
-def predict_blocks(run: Run, source: str) -> Iterator[pa.Table]:
-    """Yields the rows of `predict`."""
+def predict_blocks(run: Run, source: str, counts: Counts | None = None) -> Iterator[pa.Table]:
+    """Yields the rows of `predict`, and counts cells that could not be placed."""
     need(run, "predict")
     assert run.target is not None
-    for table, x in rows_of_table(run, source):
+    for table, x in rows_of_table(run, source, counts):
         yield with_ids(run, table, _columns(run.target, run.map("predict", x)))
 
 

@@ -1,6 +1,6 @@
 """The figures of a run and of a sweep, as they are printed and as `config.json` keeps them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
@@ -50,6 +50,9 @@ class TrainResult:
 
     resumed_from_step: int
     """Step that training went on from; 0 where it began."""
+
+    cells: dict[str, dict[str, int]] = field(default_factory=dict)
+    """The cells of its table that are of an unknown category, filled or missing, by column."""
 
     @property
     def served(self) -> str:
@@ -122,3 +125,6 @@ class SweepResult:
 
     rows_per_second: float
     """Rows × epochs trained, summed over the runs, / seconds."""
+
+    cells: dict[str, dict[str, int]] = field(default_factory=dict)
+    """The cells of the table that are of an unknown category, filled or missing, by column."""

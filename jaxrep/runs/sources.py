@@ -149,7 +149,8 @@ def _hold_out(
         held_out = held_out[:: -(-len(held_out) // _MOST_HELD_OUT)]
     rows = RowsWithout(stored, held_out) if len(held_out) else stored
     validation = as_batch(read_rows(stored, held_out)) if len(held_out) else None
-    return Prepared(stored.schema, as_batch(rows if streamed else whole(rows)), validation)
+    training = as_batch(rows if streamed else whole(rows))
+    return Prepared(stored.schema, training, validation, cells=stored.cells)
 
 
 def whole(store: RowStore) -> np.ndarray:

@@ -239,6 +239,7 @@ class _Outcome:
             seconds=self.trained.seconds,
             compile_seconds=self.trained.compile_seconds,
             rows_per_second=self.trained.rows_per_second,
+            cells={name: dict(counts) for name, counts in self.prepared.cells.items()},
         )
 
     def run(self, i: int, path: Path, origin: Mapping[str, Any]) -> Run:

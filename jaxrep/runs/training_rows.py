@@ -1,8 +1,8 @@
 """From a table to rows to train on: what its columns are, which rows are held out, and features."""
 
 import dataclasses
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 import pyarrow as pa
@@ -36,6 +36,9 @@ class Prepared:
     target: Target | None = None
     """What is to be predicted, where the rows have targets."""
 
+    cells: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    """The cells that could not be placed, by column, as of `Counts.to_json`."""
+
 
 def with_known_label(source: str, columns: Columns) -> Columns:
     """Leaves the label of a bundled set out of training without being told."""
@@ -52,7 +55,7 @@ def warning(note: Note) -> Note:
 
 
 def prepare(
-    blocks: Sequence[pa.Table],
+    blocks: Iterable[pa.Table],
     source: str,
     columns: Columns,
     hyperparameters: TrainingHyperparameters,
@@ -64,38 +67,45 @@ def prepare(
     """Holds rows out, fits a schema to the others, and turns both into features.
 
     Args:
-        blocks: the table, as `read_blocks` gives it.
+        blocks: the table, as `read_blocks` gives it, anew each time that it is iterated.
         source: that it comes from, for messages.
         columns: what the user says of its columns.
         hyperparameters: say how many rows to hold out, and which.
         note: called with what the columns are, line by line.
         warn: called with what could not be placed.
         schema: the one to apply; None: it is fitted.
-        weights: how much each row counts, `[N]`; None if all count alike.
+        weights: how much each row counts, `[N]`; None if all count alike. Rows of weight 0 are
+            neither trained on nor held out.
 
     Raises:
         InputError: a column or a cell cannot be used, or too few rows are left to train on.
     """
-    held_out = held_out_rows(sum(block.num_rows for block in blocks), hyperparameters)
+    count = sum(block.num_rows for block in blocks) if weights is None else len(weights)
+    counted = np.ones(count, bool) if weights is None else weights > 0
+    held_out = np.zeros(count, bool)
+    held_out[counted] = held_out_rows(int(counted.sum()), hyperparameters)
+    training = counted & ~held_out
     if schema is None:
         fitted = fit(
             lambda: blocks,
             source=source,
             columns=columns,
-            mask=~held_out if held_out.any() else None,
+            mask=None if training.all() else training,
         )
         for line in fitted.lines(source):
             note(line)
+        for sentence in fitted.warnings(source):
+            warn(sentence)
         schema = fitted.schema
     counts = Counts()
     parts = [x for _, x in transform.apply_blocks(schema, blocks, source=source, counts=counts)]
     for sentence in counts.sentences(source):
         warn(sentence)
     x = parts[0] if len(parts) == 1 else np.concatenate(parts)
-    rows = as_batch(x)._replace(weights=weights)
-    if not held_out.any():
-        return Prepared(schema, rows, None)
-    return Prepared(schema, take(rows, ~held_out), take(rows, held_out))
+    rows = as_batch(x)._replace(weights=weights)  # type: ignore[arg-type]
+    validation = take(rows, held_out) if held_out.any() else None
+    rows = rows if training.all() else take(rows, training)
+    return Prepared(schema, rows, validation, cells=counts.to_json())
 
 
 def held_out_rows(rows: int, hyperparameters: TrainingHyperparameters) -> np.ndarray:

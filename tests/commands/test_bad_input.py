@@ -2,6 +2,7 @@
 
 import csv
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -9,9 +10,9 @@ import sys
 import numpy as np
 import pytest
 
-from tests.helpers.commands import call
+from tests.helpers.commands import call, done
 
-ROLES = ("--categorical", "job", "--label", "y", "--id-column", "id")
+ROLES = ("--column", "job=category", "--label", "y", "--id-column", "id")
 SMALL = ("--hidden-dims", "8", "--latent-dim", "2", "--epochs", "3", *ROLES)
 # The shapes are those of test_command_line.py, so that nothing is compiled twice.
 OF_METHOD = {
@@ -109,27 +110,29 @@ def test_a_header_without_rows_is_refused(refused_in_training, tmp_path):
 
 def test_a_text_cell_is_named_by_file_column_row_and_value(refused_in_training, tmp_path):
     rows = make_rows()
-    rows[41][2] = "1,234"
+    rows[41][2] = "1,2,34"
     source = write_csv(tmp_path / "people.csv", rows)
-    facts = ["people.csv", "'b'", "row 42", "'1,234'", "not a number", "--na-values"]
+    facts = ["people.csv", "'b'", "row 41", "'1,2,34'", "not a number", "--na-values"]
     refused_in_training(source, facts=facts)
 
 
-def test_missing_cells_are_counted_by_column_with_the_way_out(refused_in_training, tmp_path):
+def test_missing_cells_may_be_refused_counted_by_column_with_the_way_out(
+    refused_in_training, tmp_path
+):
     rows = make_rows()
     rows[3][1] = rows[7][1] = ""
     rows[5][3] = "NaN"
     source = write_csv(tmp_path / "people.csv", rows)
-    facts = ["people.csv", "'a' (2)", "'c' (1)", "--impute median"]
-    refused_in_training(source, facts=facts)
+    facts = ["people.csv", "'a' (2)", "'c' (1)", "leave --impute refuse out"]
+    refused_in_training(source, "--impute", "refuse", facts=facts)
 
 
-def test_missing_cells_are_filled_when_asked_for(tmp_path):
+def test_missing_cells_are_filled(tmp_path):
     rows = make_rows()
     rows[3][1] = rows[7][1] = ""
     rows[5][4] = "?"
     source = write_csv(tmp_path / "people.csv", rows)
-    flags = (*SMALL, "--impute", "median", "--na-values", "?")
+    flags = (*SMALL, "--na-values", "?")
     code, _, err = call("train", "vae", source, "--out", tmp_path / "run", *flags)
     assert code == 0, err
     code, _, err = call("embed", tmp_path / "run", source, "--out", tmp_path / "z.csv")
@@ -141,16 +144,18 @@ def test_an_infinite_cell_is_named(refused_in_training, tmp_path, value):
     rows = make_rows()
     rows[9][3] = value
     source = write_csv(tmp_path / "people.csv", rows)
-    refused_in_training(source, facts=["people.csv", "'c'", "row 10", "infinite"])
+    refused_in_training(source, facts=["people.csv", "'c'", "row 9", "infinite"])
 
 
-def test_a_constant_column_is_a_warning(tmp_path):
+def test_a_constant_column_is_left_out_and_that_is_said(tmp_path):
     rows = [[name, a, 7, c, job, y] for name, a, _, c, job, y in make_rows()]
     source = write_csv(tmp_path / "people.csv", rows)
     code, out, err = call("train", "vae", source, "--out", tmp_path / "run", *SMALL)
     assert code == 0
-    assert err.startswith(f"warning: {source}: column 'b' is constant (7)")
-    assert "warning" not in out
+    assert f"{source}: 60 rows, 6 columns\n" in err
+    assert re.search("^  b +left out \\(constant\\) +it has one value, 7$", err, re.MULTILINE)
+    assert "constant" not in out
+    assert done("info", tmp_path / "run")["kept_of_training_data"]["constants"] == {"b": 7.0}
 
 
 def test_one_row_is_refused(refused_in_training, tmp_path):
@@ -181,13 +186,33 @@ def test_a_folder_is_no_table(refused_in_training, tmp_path):
     refused_in_training(tmp_path / "people.csv", facts=["people.csv", "folder"])
 
 
-@pytest.mark.parametrize("flag", ["--label", "--id-column", "--categorical"])
-def test_a_flag_that_names_no_column_lists_the_columns(refused_in_training, data, flag):
-    refused_in_training(data, flag, "salary", facts=["people.csv", "'salary'", flag, "'job'"])
+@pytest.mark.parametrize(
+    ("flag", "given"),
+    [
+        ("--label", "jub"),
+        ("--id-column", "jub"),
+        ("--drop", "jub"),
+        ("--column", "jub=category"),
+    ],
+)
+def test_a_flag_that_names_no_column_says_which_is_near(refused_in_training, data, flag, given):
+    refused_in_training(data, flag, given, facts=["people.csv", "'jub'", flag, "'job'"])
+
+
+def test_a_kind_that_there_is_not_lists_the_kinds(refused_in_training, data):
+    facts = ["--column a=nominal", "number, count, boolean, category", "NAME=KIND"]
+    refused_in_training(data, "--column", "a=nominal", facts=facts)
+
+
+def test_a_schema_file_that_cannot_be_read_is_named(refused_in_training, data, tmp_path):
+    refused_in_training(data, "--schema", "gone.toml", facts=["--schema gone.toml", "No such file"])
+    (tmp_path / "s.toml").write_text("columns = 3\n")
+    facts = [f"--schema {tmp_path / 's.toml'}", "`object`, got `int`", "$.kinds"]
+    refused_in_training(data, "--schema", tmp_path / "s.toml", facts=facts)
 
 
 def test_a_column_with_two_roles_is_refused(refused_in_training, data):
-    facts = ["'job'", "--categorical", "--label"]
+    facts = ["'job'", "--column", "--label"]
     refused_in_training(data, "--label", "job", facts=facts)
 
 
@@ -288,7 +313,7 @@ def test_a_folder_of_other_things_is_left_alone(refused, data, tmp_path, name, o
     refused("train", "vae", data, "--out", out, *SMALL, *overwrite, facts=facts)
 
 
-@pytest.mark.parametrize("name", ["config.json", "preprocess.json", "model.safetensors"])
+@pytest.mark.parametrize("name", ["config.json", "schema.json", "model.safetensors"])
 def test_a_damaged_run_is_not_taken_for_this_run_finished(refused, runs, name):
     damage(runs / "vae" / name)
     argv = ("train", "vae", runs / "people.csv", "--out", runs / "vae", *SMALL)
@@ -336,7 +361,7 @@ def test_a_run_without_its_manifest_and_checkpoints_is_incomplete(refused, runs,
 
 @pytest.mark.parametrize("command", ON_A_RUN)
 @pytest.mark.parametrize(
-    "name", ["config.json", "preprocess.json", "model.safetensors", "metrics.jsonl"]
+    "name", ["config.json", "schema.json", "model.safetensors", "metrics.jsonl"]
 )
 def test_a_byte_changed_in_a_file_of_a_run_names_the_file(refused, runs, command, name):
     damage(runs / "vae" / name)
@@ -366,14 +391,16 @@ def test_a_column_of_text_where_numbers_were_is_named(refused, runs):
     rows[12][3] = "high"
     source = write_csv(runs / "other.csv", rows)
     argv = ("embed", runs / "vae", source, "--out", runs / "new.csv")
-    refused(*argv, facts=["other.csv", "'c'", "row 13", "'high'"])
+    refused(*argv, facts=["other.csv", "'c'", "row 12", "'high'"])
 
 
-def test_missing_cells_are_refused_where_none_were_imputed(refused, runs):
+def test_missing_cells_are_refused_by_a_run_that_refused_them(refused, runs):
+    argv = ("train", "vae", runs / "people.csv", "--out", runs / "strict", *SMALL)
+    done(*argv, "--impute", "refuse")
     rows = make_rows()
     rows[12][3] = ""
     source = write_csv(runs / "other.csv", rows)
-    argv = ("score", runs / "simclr", source, "--out", runs / "new.csv")
+    argv = ("score", runs / "strict", source, "--out", runs / "new.csv")
     refused(*argv, facts=["other.csv", "'c' (1)"])
 
 

@@ -16,7 +16,7 @@ HEADER = ("a", "b", "k", "job", "y")
 SMALL = ("--hidden-dims", "8", "--latent-dim", "2", "--epochs", "20")
 # The shapes are those of test_command_line.py, so that nothing is compiled twice.
 OF_METHOD = {"autoencoder": ("--validation-fraction", "0.25", "--batch-size", "16"), "simclr": ()}
-ROLES = ("--categorical", "job", "--label", "y")
+ROLES = ("--column", "job=category", "--label", "y")
 
 
 def make_rows(count=60):
@@ -146,7 +146,7 @@ def test_every_column_has_its_error_beside_pca_and_the_mean(folder):
     assert columns["k"]["mean_error"] == 0  # constant in training and here
     assert 0 <= columns["job"]["own_error"] <= 1
     assert "wrong" in printed
-    scale = load(folder / "autoencoder").preprocessing.columns[0].scale
+    scale = load(folder / "autoencoder").schema.columns[0].scale
     assert columns["a"]["own_error"] == pytest.approx(scale * columns["a"]["error"], rel=1e-6)
 
 

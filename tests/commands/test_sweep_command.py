@@ -85,7 +85,7 @@ def test_a_member_is_the_run_that_train_makes_alone_with_the_same_rows_held_out(
     for one, other in zip(member.history, alone.history, strict=True):
         assert one.keys() == other.keys()
         np.testing.assert_allclose(list(one.values()), list(other.values()), rtol=1e-6)
-    assert member.preprocessing == alone.preprocessing
+    assert member.schema == alone.schema
     assert member.config["hyperparameters"] == alone.config["hyperparameters"]
     row = rows_of(swept)[i]
     assert row["loss"] == pytest.approx(alone.history[-1]["loss"], rel=1e-6)
@@ -102,7 +102,7 @@ def test_the_folder_is_the_run_with_the_smallest_reconstruction_error(swept, dat
     assert (hp.beta, hp.learning_rate, hp.seed) == (beta, rate, seed)
     assert run.config["sweep"]["member"] == best
     member = swept / f"members/{best:04d}"
-    for name in ("model.safetensors", "metrics.jsonl", "preprocess.json"):
+    for name in ("model.safetensors", "metrics.jsonl", "schema.json"):
         assert (swept / name).read_bytes() == (member / name).read_bytes()
     assert done("info", swept)["result"]["run"] == str(swept)
     for command in ("embed", "score"):
@@ -115,7 +115,7 @@ def test_the_validation_error_is_the_mean_score_of_the_rows_held_out(swept, data
     held_out = x[np.random.default_rng(0).permutation(50)[:5]]
     for i in FINISHED:
         run = folder.load(swept / f"members/{i:04d}")
-        columns = run.preprocessing.columns
+        columns = run.schema.columns
         features = (held_out - [c.mean for c in columns]) / [c.scale for c in columns]
         error = run.map("score", features.astype(np.float32)).mean()
         assert rows_of(swept)[i]["validation_error"] == pytest.approx(error, rel=1e-5)
@@ -209,7 +209,7 @@ def test_overwriting_a_sweep_leaves_nothing_of_it_but_what_is_unrecognised(swept
     assert "sweep" not in folder.load(run).config
     shutil.rmtree(run / "checkpoints")
     left = {str(p.relative_to(run)) for p in run.rglob("*")}
-    ours = {"config.json", "preprocess.json", "model.safetensors", "metrics.jsonl"}
+    ours = {"config.json", "schema.json", "model.safetensors", "metrics.jsonl"}
     theirs = {"members", "members/0000", "members/0000/notes.txt", "members/0001x"}
     assert left == {*ours, *theirs, "manifest.json"}
 

@@ -14,7 +14,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jaxrep.data import NAMES, load, read_blocks, read_table
+from jaxrep.data import NAMES, Columns, Schema, fit, load, read_blocks, read_table
+from jaxrep.data.schema import Number
+from jaxrep.data.transform import apply_blocks
 from jaxrep.errors import InputError
 
 
@@ -22,8 +24,8 @@ from jaxrep.errors import InputError
 def small_pieces():
     """Makes the readers' pieces a few rows long, so that small tables have many."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("jaxrep.data._csv._BLOCK", 1)
-        patch.setattr("jaxrep.data._numpy._PIECE", 64)
+        patch.setattr("jaxrep.data._read_csv._BLOCK", 1)
+        patch.setattr("jaxrep.data._read_numpy._PIECE", 64)
         patch.setattr("jaxrep.data._blocks._MOST_ROWS", 7)
         yield
 
@@ -60,18 +62,14 @@ def expected(drawn):
     return pa.table(columns)
 
 
-def check(source, table, rows, **options):
+def check(source, table, rows):
     """Checks that blocks have their size and are, one after another, the table."""
-    blocks = list(read_blocks(source, rows=rows, **options))
+    blocks = list(read_blocks(source, rows=rows))
     assert all(block.num_rows == rows for block in blocks[:-1])
     assert 1 <= blocks[-1].num_rows <= rows
     assert all(block.schema == table.schema for block in blocks)
     assert pa.concat_tables(blocks).equals(table)
-    assert read_table(source, **options).equals(table)
-
-
-def options_of(table):
-    return {"text_columns": [f.name for f in table.schema if f.type == pa.string()]}
+    assert read_table(source).equals(table)
 
 
 PROPERTY = settings(deadline=None, derandomize=True, max_examples=150, database=None)
@@ -82,12 +80,17 @@ PROPERTY = settings(deadline=None, derandomize=True, max_examples=150, database=
 def test_blocks_of_a_csv_are_its_table(tmp_path_factory, drawn):
     table = expected(drawn)
     text = io.StringIO()
-    rows = [[repr(c) if isinstance(c, float) else c for c in row] for row in zip(*drawn.columns)]  # noqa: B905
+    cells = [
+        ["" if c is None else repr(c) if isinstance(c, float) else c for c in column]
+        for column in drawn.columns
+    ]
+    rows = zip(*cells)  # noqa: B905
     csv.writer(text, lineterminator="\n").writerows([table.column_names, *rows])
+    table = pa.table(dict(zip(table.column_names, cells, strict=True)))
     data = text.getvalue().encode()
     path = tmp_path_factory.getbasetemp() / ("t.csv.gz" if drawn.compressed else "t.csv")
     path.write_bytes(gzip.compress(data) if drawn.compressed else data)
-    check(str(path), table, drawn.block, **options_of(table))
+    check(str(path), table, drawn.block)
 
 
 @given(tables())
@@ -96,7 +99,7 @@ def test_blocks_of_a_parquet_file_are_its_table(tmp_path_factory, drawn):
     table = expected(drawn)
     path = tmp_path_factory.getbasetemp() / "t.parquet"
     pq.write_table(table, path, row_group_size=drawn.row_group)
-    check(str(path), table, drawn.block, **options_of(table))
+    check(str(path), table, drawn.block)
 
 
 @pytest.mark.parametrize("suffix", [".npy", ".npz"])
@@ -151,43 +154,57 @@ def save(path, cells):
     return str(path)
 
 
-def refused(source, **options):
-    """The message with which reading blocks fails, which is that of reading the table whole."""
+def refused(source, read):
+    """The message with which a table in blocks is refused, which is that of the table whole."""
     messages = []
-    for read in (read_table, lambda *a, **o: list(read_blocks(*a, rows=11, **o))):
+    for blocks in (lambda: [read_table(source)], lambda: read_blocks(source, rows=11)):
         with pytest.raises(InputError) as caught:
-            read(source, **options)
+            read(source, blocks)
         messages.append(str(caught.value))
     assert messages[0] == messages[1]
     return messages[1]
 
 
+def applied(source, blocks):
+    """Reads the features of a table by a schema of two columns of numbers."""
+    schema = Schema((Number("x0", 0.0, 1.0, 0.0), Number("x1", 0.0, 1.0, 0.0)))
+    return list(apply_blocks(schema, blocks(), source=source))
+
+
+def fitted(source, blocks):
+    return fit(blocks, source=source, columns=Columns(kinds={"x0": "number", "x1": "number"}))
+
+
 @pytest.mark.parametrize("suffix", [".csv", ".parquet", ".npy", ".npz"])
-def test_an_infinite_number_deep_in_a_file_has_its_row(tmp_path, suffix):
-    message = refused(save(tmp_path / f"t{suffix}", [float("inf")]))
-    assert f"t{suffix}: column 'x1', data row 151: the value is infinite" in message
+@pytest.mark.parametrize("read", [applied, fitted])
+def test_an_infinite_number_deep_in_a_file_has_its_row(tmp_path, suffix, read):
+    cell = "1e400" if suffix == ".csv" else float("inf")
+    message = refused(save(tmp_path / f"t{suffix}", [cell]), read)
+    assert f"t{suffix}: column 'x1', row 150 (from 0): the value is infinite" in message
 
 
-def test_text_deep_in_a_csv_has_its_row(tmp_path):
-    message = refused(save(tmp_path / "t.csv", ["high"]))
-    assert "column 'x1', data row 151: 'high' is not a number" in message
+@pytest.mark.parametrize("read", [applied, fitted])
+def test_text_deep_in_a_csv_has_its_row(tmp_path, read):
+    message = refused(save(tmp_path / "t.csv", ["high"]), read)
+    assert "column 'x1', row 150 (from 0): 'high' is not a number" in message
 
 
-def test_text_deep_in_a_parquet_file_has_its_row(tmp_path):
-    table = pa.table({"a": [1.0] * 100, "b": pa.array([None] * 80 + ["high"] * 20)})
+@pytest.mark.parametrize("read", [applied, fitted])
+def test_text_deep_in_a_parquet_file_has_its_row(tmp_path, read):
+    table = pa.table({"x0": [1.0] * 100, "x1": [*[None] * 80, "high", *[None] * 19]})
     pq.write_table(table, tmp_path / "t.parquet", row_group_size=30)
-    message = refused(str(tmp_path / "t.parquet"))
-    assert "column 'b', data row 81: 'high' is not a number" in message
+    message = refused(str(tmp_path / "t.parquet"), read)
+    assert "column 'x1', row 80 (from 0): 'high' is not a number" in message
 
 
 def test_a_row_of_another_length_deep_in_a_csv_has_its_number(tmp_path):
-    message = refused(save(tmp_path / "t.csv", ["1,1"]))
+    message = refused(save(tmp_path / "t.csv", ["1,1"]), lambda source, blocks: list(blocks()))
     assert "data row 151: cells: 3" in message
 
 
 def test_the_blocks_before_a_wrong_cell_are_read(tmp_path):
-    blocks = read_blocks(save(tmp_path / "t.csv", ["high"]), rows=5)
-    assert next(blocks)["x0"].to_pylist() == [1.0] * 5
+    blocks = read_blocks(save(tmp_path / "t.csv", ["1,1"]), rows=5)
+    assert next(blocks)["x0"].to_pylist() == ["1.0"] * 5
     with pytest.raises(InputError, match="data row 151"):
         list(blocks)
 

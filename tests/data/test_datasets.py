@@ -50,12 +50,6 @@ def test_read_table_takes_the_name_and_keeps_the_label_as_text(name):
     assert read_table(name).equals(load(name))
 
 
-def test_read_table_reads_a_column_of_a_set_as_text_where_asked():
-    table = read_table("diabetes", text_columns=["sex"])
-    assert table["sex"].type == table["target"].type == pa.string()
-    assert table["age"].type == pa.float64()
-
-
 def test_unknown_set_is_refused_with_those_there_are():
     with pytest.raises(InputError, match=r"^irs: .*blobs.*wine.*did you mean iris\?$"):
         load("irs")

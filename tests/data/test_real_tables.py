@@ -6,6 +6,7 @@ import pyarrow as pa
 import pyarrow.csv
 import pytest
 
+from jaxrep.data.fit import fit
 from jaxrep.errors import InputError
 from tests.helpers.real_tables import ALL, REFUSED, TABLES
 
@@ -45,17 +46,13 @@ def test_a_written_file_and_the_blocks_have_the_same_cells(table, tmp_path):
 @pytest.mark.parametrize("carrier", [as_text, typed])
 @by_name(TABLES)
 def test_kinds(table, carrier, tmp_path):
-    from jaxrep.data.fit import fit
-
     kinds = fit(lambda: carrier(table, tmp_path), source=table.name).schema.kinds()
-    assert dict(kinds) == table.columns
+    assert kinds == table.columns | (table.as_text if carrier is as_text else {})
 
 
 @pytest.mark.parametrize("carrier", [as_text, typed])
 @by_name(REFUSED)
 def test_a_column_that_is_mostly_numbers_is_refused_by_name(table, carrier, tmp_path):
-    from jaxrep.data.fit import fit
-
     with pytest.raises(InputError) as refusal:
         fit(lambda: carrier(table, tmp_path), source=table.name)
     assert any(column in str(refusal.value) for column in table.refused)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from jaxrep import evaluation
-from jaxrep.data.preprocessing import CategoricalColumn, NumericColumn, Preprocessing
+from jaxrep.data.schema import CategoricalColumn, Number, Schema
 from jaxrep.evaluation import Result, split
 
 pytestmark = pytest.mark.quick
@@ -128,12 +128,11 @@ def test_splits_share_no_row_and_hold_every_group():
 
 
 def test_errors_of_columns_are_in_both_units_and_count_wrong_categories():
-    age = NumericColumn("age", mean=40.0, scale=10.0, fill=None)
-    job = CategoricalColumn("job", ("clerk", "smith"), impute=False)
-    prepared = Preprocessing((age, job), label=None, id_column=None, na_values=())
+    age = Number("age", mean=40.0, scale=10.0, fill=None)
+    job = CategoricalColumn("job", ("clerk", "smith"), has_gaps=False)
     x = np.array([[0.0, 1, 0, 0], [1.0, 0, 1, 0], [2.0, 0, 1, 0]])
     x_hat = np.array([[0.1, 0.9, 0.1, 0], [1.1, 0.2, 0.8, 0], [2.4, 0.7, 0.3, 0]])
-    errors = evaluation.column_errors(prepared, x, x_hat)
+    errors = evaluation.column_errors(Schema((age, job)), x, x_hat)
     assert errors.names == ("age", "job")
     squares = 0.01 + 0.01 + 0.16
     of_jobs = 2 * 0.01 + 2 * 0.04 + 2 * 0.49

@@ -21,7 +21,7 @@ NUMBERS = [
 ]
 TEXTS = [
     *("", " ", "a", "a" * 100_000, "\x00", "\ud800", "\udcff", "π", "\x1b[31m", "=1+1", "NaN"),
-    *("../../etc/passwd", "/dev/zero", "C:\\x", "__class__", "numeric", "categorical", "simclr"),
+    *("../../etc/passwd", "/dev/zero", "C:\\x", "__class__", "number", "category", "simclr"),
 ]
 DEEP = [
     raw(left * depth + right * depth)

@@ -10,6 +10,8 @@ What is expected stands in tests/data/real_tables, one file a package. A table i
     refused = ["lines"]             # columns that are neither numbers nor text: no kinds
     [penguins.columns]
     species = "category"
+    [penguins.as_text]              # where the text says more than the types that it is read as
+    zip = "category"
 
 The packages are the extra `tables`; of those that are not installed the tests are skipped. None is
 imported: some bring much along, or warn.
@@ -42,6 +44,7 @@ class RealTable:
     rows: int
     columns: dict[str, str] = field(default_factory=dict)
     refused: tuple[str, ...] = ()
+    as_text: dict[str, str] = field(default_factory=dict)
     unnamed: str = ""
     header: tuple[str, ...] = ()
 

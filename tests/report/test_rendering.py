@@ -56,7 +56,7 @@ def test_what_no_page_can_hold_is_replaced_everywhere():
 
 
 def test_a_command_keeps_its_spaces_and_its_length():
-    command = "jaxrep train vae 'two  spaces.csv' --categorical " + "x" * 3000
+    command = "jaxrep train vae 'two  spaces.csv' --column " + "x" * 3000
     page = Page("t", [], [], [Section("one", "One", [Command(command)])])
     assert command.replace("'", "&#39;") in render(page)
 

@@ -29,7 +29,7 @@ SCRIPT = "<script>alert(1)</script>"
 IMAGE = '"><img src=http://evil.example/x.png onerror=alert(2)>'
 CONTROLS = "c\x01\x1b[2J\x7f\x85\u2028{{ 7*7 }}"
 HEADER = ("id", f"a {SCRIPT}", "_b $x$", CONTROLS, "job & 'trade'", "y</svg>")
-ROLES = ("--categorical", HEADER[4], "--label", HEADER[5], "--id-column", "id")
+ROLES = ("--column", f"{HEADER[4]}=category", "--label", HEADER[5], "--id-column", "id")
 SMALL = ("--hidden-dims", "8", "--latent-dim", "2", "--epochs", "20", *ROLES)
 FAST = ("--learning-rate", "0.02")
 # The shapes are those of test_command_line.py, so that nothing is compiled twice.
@@ -202,7 +202,8 @@ def test_the_command_repeats_the_run_bit_for_bit(folder, tmp_path):
 
 @pytest.mark.quick
 def test_a_command_is_quoted_for_a_shell_whatever_its_words_hold():
-    columns = {"categorical": ["a b", "it's"], "label": "-x", "id_column": "c\x01\udcff\\'"}
+    kinds = {"a b": "category", "it's": "id"}
+    columns = {"kinds": kinds, "label": "-x", "id_column": "c\x01\udcff\\'"}
     config = {
         "method": "autoencoder",
         "data": {"source": "$HOME; rm *", "columns": columns},
@@ -215,7 +216,8 @@ def test_a_command_is_quoted_for_a_shell_whatever_its_words_hold():
     words = printed.stdout.decode("utf-8", "surrogateescape").split("\0")[:-1]
     assert words == [
         *("jaxrep", "train", "autoencoder", "$HOME; rm *", "--out", "run"),
-        *("--categorical", "a b,it's", "--label=-x", "--id-column", "c\x01\udcff\\'"),
+        *("--column", "a b=category", "--column", "it's=id"),
+        *("--label=-x", "--id-column", "c\x01\udcff\\'"),
         *("--hidden-dims", "--views", "scarf"),
     ]
 

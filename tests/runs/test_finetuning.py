@@ -11,8 +11,10 @@ import pytest
 from sklearn.linear_model import LogisticRegression, Ridge
 
 from jaxrep.cli import main
-from jaxrep.data import preprocessing
-from jaxrep.data.tables import read_table, write_table
+from jaxrep.data import transform
+from jaxrep.data.read import read_table
+from jaxrep.data.targets import labels_of
+from jaxrep.data.write import write_table
 from jaxrep.errors import InputError
 from jaxrep.runs import folder, pretrained
 from jaxrep.runs.finetune import finetune
@@ -72,9 +74,9 @@ def fine_tuned(given, tmp_path_factory):
 
 def features(given, run, kind):
     """The rows of a labelled table as the run has them, and their labels."""
-    table = read_table(str(given / f"{kind}.csv"), typed_columns=[LABELS[kind]])
-    x = preprocessing.apply(run.preprocessing, table, source="t")
-    return x, np.array(table[LABELS[kind]].to_pylist())
+    table = read_table(str(given / f"{kind}.csv"))
+    x = transform.apply(run.schema, table, source="t")
+    return x, np.array(labels_of(table, LABELS[kind], "t").to_pylist())
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -123,9 +125,7 @@ def test_what_is_predicted_of_a_table(given, fine_tuned, tmp_path, capsys):
     out = tmp_path / "p.csv"
     result, _ = result_of(capsys, "predict", str(run.path), str(given / "x.csv"), "--out", str(out))
     assert (result["rows"], result["columns"]) == (ROWS, 5)
-    assert read_table(str(out), text_columns=["prediction"])["prediction"].to_pylist() == (
-        found["prediction"].to_pylist()
-    )
+    assert read_table(str(out))["prediction"].to_pylist() == (found["prediction"].to_pylist())
     with pytest.raises(
         InputError, match=r"vae has no predict .*: classifier, regressor, which `jaxrep finetune"
     ):

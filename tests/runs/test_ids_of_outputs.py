@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 from pyarrow import feather
 
-from jaxrep.data.tables import read_table
+from jaxrep.data.read import read_table
 from jaxrep.runs import folder
 from jaxrep.runs.outputs import read_rows
 from tests.helpers.commands import call, done
@@ -91,11 +91,7 @@ def test_ids_of_a_csv_keep_their_text(runs, numbers, tmp_path, command, suffix):
     texts = [*TEXTS[:-2], "20000000000000001", "1.50"]
     pa.csv.write_csv(pa.table({"id": texts, **numbers}), tmp_path / "t.csv")
     out = write(runs, command, tmp_path / "t.csv", tmp_path / f"o{suffix}")
-    found = (
-        feather.read_table(out)
-        if suffix == ".feather"
-        else read_table(str(out), kept_columns=["id"], numeric_columns=[])
-    )
+    found = feather.read_table(out) if suffix == ".feather" else read_table(str(out))
     assert found["id"].type == pa.string()
     assert found["id"].to_pylist() == texts
 
@@ -104,7 +100,7 @@ def test_ids_of_a_csv_keep_their_text(runs, numbers, tmp_path, command, suffix):
 def test_ids_of_parquet_are_exact_in_a_csv(runs, numbers, tmp_path, kind):
     pq.write_table(pa.table({"id": IDS[kind], **numbers}), tmp_path / "t.parquet")
     out = write(runs, "embed", tmp_path / "t.parquet", tmp_path / "o.csv")
-    found = read_table(str(out), kept_columns=["id"], numeric_columns=[])["id"].to_pylist()
+    found = read_table(str(out))["id"].to_pylist()
     assert found == [str(value) for value in IDS[kind].to_pylist()]
 
 
@@ -126,6 +122,6 @@ def test_apostrophes_are_written_only_if_asked_for(runs, tmp_path):
     source = runs / "t.parquet"
     for flags, mark in (((), ""), (("--spreadsheet-safe",), "'")):
         out = write(runs, "predict", source, tmp_path / "o.csv", *flags)
-        found = read_table(str(out), numeric_columns=[])
+        found = read_table(str(out))
         assert found["id"].to_pylist()[:3] == [f"{mark}{text}" for text in TEXTS[:3]]
         assert set(found["prediction"].to_pylist()) <= {f"{mark}+", f"{mark}-"}

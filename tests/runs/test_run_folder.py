@@ -14,7 +14,7 @@ from jaxrep.runs.configuration import read_config
 from jaxrep.runs.outputs import threshold
 from tests.helpers.saved_runs import (
     EPOCHS,
-    PREPROCESSING,
+    SCHEMA,
     configuration,
     results,
     save,
@@ -61,7 +61,7 @@ def test_a_file_and_a_folder_of_other_things_are_unrecognised(tmp_path):
     assert folder.state(tmp_path) == "unrecognised"
 
 
-@pytest.mark.parametrize("name", ["config.json", "manifest.json", "preprocess.json"])
+@pytest.mark.parametrize("name", ["config.json", "manifest.json", "schema.json"])
 @pytest.mark.parametrize("text", ['{"name": "my-app"}', "[]", "no json"])
 def test_a_folder_with_a_file_of_the_same_name_from_elsewhere_is_unrecognised(tmp_path, name, text):
     (tmp_path / name).write_text(text)
@@ -69,7 +69,7 @@ def test_a_folder_with_a_file_of_the_same_name_from_elsewhere_is_unrecognised(tm
 
 
 def test_a_run_is_unfinished_from_begin_to_finish(tmp_path):
-    folder.begin(tmp_path / "run", configuration("vae"), PREPROCESSING)
+    folder.begin(tmp_path / "run", configuration("vae"), SCHEMA)
     assert folder.state(tmp_path / "run") == "unfinished"
     folder.append_metrics(tmp_path / "run", EPOCHS[0])
     assert folder.state(tmp_path / "run") == "unfinished"
@@ -87,11 +87,11 @@ def test_a_finished_run_with_one_damaged_file_is_still_a_finished_run(run, damag
 
 
 def test_begin_makes_parents_and_writes_no_model_and_no_manifest(tmp_path):
-    folder.begin(tmp_path / "a" / "b", configuration("vae"), PREPROCESSING)
+    folder.begin(tmp_path / "a" / "b", configuration("vae"), SCHEMA)
     assert sorted(contents(tmp_path / "a" / "b")) == [
         "config.json",
         "metrics.jsonl",
-        "preprocess.json",
+        "schema.json",
     ]
 
 
@@ -99,14 +99,14 @@ def test_begin_takes_an_earlier_run_away_and_leaves_other_files(run):
     (run / "plots").mkdir()
     for name in (*folder.PLOTS, "plots/mine.png", "notes.txt"):
         (run / name).write_text("x")
-    folder.begin(run, configuration("simclr"), PREPROCESSING)
+    folder.begin(run, configuration("simclr"), SCHEMA)
     assert sorted(contents(run)) == [
         "config.json",
         "metrics.jsonl",
         "mine.png",
         "notes.txt",
         "plots",
-        "preprocess.json",
+        "schema.json",
     ]
     assert (run / "metrics.jsonl").read_text() == ""
     assert folder.state(run) == "unfinished"
@@ -118,7 +118,7 @@ def test_begin_stops_being_a_finished_run_before_anything_else(run, monkeypatch)
 
     monkeypatch.setattr(files, "write_text", fail)
     with pytest.raises(InputError, match=r"--out .*run: cannot be written \(No space left"):
-        folder.begin(run, configuration("vae"), PREPROCESSING)
+        folder.begin(run, configuration("vae"), SCHEMA)
     assert folder.state(run) == "unfinished"
 
 
@@ -126,12 +126,12 @@ def test_begin_names_the_path_that_cannot_be_made(tmp_path):
     (tmp_path / "file").write_text("x")
     for path in (tmp_path / "file", tmp_path / "file" / "run", tmp_path / ("x" * 300)):
         with pytest.raises(InputError, match=f"--out {path}: cannot be written"):
-            folder.begin(path, configuration("vae"), PREPROCESSING)
+            folder.begin(path, configuration("vae"), SCHEMA)
     assert sorted(contents(tmp_path)) == ["file"]
 
 
 def test_a_finish_that_fails_leaves_an_unfinished_run(tmp_path, monkeypatch):
-    folder.begin(tmp_path / "run", configuration("vae"), PREPROCESSING)
+    folder.begin(tmp_path / "run", configuration("vae"), SCHEMA)
     before = contents(tmp_path / "run")
 
     def fail(arrays, path):
@@ -146,7 +146,7 @@ def test_a_finish_that_fails_leaves_an_unfinished_run(tmp_path, monkeypatch):
 
 def test_weights_of_any_memory_layout_are_saved_as_they_are(tmp_path):
     weights = untrained_weights("autoencoder")
-    folder.begin(tmp_path, configuration("autoencoder"), PREPROCESSING)
+    folder.begin(tmp_path, configuration("autoencoder"), SCHEMA)
     folder.append_metrics(tmp_path, EPOCHS[0])
     fortran = {name: np.asfortranarray(array) for name, array in weights.items()}
     config = configuration("autoencoder") | results(tmp_path, "autoencoder")
@@ -164,7 +164,7 @@ def test_the_manifest_holds_the_digest_of_each_file(run):
 def test_a_path_that_is_no_unicode_text_is_kept_as_it_is(tmp_path):
     config = configuration("vae")
     config["data"]["source"] = "/x/\udcff.csv"
-    folder.begin(tmp_path, config, PREPROCESSING)
+    folder.begin(tmp_path, config, SCHEMA)
     assert read_config(tmp_path)["data"]["source"] == "/x/\udcff.csv"
 
 
@@ -177,7 +177,7 @@ def test_a_run_comes_back_as_it_was_saved(tmp_path, method):
     run = folder.load(tmp_path)
     assert run.method.name == method
     assert run.method.hyperparameters == settings(method)
-    assert run.preprocessing == PREPROCESSING
+    assert run.schema == SCHEMA
     assert run.history == EPOCHS
     assert run.config["data"]["source"] == "/x/π.csv"
     assert run.path == tmp_path
@@ -193,7 +193,7 @@ def test_what_is_no_run_folder_is_refused(tmp_path):
 
 
 def test_an_unfinished_run_is_refused_with_what_to_do(tmp_path):
-    folder.begin(tmp_path, configuration("vae"), PREPROCESSING)
+    folder.begin(tmp_path, configuration("vae"), SCHEMA)
     refused(tmp_path, str(tmp_path), "not finished", "jaxrep train")
 
 
@@ -267,7 +267,8 @@ CONFIG_FAULTS = [
     (("data", "columns"), [], "columns"),
     (("data", "sha256"), 3, "$.data.sha256"),
     (("data", "columns"), {}, "data.columns"),
-    (("data", "columns", "categorical"), ["a", 3], "data.columns: Expected `str`, got `int`"),
+    (("data", "columns", "kinds"), {"a": 3}, "data.columns: Expected `str`, got `int`"),
+    (("data", "columns", "drop"), ["a", 3], "data.columns: Expected `str`, got `int`"),
     (("data", "columns", "impute"), "mean", "$.impute"),
     (("versions",), {"jaxrep": 1}, "$.versions"),
     (("device",), None, "$.device"),
@@ -361,14 +362,14 @@ def test_a_run_without_metrics_is_refused(run):
     refused(run, "metrics.jsonl")
 
 
-def test_preprocessing_that_cannot_be_is_refused(run):
-    good = json.loads((run / "preprocess.json").read_text())
+def test_a_schema_that_cannot_be_is_refused(run):
+    good = json.loads((run / "schema.json").read_text())
     wrong = copy.deepcopy(good)
     wrong["columns"][0]["scale"] = 0
     for data in (wrong, good | {"columns": []}, {}, []):
-        (run / "preprocess.json").write_text(json.dumps(data))
+        (run / "schema.json").write_text(json.dumps(data))
         seal(run)
-        refused(run, "preprocess")
+        refused(run, "schema")
 
 
 # The threshold of anomalies

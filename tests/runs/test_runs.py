@@ -35,7 +35,7 @@ def training_rows(run, x):
     for seed in range(3):
         held_out = np.random.default_rng(seed).permutation(len(x))[: round(ROWS / 4)]
         kept = np.delete(x, held_out, axis=0)
-        means = [column.mean for column in run.preprocessing.columns]
+        means = [column.mean for column in run.schema.columns]
         if np.allclose(means, kept.mean(axis=0), rtol=1e-12):
             found.append((seed, kept))
     return found
@@ -48,7 +48,7 @@ def test_statistics_come_from_the_rows_trained_on_which_the_split_seed_draws(tmp
         assert run.config["result"]["rows"] == 38
         [(found, kept)] = training_rows(run, rows)
         assert found == split_seed
-        scales = [column.scale for column in run.preprocessing.columns]
+        scales = [column.scale for column in run.schema.columns]
         np.testing.assert_allclose(scales, kept.std(axis=0), rtol=1e-12)
 
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from jaxrep.cli import main
-from jaxrep.data.preprocessing import apply
-from jaxrep.data.tables import read_table
+from jaxrep.data.read import read_table
+from jaxrep.data.transform import apply
 from jaxrep.errors import InputError, ModelFormatError
 from jaxrep.estimators import AutoencoderEmbedding
 from jaxrep.inference import map_rows
@@ -93,7 +93,7 @@ def test_last_takes_the_weights_after_the_last_step(command, stopped, table, tmp
     if command == "embed":
         last = read_run(run, last=True)
         rows = np.load(tmp_path / "last.npy")
-        features = apply(last.preprocessing, read_table(table), source=table)
+        features = apply(last.schema, read_table(table), source=table)
         for weights, found in ((loaded.last_weights, rows), (loaded.weights, tables["served"][0])):
             made = map_rows(last.method, "embed", weights, features, last.rows)
             np.testing.assert_array_equal(made, found)

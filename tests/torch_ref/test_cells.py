@@ -9,8 +9,8 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from tests.helpers.schemas import NAN, read, same
-from torch_ref.encode import EncodeError
+from tests.helpers.schemas import NAN, column, read, same, schema
+from torch_ref.encode import EncodeError, encode
 
 pytestmark = pytest.mark.quick
 
@@ -174,6 +174,10 @@ DAY = 19727 * 86400  # 2024-01-05
         ("1970-01-01", 0),
         ("2024-01-05", DAY),
         ("2024/01/05", DAY),
+        ("2024-1-5", DAY),
+        ("2024/1/05 6:07", DAY + 22020),
+        ("2024-01-05 00:00:00,25", DAY + 0.25),
+        ("0000-12-31", -62135596800 - 86400),
         ("2024-01-05T06:07", DAY + 22020),
         ("2024/01/05 06:07:08", DAY + 22028),
         ("2024-01-05 00:00:00.5", DAY + 0.5),
@@ -194,6 +198,9 @@ def test_a_date_in_text(text, value):
     [
         ("2024-01-05T00:00Z", DAY),
         ("2024-01-05 00:00:00 Z", DAY),
+        ("2024-01-05T00:00z", DAY),
+        ("2024-01-05 00:00:00 UTC", DAY),
+        ("2024-01-05T00:00+01", DAY - 3600),
         ("2024-01-05T00:00:00+01:00", DAY - 3600),
         ("2024-01-05T00:00:00.25-0530", DAY + 19800.25),
         ("2024-01-05 00:00 +00:30", DAY - 1800),
@@ -208,11 +215,11 @@ def test_a_date_in_text_with_a_zone(text, value):
 @pytest.mark.parametrize(
     "text",
     [
-        *("2024-1-5", "24-01-05", "2024-01/05", "2024-13-01", "2023-02-29", "2024-01-05T24:00"),
+        *("2024-1-", "24-01-05", "2024-01/05", "2024-13-01", "2023-02-29", "2024-01-05T24:00"),
         *("2024-01-05T00:60", "2024-01-05T00:00:60", "2024-01-05T00:00:00.", "2024-01-05T00"),
         *("2024-01-05T00:00:00.1234567890", "2024-01-05  00:00", "2024-01-05t00:00", "05.01.2024"),
-        *("2024-01-05T00:00z", "2024-01-05T00:00+24:00", "2024-01-05T00:00+00:60", "20240105"),
-        *("2024-01-05T00:00+01", "2024-01-05T00:00  Z", "2024-01-05Z", "1704412800", "٢٠٢٤-01-05"),
+        *("2024-01-05T00:00utc", "2024-01-05T00:00+24:00", "2024-01-05T00:00+00:60", "20240105"),
+        *("2024-01-05T00:00+1", "2024-01-05T00:00  Z", "2024-01-05Z", "1704412800", "٢٠٢٤-01-05"),
     ],
 )
 def test_a_text_that_is_not_a_date_is_refused(text):
@@ -301,6 +308,8 @@ def test_nanoseconds_are_divided_exactly(count):
         ("0 days 00:00:00.000000001", 1e-9),
         ("-1 days +23:59:59.5", -0.5),
         ("-2 days 00:00:00", -172800),
+        ("1 days", 86400),
+        ("2 days 03:04", 183840),
         ("P1D", 86400),
         ("PT90M", 5400),
         ("P1DT2H3M4.5S", 93784.5),
@@ -313,7 +322,7 @@ def test_a_duration_in_text(text, value):
 
 
 @pytest.mark.parametrize(
-    "text", ["90", "1:2", "01:60", "00:00:60", "P", "PT", "P1DT", "P1M", "1 day", "+01:00", "1.5 h"]
+    "text", ["90", "1:2", "01:60", "00:00:60", "P", "PT", "P1DT", "P1M", "1 d", "+01:00", "1.5 h"]
 )
 def test_a_text_that_is_not_a_duration_is_refused(text):
     with pytest.raises(EncodeError, match=r"data row 1: .* is not a duration"):
@@ -476,6 +485,20 @@ def test_a_duration_is_no_category(cell):
 def test_a_mark_of_the_user_is_missing(kind, cell, value):
     changes = {"levels": ["-0999"]} if kind == "category" else {}
     same(read([cell], kind, marks=["-999", "?"], **changes), [value])
+
+
+@pytest.mark.parametrize(("cell", "value"), [("999,0", NAN), ("999.000", 999000.0), ("999", NAN)])
+def test_a_mark_is_compared_with_what_a_number_means_in_its_column(cell, value):
+    same(read([cell], "number", marks=["999"], decimal=",", thousands="."), [value])
+
+
+def test_blanks_around_words_and_marks_count_for_nothing():
+    described = schema(column("category", levels=["a"]), marks=[" ? "])
+    same(encode(described, {"x": ["?", " a"]}), [[NAN], [0]])
+
+
+def test_a_level_is_known_by_its_key_however_it_is_spelled():
+    same(read(["TRUE", True, "2024-01-05"], "category", levels=["True", "2024/01/05"]), [0, 0, 1])
 
 
 @pytest.mark.parametrize("mark", ["1900-01-01", "1900/01/01"])

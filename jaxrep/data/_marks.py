@@ -1,0 +1,67 @@
+"""Which of the user's marks of missing cells no cell of a table matches."""
+
+import re
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from . import _times
+from ._arrow import as_array, texts_to_arrow
+from ._cells import PLAIN, Missing, decoded, is_number_type, key_of_text, keys_of
+from ._names import BLANKS
+
+_ISO = re.compile(_times.ISO, re.ASCII)
+
+
+class Unmatched:
+    """The marks that no cell has matched yet.
+
+    Args:
+        marks: as the user wrote them.
+
+    Example:
+        >>> marks = Unmatched(["?", "-999", "none"])
+        >>> marks.add(pa.table({"age": [30.0, -999.0], "job": [" ?", "clerk"]}))
+        >>> marks.left
+        ('none',)
+    """
+
+    def __init__(self, marks: Iterable[str]):
+        self.left = tuple(marks)
+
+    def add(self, table: pa.Table) -> None:
+        """Takes the marks away that a cell of a table matches, whatever its column is."""
+        for cells in table.columns:
+            if not self.left:
+                return
+            matched = set(_matched(self.left, decoded(cells)))
+            self.left = tuple(mark for mark in self.left if mark not in matched)
+
+
+def _matched(marks: tuple[str, ...], cells: Any) -> Iterator[str]:
+    """Yields the marks that a cell of a column matches."""
+    texts = {mark: mark.strip(BLANKS) for mark in marks}
+    keys = {mark: key_of_text(text) for mark, text in texts.items()}
+    numbers = {mark: Missing((), (mark,)).values for mark in marks}
+    if is_number_type(cells.type):
+        yield from _equal(numbers, cells)
+        return
+    if cells.type == pa.string():
+        trimmed = pc.utf8_trim(cells, characters=BLANKS)
+        if any(map(len, numbers.values())):
+            yield from _equal(numbers, trimmed.filter(pc.match_substring_regex(trimmed, PLAIN)))
+        # Truths and dates are written in several ways, which takes longer to see.
+        if not any(key in ("true", "false") or _ISO.fullmatch(key) for key in keys.values()):
+            cells = trimmed.filter(pc.is_in(trimmed, texts_to_arrow([*texts.values()])))
+    found = set(keys_of(cells, Missing((), ()))[0])
+    yield from (mark for mark, key in keys.items() if key in found)
+
+
+def _equal(numbers: dict[str, Any], cells: Any) -> Iterator[str]:
+    """Yields the marks that are numbers of which a cell is one."""
+    cells = cells.cast(pa.string()) if pa.types.is_decimal(cells.type) else cells
+    values = as_array(cells.cast(pa.float64(), safe=False))
+    yield from (mark for mark, number in numbers.items() if np.isin(number, values).any())

@@ -1,0 +1,51 @@
+"""What a run's folder holds of the data that it was trained on, for people who pass it on."""
+
+from typing import Any
+
+from jaxrep.data.schema import CategoricalColumn, NumericColumn
+from jaxrep.data.targets import Classes, Target
+from jaxrep.runs.folder import EMBEDDING_PLOT, REPORT, Run
+from jaxrep.runs.sources import SPOOL
+
+SHOWING_ROWS = (REPORT, EMBEDDING_PLOT, SPOOL)
+"""The files and folders of a run's that hold or show rows, where they are there."""
+
+
+def kept_of_data(run: Run) -> dict[str, Any]:
+    """Returns what a run's folder holds of its training data, but for its weights.
+
+    Args:
+        run: from `jaxrep.runs.folder.load`.
+
+    Returns:
+        `categories`, the number of levels by column, each of which is in the folder as a word;
+        `numbers`, the statistics by column, and why it was told that it is of numbers, which may
+        name the smallest and the largest; `constants`, by column; `target`, the label with its
+        classes or statistics, None where there is none; `score_quantiles`, how many there are of
+        the training rows' scores; and `rows`, the files that hold or show whole rows.
+    """
+    schema, quantiles = run.schema, run.config.get("score_quantiles", {})
+    constants = [column for column in schema.left_out if column.kind == "constant"]
+    return {
+        "categories": {
+            c.name: len(c.levels) for c in schema.columns if isinstance(c, CategoricalColumn)
+        },
+        "numbers": {c.name: _statistics(c) for c in schema.columns if isinstance(c, NumericColumn)},
+        "constants": {c.name: c.why if c.value is None else c.value for c in constants},
+        "target": None if run.target is None else _of_target(run.target),
+        "score_quantiles": len(quantiles.get("levels", ())),
+        "rows": [name for name in SHOWING_ROWS if (run.path / name).exists()],
+    }
+
+
+def _statistics(column: NumericColumn) -> dict[str, Any]:
+    found: dict[str, Any] = {"mean": column.mean, "scale": column.scale}
+    if column.has_gaps and column.fill is not None:
+        found["median"] = column.fill
+    return found | {"why": column.why}
+
+
+def _of_target(target: Target) -> dict[str, Any]:
+    if isinstance(target, Classes):
+        return {"name": target.name, "classes": list(target.labels)}
+    return {"name": target.name, "mean": target.mean, "scale": target.scale}
