@@ -255,7 +255,6 @@ def test_nan_is_missing_as_a_float_and_a_word_of_text_where_it_is_none_of_the_wo
         (["2024-01-05T00:00:00Z"], ["2024-01-05T01:00+01:00", "2024-01-05"], [0, -1]),
         (["a"], pa.nulls(2), [NAN, NAN]),
     ],
-    ids=repr,
 )
 def test_codes_of_every_carrier(levels, cells, expected):
     np.testing.assert_array_equal(codes(levels, cells), expected)

@@ -216,7 +216,7 @@ def embedding(run, data):
     missing = {*schema["missing"], *schema["marks"]}
     features = []
     for column in schema["columns"]:
-        cells = [row[column["name"]] for row in rows]
+        cells = [row[column["name"]].strip() for row in rows]
         if column["kind"] != "category":
             x = [column["fill"] if cell in missing else float(cell) for cell in cells]
             features.append((np.array(x, float) - column["mean"]) / column["scale"])
