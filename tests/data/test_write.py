@@ -13,6 +13,7 @@ import pytest
 from pyarrow import feather
 
 from jaxrep.data import NAMES, check_output, read_table, write_blocks, write_table
+from jaxrep.data.schema import MISSING
 from jaxrep.errors import InputError
 
 pytestmark = pytest.mark.quick
@@ -50,7 +51,7 @@ def refused(*facts, source):
         ("blob", ["did you mean blobs?"]),
         ("IRIS", ["did you mean iris?"]),
         ("data.cvs", ["did you mean .csv?"]),
-        ("data.xlsx", [".csv", ".csv.gz", ".parquet", ".npy", ".npz", *NAMES]),
+        ("data.xlsx", [*NAMES]),
     ],
 )
 def test_unknown_source_is_refused_with_those_there_are(source, facts):
@@ -64,8 +65,6 @@ def test_file_that_is_missing_empty_or_no_file_is_refused(tmp_path):
     refused("folder", source=str(tmp_path))
     (tmp_path / "empty.parquet").touch()
     refused("file is empty", source=str(tmp_path / "empty.parquet"))
-    os.mkfifo(tmp_path / "pipe.csv")
-    refused("regular file", source=str(tmp_path / "pipe.csv"))
     refused("cannot be opened", source=str(tmp_path / ("x" * 300 + ".csv")))
     with pytest.raises(InputError, match="zero byte"):
         read_table("a\0.csv")
@@ -154,8 +153,9 @@ def test_csv_bools_are_true_and_false(tmp_path):
 def test_csv_of_one_column_keeps_the_row_of_a_missing_value(tmp_path, values):
     write_table(pa.table({"c": values}), tmp_path / "t.csv")
     assert "\n\n" not in (tmp_path / "t.csv").read_text()
-    cells = ["" if value is None else str(value) for value in values.to_pylist()]
-    assert read_table(str(tmp_path / "t.csv"))["c"].to_pylist() == cells
+    found = read_table(str(tmp_path / "t.csv"))["c"].to_pylist()
+    expected = [None if value is None else str(value) for value in values.to_pylist()]
+    assert [None if cell in MISSING else cell for cell in found] == expected
 
 
 def test_parquet_is_written_with_its_types(tmp_path):
