@@ -1,4 +1,4 @@
-"""`to_raw` against `torch_ref.encode`, which reads each cell on its own: equal bits, or refused."""
+"""`to_raw` against `torch_ref.encode`, which reads cell by cell: equal bits, or both refuse."""
 
 import datetime as dt
 from decimal import Decimal
