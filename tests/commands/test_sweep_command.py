@@ -130,7 +130,7 @@ def test_the_figures_are_printed_as_one_object(swept):
     rows = rows_of(swept)
     assert list(result) == [
         *("out", "method", "rows", "members", "diverged", "select", "best", "compiles"),
-        *("seconds", "compile_seconds", "rows_per_second"),
+        *("seconds", "compile_seconds", "rows_per_second", "cells"),
     ]
     assert (result["members"], result["diverged"], result["compiles"]) == (8, 4, 1)
     assert (result["rows"], result["out"]) == (45, str(swept))
