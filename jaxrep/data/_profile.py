@@ -216,7 +216,8 @@ class Profile:
         self.rows += len(cells)
 
     def _add_text(self, cells: Any, rows: npt.NDArray[np.int64]) -> None:
-        if self.texts is None and self._add_plain(cells):
+        # A word that means "missing" and is a number is told by how it is written.
+        if self.texts is None and not self._missing.has_number_words and self._add_plain(cells):
             return
         cells = trimmed(cells, self._missing)
         if self.texts is None and self._add_plain(cells):
@@ -231,7 +232,8 @@ class Profile:
         assert self.numbers is not None
         integers = None if self.have_points else _integers(cells)
         try:
-            values = as_array((cells if integers is None else integers).cast(pa.float64()))
+            numbers = cells if integers is None else integers
+            values = as_array(numbers.cast(pa.float64(), safe=False))  # beyond 2⁵³ rounded
         except pa.ArrowInvalid:
             return False
         if np.isinf(values).any() or int(np.isnan(values).sum()) > cells.null_count:

@@ -115,7 +115,9 @@ def test_integers_with_a_gap_do_not_count_up():
         (["0", "11", "10"], "count"),
         (["0.5", "10", "11"], "number"),
         (["-01", "10", "11"], "category"),
-        (["+1", "10", "11"], "category"),
+        (["+1", "10", "11"], "count"),
+        (["+49172", "10", "10"], "count"),
+        (["+491721", "10", "10"], "category"),  # a telephone number
         (["1", "x", "2"], "category"),
         (["1", "inf", "2"], "category"),
         (["1", "0x1", "2"], "category"),
