@@ -41,7 +41,7 @@ def test_the_commands_run_as_they_stand(tmp_path, monkeypatch, capsys):
     lines = ["age,hours,job,city,income"]
     for i in range(40):
         job, city = rng.choice(["clerk", "smith"]), rng.choice(["Ulm", "Bonn"])
-        lines.append(f"{20 + 7 * i % 40},{rng.normal(38, 5):.1f},{job},{city},{i % 2}")
+        lines.append(f"{rng.integers(20, 60)},{rng.normal(38, 5):.1f},{job},{city},{i % 2}")
     for name in ("people.csv", "new_people.csv"):
         (tmp_path / name).write_text("\n".join(lines) + "\n", encoding="utf-8")
     monkeypatch.chdir(tmp_path)
