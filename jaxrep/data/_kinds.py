@@ -90,12 +90,8 @@ def _of_numbers(name: str, profile: Profile, seen: NumberStatistics) -> Draft:
     if seen.are_binary:
         return Draft(Boolean(name, 0.0, 1.0, None, False, "all its values are 0 or 1", stored))
     if seen.are_whole and seen.least >= 0:
-        return Draft(Count(name, 0.0, 1.0, None, False, _range(seen), stored))
-    return Draft(Number(name, 0.0, 1.0, None, False, _range(seen), stored))
-
-
-def _range(seen: NumberStatistics) -> str:
-    return f"from {seen.least:g} to {seen.greatest:g}"
+        return Draft(Count(name, 0.0, 1.0, None, False, "whole numbers, none negative", stored))
+    return Draft(Number(name, 0.0, 1.0, None, False, "numbers", stored))
 
 
 def _is_constant(seen: NumberStatistics) -> tuple[bool, float]:

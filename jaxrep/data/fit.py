@@ -52,6 +52,7 @@ class Fitted:
         rows: the number of rows that it was fitted to.
         missing: the number of missing cells of each column that has any.
         order: the names of all columns, in the table's order.
+        ranges: least and greatest value of numbers and counts; the schema does not hold them.
         unmatched: the user's marks of missing cells that no cell of the table matched.
     """
 
@@ -59,6 +60,7 @@ class Fitted:
     rows: int
     missing: Mapping[str, int]
     order: tuple[str, ...]
+    ranges: Mapping[str, tuple[float, float]]
     unmatched: tuple[str, ...] = ()
 
     def warnings(self, source: str) -> Iterator[str]:
@@ -83,6 +85,8 @@ class Fitted:
                 yield f"  {name:{width}}  label"
                 continue
             kind, why = column.kind, column.why
+            if name in self.ranges:
+                why += ", from {:g} to {:g}".format(*self.ranges[name])
             if isinstance(column, LeftOut):
                 kind = f"left out ({kind})"
             if count := self.missing.get(name):
@@ -140,6 +144,7 @@ class _Fitting:
         self._names: list[str] = []
         self._rows = 0
         self._profiles: dict[str, Profile] = {}
+        self._ranges: dict[str, tuple[float, float]] = {}
 
     def _blocks(self) -> Iterator[tuple[pa.Table, npt.NDArray[np.int64]]]:
         """Yields the blocks of rows to learn from, and the rows' numbers in the table."""
@@ -214,7 +219,7 @@ class _Fitting:
         if sum(c.width - 1 for c in learned if isinstance(c, CategoricalColumn)) > MOST:
             raise InputError(f"{self._source}: more than {MOST:,} categories in all")
         schema = Schema(learned, left_out, self._asked.label, self._words, self._asked.na_values)
-        return Fitted(schema, self._rows, missing, self._order, self._marks.left)
+        return Fitted(schema, self._rows, missing, self._order, self._ranges, self._marks.left)
 
     def _left_out(self, columns: Mapping[str, Column | LeftOut]) -> tuple[LeftOut, ...]:
         found = []
@@ -285,6 +290,8 @@ class _Fitting:
             return self._with_levels(column, spelled, count)
         numbers = self._numbers(name, made, measured)
         assert numbers is not None
+        if isinstance(column, Number) and numbers.moments.count:
+            self._ranges[name] = (numbers.least, numbers.greatest)
         return self._with_scale(column, numbers, refine=name not in self._kinds)
 
     def _with_levels(
