@@ -28,7 +28,7 @@ class Prepare(TableColumns):
 
     def __call__(self) -> tuple[str, Result]:
         """Prepares the rows and says how many there are."""
-        from jaxrep.data.preparation import prepare
+        from jaxrep.data.store.preparation import prepare
         from jaxrep.progress import report_rows
         from jaxrep.runs.training_rows import with_known_label
 

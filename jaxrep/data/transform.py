@@ -16,10 +16,10 @@ import pyarrow as pa
 
 from jaxrep.errors import InputError
 
-from ._cells import Missing, Numbers, Place, codes_of, numbers_of
 from ._messages import joined, listed
-from ._stored import to_stored
 from ._threads import for_each
+from .cells import Missing, Numbers, Place, codes_of, numbers_of
+from .cells._stored import to_stored
 from .fit import MissingValuesError, refuse_missing
 from .schema import CategoricalColumn, Column, NumericColumn, Schema
 

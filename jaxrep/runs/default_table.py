@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from jaxrep.data import datasets, transform
 from jaxrep.data.read import read_table
-from jaxrep.data.row_file import is_prepared, open_prepared
+from jaxrep.data.store.row_file import is_prepared, open_prepared
 from jaxrep.data.transform import Counts
 from jaxrep.errors import InputError
 from jaxrep.runs.folder import Run

@@ -13,8 +13,8 @@ import safetensors.numpy
 from jaxrep.batch import RowSpec
 from jaxrep.data import datasets
 from jaxrep.data.columns import Columns
-from jaxrep.data.row_file import is_prepared
 from jaxrep.data.schema import Schema
+from jaxrep.data.store.row_file import is_prepared
 from jaxrep.data.targets import Classes, Target, are_classes, target_from_json
 from jaxrep.errors import InputError
 from jaxrep.hyperparameters import Predicts, TrainingHyperparameters, declaration

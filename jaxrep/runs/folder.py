@@ -22,8 +22,8 @@ from msgspec import UNSET, UnsetType
 
 from jaxrep import files, strict_json
 from jaxrep.batch import RowSpec
-from jaxrep.data.row_file import is_prepared
 from jaxrep.data.schema import Schema
+from jaxrep.data.store.row_file import is_prepared
 from jaxrep.data.targets import Target, target_from_json
 from jaxrep.errors import InputError, ModelFormatError
 from jaxrep.inference import map_rows

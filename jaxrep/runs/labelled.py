@@ -10,11 +10,12 @@ import numpy as np
 import pyarrow as pa
 
 from jaxrep.batch import Batch, take
-from jaxrep.data import preparation, read, to_arrow, transform
+from jaxrep.data import read, to_arrow, transform
 from jaxrep.data.columns import Columns
-from jaxrep.data.held_out import RowsWithout, read_rows
-from jaxrep.data.row_file import PreparedRows, open_prepared
 from jaxrep.data.schema import Schema
+from jaxrep.data.store import preparation
+from jaxrep.data.store.held_out import RowsWithout, read_rows
+from jaxrep.data.store.row_file import PreparedRows, open_prepared
 from jaxrep.data.targets import (
     Target,
     balanced_weights,

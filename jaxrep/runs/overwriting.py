@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from jaxrep.data.row_file import is_prepared
+from jaxrep.data.store.row_file import is_prepared
 from jaxrep.errors import InputError
 from jaxrep.files import is_stream
 from jaxrep.runs.folder import CHECKPOINTS, CONTENT, LAST, MANIFEST, Run

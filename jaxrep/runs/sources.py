@@ -16,10 +16,11 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from jaxrep.batch import as_batch
-from jaxrep.data import datasets, preparation, read
+from jaxrep.data import datasets, read
 from jaxrep.data.columns import Columns
-from jaxrep.data.held_out import RowsWithout, read_rows
-from jaxrep.data.row_file import PreparedRows, is_prepared, open_prepared
+from jaxrep.data.store import preparation
+from jaxrep.data.store.held_out import RowsWithout, read_rows
+from jaxrep.data.store.row_file import PreparedRows, is_prepared, open_prepared
 from jaxrep.errors import InputError
 from jaxrep.hyperparameters import TrainingHyperparameters
 from jaxrep.runs.training_rows import Prepared, held_out_rows, prepare, warning

@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 
-from jaxrep.data import preparation
+from jaxrep.data.store import preparation
 from tests.helpers.commands import call, done
 
 HEADER = ("id", "a", "b", "c", "job", "y")

@@ -24,8 +24,8 @@ from jaxrep.errors import InputError
 def small_pieces():
     """Makes the readers' pieces a few rows long, so that small tables have many."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("jaxrep.data._read_csv._BLOCK", 1)
-        patch.setattr("jaxrep.data._read_numpy._PIECE", 64)
+        patch.setattr("jaxrep.data.read._csv._BLOCK", 1)
+        patch.setattr("jaxrep.data.read._numpy._PIECE", 64)
         patch.setattr("jaxrep.data._blocks._MOST_ROWS", 7)
         yield
 

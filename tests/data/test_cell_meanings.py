@@ -8,11 +8,11 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from jaxrep.data import _times
-from jaxrep.data._cells import (
+from jaxrep.data.cells import (
     Levels,
     Missing,
     Place,
+    _times,
     codes_of,
     key_of_text,
     keys_of,

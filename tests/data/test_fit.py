@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from sklearn.preprocessing import StandardScaler
 
 from jaxrep.data import Columns, apply, fit, load
-from jaxrep.data._profile import NUMBER_FORMATS
-from jaxrep.data._times import FORMATS
+from jaxrep.data.cells._times import FORMATS
+from jaxrep.data.fit._profile import NUMBER_FORMATS
 from jaxrep.data.schema import MISSING, Boolean, Count, Datetime, Duration, LeftOut, Number
 from jaxrep.errors import InputError
 

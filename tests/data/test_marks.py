@@ -6,9 +6,9 @@ import decimal
 import pyarrow as pa
 import pytest
 
-from jaxrep.data._marks import Unmatched
 from jaxrep.data.columns import Columns
 from jaxrep.data.fit import fit
+from jaxrep.data.fit._marks import Unmatched
 
 pytestmark = pytest.mark.quick
 

@@ -14,12 +14,13 @@ import pytest
 
 from jaxrep import files
 from jaxrep.cli import main
-from jaxrep.data import NAMES, Columns, _signed, apply, fit, read_table
-from jaxrep.data._statistics import IdCheck, Median, Moments
+from jaxrep.data import NAMES, Columns, apply, fit, read_table
 from jaxrep.data.datasets import LABELS
-from jaxrep.data.preparation import prepare
-from jaxrep.data.row_file import is_prepared, open_prepared
+from jaxrep.data.fit._statistics import IdCheck, Median, Moments
 from jaxrep.data.schema import CategoricalColumn
+from jaxrep.data.store import _signed
+from jaxrep.data.store.preparation import prepare
+from jaxrep.data.store.row_file import is_prepared, open_prepared
 from jaxrep.data.targets import labels_of
 from jaxrep.errors import InputError, ModelFormatError
 
@@ -182,7 +183,7 @@ def test_read_into_and_sample_give_the_rows_asked_for(tmp_path, small_chunks):
 
 
 def test_a_sample_of_rows_far_apart_is_the_same(tmp_path, monkeypatch):
-    monkeypatch.setattr("jaxrep.data.row_file._FAR", 16)
+    monkeypatch.setattr("jaxrep.data.store.row_file._FAR", 16)
     prepared = prepare("iris", tmp_path / "rows", columns=TARGET)
     np.testing.assert_array_equal(prepared.sample(40), all_rows(prepared)[::4])
 
@@ -195,7 +196,8 @@ def test_killed_in_the_second_pass_the_same_command_ends_in_the_same_bytes(tmp_p
     pq.write_table(table, tmp_path / "t.parquet")
     script = (
         "import sys, time, pathlib\n"
-        "from jaxrep.data import _blocks, preparation\n"
+        "from jaxrep.data import _blocks\n"
+        "from jaxrep.data.store import preparation\n"
         "_blocks._MOST_ROWS = 1000\n"
         "append = preparation._append\n"
         "def slow(*a):\n    time.sleep(float(sys.argv[3])); return append(*a)\n"
@@ -225,7 +227,7 @@ def test_killed_in_the_second_pass_the_same_command_ends_in_the_same_bytes(tmp_p
 
 def interrupted(tmp_path, monkeypatch, chunks=4):
     """Leaves a folder that was interrupted in the second pass after some chunks."""
-    from jaxrep.data import preparation
+    from jaxrep.data.store import preparation
 
     append, made = preparation._append, []
 
@@ -271,7 +273,7 @@ def test_a_damaged_unfinished_folder_is_refused(tmp_path, monkeypatch, small_chu
 
 
 def test_two_processes_cannot_prepare_one_folder(tmp_path, monkeypatch, small_chunks):
-    from jaxrep.data import preparation
+    from jaxrep.data.store import preparation
 
     out = interrupted(tmp_path, monkeypatch)
     with preparation._locked(out), pytest.raises(InputError, match="another process"):
@@ -370,7 +372,7 @@ def test_labels_of_a_csv_are_numbers_if_all_are(tmp_path, small_chunks, cells, l
 
 def test_few_labels_are_held_at_once_and_many_written_together(tmp_path, monkeypatch):
     monkeypatch.setattr("jaxrep.data._blocks._MOST_ROWS", 7)
-    monkeypatch.setattr("jaxrep.data.preparation._LABEL_ROWS", 20)
+    monkeypatch.setattr("jaxrep.data.store.preparation._LABEL_ROWS", 20)
     prepare("iris", tmp_path / "rows", columns=TARGET)
     with pq.ParquetFile(tmp_path / "rows" / "labels.parquet") as file:
         groups = [file.metadata.row_group(i).num_rows for i in range(file.num_row_groups)]
@@ -541,7 +543,7 @@ def test_unrecognised_and_impossible_folders_are_left_alone(capsys, tmp_path):
 
 def test_a_disk_too_small_is_noticed_before_anything_is_written(capsys, tmp_path, monkeypatch):
     usage = type("Usage", (), {"free": 1000})
-    monkeypatch.setattr("jaxrep.data.preparation.shutil.disk_usage", lambda path: usage)
+    monkeypatch.setattr("jaxrep.data.store.preparation.shutil.disk_usage", lambda path: usage)
     refused(capsys, tmp_path, "iris", facts=["150 rows of 4 features need", "MiB left"])
 
 
@@ -575,7 +577,7 @@ def test_memory_does_not_grow_with_the_rows(tmp_path, impute):
     script = (
         "import sys, pathlib, resource\n"
         "from jaxrep.data import Columns\n"
-        "from jaxrep.data.preparation import prepare\n"
+        "from jaxrep.data.store.preparation import prepare\n"
         "said = Columns(impute=sys.argv[3])\n"
         "prepare(sys.argv[1], pathlib.Path(sys.argv[2]), columns=said)\n"
         "print(next(l for l in open('/proc/self/status') if l.startswith('VmHWM')).split()[1])\n"

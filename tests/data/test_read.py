@@ -11,7 +11,7 @@ import pytest
 from pyarrow import csv as pacsv
 from pyarrow import feather
 
-from jaxrep.data import _table_files
+from jaxrep.data.read import _files as _table_files
 from jaxrep.data.read import digests, read_blocks, read_table
 from jaxrep.errors import InputError
 

@@ -232,7 +232,7 @@ def test_quote_that_is_closed_or_none_is_not_refused(read, end):
 
 
 def test_quote_that_is_not_closed_in_a_long_file_is_refused_with_its_row(read, monkeypatch):
-    monkeypatch.setattr("jaxrep.data._read_csv._LARGE_BLOCK", 1 << 21)
+    monkeypatch.setattr("jaxrep.data.read._csv._LARGE_BLOCK", 1 << 21)
     rows = '1,"x\n' + "2,3\n" * 2_000_000
     refused(read, "a,b\n0,0\n" + rows, "data row 2 ", "quote")
 

@@ -11,7 +11,6 @@ import pytest
 from sklearn.utils.class_weight import compute_sample_weight
 
 from jaxrep.data import read_table
-from jaxrep.data._labels import infer_type
 from jaxrep.data.targets import (
     Classes,
     Numbers,
@@ -22,6 +21,7 @@ from jaxrep.data.targets import (
     labels_of,
     target_from_json,
 )
+from jaxrep.data.targets._labels import infer_type
 from jaxrep.errors import InputError, ModelFormatError
 
 pytestmark = pytest.mark.quick

@@ -18,9 +18,12 @@ import torch
 
 from jaxrep import hyperparameters, methods, strict_json
 from jaxrep.cli import main
-from jaxrep.data import Columns, _csv_header, _names, _read_csv, _signed, read_table
-from jaxrep.data.preparation import prepare
-from jaxrep.data.row_file import open_prepared
+from jaxrep.data import Columns, _names, read_table
+from jaxrep.data.read import _csv as _read_csv
+from jaxrep.data.read import _csv_header
+from jaxrep.data.store import _signed
+from jaxrep.data.store.preparation import prepare
+from jaxrep.data.store.row_file import open_prepared
 from jaxrep.errors import InputError, ModelFormatError
 from jaxrep.runs import default_table, folder
 from tests.helpers.mutations import dumps, raw

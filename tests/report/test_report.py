@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from jaxrep.data import row_file
+from jaxrep.data.store import row_file
 from jaxrep.losses import gaussian_kl
 from jaxrep.report import maps
 from jaxrep.report.origin import command_of

@@ -26,13 +26,14 @@ import pyarrow as pa
 from jaxrep import files, strict_json
 from jaxrep.errors import InputError, ModelFormatError
 
-from . import _signed, datasets, read
-from ._blocks import block_rows
-from .columns import Columns
-from .fit import fit
+from .. import datasets, read
+from .._blocks import block_rows
+from ..columns import Columns
+from ..fit import fit
+from ..schema import Schema
+from ..transform import Counts, apply_blocks, to_raw
+from . import _signed
 from .row_file import PreparedRows, is_prepared, open_prepared, read_schema
-from .schema import Schema
-from .transform import Counts, apply_blocks, to_raw
 
 _ROOM = 1 << 20  # bytes for the small files
 _LABEL_BYTES = 8  # of a label, about

@@ -10,10 +10,10 @@ from pyarrow import csv as pacsv
 
 from jaxrep.errors import InputError
 
-from ._arrow import to_arrow
+from .._arrow import to_arrow
+from .._names import check_names, selected
 from ._csv_header import Header, read_header
-from ._names import check_names, selected
-from ._table_files import TableFile
+from ._files import TableFile
 
 _BLOCK = 1 << 20
 _LARGE_BLOCK = 1 << 26  # for files with rows longer than a block

@@ -8,9 +8,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ._arrow import texts_to_arrow, to_arrow
-from ._cells import Numbers
-from .schema import Boolean, CategoricalColumn, Column, Count, Datetime, Duration
+from .._arrow import texts_to_arrow, to_arrow
+from ..schema import Boolean, CategoricalColumn, Column, Count, Datetime, Duration
+from . import Numbers
 
 _PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ._arrow import texts_to_arrow, to_numpy
+from .._arrow import texts_to_arrow, to_numpy
 
 _DATE = r"(?P<year>\d{4})(?P<mark>[-/])(?P<month>\d{1,2})(?P<again>[-/])(?P<day>\d{1,2})"
 _TIME = r"(?P<hour>\d{1,2}):(?P<minute>\d{2})(?::(?P<second>\d{2})(?:[.,](?P<fraction>\d{1,9}))?)?"

@@ -7,11 +7,11 @@ import pyarrow as pa
 
 from jaxrep.errors import InputError
 
-from ._read_arrow import arrow_schema, read_arrow
-from ._read_csv import csv_schema, read_csv
-from ._read_numpy import read_npy, read_npz
-from ._read_parquet import parquet_schema, read_parquet
-from ._table_files import TableFile
+from ._arrow_files import arrow_schema, read_arrow
+from ._csv import csv_schema, read_csv
+from ._files import TableFile
+from ._numpy import read_npy, read_npz
+from ._parquet import parquet_schema, read_parquet
 
 _Reader = Callable[[TableFile, Collection[str] | None, Callable[[str], None]], Iterator[pa.Table]]
 _READERS: dict[str, _Reader] = {

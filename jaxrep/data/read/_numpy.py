@@ -12,12 +12,12 @@ import pyarrow as pa
 
 from jaxrep.errors import InputError
 
-from ._arrow import texts_to_arrow, to_arrow
-from ._blocks import block_rows
-from ._messages import listed
-from ._names import check_names, selected
+from .._arrow import texts_to_arrow, to_arrow
+from .._blocks import block_rows
+from .._messages import listed
+from .._names import check_names, selected
+from ._files import TableFile
 from ._npy import Array
-from ._table_files import TableFile
 
 _MOST_BYTES = 16 * 2**30
 _PIECE = 1 << 20  # bytes of an array read at once: its columns are then picked out in cache

@@ -9,11 +9,11 @@ import pyarrow as pa
 
 from jaxrep.errors import InputError
 
-from ._blocks import block_rows
-from ._names import selected
+from .._blocks import block_rows
+from .._names import selected
+from ._files import TableFile
 from ._pandas_index import note_index, table_columns
-from ._stored_types import plain, plain_schema
-from ._table_files import TableFile
+from ._types import plain, plain_schema
 
 _END = b"\xff\xff\xff\xff\0\0\0\0"
 

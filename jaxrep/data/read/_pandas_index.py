@@ -5,8 +5,8 @@ from collections.abc import Callable
 
 import pyarrow as pa
 
-from ._messages import listed
-from ._names import check_names
+from .._messages import listed
+from .._names import check_names
 
 
 def table_columns(schema: pa.Schema, source: str) -> list[str]:

@@ -8,10 +8,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from . import _times
-from ._arrow import as_array, texts_to_arrow
-from ._cells import PLAIN, Missing, decoded, is_number_type, key_of_text, keys_of
-from ._names import BLANKS
+from .._arrow import as_array, texts_to_arrow
+from .._names import BLANKS
+from ..cells import PLAIN, Missing, _times, decoded, is_number_type, key_of_text, keys_of
 
 _ISO = re.compile(_times.ISO, re.ASCII)
 

@@ -8,13 +8,13 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from . import _times
-from ._arrow import as_array, to_numpy
-from ._cells import (
+from .._arrow import as_array, to_numpy
+from ..cells import (
     CODE,
     PLAIN,
     Missing,
     Numbers,
+    _times,
     decoded,
     is_number_type,
     is_span_type,

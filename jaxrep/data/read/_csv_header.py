@@ -11,9 +11,9 @@ from typing import Any
 
 from jaxrep.errors import InputError
 
-from ._messages import joined
-from ._names import BLANKS, check_count, check_names
-from ._table_files import TableFile
+from .._messages import joined
+from .._names import BLANKS, check_count, check_names
+from ._files import TableFile
 
 _DELIMITERS = ",;\t|"
 _QUOTED = re.compile(rf'(?:\A|(?<=[{re.escape(_DELIMITERS)}\r\n]))"[^"]*+(?:""[^"]*+)*+("?)')

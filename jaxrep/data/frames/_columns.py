@@ -11,8 +11,8 @@ import pyarrow.compute as pc
 
 from jaxrep.errors import InputError
 
-from ._arrow import to_arrow
-from ._frame_cells import from_cells, from_numpy_times, plain
+from .._arrow import to_arrow
+from ._objects import from_cells, from_numpy_times, plain
 
 _ACCEPTED = (
     "a DataFrame of pandas or polars, a pyarrow Table, a mapping of names to columns, or a 2-D "

@@ -10,10 +10,10 @@ import pyarrow.compute as pc
 
 from jaxrep.errors import InputError
 
+from .._messages import joined, listed
+from .._names import check_names, selected
 from . import _formats
-from ._messages import joined, listed
-from ._names import check_names, selected
-from ._table_files import TableFile, find_file, named_format
+from ._files import TableFile, find_file, named_format
 
 _NULL = "__HIVE_DEFAULT_PARTITION__"
 

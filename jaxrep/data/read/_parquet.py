@@ -6,11 +6,11 @@ from typing import Any
 
 import pyarrow as pa
 
-from ._blocks import block_rows
-from ._names import selected
+from .._blocks import block_rows
+from .._names import selected
+from ._files import TableFile
 from ._pandas_index import note_index, table_columns
-from ._stored_types import plain, plain_schema
-from ._table_files import TableFile
+from ._types import plain, plain_schema
 
 _BUFFER = 1 << 20  # bytes read at once of each column
 

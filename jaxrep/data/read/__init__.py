@@ -9,13 +9,14 @@ import pyarrow as pa
 from jaxrep import files
 from jaxrep.errors import InputError
 
-from . import _formats, datasets
-from ._blocks import in_blocks
-from ._names import selected
-from ._read_folder import folder_parts, read_folder
-from ._signed import is_prepared
-from ._table_files import STANDARD_INPUT as STANDARD_INPUT
-from ._table_files import find_file
+from .. import datasets
+from .._blocks import in_blocks
+from .._names import selected
+from ..store._signed import is_prepared
+from . import _formats
+from ._files import STANDARD_INPUT as STANDARD_INPUT
+from ._files import find_file
+from ._folder import folder_parts, read_folder
 
 
 def read_blocks(

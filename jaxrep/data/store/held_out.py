@@ -18,7 +18,7 @@ class RowsWithout:
         >>> import tempfile
         >>> from pathlib import Path
         >>> from jaxrep.data.columns import Columns
-        >>> from jaxrep.data.preparation import prepare
+        >>> from jaxrep.data.store.preparation import prepare
         >>> folder = Path(tempfile.mkdtemp()) / "wine"
         >>> wine = prepare("wine", folder, columns=Columns(label="target"))
         >>> rest = RowsWithout(wine, np.array([0, 2]))

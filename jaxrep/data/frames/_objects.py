@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from jaxrep.errors import InputError
 
-from ._messages import shortened
+from .._messages import shortened
 
 # The first that fits names a cell's family: a timedelta64 is an integer for NumPy too, a bool for
 # Python, a datetime a date.

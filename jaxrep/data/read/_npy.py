@@ -10,7 +10,7 @@ from numpy.lib import format as npy
 
 from jaxrep.errors import InputError
 
-from ._names import check_count
+from .._names import check_count
 
 
 class Array:

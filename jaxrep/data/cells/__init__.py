@@ -18,11 +18,10 @@ import pyarrow.compute as pc
 
 from jaxrep.errors import InputError
 
-from . import _times
-from ._arrow import as_array, texts_to_arrow, to_numpy
-from ._messages import cell, shortened
-from ._names import BLANKS
-from .schema import (
+from .._arrow import as_array, texts_to_arrow, to_numpy
+from .._messages import cell, shortened
+from .._names import BLANKS
+from ..schema import (
     Boolean,
     CategoricalColumn,
     Column,
@@ -31,6 +30,7 @@ from .schema import (
     Number,
     NumericColumn,
 )
+from . import _times
 
 Numbers = npt.NDArray[np.float64]
 

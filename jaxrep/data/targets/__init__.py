@@ -17,7 +17,10 @@ from msgspec import Meta
 from jaxrep import strict_json
 from jaxrep.errors import InputError, ModelFormatError
 
-from ._arrow import as_array, texts_to_arrow, to_arrow
+from .._arrow import as_array, texts_to_arrow, to_arrow
+from .._messages import joined
+from ..fit._statistics import moments
+from ..schema import Finite, Scale, Text
 from ._labels import (
     Label,
     as_column,
@@ -35,9 +38,6 @@ from ._labels import check_label as check_label
 from ._labels import label_texts as label_texts
 from ._labels import labelled as labelled
 from ._labels import labels_of as labels_of
-from ._messages import joined
-from ._statistics import moments
-from .schema import Finite, Scale, Text
 
 MOST_CLASSES = 1000
 """The most classes that a column may have."""

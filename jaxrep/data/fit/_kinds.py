@@ -8,10 +8,9 @@ import pyarrow as pa
 
 from jaxrep.errors import InputError
 
-from ._cells import Place, is_span_type, is_time_type, not_categories, not_of_kind
-from ._profile import MOST_LEVELS, NumberStatistics, Profile, TextStatistics
-from .columns import LEFT_OUT, Asked
-from .schema import (
+from ..cells import Place, is_span_type, is_time_type, not_categories, not_of_kind
+from ..columns import LEFT_OUT, Asked
+from ..schema import (
     Boolean,
     CategoricalColumn,
     Column,
@@ -22,6 +21,7 @@ from .schema import (
     Number,
     NumericColumn,
 )
+from ._profile import MOST_LEVELS, NumberStatistics, Profile, TextStatistics
 
 _FEW = 40  # rows up to which every column of text may be categories
 _FEW_LEVELS = 20  # up to which numbers with some other words are categories

@@ -17,16 +17,12 @@ import pyarrow as pa
 
 from jaxrep.errors import InputError
 
-from ._arrow import to_arrow
-from ._cells import Missing, Numbers, Place, keys_of, numbers_of
-from ._kinds import Draft, draft, is_one_value
-from ._marks import Unmatched
-from ._messages import joined, listed, nearest
-from ._profile import NumberStatistics, Profile
-from ._statistics import Median
-from ._threads import for_each
-from .columns import Columns
-from .schema import (
+from .._arrow import to_arrow
+from .._messages import joined, listed, nearest
+from .._threads import for_each
+from ..cells import Missing, Numbers, Place, keys_of, numbers_of
+from ..columns import Columns
+from ..schema import (
     MISSING,
     MOST,
     CategoricalColumn,
@@ -37,6 +33,10 @@ from .schema import (
     NumericColumn,
     Schema,
 )
+from ._kinds import Draft, draft, is_one_value
+from ._marks import Unmatched
+from ._profile import NumberStatistics, Profile
+from ._statistics import Median
 
 Read = Callable[[], Iterable[pa.Table]]
 

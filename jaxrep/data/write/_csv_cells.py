@@ -6,9 +6,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ._arrow import to_arrow
-from ._frame_cells import chunks
-from ._stored_types import is_text
+from .._arrow import to_arrow
+from ..frames._cells import chunks
+from ..read._types import is_text
 
 _FORMULA = r"^[=+\-@\t\r]"
 _NUMBER = r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$"

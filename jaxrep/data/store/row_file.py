@@ -14,10 +14,10 @@ import pyarrow as pa
 from jaxrep import files, strict_json
 from jaxrep.errors import ModelFormatError
 
+from ..schema import Schema
+from ..targets._labels import labels_of
 from . import _signed
-from ._labels import labels_of
 from ._signed import is_prepared as is_prepared
-from .schema import Schema
 
 _BUFFER = 1 << 22  # bytes read at once for a sample
 _FAR = 1 << 16  # bytes between the rows of a sample from which on each is read alone
@@ -32,7 +32,7 @@ class PreparedRows:
     Example:
         >>> import tempfile
         >>> from jaxrep.data.columns import Columns
-        >>> from jaxrep.data.preparation import prepare
+        >>> from jaxrep.data.store.preparation import prepare
         >>> folder = Path(tempfile.mkdtemp()) / "iris"
         >>> _ = prepare("iris", folder, columns=Columns(label="target"))
         >>> iris = open_prepared(folder)
@@ -126,7 +126,7 @@ class PreparedRows:
         Example:
             >>> import tempfile
             >>> from jaxrep.data.columns import Columns
-            >>> from jaxrep.data.preparation import prepare
+            >>> from jaxrep.data.store.preparation import prepare
             >>> folder = Path(tempfile.mkdtemp()) / "iris"
             >>> prepare("iris", folder, columns=Columns(label="target")).labels()[149].as_py()
             2

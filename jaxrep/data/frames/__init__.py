@@ -13,11 +13,11 @@ import pyarrow as pa
 
 from jaxrep.errors import InputError
 
-from ._blocks import block_rows
-from ._frame_cells import plain
-from ._frame_columns import check_dimensions, column_of, columns_of, is_a, is_sparse
-from ._messages import listed
-from ._names import check_count
+from .._blocks import block_rows
+from .._messages import listed
+from .._names import check_count
+from ._columns import check_dimensions, column_of, columns_of, is_a, is_sparse
+from ._objects import plain
 
 Kind = Literal["pandas", "polars", "arrow", "array"]
 

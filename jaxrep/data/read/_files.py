@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from jaxrep.errors import InputError
 
-from . import datasets
+from .. import datasets
 
 STANDARD_INPUT = "-"
 """What stands for it as a source."""

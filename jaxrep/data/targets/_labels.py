@@ -10,10 +10,11 @@ import pyarrow.compute as pc
 
 from jaxrep.errors import InputError
 
-from . import _times
-from ._arrow import as_array, to_arrow
-from ._cells import (
+from .._arrow import as_array, to_arrow
+from .._messages import joined, nearest, shortened
+from ..cells import (
     Missing,
+    _times,
     decoded,
     is_number_type,
     is_span_type,
@@ -21,8 +22,7 @@ from ._cells import (
     keys_of,
     trimmed,
 )
-from ._messages import joined, nearest, shortened
-from .schema import MISSING
+from ..schema import MISSING
 
 Label = str | bool | int | float
 

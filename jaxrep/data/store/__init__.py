@@ -1,0 +1,1 @@
+"""Folders of standardised rows: made of tables of any length, and read while training."""
