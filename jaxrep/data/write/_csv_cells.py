@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from .._arrow import to_arrow
-from ..frames._cells import chunks
+from ..frames._objects import chunks
 from ..read._types import is_text
 
 _FORMULA = r"^[=+\-@\t\r]"
