@@ -11,7 +11,7 @@ import pytest
 from pyarrow import csv as pacsv
 from pyarrow import feather
 
-from jaxrep.data.read import _files as _table_files
+from jaxrep.data.read import _files as _files
 from jaxrep.data.read import digests, read_blocks, read_table
 from jaxrep.errors import InputError
 
@@ -170,7 +170,7 @@ def pipe():
     yield holding
     for out in opened:
         os.close(out)
-        _table_files._copies.pop(f"/dev/fd/{out}", None)
+        _files._copies.pop(f"/dev/fd/{out}", None)
 
 
 def test_pipe_can_be_read_several_times(pipe):
@@ -195,9 +195,9 @@ def test_pipe_of_a_compressed_csv_or_of_nothing(pipe):
 @pytest.mark.parametrize("source", ["-", "/dev/stdin"])
 def test_standard_input_is_read_and_its_copy_removed(tmp_path, source):
     program = (
-        "from jaxrep.data.read import *; from jaxrep.data import _table_files\n"
+        "from jaxrep.data.read import *; from jaxrep.data.read import _files\n"
         f"print(read_table({source!r})['a'].to_pylist(), len(digests({source!r})))\n"
-        "print(*_table_files._copies.values())"
+        "print(*_files._copies.values())"
     )
     done = subprocess.run(
         [sys.executable, "-c", program],
