@@ -112,6 +112,7 @@ def features_of(schema: Schema, rows: Rows) -> npt.NDArray[np.float32]:
         InputError: they do not fit the run.
 
     Example:
+        >>> from jaxrep.data.schema import CategoricalColumn
         >>> job = CategoricalColumn("job", ("clerk", "smith"), has_gaps=False)
         >>> features_of(Schema((job,)), Rows(pa.table({"job": ["smith"]}), ["job"]))
         array([[0., 1., 0.]], dtype=float32)
