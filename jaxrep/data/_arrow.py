@@ -83,3 +83,11 @@ def as_array(column: Any) -> npt.NDArray[np.float64]:
         if chunk.null_count:
             part[np.from_dlpack(chunk.is_null().cast(pa.uint8())) == 1] = np.nan
     return values
+
+
+def codes_of_dictionary(encoded: Any) -> npt.NDArray[np.int64]:
+    """Returns the index of each cell in the dictionary, −1 where it is null."""
+    codes: npt.NDArray[np.int64] = to_numpy(encoded.indices).astype(np.int64)
+    if encoded.indices.null_count:
+        codes[to_numpy(encoded.indices.is_null())] = -1
+    return codes

@@ -18,8 +18,7 @@ from jaxrep.errors import InputError
 
 from ._messages import joined, listed
 from ._threads import for_each
-from .cells import Missing, Numbers, Place, codes_of, numbers_of
-from .cells._stored import to_stored
+from .cells import Missing, Numbers, Place, codes_of, numbers_of, to_stored
 from .fit import MissingValuesError, refuse_missing
 from .schema import CategoricalColumn, Column, NumericColumn, Schema
 

@@ -10,7 +10,8 @@ import pyarrow.compute as pc
 
 from .._arrow import as_array, texts_to_arrow
 from .._names import BLANKS
-from ..cells import PLAIN, Missing, _times, decoded, is_number_type, key_of_text, keys_of
+from .._types import decoded, is_number_type
+from ..cells import PLAIN, Missing, _times, key_of_text, keys_of
 
 _ISO = re.compile(_times.ISO, re.ASCII)
 

@@ -9,16 +9,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from .._arrow import as_array, to_numpy
+from .._types import decoded, is_number_type, is_span_type, is_time_type
 from ..cells import (
     CODE,
     PLAIN,
     Missing,
     Numbers,
     _times,
-    decoded,
-    is_number_type,
-    is_span_type,
-    is_time_type,
     key_of_text,
     number_pattern,
     trimmed,

@@ -12,16 +12,8 @@ from jaxrep.errors import InputError
 
 from .._arrow import as_array, to_arrow
 from .._messages import joined, nearest, shortened
-from ..cells import (
-    Missing,
-    _times,
-    decoded,
-    is_number_type,
-    is_span_type,
-    is_time_type,
-    keys_of,
-    trimmed,
-)
+from .._types import decoded, is_number_type, is_span_type, is_time_type
+from ..cells import Missing, _times, keys_of, trimmed
 from ..schema import MISSING
 
 Label = str | bool | int | float
