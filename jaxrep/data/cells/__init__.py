@@ -9,7 +9,6 @@ from ._categories import Levels as Levels
 from ._categories import codes_of as codes_of
 from ._categories import keys_of as keys_of
 from ._categories import not_categories as not_categories
-from ._keys import CODE as CODE
 from ._keys import PLAIN as PLAIN
 from ._keys import key_of_text as key_of_text
 from ._missing import Missing as Missing

@@ -7,9 +7,6 @@ from . import _times
 PLAIN = r"^[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?$"
 """A number as programs write it."""
 
-CODE = r"^[+-]?0[0-9xX]|^\+[0-9]{6}"
-"""How a number begins that is a code: a zip code, a telephone number."""
-
 ANY_NUMBER = re.compile(PLAIN, re.ASCII)
 _KEY_NUMBER = re.compile(r"-?(?:0|[1-9]\d*)(?:\.\d*)?(?:[eE][+-]?\d+)?", re.ASCII)
 
