@@ -68,6 +68,21 @@ def _chunk(chunk: Any) -> npt.NDArray[Any]:
     )
 
 
+def to_float64(column: Any) -> Any:
+    """Returns numbers or booleans of Arrow as the nearest float64, also beyond 2⁵³.
+
+    Args:
+        column: a pyarrow Array or ChunkedArray.
+
+    Example:
+        >>> to_float64(pa.array([2**53 + 1, None])).to_pylist()
+        [9007199254740992.0, None]
+    """
+    if pa.types.is_decimal(column.type):
+        column = column.cast(pa.string())  # whose conversion to float64 rounds once
+    return column.cast(pa.float64(), safe=False)
+
+
 def as_array(column: Any) -> npt.NDArray[np.float64]:
     """Returns a ChunkedArray of float64 as NumPy has it, with NaN for null.
 

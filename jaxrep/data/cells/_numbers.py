@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from jaxrep.errors import InputError
 
-from .._arrow import as_array, codes_of_dictionary, to_numpy
+from .._arrow import as_array, codes_of_dictionary, to_float64, to_numpy
 from .._messages import shortened
 from .._types import decoded, is_number_type, is_span_type, is_time_type
 from ..schema import Boolean, Column, Datetime, Duration, Number, NumericColumn
@@ -80,11 +80,8 @@ def typed_numbers(cells: Any, missing: Missing) -> Numbers:
         cells: a ChunkedArray of numbers or booleans; the latter are equal to no mark.
         missing: which cells mean "missing".
     """
-    is_boolean = pa.types.is_boolean(cells.type)
-    if pa.types.is_decimal(cells.type):
-        cells = cells.cast(pa.string())  # whose conversion to float64 rounds once
-    values = as_array(cells.cast(pa.float64(), safe=False))  # beyond 2⁵³ rounded, not refused
-    return values if is_boolean else unmarked(values, missing)
+    values = as_array(to_float64(cells))
+    return values if pa.types.is_boolean(cells.type) else unmarked(values, missing)
 
 
 def _are_missing(cells: Any, missing: Missing) -> bool:

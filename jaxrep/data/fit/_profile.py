@@ -8,7 +8,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from .._arrow import as_array, to_numpy
+from .._arrow import as_array, to_float64, to_numpy
 from .._types import decoded, is_number_type, is_span_type, is_time_type
 from ..cells import (
     PLAIN,
@@ -229,7 +229,7 @@ class Profile:
         integers = None if self.have_points else _integers(cells)
         try:
             numbers = cells if integers is None else integers
-            values = as_array(numbers.cast(pa.float64(), safe=False))  # beyond 2⁵³ rounded
+            values = as_array(to_float64(numbers))
         except pa.ArrowInvalid:
             return False
         if np.isinf(values).any() or int(np.isnan(values).sum()) > cells.null_count:

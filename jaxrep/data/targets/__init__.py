@@ -17,7 +17,7 @@ from msgspec import Meta
 from jaxrep import strict_json
 from jaxrep.errors import InputError, ModelFormatError
 
-from .._arrow import as_array, texts_to_arrow, to_arrow
+from .._arrow import as_array, texts_to_arrow, to_arrow, to_float64, to_numpy
 from .._messages import joined
 from ..fit._statistics import moments
 from ..schema import Finite, Scale, Text
@@ -25,7 +25,6 @@ from ._labels import (
     Label,
     as_column,
     as_numbers,
-    concatenated,
     count_labelled,
     finite_numbers,
     infer_type,
@@ -95,7 +94,7 @@ class Classes(
                 f"{place(source, self.name)}: {quoted(column[row].as_py())} (row {row}, from 0) "
                 f"is none of the classes, {known}; correct the cell or leave the row out"
             )
-        return concatenated(found, np.int32)
+        return to_numpy(found).astype(np.int32)
 
     def decode(self, prediction: npt.NDArray[np.integer[Any]]) -> npt.NDArray[Any]:
         """Returns the label of each class number, `[N]`.
@@ -381,8 +380,8 @@ def _comparable(labels: Any, column: Any) -> tuple[Any, Any]:
         texts = column.cast(pa.string())
         is_bool = labels.type == pa.bool_()  # pandas writes True where Arrow writes true
         return labels.cast(pa.string()), pc.utf8_lower(texts) if is_bool else texts
-    numbers = column.cast(pa.float64(), safe=False)
-    return labels.cast(pa.float64(), safe=False), pc.add(numbers, 0.0)  # no −0
+    numbers = to_float64(column)
+    return to_float64(labels), pc.add(numbers, 0.0)  # no −0
 
 
 def _labels_to_arrow(labels: Sequence[Label]) -> Any:
