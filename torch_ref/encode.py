@@ -129,8 +129,8 @@ def _columns_of(table: Any, names: Sequence[str], source: str) -> dict[str, list
 def _columns_of_rows(
     rows: Sequence[Any], names: Sequence[str], source: str
 ) -> dict[str, list[Any]]:
-    for i, row in enumerate(rows, start=1):
-        where = f"{source}: data row {i}"
+    for i, row in enumerate(rows):
+        where = f"{source}: row {i} (from 0)"
         if not isinstance(row, Mapping):
             raise EncodeError(
                 f"{where} is a {type(row).__name__}; give rows as mappings from names to cells"
@@ -178,7 +178,7 @@ def _encode_column(
             values[row] = known[cell]
     except UnreadableCellError as error:
         raise EncodeError(
-            f"{source}: column {name!r}, data row {row + 1}: {error}. Correct it, or leave the "
+            f"{source}: column {name!r}, row {row} (from 0): {error}. Correct it, or leave the "
             "cell empty if the value is not known"
         ) from error
     return values

@@ -68,6 +68,21 @@ def _chunk(chunk: Any) -> npt.NDArray[Any]:
     )
 
 
+def to_float64(column: Any) -> Any:
+    """Returns numbers or booleans of Arrow as the nearest float64, also beyond 2⁵³.
+
+    Args:
+        column: a pyarrow Array or ChunkedArray.
+
+    Example:
+        >>> to_float64(pa.array([2**53 + 1, None])).to_pylist()
+        [9007199254740992.0, None]
+    """
+    if pa.types.is_decimal(column.type):
+        column = column.cast(pa.string())  # whose conversion to float64 rounds once
+    return column.cast(pa.float64(), safe=False)
+
+
 def as_array(column: Any) -> npt.NDArray[np.float64]:
     """Returns a ChunkedArray of float64 as NumPy has it, with NaN for null.
 
@@ -83,3 +98,11 @@ def as_array(column: Any) -> npt.NDArray[np.float64]:
         if chunk.null_count:
             part[np.from_dlpack(chunk.is_null().cast(pa.uint8())) == 1] = np.nan
     return values
+
+
+def codes_of_dictionary(encoded: Any) -> npt.NDArray[np.int64]:
+    """Returns the index of each cell in the dictionary, −1 where it is null."""
+    codes: npt.NDArray[np.int64] = to_numpy(encoded.indices).astype(np.int64)
+    if encoded.indices.null_count:
+        codes[to_numpy(encoded.indices.is_null())] = -1
+    return codes

@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 
-from jaxrep.data.store import preparation
+from jaxrep.data.store import _plan, _row_writer
 from tests.helpers.commands import call, done
 
 HEADER = ("id", "a", "b", "c", "job", "y")
@@ -118,15 +118,15 @@ def test_a_category_of_held_out_rows_alone_is_counted_and_kept_with_the_run(fold
 def test_prepare_counts_them_too_and_its_folder_keeps_the_counts(tmp_path, monkeypatch):
     source = write_csv(tmp_path / "people.csv", make_rows())
     out = tmp_path / "rows"
-    monkeypatch.setattr(preparation, "block_rows", lambda width: 7)
-    append, left = preparation._append, iter(range(3))
+    monkeypatch.setattr(_plan, "block_rows", lambda width: 7)
+    append, left = _row_writer._append, iter(range(3))
 
     def fail_after_three(*arguments):
         next(left)
         return append(*arguments)
 
     with monkeypatch.context() as patch, pytest.raises(StopIteration):
-        patch.setattr(preparation, "_append", fail_after_three)
+        patch.setattr(_row_writer, "_append", fail_after_three)
         call("prepare", source, "--out", out, *ROLES)
     assert cells_of("prepare", source, "--out", out, *ROLES)[0] == {"missing": {"b": 1}}
     assert done("prepare", source, "--out", out, *ROLES)["cells"] == {"missing": {"b": 1}}

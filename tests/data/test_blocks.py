@@ -199,13 +199,13 @@ def test_text_deep_in_a_parquet_file_has_its_row(tmp_path, read):
 
 def test_a_row_of_another_length_deep_in_a_csv_has_its_number(tmp_path):
     message = refused(save(tmp_path / "t.csv", ["1,1"]), lambda source, blocks: list(blocks()))
-    assert "data row 151: cells: 3" in message
+    assert "row 150 (from 0): cells: 3" in message
 
 
 def test_the_blocks_before_a_wrong_cell_are_read(tmp_path):
     blocks = read_blocks(save(tmp_path / "t.csv", ["1,1"]), rows=5)
     assert next(blocks)["x0"].to_pylist() == ["1.0"] * 5
-    with pytest.raises(InputError, match="data row 151"):
+    with pytest.raises(InputError, match=r"row 150 \(from 0\)"):
         list(blocks)
 
 

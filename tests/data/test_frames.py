@@ -172,7 +172,7 @@ def test_objects_of_several_zones_keep_their_points_in_time():
 @pytest.mark.parametrize("cell", [[1], (1,), {"b": 1}, np.zeros(2), 1 + 2j, object(), "\ud800"])
 def test_an_object_without_a_single_value_is_refused_by_column_and_row(cell):
     cells = pd.Series([None, "a", cell], dtype=object)
-    refused(pd.DataFrame({"a": cells}), "'a'", "data row 3", "convert")
+    refused(pd.DataFrame({"a": cells}), "'a'", "row 2 (from 0)", "convert")
 
 
 # polars, Arrow

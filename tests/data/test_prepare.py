@@ -197,11 +197,11 @@ def test_killed_in_the_second_pass_the_same_command_ends_in_the_same_bytes(tmp_p
     script = (
         "import sys, time, pathlib\n"
         "from jaxrep.data import _blocks\n"
-        "from jaxrep.data.store import preparation\n"
+        "from jaxrep.data.store import _row_writer, preparation\n"
         "_blocks._MOST_ROWS = 1000\n"
-        "append = preparation._append\n"
+        "append = _row_writer._append\n"
         "def slow(*a):\n    time.sleep(float(sys.argv[3])); return append(*a)\n"
-        "preparation._append = slow\n"
+        "_row_writer._append = slow\n"
         "preparation.prepare(sys.argv[1], pathlib.Path(sys.argv[2]), note=print)\n"
     )
     argv = [sys.executable, "-c", script, str(tmp_path / "t.parquet")]
@@ -227,9 +227,9 @@ def test_killed_in_the_second_pass_the_same_command_ends_in_the_same_bytes(tmp_p
 
 def interrupted(tmp_path, monkeypatch, chunks=4):
     """Leaves a folder that was interrupted in the second pass after some chunks."""
-    from jaxrep.data.store import preparation
+    from jaxrep.data.store import _row_writer
 
-    append, made = preparation._append, []
+    append, made = _row_writer._append, []
 
     def stop(*arguments):
         if len(made) == chunks:
@@ -238,7 +238,7 @@ def interrupted(tmp_path, monkeypatch, chunks=4):
         return made[-1]
 
     with monkeypatch.context() as patch:
-        patch.setattr(preparation, "_append", stop)
+        patch.setattr(_row_writer, "_append", stop)
         with pytest.raises(KeyboardInterrupt):
             prepare("iris", tmp_path / "rows", columns=TARGET)
     return tmp_path / "rows"
@@ -372,7 +372,7 @@ def test_labels_of_a_csv_are_numbers_if_all_are(tmp_path, small_chunks, cells, l
 
 def test_few_labels_are_held_at_once_and_many_written_together(tmp_path, monkeypatch):
     monkeypatch.setattr("jaxrep.data._blocks._MOST_ROWS", 7)
-    monkeypatch.setattr("jaxrep.data.store.preparation._LABEL_ROWS", 20)
+    monkeypatch.setattr("jaxrep.data.store._row_writer._LABEL_ROWS", 20)
     prepare("iris", tmp_path / "rows", columns=TARGET)
     with pq.ParquetFile(tmp_path / "rows" / "labels.parquet") as file:
         groups = [file.metadata.row_group(i).num_rows for i in range(file.num_row_groups)]
@@ -543,7 +543,7 @@ def test_unrecognised_and_impossible_folders_are_left_alone(capsys, tmp_path):
 
 def test_a_disk_too_small_is_noticed_before_anything_is_written(capsys, tmp_path, monkeypatch):
     usage = type("Usage", (), {"free": 1000})
-    monkeypatch.setattr("jaxrep.data.store.preparation.shutil.disk_usage", lambda path: usage)
+    monkeypatch.setattr("jaxrep.data.store._plan.shutil.disk_usage", lambda path: usage)
     refused(capsys, tmp_path, "iris", facts=["150 rows of 4 features need", "MiB left"])
 
 

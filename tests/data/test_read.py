@@ -325,7 +325,7 @@ def test_part_without_rows_adds_none(tmp_path):
 def test_fault_in_a_part_is_told_with_its_path(tmp_path):
     write(tmp_path, "a/b.csv", v=["x"])
     (tmp_path / "a" / "c.csv").write_text("v\n1\n1,2\n")
-    refused(tmp_path, os.path.join(tmp_path, "a", "c.csv") + ": data row 2:")
+    refused(tmp_path, os.path.join(tmp_path, "a", "c.csv") + ": row 1 (from 0):")
     (tmp_path / "a" / "d.parquet").write_bytes(b"PAR1\0\0PAR1")
     refused(tmp_path, "d.parquet: the file is broken")
 

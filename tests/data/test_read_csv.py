@@ -206,10 +206,10 @@ def test_unnamed_column_beside_one_of_its_new_name_is_refused(read):
         ("a,b,\n1,2,3\n", ["column number 3"]),
         (",a,\n1,2,3\n", ["column number 3"]),
         ("a,b,a\n1,2,3\n", ["'a'", "more than one"]),
-        ("a,b\n1,2\n\n3,4,5\n", ["data row 2:", "cells: 3", "header: 2", "comma"]),
-        ("1;2\n1;1\n3\n", ["data row 2:", "cells: 1", "';'"]),
-        ("2;1\n1;1\n3\n", ["data row 3:", "cells: 1", "first row: 2"]),
-        ("|1x3 Cross validator\n25, x, 2\n", ["data row 1:", "cells: 3", "header: 1", "title"]),
+        ("a,b\n1,2\n\n3,4,5\n", ["row 1 (from 0):", "cells: 3", "header: 2", "comma"]),
+        ("1;2\n1;1\n3\n", ["row 1 (from 0):", "cells: 1", "';'"]),
+        ("2;1\n1;1\n3\n", ["row 2 (from 0):", "cells: 1", "first row: 2"]),
+        ("|1x3 Cross validator\n25, x, 2\n", ["row 0 (from 0):", "cells: 3", "header: 1", "title"]),
         ('a,"b\n1,2\n', ["quote", "first line"]),
     ],
 )
@@ -221,7 +221,7 @@ def test_fault_is_named(read, text, facts):
     "end", ['1,"x', '1,"x\n2,3\n', '1,"x""', '1,"', '1,"\n', '1,"x""\n', '1,"' + "x\n" * 50_000]
 )
 def test_quote_that_is_never_closed_is_refused_with_its_row(read, end):
-    refused(read, "a,b\n0,0\n" + end, "data row 2:", "quote")
+    refused(read, "a,b\n0,0\n" + end, "row 1 (from 0):", "quote")
 
 
 @pytest.mark.parametrize(
@@ -234,7 +234,7 @@ def test_quote_that_is_closed_or_none_is_not_refused(read, end):
 def test_quote_that_is_not_closed_in_a_long_file_is_refused_with_its_row(read, monkeypatch):
     monkeypatch.setattr("jaxrep.data.read._csv._LARGE_BLOCK", 1 << 21)
     rows = '1,"x\n' + "2,3\n" * 2_000_000
-    refused(read, "a,b\n0,0\n" + rows, "data row 2 ", "quote")
+    refused(read, "a,b\n0,0\n" + rows, "row 1 (from 0) ", "quote")
 
 
 @pytest.mark.parametrize("before", [0, 500_000])
@@ -244,7 +244,7 @@ def test_text_that_is_not_utf8_is_refused_with_its_line(read, before):
 
 
 def test_ragged_row_far_into_the_file_is_named(read):
-    refused(read, "a,b\n" + "1,2\n" * 500_000 + "1\n", "data row 500001:", "cells: 1")
+    refused(read, "a,b\n" + "1,2\n" * 500_000 + "1\n", "row 500000 (from 0):", "cells: 1")
 
 
 def test_more_columns_than_there_can_be_are_refused(read, monkeypatch):

@@ -163,7 +163,7 @@ def test_zoned_nanoseconds_of_every_carrier(carrier):
     cells = ZONED[carrier]
     same(read(cells, "datetime", zoned=True), [DAY + 1e-9, NAN])
     same(read(cells, "category", levels=["2024-01-05T00:00:00.000000001Z"]), [0, NAN])
-    with pytest.raises(EncodeError, match=r"data row 1: .* has a time zone"):
+    with pytest.raises(EncodeError, match=r"row 0 \(from 0\): .* has a time zone"):
         read(cells, "datetime")
 
 
@@ -209,8 +209,8 @@ def test_an_error_names_source_column_row_and_value_and_what_to_do():
     with pytest.raises(EncodeError) as caught:
         encode(schema(column("number", name="age")), {"age": ["1", "old"]}, source="people.csv")
     assert str(caught.value) == (
-        "people.csv: column 'age', data row 2: 'old' is not a number with decimal mark '.' and no "
-        "thousands separator. Correct it, or leave the cell empty if the value is not known"
+        "people.csv: column 'age', row 1 (from 0): 'old' is not a number with decimal mark '.' "
+        "and no thousands separator. Correct it, or leave the cell empty if the value is not known"
     )
 
 
@@ -218,7 +218,9 @@ def test_missing_columns_are_named_all_at_once():
     with pytest.raises(EncodeError, match="shop: columns are missing: 'age', 'member'; give all"):
         encode(MIXED, {"city": [], "since": []}, source="shop")
     rows = [dict.fromkeys(TABLE), {"city": "Rome", "since": None}]
-    with pytest.raises(EncodeError, match="data row 2: columns are missing: 'age', 'member'"):
+    with pytest.raises(
+        EncodeError, match=r"row 1 \(from 0\): columns are missing: 'age', 'member'"
+    ):
         encode(MIXED, rows)
 
 
@@ -233,18 +235,18 @@ def test_missing_columns_are_named_all_at_once():
         (np.ones((2, 2)), "ndarray has no columns by name"),
         (3, "int has no columns by name"),
         ("x,y", "str has no columns by name"),
-        ([{"x": 1, "y": 1}, [1, 2]], "data row 2 is a list; give rows as mappings"),
+        ([{"x": 1, "y": 1}, [1, 2]], r"row 1 \(from 0\) is a list; give rows as mappings"),
         (pd.DataFrame([[1, 2, 3]], columns=["x", "y", "x"]), "2 columns are named 'x'"),
-        ({"x": [1], "y": [[1]]}, "column 'y', data row 1: a cell of type list cannot be read"),
-        ({"x": [1], "y": [1j]}, "column 'y', data row 1: a cell of type complex cannot be read"),
-        ({"x": [1], "y": [b"\xff"]}, "column 'y', data row 1: .* is not text in UTF-8"),
+        ({"x": [1], "y": [[1]]}, r"column 'y', row 0 .*: a cell of type list cannot be read"),
+        ({"x": [1], "y": [1j]}, r"column 'y', row 0 .*: a cell of type complex cannot be read"),
+        ({"x": [1], "y": [b"\xff"]}, r"column 'y', row 0 \(from 0\): .* is not text in UTF-8"),
         (
             {"x": [1], "y": [pd.Period("2024")]},
-            "column 'y', data row 1: a cell of type Period",
+            r"column 'y', row 0 \(from 0\): a cell of type Period",
         ),
         (
             {"x": [1], "y": [dt.time(1, tzinfo=dt.UTC)]},
-            "column 'y', data row 1: a cell of type time",
+            r"column 'y', row 0 \(from 0\): a cell of type time",
         ),
     ],
 )

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 
 from .._arrow import texts_to_arrow, to_arrow
 from ..schema import Boolean, CategoricalColumn, Column, Count, Datetime, Duration
-from . import Numbers
+from ._missing import Numbers
 
 _PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 

@@ -8,7 +8,8 @@ import pyarrow as pa
 
 from jaxrep.errors import InputError
 
-from ..cells import Place, is_span_type, is_time_type, not_categories, not_of_kind
+from .._types import is_span_type, is_time_type
+from ..cells import Place, not_categories, not_of_kind
 from ..columns import LEFT_OUT, Asked
 from ..schema import (
     Boolean,

@@ -8,9 +8,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from .._arrow import as_array, texts_to_arrow
+from .._arrow import as_array, texts_to_arrow, to_float64
 from .._names import BLANKS
-from ..cells import PLAIN, Missing, _times, decoded, is_number_type, key_of_text, keys_of
+from .._types import decoded, is_number_type
+from ..cells import PLAIN, Missing, _times, key_of_text, keys_of
 
 _ISO = re.compile(_times.ISO, re.ASCII)
 
@@ -61,6 +62,5 @@ def _matched(marks: tuple[str, ...], cells: Any) -> Iterator[str]:
 
 def _equal(numbers: dict[str, Any], cells: Any) -> Iterator[str]:
     """Yields the marks that are numbers of which a cell is one."""
-    cells = cells.cast(pa.string()) if pa.types.is_decimal(cells.type) else cells
-    values = as_array(cells.cast(pa.float64(), safe=False))
+    values = as_array(to_float64(cells))
     yield from (mark for mark, number in numbers.items() if np.isin(number, values).any())

@@ -8,17 +8,13 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from .._arrow import as_array, to_numpy
+from .._arrow import as_array, to_float64, to_numpy
+from .._types import decoded, is_number_type, is_span_type, is_time_type
 from ..cells import (
-    CODE,
     PLAIN,
     Missing,
     Numbers,
     _times,
-    decoded,
-    is_number_type,
-    is_span_type,
-    is_time_type,
     key_of_text,
     number_pattern,
     trimmed,
@@ -26,6 +22,7 @@ from ..cells import (
     unmarked,
     without_marks,
 )
+from ._codes import has_codes
 from ._statistics import IdCheck, Moments
 
 MOST_LEVELS = 1000
@@ -37,7 +34,6 @@ NUMBER_FORMATS = (
 """Decimal mark and thousands separator, in the order in which they are tried."""
 
 _LARGEST_EXACT = 2.0**53
-_ZERO, _MINUS, _PLUS, _X = np.frombuffer(b"0-+x", np.uint8)
 _COMPARED = 10_000  # first texts of a column that those of later blocks are compared with
 
 
@@ -233,7 +229,7 @@ class Profile:
         integers = None if self.have_points else _integers(cells)
         try:
             numbers = cells if integers is None else integers
-            values = as_array(numbers.cast(pa.float64(), safe=False))  # beyond 2⁵³ rounded
+            values = as_array(to_float64(numbers))
         except pa.ArrowInvalid:
             return False
         if np.isinf(values).any() or int(np.isnan(values).sum()) > cells.null_count:
@@ -273,47 +269,9 @@ def _integers(cells: Any) -> Any:
         return None
 
 
-def has_codes(texts: Any) -> bool:
-    """Says whether a number is written as a code is: with leading zeros, as a telephone number.
-
-    Args:
-        texts: a pyarrow Array or ChunkedArray of strings.
-
-    Example:
-        >>> has_codes(pa.array(["0.5", "-1", "10"])), has_codes(pa.array(["01067", "10115"]))
-        (False, True)
-    """
-    chunks = texts.chunks if isinstance(texts, pa.ChunkedArray) else [texts]
-    # Most columns have no cell that begins so, which their bytes tell sooner than the expression.
-    return any(_may_be_codes(chunk) and _any_match(chunk, CODE) for chunk in chunks)
-
-
-def _may_be_codes(chunk: Any) -> bool:
-    """Says whether a cell begins with a plus, or with a zero and no decimal point."""
-    _, offsets, data = chunk.buffers()
-    if data is None or not data.size:
-        return False
-    letters = np.frombuffer(data, np.uint8)
-    starts = np.frombuffer(offsets, np.int32)[chunk.offset : chunk.offset + len(chunk)]
-    first = letters.take(starts, mode="clip")
-    if (first == _PLUS).any():
-        return True
-    is_minus = first == _MINUS
-    if is_minus.any():
-        starts = starts + is_minus
-        first = letters.take(starts, mode="clip")
-    following = letters.take(starts.compress(first == _ZERO) + 1, mode="clip")
-    is_digit = (following - _ZERO) < 10  # as bytes, whose differences are never negative
-    return bool(is_digit.any() or (following | 32 == _X).any())
-
-
 def _are_numbers(texts: Any, decimal: str, thousands: str) -> bool:
     return _all_match(texts, number_pattern(decimal, thousands)) and not has_codes(texts)
 
 
 def _all_match(texts: Any, pattern: str) -> bool:
     return bool(pc.all(pc.match_substring_regex(texts, pattern), min_count=0).as_py())
-
-
-def _any_match(texts: Any, pattern: str) -> bool:
-    return bool(pc.any(pc.match_substring_regex(texts, pattern), min_count=0).as_py())

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from jaxrep.errors import InputError
 
-from .._messages import shortened
+from .._messages import cell, shortened
 
 # The first that fits names a cell's family: a timedelta64 is an integer for NumPy too, a bool for
 # Python, a datetime a date.
@@ -232,6 +232,6 @@ def _text(value: Any) -> str:
 
 def _unreadable(source: str, name: str, row: int, value: Any, what: str) -> InputError:
     return InputError(
-        f"{source}: column {name!r}, data row {row + 1}: {shortened(str(value))} is {what}; "
+        f"{cell(source, name, row)}: {shortened(str(value))} is {what}; "
         "convert or remove the column"
     )

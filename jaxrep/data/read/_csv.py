@@ -100,8 +100,8 @@ class _Reading:
             yield table
         if tail.is_in_quotes(cell, self.header.delimiter):
             raise InputError(
-                f"{self.source}: data row {rows}: a quote is not closed before the end of the "
-                "file; close it, or write quotes within a cell twice"
+                f"{self.source}: row {rows - 1} (from 0): a quote is not closed before the end of "
+                "the file; close it, or write quotes within a cell twice"
             )
 
     def _has_unnamed(self) -> bool:
@@ -156,7 +156,7 @@ class _Reading:
             _encoding_fault(self.file)
             or self._ragged_row()
             or InputError(
-                f"{self.source}: data row {rows + 1} or one soon after: not readable as CSV, "
+                f"{self.source}: row {rows} (from 0) or one soon after: not readable as CSV, "
                 f"perhaps since a quote is not closed ({str(error).splitlines()[0]})"
             )
         )
@@ -178,11 +178,11 @@ class _Reading:
         row, mark = ragged[0], {",": "comma", "\t": "tab"}
         delimiter = mark.get(self.header.delimiter, repr(self.header.delimiter))
         there = "in the header" if self.header.lines else "in the first row"
-        number = row.number - self.header.lines
-        title = "" if number > 1 else "; if the first line is a title, remove it"
+        number = row.number - self.header.lines - 1
+        title = "" if number > 0 else "; if the first line is a title, remove it"
         return InputError(
-            f"{self.source}: data row {number}: cells: {row.actual_columns}, but columns {there}: "
-            f"{row.expected_columns}; correct the row, or put quotes around a cell with a "
+            f"{self.source}: row {number} (from 0): cells: {row.actual_columns}, but columns "
+            f"{there}: {row.expected_columns}; correct the row, or put quotes around a cell with a "
             f"{delimiter} in it{title}"
         )
 

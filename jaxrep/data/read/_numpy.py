@@ -14,7 +14,7 @@ from jaxrep.errors import InputError
 
 from .._arrow import texts_to_arrow, to_arrow
 from .._blocks import block_rows
-from .._messages import listed
+from .._messages import cell, listed
 from .._names import check_names, selected
 from ._files import TableFile
 from ._npy import Array
@@ -142,5 +142,5 @@ def _text(values: npt.NDArray[Any], name: str, before: int, source: str) -> Any:
         return texts_to_arrow(texts)
     except UnicodeError as error:
         raise InputError(
-            f"{source}: column {name!r}, after data row {before}: a text is not Unicode ({error})"
+            f"{cell(source, name, before)} or a later one: a text is not Unicode ({error})"
         ) from None

@@ -5,6 +5,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from .._types import is_text
+
 
 def plain_type(kind: Any) -> Any:
     """Returns the type of the values: without dictionary or run-length encoding, text as string.
@@ -40,10 +42,3 @@ def _plain_column(column: Any) -> Any:
         column.validate(full=True)
     target = plain_type(column.type)
     return column if column.type == target else column.cast(target)
-
-
-def is_text(kind: Any) -> bool:
-    """Says whether an Arrow type is of strings."""
-    return bool(
-        pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
-    )

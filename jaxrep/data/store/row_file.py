@@ -15,7 +15,7 @@ from jaxrep import files, strict_json
 from jaxrep.errors import ModelFormatError
 
 from ..schema import Schema
-from ..targets._labels import labels_of
+from ..targets import labels_of
 from . import _signed
 from ._signed import is_prepared as is_prepared
 

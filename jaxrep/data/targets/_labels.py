@@ -10,18 +10,10 @@ import pyarrow.compute as pc
 
 from jaxrep.errors import InputError
 
-from .._arrow import as_array, to_arrow
+from .._arrow import as_array, to_arrow, to_float64, to_numpy
 from .._messages import joined, nearest, shortened
-from ..cells import (
-    Missing,
-    _times,
-    decoded,
-    is_number_type,
-    is_span_type,
-    is_time_type,
-    keys_of,
-    trimmed,
-)
+from .._types import decoded, is_number_type, is_span_type, is_time_type
+from ..cells import PLAIN, Missing, _times, keys_of, trimmed
 from ..schema import MISSING
 
 Label = str | bool | int | float
@@ -30,7 +22,6 @@ Label = str | bool | int | float
 # Leading zeros and a plus belong to codes: zip codes, telephone numbers.
 _INTEGER = r"^(?:0|-?[1-9][0-9]*)$"
 _NUMBER = r"^-?(?:(?:0|[1-9][0-9]*)(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?$"
-_ANY_NUMBER = r"^[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?$"
 
 
 def labels_of(table: pa.Table, name: str, source: str, marks: Sequence[str] = ()) -> Any:
@@ -60,7 +51,7 @@ def labels_of(table: pa.Table, name: str, source: str, marks: Sequence[str] = ()
     if column.type == pa.string():
         column = infer_type(trimmed(column, missing))
     if column.type in (pa.int64(), pa.float64()) and len(missing.values):
-        is_mark = pc.is_in(column.cast(pa.float64(), safe=False), to_arrow(missing.values))
+        is_mark = pc.is_in(to_float64(column), to_arrow(missing.values))
         column = pc.if_else(is_mark, pa.scalar(None, column.type), column)
     return column
 
@@ -108,7 +99,7 @@ def labelled(values: Any) -> npt.NDArray[np.bool_]:
     """
     column = as_column(values, "values", "values")
     present = pc.invert(pc.is_null(column, nan_is_null=True))
-    return concatenated(present.cast(pa.uint8()), np.bool_)
+    return to_numpy(present)
 
 
 def as_column(values: Any, name: str, source: str) -> Any:
@@ -175,12 +166,14 @@ def number_column(values: Any, name: str, source: str) -> Any:
     column = as_column(values, name, source)
     if column.type != pa.string():
         return as_numbers(column, name, source)
-    if (row := first_text(column)) is not None:
+    cells = _present(column)
+    row = pc.index(pc.match_substring_regex(cells, PLAIN), False).as_py()
+    if row >= 0:
         raise InputError(
             f"{place(source, name)}: {quoted(column[row].as_py())} (row {row}, from 0) is not a "
             "number; correct the cell, or fine-tune a classifier on this column"
         )
-    return parse_numbers(column)
+    return cells.cast(pa.float64())
 
 
 def finite_numbers(column: Any, name: str, source: str) -> npt.NDArray[np.float64]:
@@ -197,12 +190,6 @@ def finite_numbers(column: Any, name: str, source: str) -> npt.NDArray[np.float6
             "beyond what a float64 holds); correct it or remove the row"
         )
     return numbers
-
-
-def concatenated(column: Any, dtype: Any) -> npt.NDArray[Any]:
-    """Returns a ChunkedArray of integers without nulls; its own `to_numpy` would import pandas."""
-    chunks = [np.from_dlpack(chunk) for chunk in column.chunks if len(chunk)]
-    return np.concatenate([np.empty(0, dtype), *(chunk.astype(dtype) for chunk in chunks)])
 
 
 def place(source: str, name: str) -> str:
@@ -234,7 +221,7 @@ def as_numbers(column: Any, name: str, source: str) -> Any:
             f"{place(source, name)}: has the type {kind}, and must be numbers, dates or text; "
             "convert the column"
         )
-    return column.cast(pa.float64(), safe=False)  # int64 beyond 2⁵³ is rounded, not refused
+    return to_float64(column)
 
 
 def as_typed(column: Any, name: str, source: str) -> Any:
@@ -301,32 +288,6 @@ def infer_type(column: Any) -> Any:
         return cells.cast(kind)
     except pa.ArrowInvalid:  # more digits than an int64 has
         return column
-
-
-def first_text(column: Any) -> int | None:
-    """Returns the index of the first cell that is neither a number nor missing, if there is one.
-
-    Args:
-        column: a pyarrow ChunkedArray of strings.
-
-    Example:
-        >>> first_text(pa.chunked_array([["+1", "NA", "high"]]))
-        2
-    """
-    is_number = pc.match_substring_regex(_present(column), _ANY_NUMBER)
-    found: int = pc.index(is_number, False).as_py()
-    return None if found < 0 else found
-
-
-def parse_numbers(column: Any) -> Any:
-    """Returns a column of text in which `first_text` finds none as float64.
-
-    Example:
-        >>> parse_numbers(pa.chunked_array([["+1", "NA", "007"]])).to_pylist()
-        [1.0, None, 7.0]
-    """
-    unsigned = pc.replace_substring_regex(_present(column), r"^\+", "")
-    return unsigned.cast(pa.float64())
 
 
 def _present(column: Any) -> Any:

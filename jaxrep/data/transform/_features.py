@@ -1,13 +1,7 @@
-"""Applies a fitted schema to tables, and inverts it.
-
-Cells become raw rows, float64 `[N, C]` with one value per column: numbers as they are, categories
-as codes (−1 of no level), NaN where a cell is missing. Raw rows become features, float32 `[N, D]`:
-standardised numbers and one-hot levels.
-"""
+"""Raw rows as features, and back."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -16,133 +10,14 @@ import pyarrow as pa
 
 from jaxrep.errors import InputError
 
-from ._messages import joined, listed
-from ._threads import for_each
-from .cells import Missing, Numbers, Place, codes_of, numbers_of
-from .cells._stored import to_stored
-from .fit import MissingValuesError, refuse_missing
-from .schema import CategoricalColumn, Column, NumericColumn, Schema
+from .._gaps import MissingValuesError, refuse_missing
+from .._threads import for_each
+from ..cells import Numbers, Place
+from ..schema import CategoricalColumn, NumericColumn, Schema
+from ._counts import Counts
+from ._raw import check_columns, count_cells, from_raw, missing_of, values_of_column
 
 Features = npt.NDArray[np.float32]
-
-
-@dataclass
-class Counts:
-    """What could not be placed in a table's cells, by column.
-
-    Attributes:
-        unknown: cells whose category is of no level.
-        filled: missing cells of columns that had none when the schema was fitted.
-        missing: missing cells of the other columns.
-
-    Example:
-        >>> counts = Counts()
-        >>> counts.unknown["job"] += 2
-        >>> counts.to_json(), list(counts.sentences("people.csv"))[0]
-        ({'unknown': {'job': 2}}, "people.csv: 2 cells of 'job' are of no known category")
-    """
-
-    unknown: Counter[str] = field(default_factory=Counter)
-    filled: Counter[str] = field(default_factory=Counter)
-    missing: Counter[str] = field(default_factory=Counter)
-
-    def add(self, other: "Counts") -> None:
-        """Adds what other cells were counted as."""
-        self.unknown += other.unknown
-        self.filled += other.filled
-        self.missing += other.missing
-
-    def to_json(self) -> dict[str, dict[str, int]]:
-        """Returns what is above zero."""
-        found = {"unknown": self.unknown, "filled": self.filled, "missing": self.missing}
-        return {name: dict(counts) for name, counts in found.items() if counts}
-
-    def sentences(self, source: str) -> Iterator[str]:
-        """Yields what a user should know."""
-        if self.unknown:
-            yield f"{source}: {_cells_of(self.unknown)} of no known category"
-        if self.filled:
-            yield (
-                f"{source}: {_cells_of(self.filled)} missing, though none was when the model was "
-                "fitted; they are filled as if they were usual"
-            )
-
-
-def _cells_of(counts: Counter[str]) -> str:
-    parts = [f"{count:,} of {name!r}" for name, count in counts.items()]
-    one = len(parts) == 1
-    if one:
-        ((name, count),) = counts.items()
-        return f"{count:,} cell{'s' * (count > 1)} of {name!r} {'are' if count > 1 else 'is'}"
-    return f"cells ({joined(parts)}) are"
-
-
-def missing_of(schema: Schema) -> Missing:
-    """Returns which cells of a table mean "missing"."""
-    return Missing(schema.missing, schema.marks)
-
-
-def to_raw(
-    schema: Schema,
-    table: pa.Table,
-    *,
-    source: str,
-    before: int = 0,
-    rows: npt.NDArray[np.int64] | None = None,
-    counts: Counts | None = None,
-) -> Numbers:
-    """Returns a table's columns as numbers: raw values, and categories as codes.
-
-    Columns are matched by name, in any order; those that are left out may be there or not.
-
-    Args:
-        schema: what `fit` returned.
-        table: N rows, each column of any type.
-        source: where the table comes from, for messages.
-        before: how many rows of the source stand before the table's, for messages.
-        rows: the row of each in the source, where they do not follow one another.
-        counts: takes the cells that could not be placed.
-
-    Returns:
-        `[N, C]`. The code of a category is its place among the levels, that of a value that is none
-        of them −1; what is missing is NaN.
-
-    Raises:
-        InputError: columns are missing or too many, or a cell is not what its column is.
-
-    Example:
-        >>> from jaxrep.data.schema import CategoricalColumn, Schema
-        >>> sex = CategoricalColumn("sex", ("Female", "Male"), has_gaps=False)
-        >>> people = Schema((sex,))
-        >>> to_raw(people, pa.table({"sex": ["Male", "?", None]}), source="example").T
-        array([[ 1., -1., nan]])
-    """
-    check_columns(schema, table, source)
-    missing, place = missing_of(schema), Place(source, before, rows)
-    raw = np.empty((len(schema.columns), table.num_rows)).T
-
-    def read(i: int) -> None:
-        raw[:, i] = _values(schema.columns[i], table, missing, place)
-
-    for_each(read, range(len(schema.columns)), cells=raw.size)
-    if counts is not None:
-        for column, values in zip(schema.columns, raw.T, strict=True):
-            _count(column, values, counts)
-    return raw
-
-
-def _values(column: Column, table: pa.Table, missing: Missing, place: Place) -> Numbers:
-    """Returns a column's cells as numbers or codes, `[N]`."""
-    if isinstance(column, CategoricalColumn):
-        return codes_of(column, table[column.name], missing, place)
-    return numbers_of(column, table[column.name], missing, place)
-
-
-def _count(column: Column, values: Numbers, counts: Counts) -> None:
-    if gaps := int(np.isnan(values).sum()):
-        (counts.missing if column.has_gaps else counts.filled)[column.name] += gaps
-    if isinstance(column, CategoricalColumn) and (strange := int((values == -1).sum())):
-        counts.unknown[column.name] += strange
 
 
 def to_features(
@@ -237,8 +112,8 @@ def apply(
     counted = [Counts() for _ in schema.columns]
 
     def values_of(i: int) -> Numbers:
-        values = _values(schema.columns[i], table, missing, place)
-        _count(schema.columns[i], values, counted[i])
+        values = values_of_column(schema.columns[i], table, missing, place)
+        count_cells(schema.columns[i], values, counted[i])
         return values
 
     features = _features(schema, table.num_rows, values_of, place)
@@ -331,29 +206,6 @@ def _likeliest(column: CategoricalColumn, block: Any) -> npt.NDArray[np.intp]:
     return likeliest
 
 
-def from_raw(schema: Schema, raw: Numbers) -> pa.Table:
-    """Returns raw rows as a table whose columns have the types that the schema was fitted to.
-
-    Whole numbers are rounded, truths cut at one half, and times are dates again.
-
-    Args:
-        schema: what `fit` returned.
-        raw: `[N, C]`.
-
-    Example:
-        >>> from jaxrep.data.schema import CategoricalColumn, Datetime, Schema
-        >>> born = Datetime("born", 0.0, 1e8, None, stored="date32[day]")
-        >>> sex = CategoricalColumn("sex", ("f", "m"), has_gaps=False)
-        >>> from_raw(Schema((born, sex)), np.array([[86_000.0, 1], [np.nan, -1]])).to_pylist()
-        [{'born': datetime.date(1970, 1, 2), 'sex': 'm'}, {'born': None, 'sex': None}]
-    """
-    columns = {
-        column.name: to_stored(column, values)
-        for values, column in zip(raw.T, schema.columns, strict=True)
-    }
-    return pa.table(columns)
-
-
 def invert(schema: Schema, x: npt.NDArray[np.floating[Any]]) -> pa.Table:
     """Returns features as a table in the columns' own units and types: the inverse of `apply`.
 
@@ -368,52 +220,6 @@ def invert(schema: Schema, x: npt.NDArray[np.floating[Any]]) -> pa.Table:
         [{'age': 45}, {'age': 0}]
     """
     return from_raw(schema, to_values(schema, x))
-
-
-def draw_raw(schema: Schema, count: int, *, seed: int = 0) -> Numbers:
-    """Draws raw rows that a schema accepts, from its statistics alone.
-
-    Numbers are normal with the column's mean and scale, categories any, unknown ones among them,
-    and where missing values are filled in, a tenth is missing.
-
-    Args:
-        schema: what `fit` returned.
-        count: number of rows.
-        seed: decides the draws.
-
-    Example:
-        >>> from jaxrep.data.schema import Number, Schema
-        >>> draw_raw(Schema((Number("age", mean=40.0, scale=10.0, fill=None),)), 3).shape
-        (3, 1)
-    """
-    rng = np.random.default_rng(seed)
-    raw = np.empty((count, len(schema.columns)))
-    for values, column in zip(raw.T, schema.columns, strict=True):
-        if isinstance(column, NumericColumn):
-            values[:] = column.mean + column.scale * rng.normal(size=count)
-            fills = column.fill is not None
-        else:
-            values[:] = rng.integers(-1, len(column.levels), count)
-            fills = column.fills
-        values[(rng.random(count) < 0.1) & fills] = np.nan
-    return raw
-
-
-def check_columns(schema: Schema, table: pa.Table, source: str) -> None:
-    """Raises an InputError unless a table has the schema's columns, in any order."""
-    there = set(table.column_names)
-    faults = []
-    if absent := [name for name in schema.names if name not in there]:
-        faults.append(f"missing columns {listed(absent)}")
-    known = {*schema.names, *schema.ignored}
-    if extra := [name for name in table.column_names if name not in known]:
-        faults.append(f"extra columns {listed(extra)}")
-    if faults:
-        raise InputError(
-            f"{source}: not the columns that the model was trained on: {'; '.join(faults)}"
-        )
-    if len(there) < table.num_columns:
-        raise InputError(f"{source}: two columns have the same name; rename one")
 
 
 def _standardise(column: NumericColumn, values: Numbers, block: Features) -> int | None:

@@ -1,0 +1,49 @@
+"""Arrow's types in the families that tables are made of."""
+
+from typing import Any
+
+import pyarrow as pa
+
+
+def is_text(kind: Any) -> bool:
+    """Says whether an Arrow type is of strings."""
+    return bool(
+        pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
+    )
+
+
+def is_bytes(kind: Any) -> bool:
+    return bool(
+        pa.types.is_binary(kind)
+        or pa.types.is_large_binary(kind)
+        or pa.types.is_fixed_size_binary(kind)
+    )
+
+
+def is_number_type(kind: Any) -> bool:
+    """Says whether an Arrow type is of numbers."""
+    return bool(
+        pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)
+    )
+
+
+def is_time_type(kind: Any) -> bool:
+    """Says whether an Arrow type is of points in time."""
+    return bool(pa.types.is_date(kind) or pa.types.is_timestamp(kind))
+
+
+def is_span_type(kind: Any) -> bool:
+    """Says whether an Arrow type is of spans of time, or of times of the day."""
+    return bool(pa.types.is_duration(kind) or pa.types.is_time(kind))
+
+
+def decoded(cells: Any) -> Any:
+    """Returns a ChunkedArray without dictionaries, its text as `string`, bytes as text."""
+    kind = cells.type
+    if pa.types.is_dictionary(kind):
+        return decoded(cells.cast(kind.value_type))
+    if kind != pa.string() and (is_text(kind) or is_bytes(kind)):
+        return cells.cast(pa.string())
+    if isinstance(kind, pa.BaseExtensionType):
+        return decoded(pa.chunked_array([c.storage for c in cells.chunks], kind.storage_type))
+    return cells

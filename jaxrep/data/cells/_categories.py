@@ -1,0 +1,150 @@
+"""Cells as the codes of their categories."""
+
+from collections.abc import Collection
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from jaxrep.errors import InputError
+
+from .._arrow import codes_of_dictionary, to_numpy
+from .._names import BLANKS
+from .._types import decoded, is_span_type, is_time_type
+from ..schema import CategoricalColumn
+from . import _times
+from ._keys import ANY_NUMBER, LONGEST_WHOLE, key_of_text
+from ._missing import Missing, Numbers
+from ._place import Place
+
+
+def codes_of(column: CategoricalColumn, cells: Any, missing: Missing, place: Place) -> Numbers:
+    """Returns the cells of a column as codes, `[N]`: −1 of no level, NaN where they are missing.
+
+    Args:
+        column: what the column is.
+        cells: a ChunkedArray of any type.
+        missing: which cells mean "missing".
+        place: where they come from.
+
+    Raises:
+        InputError: they are spans of time, which are no categories.
+
+    Example:
+        >>> sex = CategoricalColumn("sex", ("f", "m"), has_gaps=False)
+        >>> texts = pa.chunked_array([["m ", "x", None]])
+        >>> codes_of(sex, texts, Missing([], []), Place("people.csv"))
+        array([ 1., -1., nan])
+    """
+    if is_span_type(cells.type) and cells.null_count < len(cells):
+        raise not_categories(column.name, cells.type, place)
+    keys, _, rows = keys_of(cells, missing)
+    levels = Levels(column.levels)
+    codes = np.array(
+        [*(np.nan if key is None else float(levels.code(key)) for key in keys), np.nan]
+    )
+    found: Numbers = codes[rows]
+    return found
+
+
+def not_categories(name: str, kind: Any, place: Place) -> InputError:
+    """Returns the error for spans of time where categories are to be."""
+    return InputError(
+        f"{place.source}: column {name!r} is {kind}, and a span of time is no category: it is "
+        "written in many ways; convert the column to text"
+    )
+
+
+class Levels:
+    """The levels of a category, found by the keys of cells.
+
+    Args:
+        levels: as they are spelled.
+
+    Example:
+        >>> zips = Levels(["01067", "10115"])
+        >>> zips.code("01067"), zips.code("1067"), zips.code("20095")
+        (0, 0, -1)
+    """
+
+    def __init__(self, levels: Collection[str]):
+        self._codes = {key_of_text(level): i for i, level in enumerate(levels)}
+        self._by_value: dict[Decimal, int] = {}
+        for i, level in enumerate(levels):
+            value = _exact_value(level)
+            if value is not None:  # levels of one value cannot be told apart by it
+                self._by_value[value] = -1 if value in self._by_value else i
+
+    def code(self, key: str) -> int:
+        """Returns the code of a key, −1 where it is of no level."""
+        code = self._codes.get(key)
+        if code is not None:
+            return code
+        value = _exact_value(key) if self._by_value else None
+        return -1 if value is None else self._by_value.get(value, -1)
+
+
+def _exact_value(text: str) -> Decimal | None:
+    """Returns the value of a number as it is written: long ones are not rounded to each other."""
+    try:
+        return Decimal(text) if ANY_NUMBER.fullmatch(text) else None
+    except InvalidOperation:  # an exponent of nineteen digits
+        return None
+
+
+def keys_of(cells: Any, missing: Missing) -> tuple[list[str | None], list[str], Any]:
+    """Returns the categories of cells.
+
+    Args:
+        cells: a ChunkedArray of any type.
+        missing: which cells mean "missing".
+
+    Returns:
+        The key of each different value, None where it means "missing"; how each is spelled; and
+        the index of each cell among them, `[N]`, −1 where it is null.
+
+    Example:
+        >>> keys_of(pa.chunked_array([["TRUE", " 1.0", None]]), Missing([""], []))
+        (['true', '1'], ['TRUE', '1.0'], array([ 0,  1, -1]))
+    """
+    cells = decoded(cells)
+    if pa.types.is_null(cells.type):
+        return [], [], np.full(len(cells), -1)
+    encoded = cells.combine_chunks().dictionary_encode()
+    spelled = _spellings(encoded.dictionary)
+    is_text, are_floats = cells.type == pa.string(), pa.types.is_floating(cells.type)
+    keys: list[str | None] = []
+    for i, text in enumerate(spelled):
+        text = spelled[i] = text.strip(BLANKS)
+        is_missing = (are_floats and text == "nan") or (is_text and missing.is_word(text))
+        key = None if is_missing else key_of_text(text)
+        keys.append(None if key is None or missing.is_key(key) else key)
+    return keys, spelled, codes_of_dictionary(encoded)
+
+
+def _spellings(values: Any) -> list[str]:
+    """Returns how different values of any type are written, one for each."""
+    kind = values.type
+    if kind == pa.string():
+        return list(values.to_pylist())
+    if pa.types.is_boolean(kind):
+        return ["true" if value else "false" for value in values.to_pylist()]
+    if pa.types.is_floating(kind):
+        return [_shortest(value) for value in to_numpy(values)]
+    if is_time_type(kind):
+        zoned = pa.types.is_timestamp(kind) and kind.tz is not None
+        return [_times.text_of(*pair, zoned=zoned) for pair in _times.exact(values)]
+    if is_span_type(kind):
+        return [_shortest(np.float64(value)) for value in _times.of_arrow(pa.chunked_array(values))]
+    if pa.types.is_decimal(kind):
+        return [format(value, "f") for value in values.to_pylist()]
+    return [str(value) for value in values.to_pylist()]
+
+
+def _shortest(value: Any) -> str:
+    """Returns a float as the shortest text that means it in its own precision."""
+    number = float(value)  # exact, and beyond the range of float16
+    if number.is_integer() and abs(number) < LONGEST_WHOLE:
+        return str(int(number))
+    return repr(float(str(value)))

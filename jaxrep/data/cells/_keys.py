@@ -1,0 +1,41 @@
+"""The key of a category: one text for all ways to write a value."""
+
+import re
+
+from . import _times
+
+PLAIN = r"^[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?$"
+"""A number as programs write it."""
+
+ANY_NUMBER = re.compile(PLAIN, re.ASCII)
+_KEY_NUMBER = re.compile(r"-?(?:0|[1-9]\d*)(?:\.\d*)?(?:[eE][+-]?\d+)?", re.ASCII)
+
+_ISO = re.compile(_times.ISO, re.ASCII)
+
+LONGEST_WHOLE = 2.0**63
+
+
+def key_of_text(text: str) -> str:
+    """Returns the key of the category that a trimmed text says.
+
+    Example:
+        >>> [key_of_text(text) for text in ("TRUE", "1.0", "007", "2024-01-01 00:00:00", "a")]
+        ['true', '1', '007', '2024-01-01', 'a']
+    """
+    if not text or text[0].isalpha():
+        lower = text.lower()
+        return lower if lower in ("true", "false") else text
+    if _KEY_NUMBER.fullmatch(text):
+        return _key_of_number(text)
+    if _ISO.fullmatch(text):
+        return _times.key_of_date(text)
+    return text
+
+
+def _key_of_number(text: str) -> str:
+    if text.lstrip("-").isdecimal():
+        return "0" if text == "-0" else text
+    value = float(text)
+    if value == int(value) if abs(value) < LONGEST_WHOLE else False:
+        return str(int(value))
+    return repr(value)

@@ -1,0 +1,80 @@
+"""Which cells mean "missing"."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from .._arrow import texts_to_arrow
+from .._names import BLANKS
+from ._keys import ANY_NUMBER, PLAIN, key_of_text
+
+Numbers = npt.NDArray[np.float64]
+
+
+class Missing:
+    """Which cells mean "missing", besides null and NaN.
+
+    Args:
+        words: the cells of text that do.
+        marks: those of them that the user named; a number equal to one means it as well.
+
+    Example:
+        >>> marked = Missing(["", "?", "-999"], ["?", "-999"])
+        >>> marked.is_word("?"), marked.is_key("-999"), marked.values
+        (True, True, array([-999.]))
+    """
+
+    def __init__(self, words: Iterable[str], marks: Iterable[str]):
+        marks = [mark.strip(BLANKS) for mark in marks]
+        self._words = {word.strip(BLANKS) for word in words} | set(marks)
+        self._keys = {key_of_text(mark) for mark in marks}
+        self.arrow = texts_to_arrow(sorted(self._words))
+        self.values = np.array([float(mark) for mark in marks if ANY_NUMBER.fullmatch(mark)])
+        words = self._words.difference(marks)
+        self.has_number_words = any(ANY_NUMBER.fullmatch(word) for word in words)
+        """Whether there are words that are numbers, and mean "missing" only as they are written."""
+        self.marks = tuple(marks)
+
+    def is_word(self, text: str) -> bool:
+        """Says whether a trimmed text means "missing"."""
+        return text in self._words
+
+    def is_key(self, key: str) -> bool:
+        """Says whether a category's key is that of a mark."""
+        return key in self._keys
+
+
+def trimmed(cells: Any, missing: Missing) -> Any:
+    """Returns text without blanks around it, null where it means "missing"."""
+    cells = pc.utf8_trim(cells, characters=BLANKS)
+    is_missing = pc.is_in(cells, value_set=missing.arrow)
+    if not pc.any(is_missing).as_py():
+        return cells  # spares the copy
+    return pc.if_else(is_missing, pa.scalar(None, pa.string()), cells)
+
+
+def without_marks(cells: Any, missing: Missing) -> Any:
+    """Returns trimmed text, null where it is a number that is equal to a mark.
+
+    Args:
+        cells: an Array or ChunkedArray of strings.
+        missing: which cells mean "missing".
+    """
+    if not len(missing.values):
+        return cells
+    none = pa.scalar(None, pa.string())
+    numbers = pc.if_else(pc.match_substring_regex(cells, PLAIN), cells, none)
+    marks = pa.array(missing.values)
+    is_marked = pc.is_in(numbers.cast(pa.float64()), value_set=marks, skip_nulls=True)
+    return pc.if_else(is_marked, none, cells)
+
+
+def unmarked(values: Numbers, missing: Missing) -> Numbers:
+    """Returns numbers, NaN where they are equal to a mark."""
+    if not len(missing.values):
+        return values
+    return np.where(np.isin(values, missing.values), np.nan, values)

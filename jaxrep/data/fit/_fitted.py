@@ -1,0 +1,62 @@
+"""What was fitted, and the lines that say it."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ..schema import LeftOut, NumericColumn, Schema
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A schema, and what is to be said of it once.
+
+    Attributes:
+        schema: what was learnt of the table.
+        rows: the number of rows that it was fitted to.
+        missing: the number of missing cells of each column that has any.
+        order: the names of all columns, in the table's order.
+        ranges: least and greatest value of numbers and counts; the schema does not hold them.
+        unmatched: the user's marks of missing cells that no cell of the table matched.
+    """
+
+    schema: Schema
+    rows: int
+    missing: Mapping[str, int]
+    order: tuple[str, ...]
+    ranges: Mapping[str, tuple[float, float]]
+    unmatched: tuple[str, ...] = ()
+
+    def warnings(self, source: str) -> Iterator[str]:
+        """Yields what looks like a mistake in what was said of the table."""
+        for mark in self.unmatched:
+            yield f"{source}: --na-values {mark!r} matched no cell"
+
+    def lines(self, source: str, most: int = 24) -> Iterator[str]:
+        """Yields a line for each column, its kind and why; of wide tables for the first ones.
+
+        Args:
+            source: where the table comes from.
+            most: columns that get a line.
+        """
+        yield f"{source}: {self.rows:,} rows, {len(self.order)} columns"
+        found: dict[str, Any] = {c.name: c for c in (*self.schema.columns, *self.schema.left_out)}
+        width = max(len(name) for name in self.order[:most])
+        width = min(width, 30)
+        for name in self.order[:most]:
+            column = found.get(name)
+            if column is None:
+                yield f"  {name:{width}}  label"
+                continue
+            kind, why = column.kind, column.why
+            if name in self.ranges:
+                why += ", from {:g} to {:g}".format(*self.ranges[name])
+            if isinstance(column, LeftOut):
+                kind = f"left out ({kind})"
+            if count := self.missing.get(name):
+                why += f"; {count:,} missing"
+                if isinstance(column, NumericColumn) and column.fill is not None:
+                    why += f", filled with the median {column.fill:g}"
+            yield f"  {name:{width}}  {kind:10}  {why}".rstrip()
+        if len(self.order) > most:
+            yield f"  … and {len(self.order) - most} more columns"

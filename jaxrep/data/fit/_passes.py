@@ -1,0 +1,294 @@
+"""The passes over a table that a schema needs: the kinds of its columns, then their statistics."""
+
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from typing import Any
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from jaxrep.errors import InputError
+
+from .._arrow import to_arrow
+from .._gaps import refuse_missing
+from .._messages import joined, listed, nearest
+from .._threads import for_each
+from ..cells import Missing, Numbers, Place, keys_of, numbers_of
+from ..columns import Columns
+from ..schema import (
+    MISSING,
+    MOST,
+    CategoricalColumn,
+    Column,
+    Count,
+    LeftOut,
+    Number,
+    NumericColumn,
+    Schema,
+)
+from ._fitted import Fitted
+from ._kinds import Draft, draft, is_one_value
+from ._marks import Unmatched
+from ._profile import NumberStatistics, Profile
+from ._statistics import Median
+
+Read = Callable[[], Iterable[pa.Table]]
+
+_MANY_COLUMNS = 64  # from which on the counts for their medians would take much memory
+
+
+class Fitting:
+    """A table that is being fitted."""
+
+    def __init__(self, read: Read, source: str, asked: Columns, mask: npt.NDArray[np.bool_] | None):
+        self._read, self._source, self._asked, self._mask = read, source, asked, mask
+        self._kinds = asked.asked()
+        self._words = tuple(dict.fromkeys((*(asked.missing or MISSING), *asked.na_values)))
+        self._missing = Missing(self._words, asked.na_values)
+        self._marks = Unmatched(asked.na_values)
+        self._order: tuple[str, ...] = ()
+        self._names: list[str] = []
+        self._rows = 0
+        self._profiles: dict[str, Profile] = {}
+        self._ranges: dict[str, tuple[float, float]] = {}
+
+    def _blocks(self) -> Iterator[tuple[pa.Table, npt.NDArray[np.int64]]]:
+        """Yields the blocks of rows to learn from, and the rows' numbers in the table."""
+        before = 0
+        for block in self._read():
+            rows = np.arange(before, before + block.num_rows)
+            before += block.num_rows
+            self._marks.add(block)
+            if self._mask is not None:
+                kept = self._mask[rows[0] : before] if len(rows) else np.zeros(0, bool)
+                block, rows = block.filter(to_arrow(kept)), rows[kept]
+            yield block, rows
+
+    def see(self) -> None:
+        """Makes the passes that tell the kinds of the columns."""
+        self._profile(None)
+        incomplete = [name for name in self._names if self._profiles[name].is_incomplete]
+        if incomplete:
+            self._profile(incomplete)
+        _check_rows(self._rows, self._source)
+
+    def _profile(self, names: list[str] | None) -> None:
+        rows = 0
+        profiles: dict[str, Profile] = {}
+        for block, numbers in self._blocks():
+            if not self._order:
+                self._begin(block)
+            if not profiles:
+                known = names is not None
+                profiles = {n: Profile(self._missing, as_text=known) for n in names or self._names}
+            for_each(
+                lambda pair: pair[1].add(block[pair[0]], numbers),  # noqa: B023  # called at once
+                profiles.items(),
+                cells=block.num_rows * len(profiles),
+            )
+            rows += block.num_rows
+        self._profiles |= profiles
+        self._rows = rows
+
+    def _begin(self, block: pa.Table) -> None:
+        self._order = tuple(block.column_names)
+        _check_roles(self._order, self._source, self._asked)
+        apart = {self._asked.label, self._asked.id_column, *self._asked.drop}
+        apart |= {n for n, a in self._kinds.items() if a.kind in ("id", "text", "dropped")}
+        self._names = [name for name in self._order if name not in apart]
+
+    def fitted(self) -> Fitted:
+        """Returns the schema, once the kinds can be told."""
+        place = Place(self._source)
+        drafts = {
+            name: draft(name, self._profiles[name], self._kinds.get(name), place)
+            for name in self._names
+        }
+        measured = self._measure(drafts)
+        columns: dict[str, Column | LeftOut] = {}
+        missing: dict[str, int] = {}
+        for name, made in drafts.items():
+            columns[name], count = self._finish(name, made, measured)
+            if count:
+                missing[name] = count
+        learned: tuple[Any, ...] = tuple(c for c in columns.values() if not isinstance(c, LeftOut))
+        left_out = self._left_out(columns)
+        if not learned:
+            reasons = joined([f"{c.name!r} ({c.why})" for c in left_out])
+            raise InputError(
+                f"{self._source}: no column is left to learn from; left out: {reasons or 'all'}. "
+                "Say what a column is with --column 'NAME=KIND'"
+            )
+        if self._asked.impute == "refuse":
+            gaps = {c.name: missing[c.name] for c in learned if c.name in missing}
+            refuse_missing(gaps, self._source)
+        if sum(c.width - 1 for c in learned if isinstance(c, CategoricalColumn)) > MOST:
+            raise InputError(f"{self._source}: more than {MOST:,} categories in all")
+        schema = Schema(learned, left_out, self._asked.label, self._words, self._asked.na_values)
+        return Fitted(schema, self._rows, missing, self._order, self._ranges, self._marks.left)
+
+    def _left_out(self, columns: Mapping[str, Column | LeftOut]) -> tuple[LeftOut, ...]:
+        found = []
+        for name in self._order:
+            column, asked = columns.get(name), self._kinds.get(name)
+            if isinstance(column, LeftOut):
+                found.append(column)
+            elif name == self._asked.id_column:
+                found.append(LeftOut(name, "id", "named by --id-column"))
+            elif name in self._asked.drop:
+                found.append(LeftOut(name, "dropped", "named by --drop"))
+            elif column is None and asked is not None:
+                kind: Any = asked.kind
+                found.append(LeftOut(name, kind, "it was said to be"))
+        return tuple(found)
+
+    def _measure(self, drafts: Mapping[str, Draft]) -> dict[str, "_Measured"]:
+        """Makes the passes that the statistics of some columns need, and those for medians."""
+        measured = {
+            name: _Measured(made.column)
+            for name, made in drafts.items()
+            if not made.is_measured and not isinstance(made.column, LeftOut)
+        }
+        if measured:
+            for block, rows in self._blocks():
+                for name, column in measured.items():
+                    column.add(block[name], self._missing, Place(self._source, rows=rows))
+        bits = 16 if len(drafts) <= _MANY_COLUMNS else 8
+        medians: dict[str, tuple[NumericColumn, Median]] = {}
+        for name, made in drafts.items():
+            numbers = self._numbers(name, made, measured)
+            if numbers is not None and numbers.missing and numbers.moments.count:
+                assert isinstance(made.column, NumericColumn)
+                medians[name] = (made.column, Median(bits))
+        while not all(median.found for _, median in medians.values()):
+            for block, rows in self._blocks():
+                for numeric, median in medians.values():
+                    values = self._values(numeric, block, rows)
+                    median.add(values[~np.isnan(values)])
+            for _, median in medians.values():
+                median.end_showing()
+        self._medians = {name: median.value for name, (_, median) in medians.items()}
+        return measured
+
+    def _values(self, column: NumericColumn, block: pa.Table, rows: Any) -> Numbers:
+        return numbers_of(column, block[column.name], self._missing, Place(self._source, rows=rows))
+
+    def _numbers(
+        self, name: str, made: Draft, measured: Mapping[str, "_Measured"]
+    ) -> NumberStatistics | None:
+        if not isinstance(made.column, NumericColumn):
+            return None
+        return self._profiles[name].numbers if made.is_measured else measured[name].numbers
+
+    def _finish(
+        self, name: str, made: Draft, measured: Mapping[str, "_Measured"]
+    ) -> tuple[Column | LeftOut, int]:
+        """Returns a column with its statistics, and how many of its cells are missing."""
+        column, profile = made.column, self._profiles[name]
+        if isinstance(column, LeftOut):
+            return column, 0
+        if isinstance(column, CategoricalColumn):
+            if made.is_measured:
+                assert profile.texts is not None
+                spelled, count = profile.texts.spelled, profile.texts.missing
+            else:
+                spelled, count = measured[name].spelled, measured[name].missing
+            return self._with_levels(column, spelled, count)
+        numbers = self._numbers(name, made, measured)
+        assert numbers is not None
+        if isinstance(column, Number) and numbers.moments.count:
+            self._ranges[name] = (numbers.least, numbers.greatest)
+        return self._with_scale(column, numbers, refine=name not in self._kinds)
+
+    def _with_levels(
+        self, column: CategoricalColumn, spelled: Mapping[str, set[str]], missing: int
+    ) -> tuple[Column | LeftOut, int]:
+        if not spelled:
+            return LeftOut(column.name, "constant", "it has no values at all"), 0
+        # A level that is always spelled alike keeps its spelling.
+        levels = [next(iter(s)) if len(s) == 1 else key for key, s in spelled.items()]
+        changes = {
+            "levels": tuple(sorted(levels)),
+            "has_gaps": missing > 0,
+            "fills": self._asked.impute != "refuse",
+        }
+        return msgspec.structs.replace(column, **changes), missing
+
+    def _with_scale(
+        self, column: NumericColumn, seen: NumberStatistics, *, refine: bool
+    ) -> tuple[Column | LeftOut, int]:
+        if not seen.moments.count:
+            return LeftOut(column.name, "constant", "it has no values at all"), 0
+        fill = self._medians.get(column.name)
+        if fill is not None:
+            seen.moments.repeat(fill, seen.missing)
+        mean, deviation = seen.moments.mean, seen.moments.deviation
+        if is_one_value(mean, deviation):
+            return LeftOut(column.name, "constant", f"it has one value, {mean:g}", mean), 0
+        if self._asked.impute == "refuse":
+            fill = None
+        elif fill is None:
+            fill = mean
+        changes: dict[str, Any] = {"mean": mean, "scale": deviation, "fill": fill}
+        changes["has_gaps"] = seen.missing > 0
+        if refine and type(column) is Number and seen.are_whole and seen.least >= 0:
+            fields = {name: getattr(column, name) for name in column.__struct_fields__}
+            return Count(**fields | changes | {"stored": "int64"}), seen.missing
+        return msgspec.structs.replace(column, **changes), seen.missing
+
+
+class _Measured:
+    """The statistics of a column whose kind is known."""
+
+    def __init__(self, column: Column):
+        self._column = column
+        self.numbers = NumberStatistics()
+        self.spelled: dict[str, set[str]] = {}
+        self.missing = 0
+
+    def add(self, cells: Any, missing: Missing, place: Place) -> None:
+        """Adds a block of the column's cells."""
+        if isinstance(self._column, NumericColumn):
+            self.numbers.add(numbers_of(self._column, cells, missing, place))
+            return
+        keys, spelled, codes = keys_of(cells, missing)
+        for key, text in zip(keys, spelled, strict=True):
+            if key is not None:
+                self.spelled.setdefault(key, set()).add(text)
+        if len(self.spelled) > MOST:
+            raise InputError(
+                f"{place.source}: column {self._column.name!r} has more than {MOST:,} categories"
+            )
+        is_missing = np.array([*(key is None for key in keys), True])
+        self.missing += int(is_missing[codes].sum())
+
+
+def _check_rows(rows: int, source: str) -> None:
+    if rows < 2:
+        raise InputError(
+            f"{source}: at least 2 rows are needed to standardise columns; "
+            f"given: {rows} sample{'' if rows == 1 else 's'}"
+        )
+
+
+def _check_roles(names: Collection[str], source: str, asked: Columns) -> None:
+    roles = [(name, "--column") for name in asked.kinds]
+    roles += [(name, "--drop") for name in dict.fromkeys(asked.drop)]
+    roles += [(asked.label, "--label")] if asked.label is not None else []
+    roles += [(asked.id_column, "--id-column")] if asked.id_column is not None else []
+    flags: dict[str, str] = {}
+    for name, flag in roles:
+        if name not in names:
+            raise InputError(
+                f"{source}: {flag} names {name!r}, which is not a column"
+                f"{nearest(name, list(names))}"
+            )
+        if name in flags:
+            raise InputError(
+                f"{source}: column {name!r} is named by both {flags[name]} and {flag}; choose one"
+            )
+        flags[name] = flag
+    if len(set(names)) < len(names):
+        twice = [name for name in names if list(names).count(name) > 1]
+        raise InputError(f"{source}: more than one column is named {listed(set(twice))}; rename")

@@ -1,0 +1,17 @@
+"""Applies a fitted schema to tables, and inverts it.
+
+Cells become raw rows, float64 `[N, C]` with one value per column: numbers as they are, categories
+as codes (−1 of no level), NaN where a cell is missing. Raw rows become features, float32 `[N, D]`:
+standardised numbers and one-hot levels.
+"""
+
+from ._counts import Counts as Counts
+from ._features import Features as Features
+from ._features import apply as apply
+from ._features import apply_blocks as apply_blocks
+from ._features import invert as invert
+from ._features import to_features as to_features
+from ._features import to_values as to_values
+from ._raw import draw_raw as draw_raw
+from ._raw import from_raw as from_raw
+from ._raw import to_raw as to_raw

@@ -1,0 +1,58 @@
+"""Cells that could not be placed, counted by column."""
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from .._messages import joined
+
+
+@dataclass
+class Counts:
+    """What could not be placed in a table's cells, by column.
+
+    Attributes:
+        unknown: cells whose category is of no level.
+        filled: missing cells of columns that had none when the schema was fitted.
+        missing: missing cells of the other columns.
+
+    Example:
+        >>> counts = Counts()
+        >>> counts.unknown["job"] += 2
+        >>> counts.to_json(), list(counts.sentences("people.csv"))[0]
+        ({'unknown': {'job': 2}}, "people.csv: 2 cells of 'job' are of no known category")
+    """
+
+    unknown: Counter[str] = field(default_factory=Counter)
+    filled: Counter[str] = field(default_factory=Counter)
+    missing: Counter[str] = field(default_factory=Counter)
+
+    def add(self, other: "Counts") -> None:
+        """Adds what other cells were counted as."""
+        self.unknown += other.unknown
+        self.filled += other.filled
+        self.missing += other.missing
+
+    def to_json(self) -> dict[str, dict[str, int]]:
+        """Returns what is above zero."""
+        found = {"unknown": self.unknown, "filled": self.filled, "missing": self.missing}
+        return {name: dict(counts) for name, counts in found.items() if counts}
+
+    def sentences(self, source: str) -> Iterator[str]:
+        """Yields what a user should know."""
+        if self.unknown:
+            yield f"{source}: {_cells_of(self.unknown)} of no known category"
+        if self.filled:
+            yield (
+                f"{source}: {_cells_of(self.filled)} missing, though none was when the model was "
+                "fitted; they are filled as if they were usual"
+            )
+
+
+def _cells_of(counts: Counter[str]) -> str:
+    parts = [f"{count:,} of {name!r}" for name, count in counts.items()]
+    one = len(parts) == 1
+    if one:
+        ((name, count),) = counts.items()
+        return f"{count:,} cell{'s' * (count > 1)} of {name!r} {'are' if count > 1 else 'is'}"
+    return f"cells ({joined(parts)}) are"

@@ -1,0 +1,150 @@
+"""A table as raw rows, and back."""
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from jaxrep.errors import InputError
+
+from .._messages import listed
+from .._threads import for_each
+from ..cells import Missing, Numbers, Place, codes_of, numbers_of, to_stored
+from ..schema import CategoricalColumn, Column, NumericColumn, Schema
+from ._counts import Counts
+
+
+def missing_of(schema: Schema) -> Missing:
+    """Returns which cells of a table mean "missing"."""
+    return Missing(schema.missing, schema.marks)
+
+
+def to_raw(
+    schema: Schema,
+    table: pa.Table,
+    *,
+    source: str,
+    before: int = 0,
+    rows: npt.NDArray[np.int64] | None = None,
+    counts: Counts | None = None,
+) -> Numbers:
+    """Returns a table's columns as numbers: raw values, and categories as codes.
+
+    Columns are matched by name, in any order; those that are left out may be there or not.
+
+    Args:
+        schema: what `fit` returned.
+        table: N rows, each column of any type.
+        source: where the table comes from, for messages.
+        before: how many rows of the source stand before the table's, for messages.
+        rows: the row of each in the source, where they do not follow one another.
+        counts: takes the cells that could not be placed.
+
+    Returns:
+        `[N, C]`. The code of a category is its place among the levels, that of a value that is none
+        of them −1; what is missing is NaN.
+
+    Raises:
+        InputError: columns are missing or too many, or a cell is not what its column is.
+
+    Example:
+        >>> from jaxrep.data.schema import CategoricalColumn, Schema
+        >>> sex = CategoricalColumn("sex", ("Female", "Male"), has_gaps=False)
+        >>> people = Schema((sex,))
+        >>> to_raw(people, pa.table({"sex": ["Male", "?", None]}), source="example").T
+        array([[ 1., -1., nan]])
+    """
+    check_columns(schema, table, source)
+    missing, place = missing_of(schema), Place(source, before, rows)
+    raw = np.empty((len(schema.columns), table.num_rows)).T
+
+    def read(i: int) -> None:
+        raw[:, i] = values_of_column(schema.columns[i], table, missing, place)
+
+    for_each(read, range(len(schema.columns)), cells=raw.size)
+    if counts is not None:
+        for column, values in zip(schema.columns, raw.T, strict=True):
+            count_cells(column, values, counts)
+    return raw
+
+
+def values_of_column(column: Column, table: pa.Table, missing: Missing, place: Place) -> Numbers:
+    """Returns a column's cells as numbers or codes, `[N]`."""
+    if isinstance(column, CategoricalColumn):
+        return codes_of(column, table[column.name], missing, place)
+    return numbers_of(column, table[column.name], missing, place)
+
+
+def count_cells(column: Column, values: Numbers, counts: Counts) -> None:
+    if gaps := int(np.isnan(values).sum()):
+        (counts.missing if column.has_gaps else counts.filled)[column.name] += gaps
+    if isinstance(column, CategoricalColumn) and (strange := int((values == -1).sum())):
+        counts.unknown[column.name] += strange
+
+
+def from_raw(schema: Schema, raw: Numbers) -> pa.Table:
+    """Returns raw rows as a table whose columns have the types that the schema was fitted to.
+
+    Whole numbers are rounded, truths cut at one half, and times are dates again.
+
+    Args:
+        schema: what `fit` returned.
+        raw: `[N, C]`.
+
+    Example:
+        >>> from jaxrep.data.schema import CategoricalColumn, Datetime, Schema
+        >>> born = Datetime("born", 0.0, 1e8, None, stored="date32[day]")
+        >>> sex = CategoricalColumn("sex", ("f", "m"), has_gaps=False)
+        >>> from_raw(Schema((born, sex)), np.array([[86_000.0, 1], [np.nan, -1]])).to_pylist()
+        [{'born': datetime.date(1970, 1, 2), 'sex': 'm'}, {'born': None, 'sex': None}]
+    """
+    columns = {
+        column.name: to_stored(column, values)
+        for values, column in zip(raw.T, schema.columns, strict=True)
+    }
+    return pa.table(columns)
+
+
+def draw_raw(schema: Schema, count: int, *, seed: int = 0) -> Numbers:
+    """Draws raw rows that a schema accepts, from its statistics alone.
+
+    Numbers are normal with the column's mean and scale, categories any, unknown ones among them,
+    and where missing values are filled in, a tenth is missing.
+
+    Args:
+        schema: what `fit` returned.
+        count: number of rows.
+        seed: decides the draws.
+
+    Example:
+        >>> from jaxrep.data.schema import Number, Schema
+        >>> draw_raw(Schema((Number("age", mean=40.0, scale=10.0, fill=None),)), 3).shape
+        (3, 1)
+    """
+    rng = np.random.default_rng(seed)
+    raw = np.empty((count, len(schema.columns)))
+    for values, column in zip(raw.T, schema.columns, strict=True):
+        if isinstance(column, NumericColumn):
+            values[:] = column.mean + column.scale * rng.normal(size=count)
+            fills = column.fill is not None
+        else:
+            values[:] = rng.integers(-1, len(column.levels), count)
+            fills = column.fills
+        values[(rng.random(count) < 0.1) & fills] = np.nan
+    return raw
+
+
+def check_columns(schema: Schema, table: pa.Table, source: str) -> None:
+    """Raises an InputError unless a table has the schema's columns, in any order."""
+    there = set(table.column_names)
+    faults = []
+    if absent := [name for name in schema.names if name not in there]:
+        faults.append(f"missing columns {listed(absent)}")
+    known = {*schema.names, *schema.ignored}
+    if extra := [name for name in table.column_names if name not in known]:
+        faults.append(f"extra columns {listed(extra)}")
+    if faults:
+        raise InputError(
+            f"{source}: not the columns that the model was trained on: {'; '.join(faults)}"
+        )
+    if len(there) < table.num_columns:
+        raise InputError(f"{source}: two columns have the same name; rename one")
