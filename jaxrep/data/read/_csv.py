@@ -91,14 +91,13 @@ class _Reading:
         included = ["" if name == _UNNAMED and not self._has_unnamed() else name for name in names]
         wanted = included if last in included else [*included, last]
         rows, cell = 0, ""
-        tail = _Tail()
-        for batch in self._all_batches(wanted, tail):
+        for batch in self._all_batches(wanted):
             table = pa.Table.from_batches([batch]).select(included).rename_columns(names)
             rows += batch.num_rows
             if batch.num_rows:
                 cell = batch.column(wanted.index(last))[-1].as_py()
             yield table
-        if tail.is_in_quotes(cell, self.header.delimiter):
+        if _ends_in_quotes(self.file, cell, self.header.delimiter):
             raise InputError(
                 f"{self.source}: row {rows - 1} (from 0): a quote is not closed before the end of "
                 "the file; close it, or write quotes within a cell twice"
@@ -107,13 +106,13 @@ class _Reading:
     def _has_unnamed(self) -> bool:
         return _UNNAMED in self.header.names
 
-    def _all_batches(self, names: list[str], tail: "_Tail") -> Iterator[Any]:
+    def _all_batches(self, names: list[str]) -> Iterator[Any]:
         """Yields the record batches, in larger blocks from the first row that is too long on."""
         rows = 0
         for block_size in (self.block_size, max(_LARGE_BLOCK, self.block_size)):
             before = rows
             try:
-                for batch in self._batches(names, block_size, tail=tail):
+                for batch in self._batches(names, block_size):
                     known = min(before, batch.num_rows)
                     before -= known
                     rows += batch.num_rows - known
@@ -123,13 +122,12 @@ class _Reading:
                 if "straddling" not in str(error) or block_size >= _LARGE_BLOCK:
                     raise self._fault(error, rows) from None
 
-    def _batches(
-        self, names: list[str], block_size: int, on_ragged: Any = None, tail: "_Tail | None" = None
-    ) -> Iterator[Any]:
+    def _batches(self, names: list[str], block_size: int, on_ragged: Any = None) -> Iterator[Any]:
+        # No stream of Python's: a thread that read from one while Python ends, after a fault in the
+        # table say, would abort the process.
         with self.file.open() as stream:
-            read = pa.PythonFile(tail.following(stream), "r") if tail else stream
             yield from pacsv.open_csv(
-                read,
+                stream,
                 read_options=pacsv.ReadOptions(
                     block_size=block_size,
                     column_names=list(self.header.names),
@@ -187,34 +185,33 @@ class _Reading:
         )
 
 
-class _Tail:
-    """Passes on what is read of a stream, and keeps its end."""
+def _ends_in_quotes(file: TableFile, cell: str, delimiter: str) -> bool:
+    """Says whether a file whose last cell this is ends within quotes: pyarrow takes it.
 
-    def __init__(self) -> None:
-        self.stream: Any = None
-        self.bytes = b""
-        self.closed = False
+    A packed file is read again for this, and only if the cell has swallowed the end of a line.
+    """
+    has_line_end = "\n" in cell or "\r" in cell
+    if file.compression and not has_line_end:
+        return False
+    end, raw = _end(file), b'"' + cell.replace('"', '""').encode()
+    if len(raw) >= len(end):
+        return has_line_end and raw.endswith(end)
+    if not end.endswith(raw):
+        return False
+    before = end[: -len(raw)][-1:]
+    return before in (delimiter.encode(), b"\n", b"\r")
 
-    def following(self, stream: Any) -> "_Tail":
-        """Starts anew with another stream."""
-        self.stream, self.bytes = stream, b""
-        return self
 
-    def read(self, size: int) -> bytes:
-        """Reads from the stream, for pyarrow."""
-        part: bytes = self.stream.read(size)
-        self.bytes = part[-_TAIL:] if len(part) >= _TAIL else (self.bytes + part)[-_TAIL:]
-        return part
-
-    def is_in_quotes(self, cell: str, delimiter: str) -> bool:
-        """Says whether a file whose last cell this is ends within quotes: pyarrow takes it."""
-        raw = b'"' + cell.replace('"', '""').encode()
-        if len(raw) >= len(self.bytes):
-            return ("\n" in cell or "\r" in cell) and raw.endswith(self.bytes)
-        if not self.bytes.endswith(raw):
-            return False
-        before = self.bytes[: -len(raw)][-1:]
-        return before in (delimiter.encode(), b"\n", b"\r")
+def _end(file: TableFile) -> bytes:
+    """Returns the last bytes of a file, decompressed."""
+    with file.open() as stream:
+        if not file.compression:
+            stream.seek(max(stream.size() - _TAIL, 0))
+            return bytes(stream.read())
+        end = b""
+        while part := stream.read(_BLOCK):
+            end = (end + part)[-_TAIL:]
+        return end
 
 
 def _encoding_fault(file: TableFile) -> InputError | None:
