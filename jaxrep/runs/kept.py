@@ -19,8 +19,8 @@ def kept_of_data(run: Run) -> dict[str, Any]:
 
     Returns:
         `categories`, the number of levels by column, each of which is in the folder as a word;
-        `numbers`, the statistics by column, and why it was told that it is of numbers, which may
-        name the smallest and the largest; `constants`, by column; `target`, the label with its
+        `numbers`, the statistics by column, and how its kind was inferred; `constants`, by column;
+        `target`, the label with its
         classes or statistics, None where there is none; `score_quantiles`, how many there are of
         the training rows' scores; and `rows`, the files that hold or show whole rows.
     """
