@@ -15,7 +15,7 @@ from torch_ref import carriers, cells
 from torch_ref.carriers import Cell, UnreadableCellError
 from torch_ref.schema import EncodeError as EncodeError
 from torch_ref.schema import check_schema
-from torch_ref.times import Instant, Span
+from torch_ref.times import Duration, Instant
 
 
 @dataclass(frozen=True)
@@ -248,7 +248,7 @@ def _is_marked(kind: str, marks: Sequence[str]) -> Callable[[Cell], bool]:
     is_number = kind in ("number", "count")
 
     def is_marked(cell: Cell) -> bool:
-        if not values or isinstance(cell, bool | Instant | Span):
+        if not values or isinstance(cell, bool | Instant | Duration):
             return False
         if is_number and isinstance(cell, str):
             return False  # what it means is told by the column's marks

@@ -5,14 +5,14 @@ from typing import Any
 import pyarrow as pa
 
 
-def is_text(kind: Any) -> bool:
+def is_text_type(kind: Any) -> bool:
     """Says whether an Arrow type is of strings."""
     return bool(
         pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
     )
 
 
-def is_bytes(kind: Any) -> bool:
+def is_bytes_type(kind: Any) -> bool:
     return bool(
         pa.types.is_binary(kind)
         or pa.types.is_large_binary(kind)
@@ -27,12 +27,12 @@ def is_number_type(kind: Any) -> bool:
     )
 
 
-def is_time_type(kind: Any) -> bool:
+def is_datetime_type(kind: Any) -> bool:
     """Says whether an Arrow type is of points in time."""
     return bool(pa.types.is_date(kind) or pa.types.is_timestamp(kind))
 
 
-def is_span_type(kind: Any) -> bool:
+def is_duration_type(kind: Any) -> bool:
     """Says whether an Arrow type is of spans of time, or of times of the day."""
     return bool(pa.types.is_duration(kind) or pa.types.is_time(kind))
 
@@ -42,7 +42,7 @@ def decoded(cells: Any) -> Any:
     kind = cells.type
     if pa.types.is_dictionary(kind):
         return decoded(cells.cast(kind.value_type))
-    if kind != pa.string() and (is_text(kind) or is_bytes(kind)):
+    if kind != pa.string() and (is_text_type(kind) or is_bytes_type(kind)):
         return cells.cast(pa.string())
     if isinstance(kind, pa.BaseExtensionType):
         return decoded(pa.chunked_array([c.storage for c in cells.chunks], kind.storage_type))

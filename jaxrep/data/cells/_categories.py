@@ -11,10 +11,10 @@ from jaxrep.errors import InputError
 
 from .._arrow import codes_of_dictionary, to_numpy
 from .._names import BLANKS
-from .._types import decoded, is_span_type, is_time_type
+from .._types import decoded, is_datetime_type, is_duration_type
 from ..schema import CategoricalColumn
 from . import _times
-from ._keys import ANY_NUMBER, LONGEST_WHOLE, key_of_text
+from ._keys import ANY_NUMBER, INTEGER_LIMIT, key_of_text
 from ._missing import Missing, Numbers
 from ._place import Place
 
@@ -37,7 +37,7 @@ def codes_of(column: CategoricalColumn, cells: Any, missing: Missing, place: Pla
         >>> codes_of(sex, texts, Missing([], []), Place("people.csv"))
         array([ 1., -1., nan])
     """
-    if is_span_type(cells.type) and cells.null_count < len(cells):
+    if is_duration_type(cells.type) and cells.null_count < len(cells):
         raise not_categories(column.name, cells.type, place)
     keys, _, rows = keys_of(cells, missing)
     levels = Levels(column.levels)
@@ -132,10 +132,10 @@ def _spellings(values: Any) -> list[str]:
         return ["true" if value else "false" for value in values.to_pylist()]
     if pa.types.is_floating(kind):
         return [_shortest(value) for value in to_numpy(values)]
-    if is_time_type(kind):
+    if is_datetime_type(kind):
         zoned = pa.types.is_timestamp(kind) and kind.tz is not None
         return [_times.text_of(*pair, zoned=zoned) for pair in _times.exact(values)]
-    if is_span_type(kind):
+    if is_duration_type(kind):
         return [_shortest(np.float64(value)) for value in _times.of_arrow(pa.chunked_array(values))]
     if pa.types.is_decimal(kind):
         return [format(value, "f") for value in values.to_pylist()]
@@ -145,6 +145,6 @@ def _spellings(values: Any) -> list[str]:
 def _shortest(value: Any) -> str:
     """Returns a float as the shortest text that means it in its own precision."""
     number = float(value)  # exact, and beyond the range of float16
-    if number.is_integer() and abs(number) < LONGEST_WHOLE:
+    if number.is_integer() and abs(number) < INTEGER_LIMIT:
         return str(int(number))
     return repr(float(str(value)))

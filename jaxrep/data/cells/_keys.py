@@ -12,7 +12,7 @@ _KEY_NUMBER = re.compile(r"-?(?:0|[1-9]\d*)(?:\.\d*)?(?:[eE][+-]?\d+)?", re.ASCI
 
 _ISO = re.compile(_times.ISO, re.ASCII)
 
-LONGEST_WHOLE = 2.0**63
+INTEGER_LIMIT = 2.0**63
 
 
 def key_of_text(text: str) -> str:
@@ -36,6 +36,6 @@ def _key_of_number(text: str) -> str:
     if text.lstrip("-").isdecimal():
         return "0" if text == "-0" else text
     value = float(text)
-    if value == int(value) if abs(value) < LONGEST_WHOLE else False:
+    if value == int(value) if abs(value) < INTEGER_LIMIT else False:
         return str(int(value))
     return repr(value)

@@ -13,7 +13,7 @@ from jaxrep.errors import InputError
 
 from .._arrow import as_array, codes_of_dictionary, to_float64, to_numpy
 from .._messages import shortened
-from .._types import decoded, is_number_type, is_span_type, is_time_type
+from .._types import decoded, is_datetime_type, is_duration_type, is_number_type
 from ..schema import Boolean, Column, Datetime, Duration, Number, NumericColumn
 from . import _times
 from ._missing import Missing, Numbers, trimmed, unmarked, without_marks
@@ -45,12 +45,12 @@ def numbers_of(column: NumericColumn, cells: Any, missing: Missing, place: Place
         return np.full(len(cells), np.nan)
     if cells.type == pa.string():
         return _of_text(column, cells, missing, place)
-    if isinstance(column, Datetime) and is_time_type(cells.type):
+    if isinstance(column, Datetime) and is_datetime_type(cells.type):
         zoned = pa.types.is_timestamp(cells.type) and cells.type.tz is not None
         values = _times.of_arrow(cells)
         _check_zones(column, np.where(np.isnan(values), column.zoned, zoned), place)
         return values
-    if isinstance(column, Duration) and is_span_type(cells.type):
+    if isinstance(column, Duration) and is_duration_type(cells.type):
         return _times.of_arrow(cells)
     is_number = is_number_type(cells.type) or pa.types.is_boolean(cells.type)
     if not is_number or not isinstance(column, Number | Boolean):
@@ -113,9 +113,9 @@ def _of_text(column: NumericColumn, cells: Any, missing: Missing, place: Place) 
         return _checked(column, unmarked(values, missing), place)
     cells = without_marks(trimmed(cells, missing), missing)
     if isinstance(column, Boolean):
-        values = _by_unique(cells, lambda texts: np.array([_truth(t) for t in texts.to_pylist()]))
+        values = _by_unique(cells, lambda texts: np.array([_boolean(t) for t in texts.to_pylist()]))
     elif isinstance(column, Duration):
-        values = _by_unique(cells, _times.spans_of_text)
+        values = _by_unique(cells, _times.durations_of_text)
     else:
         assert isinstance(column, Datetime)
         values, zoned = _dates(column, cells)
@@ -211,7 +211,7 @@ def _check_zones(column: Datetime, zoned: npt.NDArray[np.bool_], place: Place) -
         raise place.fault(column.name, row, f"the time {there}", "convert the column")
 
 
-def _truth(text: str) -> float:
+def _boolean(text: str) -> float:
     word = text.lower()
     return 1.0 if word in _TRUE else 0.0 if word in _FALSE else np.nan
 

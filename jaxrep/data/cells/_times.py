@@ -26,11 +26,11 @@ _DAYS = r"(?P<days>-?\d{1,12}) days?"
 _ISO_CLOCK = (
     r"T(?:(?P<H>\d{1,12})H)?(?:(?P<M>\d{1,12})M)?(?:(?P<S>\d{1,12})(?:\.(?P<F>\d{1,9}))?S)?"
 )
-_ISO_SPAN = rf"P(?:(?P<D>\d{{1,12}})D)?(?:{_ISO_CLOCK})?"
+_ISO_DURATION = rf"P(?:(?P<D>\d{{1,12}})D)?(?:{_ISO_CLOCK})?"
 CLOCK = rf"^(?P<minus>-)?{_CLOCK}$"
 DAYS = rf"^{_DAYS}(?: \+?{_CLOCK})?$"
-ISO_SPAN = rf"^(?P<minus>-)?{_ISO_SPAN}$"
-SPAN = rf"(?:{CLOCK})|(?:{DAYS})|(?:{ISO_SPAN})"
+ISO_DURATION = rf"^(?P<minus>-)?{_ISO_DURATION}$"
+DURATION = rf"(?:{CLOCK})|(?:{DAYS})|(?:{ISO_DURATION})"
 """Spans of time: 26:15, 00:03:25.5, 1 days 02:00:00, PT1H30M."""
 
 FORMATS: tuple[tuple[str, str], ...] = (
@@ -133,18 +133,18 @@ def dates_of_text(texts: Any, format: str | None) -> Times:
     return _by_iso(texts) if format is None else _by_format(texts, format)
 
 
-def spans_of_text(texts: Any) -> Seconds:
+def durations_of_text(texts: Any) -> Seconds:
     """Returns texts as seconds, NaN where one is no span of time.
 
     Example:
-        >>> spans_of_text(pa.array(["0:01:30", "-1 days +23:00:00", "PT1.5S", "soon"])).tolist()
+        >>> durations_of_text(pa.array(["0:01:30", "-1 days +23:00:00", "PT1.5S", "soon"])).tolist()
         [90.0, -3600.0, 1.5, nan]
     """
     seconds = np.full(len(texts), np.nan)
     for pattern, names in (
         (CLOCK, ("", "h", "m", "s", "f")),
         (DAYS, ("days", "h", "m", "s", "f")),
-        (ISO_SPAN, ("D", "H", "M", "S", "F")),
+        (ISO_DURATION, ("D", "H", "M", "S", "F")),
     ):
         found = pc.extract_regex(texts, pattern)
         rows = np.flatnonzero(to_numpy(found.is_valid()))
@@ -161,7 +161,7 @@ def spans_of_text(texts: Any) -> Seconds:
             whole = np.where(negative, -whole, whole) - borrow
             nanos = np.where(borrow, 10**9 - nanos, nanos)
         made = to_seconds(whole, nanos, 10**9)
-        if pattern == ISO_SPAN:  # "P" and "PT" alone say nothing
+        if pattern == ISO_DURATION:  # "P" and "PT" alone say nothing
             made[to_numpy(pc.match_substring_regex(texts.take(pa.array(rows)), "[PT]$"))] = np.nan
         seconds[rows] = made
     return seconds

@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from jaxrep.errors import InputError
 
-from .._types import is_span_type, is_time_type
+from .._types import is_datetime_type, is_duration_type
 from ..cells import Place, not_categories, not_of_kind
 from ..columns import LEFT_OUT, Asked
 from ..schema import (
@@ -72,11 +72,11 @@ def _of_numbers(name: str, profile: Profile, seen: NumberStatistics) -> Draft:
         return Draft(LeftOut(name, "constant", "it has no values at all"))
     stored = stored_type(profile)
     is_constant, value = _is_constant(seen)
-    if is_time_type(profile.stored) or is_span_type(profile.stored):
+    if is_datetime_type(profile.stored) or is_duration_type(profile.stored):
         if is_constant:
             return Draft(LeftOut(name, "constant", "it has one value"))
         why = f"its type is {profile.stored}"
-        if is_span_type(profile.stored):
+        if is_duration_type(profile.stored):
             return Draft(Duration(name, 0.0, 1.0, None, False, why, stored))
         zoned = pa.types.is_timestamp(profile.stored) and profile.stored.tz is not None
         return Draft(Datetime(name, 0.0, 1.0, None, False, why, stored, zoned=zoned))
@@ -144,7 +144,7 @@ def _values(seen: TextStatistics) -> str:
 
 def _of_one_form(name: str, seen: TextStatistics) -> NumericColumn | None:
     """Returns what all of a column's text can be read as, other than plain numbers."""
-    if seen.are_truths:
+    if seen.are_booleans:
         return Boolean(name, 0.0, 1.0, None, False, "all its values are true or false", "bool")
     if seen.number_formats:
         return _number(name, seen.number_formats[0])
@@ -152,7 +152,7 @@ def _of_one_form(name: str, seen: TextStatistics) -> NumericColumn | None:
         if len(dates) > 1 or (seen.have_zones and seen.lack_zones):
             return None  # which of them it is cannot be told, and a guess would be in silence
         return _datetime(name, dates[0], seen)
-    if seen.are_spans:
+    if seen.are_durations:
         return Duration(
             name, 0.0, 1.0, None, False, "all its values are spans of time", "duration[us]"
         )
@@ -194,7 +194,7 @@ def _as_asked(name: str, profile: Profile, asked: Asked, place: Place) -> Draft:
         kind: Any = asked.kind
         return Draft(LeftOut(name, kind, "dropped by name" if kind == "dropped" else why))
     if asked.kind == "category":
-        if is_span_type(profile.stored):
+        if is_duration_type(profile.stored):
             raise not_categories(name, profile.stored, place)
         stored = "string" if profile.texts else stored_type(profile)
         stored = "string" if profile.stored == pa.string() else stored

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from .._arrow import as_array, to_float64, to_numpy
-from .._types import decoded, is_number_type, is_span_type, is_time_type
+from .._types import decoded, is_datetime_type, is_duration_type, is_number_type
 from ..cells import (
     PLAIN,
     Missing,
@@ -80,10 +80,10 @@ class TextStatistics:
     def __init__(self, missing: Missing) -> None:
         self._missing = missing
         self.present = self.missing = self.characters = self.numbers = 0
-        self.are_truths = True
+        self.are_booleans = True
         self.number_formats = list(NUMBER_FORMATS)
         self.date_formats: list[str | None] = [None, *(name for _, name in _times.FORMATS)]
-        self.are_spans = True
+        self.are_durations = True
         self.have_zones = self.lack_zones = self.have_times = False
         self.spelled: dict[str, set[str]] = {}
         self.are_many = False
@@ -131,13 +131,13 @@ class TextStatistics:
         if self.number_formats:
             self.number_formats = [f for f in self.number_formats if _are_numbers(texts, *f)]
         texts = without_marks(texts, self._missing).drop_null()
-        self.are_truths = self.are_truths and _all_match(texts, r"(?i)^(?:true|false)$")
+        self.are_booleans = self.are_booleans and _all_match(texts, r"(?i)^(?:true|false)$")
         if self.date_formats:
             self._add_dates(texts)
-        if self.are_spans and _all_match(texts, _times.SPAN):
-            self.are_spans = not np.isnan(_times.spans_of_text(texts)).any()
+        if self.are_durations and _all_match(texts, _times.DURATION):
+            self.are_durations = not np.isnan(_times.durations_of_text(texts)).any()
         else:
-            self.are_spans = False
+            self.are_durations = False
 
     def _add_dates(self, texts: Any) -> None:
         patterns = {name: pattern for pattern, name in _times.FORMATS} | {None: _times.ISO}
@@ -247,7 +247,7 @@ class Profile:
         kind, integers = cells.type, None
         if pa.types.is_null(kind):
             values = np.full(len(cells), np.nan)
-        elif is_time_type(kind) or is_span_type(kind):
+        elif is_datetime_type(kind) or is_duration_type(kind):
             values = _times.of_arrow(cells)
         elif is_number_type(kind) or pa.types.is_boolean(kind):
             if pa.types.is_integer(kind) and self.numbers.ids.is_possible and not cells.null_count:
