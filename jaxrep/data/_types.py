@@ -1,4 +1,4 @@
-"""Arrow's types in the families that tables are made of."""
+"""Families of Arrow types, and columns without encodings."""
 
 from typing import Any
 
@@ -13,6 +13,7 @@ def is_text_type(kind: Any) -> bool:
 
 
 def is_bytes_type(kind: Any) -> bool:
+    """Says whether an Arrow type is of bytes."""
     return bool(
         pa.types.is_binary(kind)
         or pa.types.is_large_binary(kind)
@@ -28,17 +29,17 @@ def is_number_type(kind: Any) -> bool:
 
 
 def is_datetime_type(kind: Any) -> bool:
-    """Says whether an Arrow type is of points in time."""
+    """Says whether an Arrow type is of dates or timestamps."""
     return bool(pa.types.is_date(kind) or pa.types.is_timestamp(kind))
 
 
 def is_duration_type(kind: Any) -> bool:
-    """Says whether an Arrow type is of spans of time, or of times of the day."""
+    """Says whether an Arrow type is of durations, or of times of day."""
     return bool(pa.types.is_duration(kind) or pa.types.is_time(kind))
 
 
 def decoded(cells: Any) -> Any:
-    """Returns a ChunkedArray without dictionaries, its text as `string`, bytes as text."""
+    """Returns a ChunkedArray without dictionaries, text and bytes as `string`."""
     kind = cells.type
     if pa.types.is_dictionary(kind):
         return decoded(cells.cast(kind.value_type))

@@ -19,8 +19,8 @@ class Missing:
     """Which cells mean "missing", besides null and NaN.
 
     Args:
-        words: the cells of text that do.
-        marks: those of them that the user named; a number equal to one means it as well.
+        words: the missing-value markers, as text.
+        marks: further ones, of the user; a number equal to one is missing too.
 
     Example:
         >>> marked = Missing(["", "?", "-999"], ["?", "-999"])
@@ -35,21 +35,21 @@ class Missing:
         self.arrow = texts_to_arrow(sorted(self._words))
         self.values = np.array([float(mark) for mark in marks if ANY_NUMBER.fullmatch(mark)])
         words = self._words.difference(marks)
-        self.has_number_words = any(ANY_NUMBER.fullmatch(word) for word in words)
-        """Whether there are words that are numbers, and mean "missing" only as they are written."""
+        self.has_number_texts = any(ANY_NUMBER.fullmatch(word) for word in words)
+        """Whether a default marker is a number, which matches as it is written, not by value."""
         self.marks = tuple(marks)
 
     def is_word(self, text: str) -> bool:
-        """Says whether a trimmed text means "missing"."""
+        """Says whether a trimmed text is a missing-value marker."""
         return text in self._words
 
     def is_key(self, key: str) -> bool:
-        """Says whether a category's key is that of a mark."""
+        """Says whether a category's key is that of a user's marker."""
         return key in self._keys
 
 
 def trimmed(cells: Any, missing: Missing) -> Any:
-    """Returns text without blanks around it, null where it means "missing"."""
+    """Returns text stripped of whitespace, null where it is a missing-value marker."""
     cells = pc.utf8_trim(cells, characters=BLANKS)
     is_missing = pc.is_in(cells, value_set=missing.arrow)
     if not pc.any(is_missing).as_py():
@@ -58,7 +58,7 @@ def trimmed(cells: Any, missing: Missing) -> Any:
 
 
 def without_marks(cells: Any, missing: Missing) -> Any:
-    """Returns trimmed text, null where it is a number that is equal to a mark.
+    """Returns trimmed text, null where it is a number equal to a user's marker.
 
     Args:
         cells: an Array or ChunkedArray of strings.
@@ -74,7 +74,7 @@ def without_marks(cells: Any, missing: Missing) -> Any:
 
 
 def unmarked(values: Numbers, missing: Missing) -> Numbers:
-    """Returns numbers, NaN where they are equal to a mark."""
+    """Returns numbers, NaN where they are equal to a user's marker."""
     if not len(missing.values):
         return values
     return np.where(np.isin(values, missing.values), np.nan, values)

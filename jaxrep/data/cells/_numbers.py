@@ -1,4 +1,4 @@
-"""Cells as numbers: those of numbers, booleans, points in time and durations."""
+"""Cells as float64: numbers, booleans, dates and durations."""
 
 import re
 from collections.abc import Callable
@@ -32,7 +32,7 @@ def numbers_of(column: NumericColumn, cells: Any, missing: Missing, place: Place
         place: where they come from.
 
     Raises:
-        InputError: a cell is no such number; the message names it.
+        InputError: a cell cannot be read as the column's kind; the message names it.
 
     Example:
         >>> member = Boolean("member", mean=0.5, scale=0.5, fill=None)
@@ -57,15 +57,15 @@ def numbers_of(column: NumericColumn, cells: Any, missing: Missing, place: Place
         if is_number and _are_missing(cells, missing):  # pandas has NaN for all that is missing
             return np.full(len(cells), np.nan)
         raise InputError(
-            f"{place.source}: column {column.name!r} is {cells.type} and was of the kind "
-            f"{column.kind} when the model was fitted; {_expected(column)}"
+            f"{place.source}: column {column.name!r} is {cells.type}, but was {column.kind} when "
+            f"the model was fitted; {_expected(column)}"
         )
     return _of_numbers(column, cells, missing, place)
 
 
 def _expected(column: Column) -> str:
     if isinstance(column, Datetime | Duration):
-        return "numbers say no unit: give dates, times, or text that says them"
+        return "numbers have no unit of time; convert the column to dates, times or text"
     return "convert the column, or fit the model to this table"
 
 
@@ -74,10 +74,10 @@ def _of_numbers(column: Column, cells: Any, missing: Missing, place: Place) -> N
 
 
 def typed_numbers(cells: Any, missing: Missing) -> Numbers:
-    """Returns numbers or booleans of Arrow's, NaN where they are missing or equal to a mark.
+    """Returns Arrow numbers or booleans as float64, NaN where they are missing.
 
     Args:
-        cells: a ChunkedArray of numbers or booleans; the latter are equal to no mark.
+        cells: a ChunkedArray of numbers or booleans; the latter equal no marker.
         missing: which cells mean "missing".
     """
     values = as_array(to_float64(cells))
@@ -106,7 +106,7 @@ def _checked(column: Column, values: Numbers, place: Place) -> Numbers:
 
 def _of_text(column: NumericColumn, cells: Any, missing: Missing, place: Place) -> Numbers:
     if isinstance(column, Number):
-        is_plain = _is_plain(column) and not missing.has_number_words
+        is_plain = _is_plain(column) and not missing.has_number_texts
         values = _plain_numbers(cells) if is_plain else None
         if values is None:
             values = _written_numbers(column, cells, missing, place)
@@ -141,7 +141,7 @@ def _plain_numbers(cells: Any) -> Numbers | None:
 
 
 def number_pattern(decimal: str, thousands: str) -> str:
-    """Returns the regular expression of numbers as they are written with these marks.
+    """Returns the regular expression of numbers with a decimal mark and thousands separator.
 
     Example:
         >>> bool(re.match(number_pattern(",", "."), "1.234,5"))
@@ -156,7 +156,7 @@ def number_pattern(decimal: str, thousands: str) -> str:
 
 
 def unformatted(cells: Any, decimal: str, thousands: str) -> Any:
-    """Returns numbers written with these marks as programs write them."""
+    """Returns text of numbers with a decimal point and without thousands separators."""
     if thousands:
         between = "[ \u00a0\u202f]" if thousands == " " else re.escape(thousands)
         cells = pc.replace_substring_regex(cells, between, "")
@@ -175,9 +175,9 @@ def _written_numbers(column: Number, cells: Any, missing: Missing, place: Place)
 
 
 def not_of_kind(column: Column, value: str, row: int, count: int, place: Place) -> InputError:
-    """Returns the error for text that is not of a column's kind, the first of so many."""
+    """Returns the error for text that is not of a column's kind, the first of `count` cells."""
     kinds = {"number": "a number", "count": "a number", "boolean": "true or false"}
-    kinds |= {"datetime": "a date", "duration": "a span of time"}
+    kinds |= {"datetime": "a date", "duration": "a duration"}
     what = f"{shortened(value)} is not {kinds[column.kind]}"
     if isinstance(column, Number) and not _is_plain(column):
         what += f" with {column.decimal!r} as decimal mark"
@@ -190,8 +190,8 @@ def not_of_kind(column: Column, value: str, row: int, count: int, place: Place) 
 
 def _advice(column: Column) -> str:
     return (
-        "correct it; if it stands for a missing value, name it with --na-values; if the column is "
-        f"of categories, say so with --column '{column.name}=category'"
+        "correct it; if it marks a missing value, add it to --na-values; if the column is "
+        f"categorical, use --column '{column.name}=category'"
     )
 
 
@@ -205,9 +205,9 @@ def _dates(column: Datetime, cells: Any) -> tuple[Numbers, npt.NDArray[np.bool_]
 def _check_zones(column: Datetime, zoned: npt.NDArray[np.bool_], place: Place) -> None:
     if (bad := zoned != column.zoned).any():
         row = int(np.flatnonzero(bad)[0])
-        there = "says no zone, and those that the model was fitted to do"
+        there = "has no time zone, but the training data had one"
         if not column.zoned:
-            there = "says a zone, and those that the model was fitted to do not"
+            there = "has a time zone, but the training data had none"
         raise place.fault(column.name, row, f"the time {there}", "convert the column")
 
 
@@ -217,6 +217,6 @@ def _boolean(text: str) -> float:
 
 
 def _by_unique(cells: Any, function: Callable[[Any], Numbers]) -> Numbers:
-    """Returns a function of texts, computed for each different one; NaN where they are missing."""
+    """Returns a function of texts, computed once for each distinct one; NaN where missing."""
     encoded = cells.combine_chunks().dictionary_encode()
     return np.append(function(encoded.dictionary), np.nan)[codes_of_dictionary(encoded)]

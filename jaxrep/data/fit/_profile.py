@@ -1,4 +1,4 @@
-"""What is seen of a column's cells, block by block, from which its kind is told."""
+"""Statistics of a column's cells, block by block, from which its kind is inferred."""
 
 import itertools
 from typing import Any
@@ -26,7 +26,7 @@ from ._codes import has_codes
 from ._statistics import IdCheck, Moments
 
 MOST_LEVELS = 1000
-"""The most different values that a column of text may have to be categories untold."""
+"""The most distinct values of a column of text that is inferred to be categories."""
 
 NUMBER_FORMATS = (
     *((".", ","), (",", ""), (",", "."), (".", " "), (",", " "), (".", "'"), (",", "'")),
@@ -38,7 +38,7 @@ _COMPARED = 10_000  # first texts of a column that those of later blocks are com
 
 
 class NumberStatistics:
-    """Of numbers: their moments, and what tells counts, truths and ids from other numbers."""
+    """Of numbers: their moments, and what distinguishes counts, booleans and ids."""
 
     def __init__(self) -> None:
         self.moments = Moments()
@@ -75,7 +75,7 @@ class NumberStatistics:
 
 
 class TextStatistics:
-    """Of cells of text: what all of them could be read as, and how many are different."""
+    """Of cells of text: what all of them can be read as, and how many are distinct."""
 
     def __init__(self, missing: Missing) -> None:
         self._missing = missing
@@ -121,9 +121,9 @@ class TextStatistics:
     ) -> None:
         is_number = to_numpy(pc.match_substring_regex(texts, PLAIN))
         self.numbers += int(counts[is_number].sum())
-        strange = (texts[int(i)].as_py() for i in np.flatnonzero(~is_number))
+        others = (texts[int(i)].as_py() for i in np.flatnonzero(~is_number))
         known = {text for _, text in self.others}
-        for text in itertools.islice(strange, 4):
+        for text in itertools.islice(others, 4):
             if text not in known and len(self.others) < 3:
                 self.others.append((int(rows[pc.index(cells, text).as_py()]), text))
 
@@ -169,7 +169,7 @@ class TextStatistics:
 
 
 class Profile:
-    """What is seen of one column.
+    """Statistics of one column.
 
     Args:
         missing: which cells mean "missing".
@@ -212,8 +212,8 @@ class Profile:
         self.rows += len(cells)
 
     def _add_text(self, cells: Any, rows: npt.NDArray[np.int64]) -> None:
-        # A word that means "missing" and is a number is told by how it is written.
-        if self.texts is None and not self._missing.has_number_words and self._add_plain(cells):
+        # A default marker that is a number matches as it is written, which the cast would lose.
+        if self.texts is None and not self._missing.has_number_texts and self._add_plain(cells):
             return
         cells = trimmed(cells, self._missing)
         if self.texts is None and self._add_plain(cells):
