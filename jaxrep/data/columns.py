@@ -133,11 +133,11 @@ def read_columns(path: Path) -> Columns:
         if path.suffix.lower() == ".json":
             return _of_schema(Schema.from_json(strict_json.read(path)))
         with path.open("rb") as file:
-            said = tomllib.load(file)
-        kinds = said.pop("columns", {})
-        if unknown := [key for key in said if key not in _KEYS]:
+            options = tomllib.load(file)
+        kinds = options.pop("columns", {})
+        if unknown := [key for key in options if key not in _KEYS]:
             raise ValueError(f"unknown {listed(unknown)}; there are columns, {', '.join(_KEYS)}")
-        columns: Columns = strict_json.convert({"kinds": kinds, **said}, Columns)
+        columns: Columns = strict_json.convert({"kinds": kinds, **options}, Columns)
         columns.asked()
     except OSError as error:
         raise InputError(f"--schema {path}: cannot be read ({error.strerror})") from None
@@ -155,5 +155,5 @@ def _of_schema(schema: Schema) -> Columns:
         if isinstance(column, Number) and column.decimal != ".":
             kinds[column.name] += f":{column.decimal}"
     kinds |= {column.name: column.kind for column in schema.left_out}
-    missing = tuple(word for word in schema.missing if word not in schema.marks)
+    missing = tuple(text for text in schema.missing if text not in schema.marks)
     return Columns(kinds, label=schema.label, na_values=schema.marks, missing=missing)

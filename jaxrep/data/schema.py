@@ -31,7 +31,7 @@ _MAX = sys.float_info.max
 Finite = Annotated[float, Meta(ge=-_MAX, le=_MAX)]
 Scale = Annotated[float, Meta(gt=0, le=_MAX)]
 Text = Annotated[str, Meta(pattern=r"^[^\ud800-\udfff]*$")]  # what can be written as UTF-8
-_Words = Annotated[tuple[Text, ...], Meta(max_length=MOST)]
+_Markers = Annotated[tuple[Text, ...], Meta(max_length=MOST)]
 
 
 class NumericColumn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -215,8 +215,8 @@ class Schema(
     columns: Annotated[tuple[_AnyColumn, ...], Meta(min_length=1, max_length=MOST)]
     left_out: Annotated[tuple[LeftOut, ...], Meta(max_length=MOST)] = ()
     label: Text | None = None
-    missing: _Words = MISSING
-    marks: _Words = ()
+    missing: _Markers = MISSING
+    marks: _Markers = ()
 
     @property
     def width(self) -> int:

@@ -1,4 +1,4 @@
-"""What cells mean, by hand: the parts that `test_cell_agreement` compares, and where faults are told."""
+"""Meanings of cells, by hand: the functions, and the messages of errors."""
 
 import datetime as dt
 import re
@@ -288,9 +288,11 @@ def test_levels_of_one_value_cannot_be_told_apart_by_it():
     assert [levels.code(key) for key in ("01", "1", "001", "+1")] == [0, 1, 2, -1]
 
 
-def test_spans_of_time_are_no_categories():
+def test_durations_cannot_be_categories():
     cells = pa.array([1, None], pa.duration("s"))
-    refused("t.csv: column 'x' is duration[s]", "no category", call=lambda: codes(["a"], cells))
+    refused(
+        "t.csv: column 'x' is duration[s]", "cannot be categories", call=lambda: codes(["a"], cells)
+    )
     assert np.isnan(codes(["a"], pa.nulls(1, pa.duration("s")))).all()
 
 

@@ -194,7 +194,7 @@ def test_every_kind_can_be_said(kind):
     "text", ["a", "a=", "=number", "a=nothing", "a=category:x", "a=number:;", "a=count:"]
 )
 def test_what_says_no_kind_is_refused(text):
-    with pytest.raises(InputError, match=r"not a kind of column|decimal mark"):
+    with pytest.raises(InputError, match=r"not a kind of column|must be NAME=KIND|decimal mark"):
         parse_kind(text)
 
 

@@ -117,7 +117,7 @@ def keys_of(cells: Any, missing: Missing) -> tuple[list[str | None], list[str], 
     keys: list[str | None] = []
     for i, text in enumerate(spelled):
         text = spelled[i] = text.strip(BLANKS)
-        is_missing = (are_floats and text == "nan") or (is_text and missing.is_word(text))
+        is_missing = (are_floats and text == "nan") or (is_text and missing.is_text(text))
         key = None if is_missing else key_of_text(text)
         keys.append(None if key is None or missing.is_key(key) else key)
     return keys, spelled, codes_of_dictionary(encoded)

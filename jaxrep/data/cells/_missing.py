@@ -19,29 +19,28 @@ class Missing:
     """Which cells mean "missing", besides null and NaN.
 
     Args:
-        words: the missing-value markers, as text.
-        marks: further ones, of the user; a number equal to one is missing too.
+        texts: the missing-value markers.
+        marks: those of them that the user set; a number equal to one is missing too.
 
     Example:
         >>> marked = Missing(["", "?", "-999"], ["?", "-999"])
-        >>> marked.is_word("?"), marked.is_key("-999"), marked.values
+        >>> marked.is_text("?"), marked.is_key("-999"), marked.values
         (True, True, array([-999.]))
     """
 
-    def __init__(self, words: Iterable[str], marks: Iterable[str]):
+    def __init__(self, texts: Iterable[str], marks: Iterable[str]):
         marks = [mark.strip(BLANKS) for mark in marks]
-        self._words = {word.strip(BLANKS) for word in words} | set(marks)
+        self._texts = {text.strip(BLANKS) for text in texts} | set(marks)
         self._keys = {key_of_text(mark) for mark in marks}
-        self.arrow = texts_to_arrow(sorted(self._words))
+        self.arrow = texts_to_arrow(sorted(self._texts))
         self.values = np.array([float(mark) for mark in marks if ANY_NUMBER.fullmatch(mark)])
-        words = self._words.difference(marks)
-        self.has_number_texts = any(ANY_NUMBER.fullmatch(word) for word in words)
+        defaults = self._texts.difference(marks)
+        self.has_number_texts = any(ANY_NUMBER.fullmatch(text) for text in defaults)
         """Whether a default marker is a number, which matches as it is written, not by value."""
-        self.marks = tuple(marks)
 
-    def is_word(self, text: str) -> bool:
+    def is_text(self, text: str) -> bool:
         """Says whether a trimmed text is a missing-value marker."""
-        return text in self._words
+        return text in self._texts
 
     def is_key(self, key: str) -> bool:
         """Says whether a category's key is that of a user's marker."""

@@ -212,8 +212,8 @@ def _check_zones(column: Datetime, zoned: npt.NDArray[np.bool_], place: Place) -
 
 
 def _boolean(text: str) -> float:
-    word = text.lower()
-    return 1.0 if word in _TRUE else 0.0 if word in _FALSE else np.nan
+    lower = text.lower()
+    return 1.0 if lower in _TRUE else 0.0 if lower in _FALSE else np.nan
 
 
 def _by_unique(cells: Any, function: Callable[[Any], Numbers]) -> Numbers:

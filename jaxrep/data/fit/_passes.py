@@ -44,8 +44,8 @@ class Fitting:
     def __init__(self, read: Read, source: str, asked: Columns, mask: npt.NDArray[np.bool_] | None):
         self._read, self._source, self._asked, self._mask = read, source, asked, mask
         self._kinds = asked.asked()
-        self._words = tuple(dict.fromkeys((*(asked.missing or MISSING), *asked.na_values)))
-        self._missing = Missing(self._words, asked.na_values)
+        self._markers = tuple(dict.fromkeys((*(asked.missing or MISSING), *asked.na_values)))
+        self._missing = Missing(self._markers, asked.na_values)
         self._marks = Unmatched(asked.na_values)
         self._order: tuple[str, ...] = ()
         self._names: list[str] = []
@@ -125,7 +125,7 @@ class Fitting:
             refuse_missing(gaps, self._source)
         if sum(c.width - 1 for c in learned if isinstance(c, CategoricalColumn)) > MOST:
             raise InputError(f"{self._source}: more than {MOST:,} categories in all")
-        schema = Schema(learned, left_out, self._asked.label, self._words, self._asked.na_values)
+        schema = Schema(learned, left_out, self._asked.label, self._markers, self._asked.na_values)
         return Fitted(schema, self._rows, missing, self._order, self._ranges, self._marks.left)
 
     def _left_out(self, columns: Mapping[str, Column | LeftOut]) -> tuple[LeftOut, ...]:

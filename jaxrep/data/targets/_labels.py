@@ -33,7 +33,7 @@ def labels_of(table: pa.Table, name: str, source: str, marks: Sequence[str] = ()
         table: with the label's column, of any type.
         name: the label column's name.
         source: where the table comes from, for messages.
-        marks: further cells that mean "missing".
+        marks: missing-value markers that the user set.
 
     Returns:
         A pyarrow ChunkedArray, in which missing labels are null or NaN.
@@ -65,7 +65,7 @@ def label_texts(
         table: with the label's column, of any type.
         name: the label column's name.
         source: where the table comes from, for messages.
-        marks: further cells that mean "missing".
+        marks: missing-value markers that the user set.
 
     Raises:
         InputError: there is no such column.
