@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from torch_ref.times import Instant, Span, instant_of
+from torch_ref.times import Duration, Instant, instant_of
 
-Cell = None | str | bool | int | float | np.floating[Any] | Decimal | Instant | Span
+Cell = None | str | bool | int | float | np.floating[Any] | Decimal | Instant | Duration
 """What `plain` makes of a cell; None is a missing one, and a float is never NaN."""
 
 
@@ -114,7 +114,7 @@ def plain(cell: Any) -> Cell:
             return None if cell.is_nan() else cell
         case bytes() | bytearray():
             return _decoded(bytes(cell))
-        case Instant() | Span():
+        case Instant() | Duration():
             return cell
     return _temporal(cell)
 
@@ -132,10 +132,10 @@ def _temporal(cell: Any) -> Cell:
             days = cell.toordinal() - _EPOCH.toordinal()
             return Instant(days * 86400, 1, zoned=False)
         case datetime.timedelta():
-            return Span(cell // _MICROSECOND, 10**6)
+            return Duration(cell // _MICROSECOND, 10**6)
         case datetime.time(tzinfo=None):
             seconds = (cell.hour * 60 + cell.minute) * 60 + cell.second
-            return Span(seconds * 10**6 + cell.microsecond, 10**6)
+            return Duration(seconds * 10**6 + cell.microsecond, 10**6)
     if cell is np.ma.masked or type(cell).__name__ == "NAType":  # pandas.NA
         return None
     raise UnreadableCellError(f"a cell of type {type(cell).__name__} cannot be read")
@@ -157,7 +157,7 @@ def _numpy_instant(cell: np.datetime64, *, zoned: bool) -> Cell:
 
 
 def _numpy_span(cell: np.timedelta64) -> Cell:
-    return None if np.isnat(cell) else Span(*_numpy_count(cell))
+    return None if np.isnat(cell) else Duration(*_numpy_count(cell))
 
 
 def _numpy_count(cell: np.datetime64 | np.timedelta64) -> tuple[int, int]:
@@ -177,7 +177,7 @@ def _counted(kind: str, counts: Iterable[int | None], unit: str | None, zoned: b
     per_second = _PER_SECOND[unit or "ms"]
     if kind in ("date", "timestamp"):
         return [None if n is None else Instant(n, per_second, zoned) for n in counts]
-    return [None if n is None else Span(n, per_second) for n in counts]
+    return [None if n is None else Duration(n, per_second) for n in counts]
 
 
 def _arrow_cells(column: Any) -> list[Any]:

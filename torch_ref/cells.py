@@ -12,12 +12,12 @@ import numpy as np
 
 from torch_ref.carriers import Cell, UnreadableCellError
 from torch_ref.times import (
+    Duration,
     Instant,
-    Span,
     canonical,
+    duration_of_text,
     instant_by_format,
     instant_of_text,
-    span_of_text,
     to_seconds,
 )
 
@@ -57,7 +57,7 @@ def number(cell: Cell, decimal: str = ".", thousands: str = "") -> float:
         >>> number("1.234.567,5", decimal=",", thousands=".")
         1234567.5
     """
-    if isinstance(cell, Instant | Span):
+    if isinstance(cell, Instant | Duration):
         raise UnreadableCellError("a time is not a number")
     if isinstance(cell, str):
         value = _number_of_text(cell, decimal, thousands)
@@ -103,7 +103,7 @@ def boolean(cell: Cell) -> float:
     if isinstance(cell, str):
         if cell.lower() in _TRUE | _FALSE:
             return float(cell.lower() in _TRUE)
-    elif not isinstance(cell, Instant | Span) and cell in (0, 1):
+    elif not isinstance(cell, Instant | Duration) and cell in (0, 1):
         return float(cell == 1)
     raise UnreadableCellError(f"{shown(cell)} is neither true nor false")
 
@@ -142,29 +142,29 @@ def duration(cell: Cell) -> float:
     """Returns seconds.
 
     Raises:
-        UnreadableCellError: it is not a length of time, nor a time of day.
+        UnreadableCellError: it is neither a duration nor a time of day.
 
     Example:
         >>> duration("01:30:00"), duration("-1 days +23:59:59.5"), duration("P1DT2M")
         (5400.0, -0.5, 86520.0)
     """
-    span: Cell = cell
+    value: Cell = cell
     if isinstance(cell, str):
-        span = span_of_text(cell)
-        if span is None:
+        value = duration_of_text(cell)
+        if value is None:
             raise UnreadableCellError(
                 f"{cell!r:.60} is not a duration such as '01:30:00', '1 days 01:30:00' or 'PT90M'"
             )
-    if not isinstance(span, Span):
+    if not isinstance(value, Duration):
         raise UnreadableCellError(f"{shown(cell)} is not a duration: a number has no unit of time")
-    return to_seconds(span)
+    return to_seconds(value)
 
 
 def key(cell: Cell) -> str:
     """Returns the text by which a category is known, the same for every type it may come in.
 
     Raises:
-        UnreadableCellError: a length of time, which is no category.
+        UnreadableCellError: a duration, which cannot be a category.
 
     Example:
         >>> key("3.0"), key(3), key(np.float32(0.1)), key("007"), key(True), key("2024-01-05T00:00")
@@ -183,7 +183,7 @@ def key(cell: Cell) -> str:
             return canonical(cell)
         case float() | np.floating():
             return _key_of_float(float(cell), float(str(cell)))
-    raise UnreadableCellError(f"{shown(cell)} is a length of time, which is no category")
+    raise UnreadableCellError(f"{shown(cell)} is a duration, which cannot be a category")
 
 
 def _key_of_text(text: str) -> str:
@@ -228,7 +228,7 @@ def shown(cell: Cell) -> str:
     match cell:
         case Instant():
             return canonical(cell)
-        case Span():
+        case Duration():
             return f"{to_seconds(cell)} s"
         case str() | bool():
             return f"{cell!r:.60}"

@@ -15,7 +15,7 @@ from torch_ref import carriers, cells
 from torch_ref.carriers import Cell, UnreadableCellError
 from torch_ref.schema import EncodeError as EncodeError
 from torch_ref.schema import check_schema
-from torch_ref.times import Instant, Span
+from torch_ref.times import Duration, Instant
 
 
 @dataclass(frozen=True)
@@ -222,7 +222,7 @@ def _codes(levels: Sequence[str]) -> Callable[[Cell], float]:
     code_of_value: dict[Any, int] = {}
     for code, level in enumerate(levels):
         value = cells.exact_value(level)
-        if value is not None:  # levels of one value cannot be told apart by it
+        if value is not None:  # levels of equal value cannot be distinguished by it
             code_of_value[value] = -1 if value in code_of_value else code
 
     def code_of(cell: Cell) -> float:
@@ -248,10 +248,10 @@ def _is_marked(kind: str, marks: Sequence[str]) -> Callable[[Cell], bool]:
     is_number = kind in ("number", "count")
 
     def is_marked(cell: Cell) -> bool:
-        if not values or isinstance(cell, bool | Instant | Span):
+        if not values or isinstance(cell, bool | Instant | Duration):
             return False
         if is_number and isinstance(cell, str):
-            return False  # what it means is told by the column's marks
+            return False  # its value depends on the column's decimal mark
         try:
             value = cells.plain_number(cell) if isinstance(cell, str) else float(cell)  # type: ignore[arg-type]
         except OverflowError:

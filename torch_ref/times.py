@@ -34,8 +34,8 @@ class Instant(NamedTuple):
     """Whether it was given with a time zone; without one it is taken for UTC."""
 
 
-class Span(NamedTuple):
-    """A length of time, or a time of day since midnight: a whole number of parts of a second."""
+class Duration(NamedTuple):
+    """A duration, or a time of day since midnight: a whole number of parts of a second."""
 
     ticks: int
     per_second: int
@@ -53,11 +53,11 @@ def instant_of(moment: datetime.datetime) -> Instant:
     return Instant(since // _MICROSECOND, 10**6, zoned=offset is not None)
 
 
-def to_seconds(time: Instant | Span) -> float:
+def to_seconds(time: Instant | Duration) -> float:
     """Returns seconds in float64: whole ones, rounded down, plus the rest of one.
 
     Example:
-        >>> to_seconds(Span(-1500, 1000))
+        >>> to_seconds(Duration(-1500, 1000))
         -1.5
     """
     whole, rest = divmod(time.ticks, time.per_second)
@@ -105,12 +105,12 @@ def instant_by_format(text: str, format: str) -> Instant | None:
         return None
 
 
-def span_of_text(text: str) -> Span | None:
-    """Returns the length of time that a trimmed text is, or None.
+def duration_of_text(text: str) -> Duration | None:
+    """Returns the duration that a trimmed text is, or None.
 
     Example:
-        >>> span_of_text("-00:00:01.5")
-        Span(ticks=-1500000000, per_second=1000000000)
+        >>> duration_of_text("-00:00:01.5")
+        Duration(ticks=-1500000000, per_second=1000000000)
     """
     days: str | int
     if found := _CLOCK.fullmatch(text):
@@ -125,7 +125,7 @@ def span_of_text(text: str) -> Span | None:
         return None
     d, h, m, s = (int(part or 0) for part in (days, hours, minutes, seconds))
     count = (((d * 24 + h) * 60 + m) * 60 + s) * _NS + _nanoseconds(fraction)
-    return Span(-count if sign else count, _NS)
+    return Duration(-count if sign else count, _NS)
 
 
 def _nanoseconds(fraction: str | None) -> int:

@@ -1,4 +1,4 @@
-"""What commands that read a table for the first time are told of its columns."""
+"""The flags on columns of commands that read a table for the first time."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @dataclass(kw_only=True)
 class TableColumns(Command):
-    """What a table's columns are, where it is not to be inferred from their values."""
+    """The kinds and roles of columns that are not to be inferred from their values."""
 
     column: Annotated[tuple[str, ...], UseAppendAction, arg(metavar="NAME=KIND")] = ()
     """What a column is: number, count, boolean, category, datetime, duration, or id or text, which
@@ -28,7 +28,7 @@ class TableColumns(Command):
     """A column to leave out. Repeat it for other columns."""
 
     schema: Path | None = None
-    """A file that says what columns are: the schema.json of a run, or a TOML file with a table
+    """A file with the kinds of columns: the schema.json of a run, or a TOML file with a table
     [columns] of NAME = "KIND" and, besides, drop, missing and na_values."""
 
     label: str = ""
@@ -38,29 +38,29 @@ class TableColumns(Command):
     """Column to pass through to outputs, never trained on."""
 
     na_values: Annotated[tuple[str, ...], UseAppendAction, arg(metavar="CELL")] = ()
-    """A cell that means "missing", besides empty ones, NA and the like. Repeat it for others."""
+    """A missing-value marker, besides the empty cell, NA and the like. Repeat it for others."""
 
     impute: Literal["median", "refuse"] = "median"
-    """What becomes of missing cells: numbers get the column's median, categories a feature of their
-    own; or they are refused."""
+    """How missing cells are handled: numbers get the column's median and categories a feature of
+    their own, or they are refused."""
 
     def columns(self) -> "Columns":
-        """Returns what the flags say of the table's columns.
+        """Returns the kinds and roles that the flags set.
 
         Raises:
-            InputError: a flag says no kind, or the schema file cannot be read.
+            InputError: a flag does not name a kind, or the schema file cannot be read.
         """
         from jaxrep.data.columns import Columns, parse_kind, read_columns
 
-        said = Columns() if self.schema is None else read_columns(self.schema)
+        file = Columns() if self.schema is None else read_columns(self.schema)
         kinds = dict(parse_kind(text) for text in self.column)
         kinds |= dict.fromkeys(self.categorical, "category")
         return Columns(
-            kinds={**said.kinds, **kinds},
-            drop=tuple(dict.fromkeys((*said.drop, *self.drop))),
-            label=self.label or said.label,
-            id_column=self.id_column or said.id_column,
-            na_values=tuple(dict.fromkeys((*said.na_values, *self.na_values))),
-            missing=said.missing,
+            kinds={**file.kinds, **kinds},
+            drop=tuple(dict.fromkeys((*file.drop, *self.drop))),
+            label=self.label or file.label,
+            id_column=self.id_column or file.id_column,
+            na_values=tuple(dict.fromkeys((*file.na_values, *self.na_values))),
+            missing=file.missing,
             impute=self.impute,
         )

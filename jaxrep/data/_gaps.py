@@ -1,4 +1,4 @@
-"""Missing values where they are refused."""
+"""The error for missing values that are refused."""
 
 from collections.abc import Mapping
 

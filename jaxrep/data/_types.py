@@ -1,18 +1,19 @@
-"""Arrow's types in the families that tables are made of."""
+"""Families of Arrow types, and columns without encodings."""
 
 from typing import Any
 
 import pyarrow as pa
 
 
-def is_text(kind: Any) -> bool:
+def is_text_type(kind: Any) -> bool:
     """Says whether an Arrow type is of strings."""
     return bool(
         pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
     )
 
 
-def is_bytes(kind: Any) -> bool:
+def is_bytes_type(kind: Any) -> bool:
+    """Says whether an Arrow type is of bytes."""
     return bool(
         pa.types.is_binary(kind)
         or pa.types.is_large_binary(kind)
@@ -27,22 +28,22 @@ def is_number_type(kind: Any) -> bool:
     )
 
 
-def is_time_type(kind: Any) -> bool:
-    """Says whether an Arrow type is of points in time."""
+def is_datetime_type(kind: Any) -> bool:
+    """Says whether an Arrow type is of dates or timestamps."""
     return bool(pa.types.is_date(kind) or pa.types.is_timestamp(kind))
 
 
-def is_span_type(kind: Any) -> bool:
-    """Says whether an Arrow type is of spans of time, or of times of the day."""
+def is_duration_type(kind: Any) -> bool:
+    """Says whether an Arrow type is of durations, or of times of day."""
     return bool(pa.types.is_duration(kind) or pa.types.is_time(kind))
 
 
 def decoded(cells: Any) -> Any:
-    """Returns a ChunkedArray without dictionaries, its text as `string`, bytes as text."""
+    """Returns a ChunkedArray without dictionaries, text and bytes as `string`."""
     kind = cells.type
     if pa.types.is_dictionary(kind):
         return decoded(cells.cast(kind.value_type))
-    if kind != pa.string() and (is_text(kind) or is_bytes(kind)):
+    if kind != pa.string() and (is_text_type(kind) or is_bytes_type(kind)):
         return cells.cast(pa.string())
     if isinstance(kind, pa.BaseExtensionType):
         return decoded(pa.chunked_array([c.storage for c in cells.chunks], kind.storage_type))

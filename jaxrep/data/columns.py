@@ -1,4 +1,4 @@
-"""What a user says of a table's columns; all else is inferred."""
+"""The kinds and roles of columns that a user sets; all others are inferred."""
 
 import tomllib
 from collections.abc import Mapping
@@ -13,18 +13,18 @@ from ._messages import listed
 from .schema import KINDS, Datetime, Number, Schema
 
 LEFT_OUT = ("id", "text", "constant", "dropped")
-"""What a column can be that is not learned from."""
+"""The kinds of columns that a model does not learn from."""
 
 Impute = Literal["median", "refuse"]
 
 
 @dataclass(frozen=True)
 class Asked:
-    """What a column is said to be.
+    """The kind that a user sets for a column.
 
     Attributes:
         kind: one of the kinds, or of those that are left out.
-        format: of a datetime, as `strptime` has it; of a number, its decimal mark.
+        format: the `strptime` format of a datetime, or the decimal mark of a number.
 
     Example:
         >>> Asked.parse("datetime:%d.%m.%Y")
@@ -36,17 +36,17 @@ class Asked:
 
     @classmethod
     def parse(cls, text: str) -> "Asked":
-        """Returns the kind that a text says.
+        """Returns the kind that a text names.
 
         Raises:
-            InputError: it says none.
+            InputError: it names none.
         """
         kind, colon, format = text.partition(":")
         known = (*KINDS, *LEFT_OUT)
         if kind not in known or (colon and kind not in ("datetime", "number", "count")):
             raise InputError(
-                f"{text!r} is no kind of column; there are {', '.join(known)}, datetime:FORMAT "
-                "with a format of strptime, and number:, with a decimal comma"
+                f"{text!r} is not a kind of column; use {', '.join(known)}, datetime:FORMAT "
+                "with a strptime format, or number:, for a decimal comma"
             )
         if kind in ("number", "count") and colon and format not in (".", ","):
             raise InputError(f"{text!r}: a decimal mark is . or ,")
@@ -55,16 +55,16 @@ class Asked:
 
 @dataclass(frozen=True)
 class Columns:
-    """What a user says of a table's columns.
+    """The kinds and roles of a table's columns.
 
     Attributes:
-        kinds: what columns are, by name, as `Asked.parse` reads it.
+        kinds: kinds by column name, as for `Asked.parse`.
         drop: columns to leave out.
-        label: a column to keep for its labels, and out of training.
+        label: the column of labels, which the model does not learn from.
         id_column: a column that outputs carry along, and that is not learned from.
-        na_values: further cells that mean "missing".
-        missing: the cells of text that mean it without being told; None: those of `MISSING`.
-        impute: what becomes of missing cells: the column's median, or a refusal.
+        na_values: missing-value markers besides the default ones.
+        missing: the default missing-value markers; None for those of `MISSING`.
+        impute: fill missing cells with the column's median, or refuse them.
 
     Example:
         >>> Columns(kinds={"zip": "category"}, label="price").asked()
@@ -80,10 +80,10 @@ class Columns:
     impute: Impute = "median"
 
     def asked(self) -> dict[str, Asked]:
-        """Returns what columns are said to be, by name.
+        """Returns the kinds that were set, by column name.
 
         Raises:
-            InputError: there is no such kind; the message names the column.
+            InputError: a kind is unknown; the message names the column.
         """
         found = {}
         for name, kind in self.kinds.items():
@@ -98,29 +98,28 @@ _KEYS = tuple(field.name for field in fields(Columns) if field.name != "kinds")
 
 
 def parse_kind(text: str) -> tuple[str, str]:
-    """Returns the name and the kind that NAME=KIND says; a name may hold "=" as well.
+    """Returns the name and the kind of NAME=KIND; the name may contain "=" too.
 
     Raises:
-        InputError: it says none.
+        InputError: it has another form.
 
     Example:
         >>> parse_kind("zip=category"), parse_kind("a=b=datetime:%H=%M")
         (('zip', 'category'), ('a=b', 'datetime:%H=%M'))
     """
-    # The kind begins after the last "=" that one follows.
+    # The kind begins after the last "=" that is followed by one.
     for place in reversed([i for i, letter in enumerate(text) if letter == "="]):
         name, kind = text[:place], text[place + 1 :]
         if name and kind.partition(":")[0] in (*KINDS, *LEFT_OUT):
             Asked.parse(kind)
             return name, kind
     raise InputError(
-        f"--column {text}: says no kind of column; it takes NAME=KIND with one of "
-        f"{', '.join((*KINDS, *LEFT_OUT))}"
+        f"--column {text}: must be NAME=KIND, where KIND is one of {', '.join((*KINDS, *LEFT_OUT))}"
     )
 
 
 def read_columns(path: Path) -> Columns:
-    """Reads what a file says of a table's columns.
+    """Reads the kinds and roles of columns from a file.
 
     Args:
         path: a TOML file with a table `[columns]` of `NAME = "KIND"` and, besides, `drop`,
@@ -128,17 +127,17 @@ def read_columns(path: Path) -> Columns:
             columns keep their kinds.
 
     Raises:
-        InputError: the file cannot be read, or says something else.
+        InputError: the file cannot be read, or holds something else.
     """
     try:
         if path.suffix.lower() == ".json":
             return _of_schema(Schema.from_json(strict_json.read(path)))
         with path.open("rb") as file:
-            said = tomllib.load(file)
-        kinds = said.pop("columns", {})
-        if unknown := [key for key in said if key not in _KEYS]:
+            options = tomllib.load(file)
+        kinds = options.pop("columns", {})
+        if unknown := [key for key in options if key not in _KEYS]:
             raise ValueError(f"unknown {listed(unknown)}; there are columns, {', '.join(_KEYS)}")
-        columns: Columns = strict_json.convert({"kinds": kinds, **said}, Columns)
+        columns: Columns = strict_json.convert({"kinds": kinds, **options}, Columns)
         columns.asked()
     except OSError as error:
         raise InputError(f"--schema {path}: cannot be read ({error.strerror})") from None
@@ -156,5 +155,5 @@ def _of_schema(schema: Schema) -> Columns:
         if isinstance(column, Number) and column.decimal != ".":
             kinds[column.name] += f":{column.decimal}"
     kinds |= {column.name: column.kind for column in schema.left_out}
-    missing = tuple(word for word in schema.missing if word not in schema.marks)
+    missing = tuple(text for text in schema.missing if text not in schema.marks)
     return Columns(kinds, label=schema.label, na_values=schema.marks, missing=missing)

@@ -1,7 +1,7 @@
-"""What a model knows of a table's columns: which it learns from, as what, and in which scale.
+"""What a model knows of a table's columns: which it learns from, their kinds and scales.
 
 A schema is fitted once, by `jaxrep.data.fit`, and kept with the model. It turns every cell into a
-number or a code, whatever the file, the array or the DataFrame that the cell comes from.
+number or a code, whether it comes from a file, an array or a DataFrame.
 """
 
 import sys
@@ -16,13 +16,13 @@ from jaxrep.errors import ModelFormatError
 
 Kind = Literal["number", "count", "boolean", "category", "datetime", "duration"]
 KINDS: tuple[Kind, ...] = ("number", "count", "boolean", "category", "datetime", "duration")
-"""What a column that is learned from can be."""
+"""The kinds of columns that a model learns from."""
 
 MISSING = (
     *("", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN"),
     *("<NA>", "N/A", "NA", "NULL", "NaN", "None", "n/a", "nan", "null"),
 )
-"""The cells of text that mean "missing" without being told: those of `pandas.read_csv`."""
+"""The default missing-value markers: those of `pandas.read_csv`."""
 
 MOST = 1_000_000
 """The most columns, and the most levels of categories in all, that a schema may have."""
@@ -31,7 +31,7 @@ _MAX = sys.float_info.max
 Finite = Annotated[float, Meta(ge=-_MAX, le=_MAX)]
 Scale = Annotated[float, Meta(gt=0, le=_MAX)]
 Text = Annotated[str, Meta(pattern=r"^[^\ud800-\udfff]*$")]  # what can be written as UTF-8
-_Words = Annotated[tuple[Text, ...], Meta(max_length=MOST)]
+_Markers = Annotated[tuple[Text, ...], Meta(max_length=MOST)]
 
 
 class NumericColumn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -41,10 +41,10 @@ class NumericColumn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         name: the column's name.
         mean: the mean of the training rows, in the column's units.
         scale: their population standard deviation.
-        fill: what a missing cell becomes, in the column's units; None: it is refused.
+        fill: the value of a missing cell, in the column's units; None to refuse it.
         has_gaps: whether cells of the training rows were missing.
-        why: how it was told that the column is of its kind.
-        stored: the type of its cells as outputs have it, in Arrow's words.
+        why: why the column has its kind.
+        stored: the name of the Arrow type of its cells in outputs.
 
     Example:
         >>> Number("age", mean=40.0, scale=13.5, fill=None).kind
@@ -69,7 +69,7 @@ class Number(NumericColumn, frozen=True, tag_field="kind", tag="number"):
 
     Attributes:
         decimal: the decimal mark of cells of text.
-        thousands: what stands between their groups of three digits; empty: nothing.
+        thousands: their thousands separator; empty for none.
 
     Example:
         >>> Number("price", mean=0.0, scale=1.0, fill=None, decimal=",", thousands=".").thousands
@@ -108,8 +108,8 @@ class Datetime(NumericColumn, frozen=True, tag_field="kind", tag="datetime"):
     """A column of points in time, as seconds since 1970-01-01 UTC.
 
     Attributes:
-        format: how cells of text say them, in the words of `strptime`; None: by ISO 8601.
-        zoned: whether the training cells said a zone; otherwise they count as UTC.
+        format: the `strptime` format of cells of text; None for ISO 8601.
+        zoned: whether the training cells had a time zone; otherwise they count as UTC.
 
     Example:
         >>> Datetime("born", mean=0.0, scale=1e8, fill=None, stored="date32[day]").zoned
@@ -123,7 +123,7 @@ class Datetime(NumericColumn, frozen=True, tag_field="kind", tag="datetime"):
 
 
 class Duration(NumericColumn, frozen=True, tag_field="kind", tag="duration"):
-    """A column of spans of time, or of times of the day, as seconds.
+    """A column of durations, or of times of day, as seconds.
 
     Example:
         >>> Duration("wait", mean=60.0, scale=10.0, fill=None, stored="duration[us]").kind
@@ -136,15 +136,15 @@ class Duration(NumericColumn, frozen=True, tag_field="kind", tag="duration"):
 class CategoricalColumn(
     msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="category"
 ):
-    """A column of categories, which becomes one feature for each level and one for all others.
+    """A column of categories, which becomes one feature per level and one for all other cells.
 
     Attributes:
         name: the column's name.
         levels: the categories of the training rows, sorted.
         has_gaps: whether cells of the training rows were missing.
-        fills: whether a missing cell counts as one of no level; otherwise it is refused.
-        why: how it was told that the column is of categories.
-        stored: the type of its cells as outputs have it, in Arrow's words.
+        fills: whether a missing cell counts as one without a level; otherwise it is refused.
+        why: why the column is categorical.
+        stored: the name of the Arrow type of its cells in outputs.
 
     Example:
         >>> CategoricalColumn("sex", ("Female", "Male"), has_gaps=False).width
@@ -171,9 +171,9 @@ class LeftOut(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     Attributes:
         name: the column's name.
-        kind: an id, which outputs carry along; free text; a constant; or what was dropped by name.
+        kind: an id, which outputs carry along; free text; a constant; or dropped by the user.
         why: the reason.
-        value: the number that a constant is.
+        value: the value of a constant number.
 
     Example:
         >>> LeftOut("row", "id", "whole numbers that count up").kind
@@ -199,8 +199,8 @@ class Schema(
         columns: the columns that are learned from, in the order of their features.
         left_out: the others, but for the label.
         label: the column that is kept for its labels, if any.
-        missing: the cells of text that mean "missing".
-        marks: those of them that the user named; a number equal to one is missing as well.
+        missing: the missing-value markers: cells of text that mean "missing".
+        marks: those of them that the user set; a number equal to one is missing too.
 
     Example:
         >>> age = Number("age", mean=40.0, scale=13.5, fill=None)
@@ -215,8 +215,8 @@ class Schema(
     columns: Annotated[tuple[_AnyColumn, ...], Meta(min_length=1, max_length=MOST)]
     left_out: Annotated[tuple[LeftOut, ...], Meta(max_length=MOST)] = ()
     label: Text | None = None
-    missing: _Words = MISSING
-    marks: _Words = ()
+    missing: _Markers = MISSING
+    marks: _Markers = ()
 
     @property
     def width(self) -> int:

@@ -56,8 +56,8 @@ class Embedding(Decoding, OutlierMixin, RunEstimator):  # type: ignore[misc]
 
         Args:
             X: at least 2 rows, `[rows, columns]`: a matrix, sparse or not, or a DataFrame of pandas
-                or polars or a table of Arrow. Its columns may be numbers, categories, truths,
-                dates and times; missing cells are filled.
+                or polars or a table of Arrow. Its columns may be numbers, categories,
+                booleans, dates and times; missing cells are filled.
             y: ignored.
             sample_weight: how much each row counts in the loss, `[rows]`, at least 0; only the
                 ratios matter. A row of weight 0 is left out. None counts all alike.

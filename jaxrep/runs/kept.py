@@ -18,11 +18,11 @@ def kept_of_data(run: Run) -> dict[str, Any]:
         run: from `jaxrep.runs.folder.load`.
 
     Returns:
-        `categories`, the number of levels by column, each of which is in the folder as a word;
-        `numbers`, the statistics by column, and how its kind was inferred; `constants`, by column;
-        `target`, the label with its
-        classes or statistics, None where there is none; `score_quantiles`, how many there are of
-        the training rows' scores; and `rows`, the files that hold or show whole rows.
+        `categories`, the number of levels by column, each of which is in the folder in plain text;
+        `numbers`, the statistics by column and why it has its kind; `constants`, by column;
+        `target`, the label with its classes or statistics, or None; `score_quantiles`, the number
+        of quantiles of the training rows' scores; and `rows`, the files that hold or show whole
+        rows.
     """
     schema, quantiles = run.schema, run.config.get("score_quantiles", {})
     constants = [column for column in schema.left_out if column.kind == "constant"]

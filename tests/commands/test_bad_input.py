@@ -154,7 +154,7 @@ def test_a_constant_column_is_left_out_and_that_is_said(tmp_path):
     code, out, err = call("train", "vae", source, "--out", tmp_path / "run", *SMALL)
     assert code == 0
     assert f"{source}: 60 rows, 6 columns\n" in err
-    assert re.search("^  b +left out \\(constant\\) +it has one value, 7$", err, re.MULTILINE)
+    assert re.search("^  b +left out \\(constant\\) +only one value, 7$", err, re.MULTILINE)
     assert "left out" not in out
     assert done("info", tmp_path / "run")["kept_of_training_data"]["constants"] == {"b": 7.0}
 

@@ -1,4 +1,4 @@
-"""What cells mean, by hand: the parts that `test_agreement` compares, and where faults are told."""
+"""Meanings of cells, by hand: the functions, and the messages of errors."""
 
 import datetime as dt
 import re
@@ -84,15 +84,15 @@ CARRIERS = {
     "bool": (Number, [True, False, None], [1, 0, NAN]),
     "null": (Number, pa.nulls(2), [NAN, NAN]),
     "null times": (Number, pa.nulls(2, pa.timestamp("s")), [NAN, NAN]),
-    "truths": (Boolean, ["True", "n", "YES", "0.0", "NA"], [1, 0, 1, 0, NAN]),
-    "typed truths": (Boolean, [True, None, False], [1, NAN, 0]),
-    "truths of numbers": (Boolean, [1.0, -0.0, None], [1, 0, NAN]),
+    "booleans": (Boolean, ["True", "n", "YES", "0.0", "NA"], [1, 0, 1, 0, NAN]),
+    "typed booleans": (Boolean, [True, None, False], [1, NAN, 0]),
+    "booleans of numbers": (Boolean, [1.0, -0.0, None], [1, 0, NAN]),
     "dates": (Datetime, ["1970-01-02", "1970/1/3", "NA"], [DAY, 2 * DAY, NAN]),
     "date32": (Datetime, [dt.date(1970, 1, 2), None], [DAY, NAN]),
     "date64": (Datetime, pa.array([dt.date(1970, 1, 2), None], pa.date64()), [DAY, NAN]),
     "timestamp": (Datetime, pa.array([1500, -500, None], pa.timestamp("ms")), [1.5, -0.5, NAN]),
     "no dates": (Datetime, pa.array([NAN, None]), [NAN, NAN]),  # as pandas has what is missing
-    "spans": (Duration, ["0:01:30", "PT1.5S", "-1 days +23:00:00"], [90, 1.5, -3600]),
+    "durations": (Duration, ["0:01:30", "PT1.5S", "-1 days +23:00:00"], [90, 1.5, -3600]),
     "duration": (Duration, pa.array([1500, None], pa.duration("ms")), [1.5, NAN]),
     "time32": (Duration, pa.array([90, None], pa.int32()).cast(pa.time32("s")), [90, NAN]),
 }
@@ -124,7 +124,9 @@ def test_a_time_has_the_same_bits_in_every_unit_and_as_text(count):
 )
 def test_zones_of_text(text, seconds):
     assert numbers(made(Datetime, zoned=True), [text]) == [seconds]
-    refused("row 0 (from 0): the time says a zone", call=lambda: numbers(made(Datetime), [text]))
+    refused(
+        "row 0 (from 0): the time has a time zone", call=lambda: numbers(made(Datetime), [text])
+    )
 
 
 @pytest.mark.parametrize(
@@ -150,7 +152,7 @@ def test_a_zone_by_a_format_may_begin_before_the_first_year():
     "text", ["1:75", "1:00:60", "P", "PT", "P1DT", "1 day 1", "1" * 13 + ":00", "1" * 13 + " days"]
 )
 def test_what_is_no_span_of_time_is_refused(text):
-    refused("row 0 (from 0)", "is not a span of time", call=lambda: numbers(made(Duration), [text]))
+    refused("row 0 (from 0)", "is not a duration", call=lambda: numbers(made(Duration), [text]))
 
 
 @pytest.mark.parametrize(
@@ -195,7 +197,7 @@ MARKED = Missing([*MISSING, "?", "-999", "1"], [" ? ", "-999", "1"])
         (made(Number), ["2", "-999"], [2, NAN]),
         (made(Number), [-999, 2], [NAN, 2]),
         (made(Number), pa.array([-999, 2], pa.float32()), [NAN, 2]),
-        (made(Number), [True, False], [1, 0]),  # a truth is no number
+        (made(Number), [True, False], [1, 0]),  # a boolean is no number
         (made(Number, decimal=",", thousands="."), ["-999,0", "-999.000"], [NAN, -999_000]),
         (made(Boolean), ["yes", "1.0", "0"], [1, NAN, 0]),
         (made(Boolean), [True, False], [1, 0]),
@@ -286,9 +288,11 @@ def test_levels_of_one_value_cannot_be_told_apart_by_it():
     assert [levels.code(key) for key in ("01", "1", "001", "+1")] == [0, 1, 2, -1]
 
 
-def test_spans_of_time_are_no_categories():
+def test_durations_cannot_be_categories():
     cells = pa.array([1, None], pa.duration("s"))
-    refused("t.csv: column 'x' is duration[s]", "no category", call=lambda: codes(["a"], cells))
+    refused(
+        "t.csv: column 'x' is duration[s]", "cannot be categories", call=lambda: codes(["a"], cells)
+    )
     assert np.isnan(codes(["a"], pa.nulls(1, pa.duration("s")))).all()
 
 
@@ -310,9 +314,9 @@ def test_spans_of_time_are_no_categories():
         (made(Datetime), ["2024-01-05", "NA", "soon"], "'soon' is not a date"),
         (made(Datetime), ["2024-01-05", "NA", "5"], "'5' is not a date"),
         (made(Datetime, format="%d.%m.%Y"), ["5.1.2024", "", "2024"], "of the form %d.%m.%Y"),
-        (made(Datetime), ["2024-01-05", "", "2024-01-05T00:00Z"], "says a zone"),
-        (made(Datetime, zoned=True), ["2024-01-05T00:00Z", "", "2024-01-05"], "says no zone"),
-        (made(Duration), ["1:00", "", "90"], "'90' is not a span of time"),
+        (made(Datetime), ["2024-01-05", "", "2024-01-05T00:00Z"], "has a time zone"),
+        (made(Datetime, zoned=True), ["2024-01-05T00:00Z", "", "2024-01-05"], "has no time zone"),
+        (made(Duration), ["1:00", "", "90"], "'90' is not a duration"),
     ],
 )
 @pytest.mark.parametrize(
@@ -355,6 +359,6 @@ def test_a_column_of_another_type_is_refused(kind, cells):
 def test_typed_times_with_and_without_a_zone_are_not_mixed():
     zoned = pa.array([0, None], pa.timestamp("s", "UTC"))
     assert numbers(made(Datetime, zoned=True), zoned)[0] == 0
-    refused("says a zone", call=lambda: numbers(made(Datetime), zoned))
+    refused("has a time zone", call=lambda: numbers(made(Datetime), zoned))
     naive = pa.array([0], pa.timestamp("s"))
-    refused("says no zone", call=lambda: numbers(made(Datetime, zoned=True), naive))
+    refused("has no time zone", call=lambda: numbers(made(Datetime, zoned=True), naive))

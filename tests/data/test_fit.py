@@ -162,7 +162,7 @@ def test_numbers_of_two_ways_to_write_them_are_categories(cells):
     assert kind_of([*cells, *cells]) == "category"
 
 
-# Truths
+# Booleans
 
 
 @pytest.mark.parametrize(
@@ -177,11 +177,11 @@ def test_numbers_of_two_ways_to_write_them_are_categories(cells):
         (["true", "true", "true"], "constant"),
     ],
 )
-def test_the_kind_of_truths(cells, kind):
+def test_the_kind_of_booleans(cells, kind):
     assert kind_of(cells) == kind
 
 
-def test_truths_are_stored_as_bool():
+def test_booleans_are_stored_as_bool():
     for cells in (["true", "False", "TRUE"], typed([True, False, True])):
         made = column_of(cells)
         assert isinstance(made, Boolean) and made.stored == "bool"
@@ -383,13 +383,13 @@ def test_words_named_as_missing_are_no_fault():
 @pytest.mark.parametrize(
     ("cells", "why", "value"),
     [
-        (typed([2.0, 2.0]), "it has one value, 2", 2.0),
-        (typed([True, True]), "it has one value, 1", 1.0),
-        (typed([2, None]), "it has one value, 2", 2.0),
-        (["a", "a"], "it has one value, 'a'", None),
-        (typed([1, 1], pa.timestamp("s")), "it has one value", None),
-        (pa.nulls(2), "it has no values at all", None),
-        (typed([None, math.nan], pa.float64()), "it has no values at all", None),
+        (typed([2.0, 2.0]), "only one value, 2", 2.0),
+        (typed([True, True]), "only one value, 1", 1.0),
+        (typed([2, None]), "only one value, 2", 2.0),
+        (["a", "a"], "only one value, 'a'", None),
+        (typed([1, 1], pa.timestamp("s")), "only one value", None),
+        (pa.nulls(2), "no values", None),
+        (typed([None, math.nan], pa.float64()), "no values", None),
     ],
 )
 def test_constants_are_left_out_with_their_value(cells, why, value):
@@ -400,7 +400,7 @@ def test_constants_are_left_out_with_their_value(cells, why, value):
 @pytest.mark.parametrize("rows", [2, 10, 12_345])
 def test_a_constant_column_of_any_value_is_one(value, rows):
     assert column_of(typed(np.full(rows, value))) == LeftOut(
-        "x", "constant", f"it has one value, {value:g}", value
+        "x", "constant", f"only one value, {value:g}", value
     )
 
 
@@ -446,7 +446,7 @@ TABLE = pa.table({"a": [1.5, 2.5, 4.0], "b": ["x", "y", "x"], "c": [3, 1, 1]})
 )
 def test_a_column_is_what_it_is_said_to_be(cells, asked, kind, stored):
     made = column_of(cells, kinds={"x": asked})
-    assert (made.kind, made.stored, made.why) == (kind, stored, "it was said to be")
+    assert (made.kind, made.stored, made.why) == (kind, stored, "set by --column")
 
 
 @pytest.mark.parametrize("asked", ["id", "text", "constant", "dropped"])
@@ -474,14 +474,14 @@ def test_a_decimal_comma_is_said():
         (["true", "maybe"], "boolean", ["'maybe' is not true or false"]),
         (["2024-01-05", "soon"], "datetime", ["'soon' is not a date"]),
         (["5.1.2024", "2024"], "datetime:%d.%m.%Y", ["'2024' is not a date of the form %d.%m.%Y"]),
-        (["1:00", "later"], "duration", ["'later' is not a span of time"]),
-        (typed([1, 2]), "datetime", ["is int64", "numbers say no unit"]),
-        (typed([1, 2]), "duration", ["is int64", "numbers say no unit"]),
+        (["1:00", "later"], "duration", ["'later' is not a duration"]),
+        (typed([1, 2]), "datetime", ["is int64", "numbers have no unit"]),
+        (typed([1, 2]), "duration", ["is int64", "numbers have no unit"]),
         (typed([1, 2], pa.timestamp("s")), "number", ["is timestamp[s]"]),
-        (typed([1, 2], pa.duration("s")), "category", ["a span of time is no category"]),
+        (typed([1, 2], pa.duration("s")), "category", ["durations cannot be categories"]),
         (typed([1, 2]), "boolean", ["row 1 (from 0)", "2 is neither true nor false"]),
-        (["a", "b"], "words", ["'words' is no kind of column"]),
-        (["a", "b"], "category:x", ["is no kind of column"]),
+        (["a", "b"], "words", ["'words' is not a kind of column"]),
+        (["a", "b"], "category:x", ["is not a kind of column"]),
         (["1", "2"], "number:;", ["a decimal mark is . or ,"]),
     ],
 )
@@ -542,7 +542,7 @@ def test_a_column_in_two_roles_is_refused(said, flags):
 
 def test_a_table_of_nothing_to_learn_is_refused_with_the_reasons():
     table = pa.table({"i": [1, 2, 3], "c": ["k", "k", "k"], "y": [1, 2, 2]})
-    facts = ["'i' (whole numbers that count up)", "'c' (it has one value, 'k')", "--column"]
+    facts = ["'i' (whole numbers that count up)", "'c' (only one value, 'k')", "--column"]
     refused("no column is left", *facts, call=lambda: fitted(table, label="y"))
 
 

@@ -480,7 +480,7 @@ def test_missing_values_are_counted_by_column(capsys, tmp_path, small_chunks):
 
 def test_columns_of_nothing_are_named(capsys, tmp_path):
     (tmp_path / "t.csv").write_text("a,b\n1,\n1,\n")
-    facts = ["'a' (it has one value, 1)", "'b' (it has no values at all)"]
+    facts = ["'a' (only one value, 1)", "'b' (no values)"]
     refused(capsys, tmp_path, tmp_path / "t.csv", facts=facts)
 
 

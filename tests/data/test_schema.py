@@ -35,7 +35,7 @@ FULL = Schema(
         Duration("wait", 1.0, 2.0, None, stored="duration[us]"),
         CategoricalColumn("job", ("a", "b"), has_gaps=True, fills=False),
     ),
-    (LeftOut("row", "id", "counts up"), LeftOut("one", "constant", "it has one value, 1", 1.0)),
+    (LeftOut("row", "id", "counts up"), LeftOut("one", "constant", "only one value, 1", 1.0)),
     "y",
     (*MISSING, "?"),
     ("?",),
@@ -194,7 +194,7 @@ def test_every_kind_can_be_said(kind):
     "text", ["a", "a=", "=number", "a=nothing", "a=category:x", "a=number:;", "a=count:"]
 )
 def test_what_says_no_kind_is_refused(text):
-    with pytest.raises(InputError, match=r"no kind of column|decimal mark"):
+    with pytest.raises(InputError, match=r"not a kind of column|must be NAME=KIND|decimal mark"):
         parse_kind(text)
 
 

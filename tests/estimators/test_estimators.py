@@ -357,7 +357,7 @@ def test_a_row_that_overflows_the_network_is_an_outlier(kind, fitted, X):
 
 def test_progress_is_shown_on_request_alone(X, capsys):
     X = np.c_[X, np.ones(ROWS)]
-    said = "left out of training: 'x4' .constant: it has one value, 1"
+    said = "left out of training: 'x4' .constant: only one value, 1"
     with pytest.warns(DataWarning, match=said):
         small(AutoencoderEmbedding).fit(X)
     assert capsys.readouterr() == ("", "")

@@ -53,7 +53,7 @@ def digits():
     y = frame.pop("target").astype(int).astype(str).to_numpy(str)
     settings = {"hidden_dims": (32,), "latent_dim": 16, "learning_rate": 3e-3, "epochs": 30}
     X = frame.to_numpy()
-    with pytest.warns(DataWarning, match="'x0' .constant: it has one value, 0., 'x32'"):
+    with pytest.warns(DataWarning, match="'x0' .constant: only one value, 0., 'x32'"):
         backbone = AutoencoderEmbedding(**settings).fit(X)
     return X, y, backbone
 

@@ -108,7 +108,7 @@ def test_subsets_and_other_orders_of_rows_get_the_same_bits(holder, people):
 
 
 def write_csv(path):
-    """A table as the command line reads it: truths, dates, marks for gaps, and an id."""
+    """A table as the command line reads it: booleans, dates, gaps, and an id."""
     rng = np.random.default_rng(2)
     lines = ["name,income,member,born,smokes,code"]
     for i in range(ROWS):

@@ -458,7 +458,7 @@ def test_the_code_of_a_category(levels, cell, code):
 
 @pytest.mark.parametrize("cell", [dt.timedelta(1), dt.time(1), np.timedelta64(1, "s")], ids=repr)
 def test_a_duration_is_no_category(cell):
-    with pytest.raises(EncodeError, match="no category"):
+    with pytest.raises(EncodeError, match="cannot be a category"):
         read([cell], "category")
 
 

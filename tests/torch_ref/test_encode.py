@@ -167,7 +167,7 @@ def test_zoned_nanoseconds_of_every_carrier(carrier):
         read(cells, "datetime")
 
 
-SPANS = {
+DURATIONS = {
     "timedelta": [dt.timedelta(seconds=1.5), None],
     **{u: np.array([1500, "NaT"], "m8[ms]").astype(f"m8[{u}]") for u in ("ms", "us", "ns")},
     "pandas": pd.Series(pd.to_timedelta(["1.5s", None])),
@@ -180,9 +180,9 @@ SPANS = {
 }
 
 
-@pytest.mark.parametrize("carrier", SPANS)
+@pytest.mark.parametrize("carrier", DURATIONS)
 def test_durations_of_every_carrier(carrier):
-    same(read(SPANS[carrier], "duration"), [1.5, NAN])
+    same(read(DURATIONS[carrier], "duration"), [1.5, NAN])
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,8 @@
-"""What a cell means: its number, or the key of its category, whatever the type that it comes in.
+"""What a cell means: a number, or the key of a category, whatever its Arrow type.
 
-Text is first trimmed of blanks. A number, a truth or a time has one value in every spelling and in
-every type of Arrow's; a category has one key, so that True, TRUE and a boolean are one level, and
-so are 1, 1.0 and "1".
+Text is first stripped of whitespace. A number, boolean or time has the same value in every spelling
+and every Arrow type; a category has one key, so that True, TRUE and a boolean are one level, and so
+are 1, 1.0 and "1".
 """
 
 from ._categories import Levels as Levels

@@ -11,16 +11,16 @@ from jaxrep.errors import InputError
 
 from .._arrow import codes_of_dictionary, to_numpy
 from .._names import BLANKS
-from .._types import decoded, is_span_type, is_time_type
+from .._types import decoded, is_datetime_type, is_duration_type
 from ..schema import CategoricalColumn
 from . import _times
-from ._keys import ANY_NUMBER, LONGEST_WHOLE, key_of_text
+from ._keys import ANY_NUMBER, is_short_integer, key_of_text
 from ._missing import Missing, Numbers
 from ._place import Place
 
 
 def codes_of(column: CategoricalColumn, cells: Any, missing: Missing, place: Place) -> Numbers:
-    """Returns the cells of a column as codes, `[N]`: −1 of no level, NaN where they are missing.
+    """Returns the cells of a column as codes, `[N]`: −1 if unknown, NaN if missing.
 
     Args:
         column: what the column is.
@@ -29,7 +29,7 @@ def codes_of(column: CategoricalColumn, cells: Any, missing: Missing, place: Pla
         place: where they come from.
 
     Raises:
-        InputError: they are spans of time, which are no categories.
+        InputError: they are durations, which cannot be categories.
 
     Example:
         >>> sex = CategoricalColumn("sex", ("f", "m"), has_gaps=False)
@@ -37,7 +37,7 @@ def codes_of(column: CategoricalColumn, cells: Any, missing: Missing, place: Pla
         >>> codes_of(sex, texts, Missing([], []), Place("people.csv"))
         array([ 1., -1., nan])
     """
-    if is_span_type(cells.type) and cells.null_count < len(cells):
+    if is_duration_type(cells.type) and cells.null_count < len(cells):
         raise not_categories(column.name, cells.type, place)
     keys, _, rows = keys_of(cells, missing)
     levels = Levels(column.levels)
@@ -49,10 +49,10 @@ def codes_of(column: CategoricalColumn, cells: Any, missing: Missing, place: Pla
 
 
 def not_categories(name: str, kind: Any, place: Place) -> InputError:
-    """Returns the error for spans of time where categories are to be."""
+    """Returns the error for durations in a column of categories."""
     return InputError(
-        f"{place.source}: column {name!r} is {kind}, and a span of time is no category: it is "
-        "written in many ways; convert the column to text"
+        f"{place.source}: column {name!r} is {kind}, and durations cannot be categories, since one "
+        "duration can be written in many ways; convert the column to text"
     )
 
 
@@ -73,11 +73,11 @@ class Levels:
         self._by_value: dict[Decimal, int] = {}
         for i, level in enumerate(levels):
             value = _exact_value(level)
-            if value is not None:  # levels of one value cannot be told apart by it
+            if value is not None:  # levels of equal value cannot be distinguished by it
                 self._by_value[value] = -1 if value in self._by_value else i
 
     def code(self, key: str) -> int:
-        """Returns the code of a key, −1 where it is of no level."""
+        """Returns the code of a key, −1 if no level has it."""
         code = self._codes.get(key)
         if code is not None:
             return code
@@ -101,8 +101,8 @@ def keys_of(cells: Any, missing: Missing) -> tuple[list[str | None], list[str], 
         missing: which cells mean "missing".
 
     Returns:
-        The key of each different value, None where it means "missing"; how each is spelled; and
-        the index of each cell among them, `[N]`, −1 where it is null.
+        The key of each distinct value, None if it is missing; its spelling; and the index of each
+        cell among them, `[N]`, −1 if it is null.
 
     Example:
         >>> keys_of(pa.chunked_array([["TRUE", " 1.0", None]]), Missing([""], []))
@@ -117,14 +117,14 @@ def keys_of(cells: Any, missing: Missing) -> tuple[list[str | None], list[str], 
     keys: list[str | None] = []
     for i, text in enumerate(spelled):
         text = spelled[i] = text.strip(BLANKS)
-        is_missing = (are_floats and text == "nan") or (is_text and missing.is_word(text))
+        is_missing = (are_floats and text == "nan") or (is_text and missing.is_text(text))
         key = None if is_missing else key_of_text(text)
         keys.append(None if key is None or missing.is_key(key) else key)
     return keys, spelled, codes_of_dictionary(encoded)
 
 
 def _spellings(values: Any) -> list[str]:
-    """Returns how different values of any type are written, one for each."""
+    """Returns the spelling of each of some distinct values of any type."""
     kind = values.type
     if kind == pa.string():
         return list(values.to_pylist())
@@ -132,10 +132,10 @@ def _spellings(values: Any) -> list[str]:
         return ["true" if value else "false" for value in values.to_pylist()]
     if pa.types.is_floating(kind):
         return [_shortest(value) for value in to_numpy(values)]
-    if is_time_type(kind):
+    if is_datetime_type(kind):
         zoned = pa.types.is_timestamp(kind) and kind.tz is not None
         return [_times.text_of(*pair, zoned=zoned) for pair in _times.exact(values)]
-    if is_span_type(kind):
+    if is_duration_type(kind):
         return [_shortest(np.float64(value)) for value in _times.of_arrow(pa.chunked_array(values))]
     if pa.types.is_decimal(kind):
         return [format(value, "f") for value in values.to_pylist()]
@@ -145,6 +145,4 @@ def _spellings(values: Any) -> list[str]:
 def _shortest(value: Any) -> str:
     """Returns a float as the shortest text that means it in its own precision."""
     number = float(value)  # exact, and beyond the range of float16
-    if number.is_integer() and abs(number) < LONGEST_WHOLE:
-        return str(int(number))
-    return repr(float(str(value)))
+    return str(int(number)) if is_short_integer(number) else repr(float(str(value)))

@@ -1,22 +1,22 @@
-"""The key of a category: one text for all ways to write a value."""
+"""The key of a category: one text for all spellings of a value."""
 
 import re
 
 from . import _times
 
 PLAIN = r"^[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?$"
-"""A number as programs write it."""
+"""A number with a decimal point and without thousands separators."""
 
 ANY_NUMBER = re.compile(PLAIN, re.ASCII)
 _KEY_NUMBER = re.compile(r"-?(?:0|[1-9]\d*)(?:\.\d*)?(?:[eE][+-]?\d+)?", re.ASCII)
 
 _ISO = re.compile(_times.ISO, re.ASCII)
 
-LONGEST_WHOLE = 2.0**63
+_INTEGER_LIMIT = 2.0**63
 
 
 def key_of_text(text: str) -> str:
-    """Returns the key of the category that a trimmed text says.
+    """Returns the key of a trimmed text as a category.
 
     Example:
         >>> [key_of_text(text) for text in ("TRUE", "1.0", "007", "2024-01-01 00:00:00", "a")]
@@ -36,6 +36,9 @@ def _key_of_number(text: str) -> str:
     if text.lstrip("-").isdecimal():
         return "0" if text == "-0" else text
     value = float(text)
-    if value == int(value) if abs(value) < LONGEST_WHOLE else False:
-        return str(int(value))
-    return repr(value)
+    return str(int(value)) if is_short_integer(value) else repr(value)
+
+
+def is_short_integer(value: float) -> bool:
+    """Says whether a category that is this float is written as an integer."""
+    return value.is_integer() and abs(value) < _INTEGER_LIMIT

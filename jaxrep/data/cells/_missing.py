@@ -19,37 +19,36 @@ class Missing:
     """Which cells mean "missing", besides null and NaN.
 
     Args:
-        words: the cells of text that do.
-        marks: those of them that the user named; a number equal to one means it as well.
+        texts: the missing-value markers.
+        marks: those of them that the user set; a number equal to one is missing too.
 
     Example:
         >>> marked = Missing(["", "?", "-999"], ["?", "-999"])
-        >>> marked.is_word("?"), marked.is_key("-999"), marked.values
+        >>> marked.is_text("?"), marked.is_key("-999"), marked.values
         (True, True, array([-999.]))
     """
 
-    def __init__(self, words: Iterable[str], marks: Iterable[str]):
+    def __init__(self, texts: Iterable[str], marks: Iterable[str]):
         marks = [mark.strip(BLANKS) for mark in marks]
-        self._words = {word.strip(BLANKS) for word in words} | set(marks)
+        self._texts = {text.strip(BLANKS) for text in texts} | set(marks)
         self._keys = {key_of_text(mark) for mark in marks}
-        self.arrow = texts_to_arrow(sorted(self._words))
+        self.arrow = texts_to_arrow(sorted(self._texts))
         self.values = np.array([float(mark) for mark in marks if ANY_NUMBER.fullmatch(mark)])
-        words = self._words.difference(marks)
-        self.has_number_words = any(ANY_NUMBER.fullmatch(word) for word in words)
-        """Whether there are words that are numbers, and mean "missing" only as they are written."""
-        self.marks = tuple(marks)
+        defaults = self._texts.difference(marks)
+        self.has_number_texts = any(ANY_NUMBER.fullmatch(text) for text in defaults)
+        """Whether a default marker is a number, which matches as it is written, not by value."""
 
-    def is_word(self, text: str) -> bool:
-        """Says whether a trimmed text means "missing"."""
-        return text in self._words
+    def is_text(self, text: str) -> bool:
+        """Says whether a trimmed text is a missing-value marker."""
+        return text in self._texts
 
     def is_key(self, key: str) -> bool:
-        """Says whether a category's key is that of a mark."""
+        """Says whether a category's key is that of a user's marker."""
         return key in self._keys
 
 
 def trimmed(cells: Any, missing: Missing) -> Any:
-    """Returns text without blanks around it, null where it means "missing"."""
+    """Returns text stripped of whitespace, null where it is a missing-value marker."""
     cells = pc.utf8_trim(cells, characters=BLANKS)
     is_missing = pc.is_in(cells, value_set=missing.arrow)
     if not pc.any(is_missing).as_py():
@@ -58,7 +57,7 @@ def trimmed(cells: Any, missing: Missing) -> Any:
 
 
 def without_marks(cells: Any, missing: Missing) -> Any:
-    """Returns trimmed text, null where it is a number that is equal to a mark.
+    """Returns trimmed text, null where it is a number equal to a user's marker.
 
     Args:
         cells: an Array or ChunkedArray of strings.
@@ -74,7 +73,7 @@ def without_marks(cells: Any, missing: Missing) -> Any:
 
 
 def unmarked(values: Numbers, missing: Missing) -> Numbers:
-    """Returns numbers, NaN where they are equal to a mark."""
+    """Returns numbers, NaN where they are equal to a user's marker."""
     if not len(missing.values):
         return values
     return np.where(np.isin(values, missing.values), np.nan, values)

@@ -1,4 +1,4 @@
-"""Cells as numbers: those of numbers, booleans, points in time and durations."""
+"""Cells as float64: numbers, booleans, dates and durations."""
 
 import re
 from collections.abc import Callable
@@ -13,7 +13,7 @@ from jaxrep.errors import InputError
 
 from .._arrow import as_array, codes_of_dictionary, to_float64, to_numpy
 from .._messages import shortened
-from .._types import decoded, is_number_type, is_span_type, is_time_type
+from .._types import decoded, is_datetime_type, is_duration_type, is_number_type
 from ..schema import Boolean, Column, Datetime, Duration, Number, NumericColumn
 from . import _times
 from ._missing import Missing, Numbers, trimmed, unmarked, without_marks
@@ -32,7 +32,7 @@ def numbers_of(column: NumericColumn, cells: Any, missing: Missing, place: Place
         place: where they come from.
 
     Raises:
-        InputError: a cell is no such number; the message names it.
+        InputError: a cell cannot be read as the column's kind; the message names it.
 
     Example:
         >>> member = Boolean("member", mean=0.5, scale=0.5, fill=None)
@@ -45,27 +45,27 @@ def numbers_of(column: NumericColumn, cells: Any, missing: Missing, place: Place
         return np.full(len(cells), np.nan)
     if cells.type == pa.string():
         return _of_text(column, cells, missing, place)
-    if isinstance(column, Datetime) and is_time_type(cells.type):
+    if isinstance(column, Datetime) and is_datetime_type(cells.type):
         zoned = pa.types.is_timestamp(cells.type) and cells.type.tz is not None
         values = _times.of_arrow(cells)
         _check_zones(column, np.where(np.isnan(values), column.zoned, zoned), place)
         return values
-    if isinstance(column, Duration) and is_span_type(cells.type):
+    if isinstance(column, Duration) and is_duration_type(cells.type):
         return _times.of_arrow(cells)
     is_number = is_number_type(cells.type) or pa.types.is_boolean(cells.type)
     if not is_number or not isinstance(column, Number | Boolean):
         if is_number and _are_missing(cells, missing):  # pandas has NaN for all that is missing
             return np.full(len(cells), np.nan)
         raise InputError(
-            f"{place.source}: column {column.name!r} is {cells.type} and was of the kind "
-            f"{column.kind} when the model was fitted; {_expected(column)}"
+            f"{place.source}: column {column.name!r} is {cells.type}, but was {column.kind} when "
+            f"the model was fitted; {_expected(column)}"
         )
     return _of_numbers(column, cells, missing, place)
 
 
 def _expected(column: Column) -> str:
     if isinstance(column, Datetime | Duration):
-        return "numbers say no unit: give dates, times, or text that says them"
+        return "numbers have no unit of time; convert the column to dates, times or text"
     return "convert the column, or fit the model to this table"
 
 
@@ -74,10 +74,10 @@ def _of_numbers(column: Column, cells: Any, missing: Missing, place: Place) -> N
 
 
 def typed_numbers(cells: Any, missing: Missing) -> Numbers:
-    """Returns numbers or booleans of Arrow's, NaN where they are missing or equal to a mark.
+    """Returns Arrow numbers or booleans as float64, NaN where they are missing.
 
     Args:
-        cells: a ChunkedArray of numbers or booleans; the latter are equal to no mark.
+        cells: a ChunkedArray of numbers or booleans; the latter equal no marker.
         missing: which cells mean "missing".
     """
     values = as_array(to_float64(cells))
@@ -106,16 +106,16 @@ def _checked(column: Column, values: Numbers, place: Place) -> Numbers:
 
 def _of_text(column: NumericColumn, cells: Any, missing: Missing, place: Place) -> Numbers:
     if isinstance(column, Number):
-        is_plain = _is_plain(column) and not missing.has_number_words
+        is_plain = _is_plain(column) and not missing.has_number_texts
         values = _plain_numbers(cells) if is_plain else None
         if values is None:
             values = _written_numbers(column, cells, missing, place)
         return _checked(column, unmarked(values, missing), place)
     cells = without_marks(trimmed(cells, missing), missing)
     if isinstance(column, Boolean):
-        values = _by_unique(cells, lambda texts: np.array([_truth(t) for t in texts.to_pylist()]))
+        values = _by_unique(cells, lambda texts: np.array([_boolean(t) for t in texts.to_pylist()]))
     elif isinstance(column, Duration):
-        values = _by_unique(cells, _times.spans_of_text)
+        values = _by_unique(cells, _times.durations_of_text)
     else:
         assert isinstance(column, Datetime)
         values, zoned = _dates(column, cells)
@@ -141,7 +141,7 @@ def _plain_numbers(cells: Any) -> Numbers | None:
 
 
 def number_pattern(decimal: str, thousands: str) -> str:
-    """Returns the regular expression of numbers as they are written with these marks.
+    """Returns the regular expression of numbers with a decimal mark and thousands separator.
 
     Example:
         >>> bool(re.match(number_pattern(",", "."), "1.234,5"))
@@ -156,7 +156,7 @@ def number_pattern(decimal: str, thousands: str) -> str:
 
 
 def unformatted(cells: Any, decimal: str, thousands: str) -> Any:
-    """Returns numbers written with these marks as programs write them."""
+    """Returns text of numbers with a decimal point and without thousands separators."""
     if thousands:
         between = "[ \u00a0\u202f]" if thousands == " " else re.escape(thousands)
         cells = pc.replace_substring_regex(cells, between, "")
@@ -175,9 +175,9 @@ def _written_numbers(column: Number, cells: Any, missing: Missing, place: Place)
 
 
 def not_of_kind(column: Column, value: str, row: int, count: int, place: Place) -> InputError:
-    """Returns the error for text that is not of a column's kind, the first of so many."""
+    """Returns the error for text that is not of a column's kind, the first of `count` cells."""
     kinds = {"number": "a number", "count": "a number", "boolean": "true or false"}
-    kinds |= {"datetime": "a date", "duration": "a span of time"}
+    kinds |= {"datetime": "a date", "duration": "a duration"}
     what = f"{shortened(value)} is not {kinds[column.kind]}"
     if isinstance(column, Number) and not _is_plain(column):
         what += f" with {column.decimal!r} as decimal mark"
@@ -190,8 +190,8 @@ def not_of_kind(column: Column, value: str, row: int, count: int, place: Place) 
 
 def _advice(column: Column) -> str:
     return (
-        "correct it; if it stands for a missing value, name it with --na-values; if the column is "
-        f"of categories, say so with --column '{column.name}=category'"
+        "correct it; if it marks a missing value, add it to --na-values; if the column is "
+        f"categorical, use --column '{column.name}=category'"
     )
 
 
@@ -205,18 +205,18 @@ def _dates(column: Datetime, cells: Any) -> tuple[Numbers, npt.NDArray[np.bool_]
 def _check_zones(column: Datetime, zoned: npt.NDArray[np.bool_], place: Place) -> None:
     if (bad := zoned != column.zoned).any():
         row = int(np.flatnonzero(bad)[0])
-        there = "says no zone, and those that the model was fitted to do"
+        there = "has no time zone, but the training data had one"
         if not column.zoned:
-            there = "says a zone, and those that the model was fitted to do not"
+            there = "has a time zone, but the training data had none"
         raise place.fault(column.name, row, f"the time {there}", "convert the column")
 
 
-def _truth(text: str) -> float:
-    word = text.lower()
-    return 1.0 if word in _TRUE else 0.0 if word in _FALSE else np.nan
+def _boolean(text: str) -> float:
+    lower = text.lower()
+    return 1.0 if lower in _TRUE else 0.0 if lower in _FALSE else np.nan
 
 
 def _by_unique(cells: Any, function: Callable[[Any], Numbers]) -> Numbers:
-    """Returns a function of texts, computed for each different one; NaN where they are missing."""
+    """Returns a function of texts, computed once for each distinct one; NaN where missing."""
     encoded = cells.combine_chunks().dictionary_encode()
     return np.append(function(encoded.dictionary), np.nan)[codes_of_dictionary(encoded)]

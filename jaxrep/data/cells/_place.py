@@ -16,10 +16,10 @@ class Place:
 
     source: str
     before: int = 0
-    """How many rows of the source stand before them."""
+    """The number of rows of the source before them."""
 
     rows: npt.NDArray[np.int64] | None = None
-    """The row of each in the source, where they do not follow one another."""
+    """The index of each row in the source, if they are not consecutive."""
 
     def fault(self, column: str, row: int, what: str, advice: str) -> InputError:
         """Returns the error for a cell; `row` counts from 0 among these cells."""

@@ -16,7 +16,7 @@ _PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 
 
 def arrow_type(stored: str) -> Any:
-    """Returns the type of Arrow's that a schema names; text where it is none of a column's.
+    """Returns the Arrow type that a schema names; string if it names none.
 
     Example:
         >>> arrow_type("timestamp[us, tz=UTC]"), arrow_type("int64"), arrow_type("list<x>")
@@ -97,7 +97,7 @@ def _times(seconds: Numbers, kind: Any, *, is_date: bool) -> Any:
 def _of_levels(column: CategoricalColumn, codes: Any, kind: Any) -> Any:
     levels = texts_to_arrow(column.levels)
     if kind != pa.string():
-        # A level that its column's type cannot say stays text, and so do all.
+        # Where a level does not fit the column's type, all stay text.
         with contextlib.suppress(pa.ArrowInvalid, pa.ArrowNotImplementedError):
             levels = levels.cast(kind)
     indices = to_arrow(np.where(codes < 0, 0, codes))

@@ -1,7 +1,7 @@
-"""Points in time and spans of it, from text and from Arrow's types, as exact counts.
+"""Dates and durations, from text and from Arrow's types, as exact counts.
 
-A time is a whole number of seconds and a rest in nanoseconds. What comes in milliseconds, in
-nanoseconds or as text becomes the same float64, since seconds and rest are each rounded once.
+A time is a whole number of seconds and a remainder in nanoseconds. Milliseconds, nanoseconds and
+text give the same float64, since seconds and remainder are each rounded once.
 """
 
 import datetime
@@ -26,12 +26,12 @@ _DAYS = r"(?P<days>-?\d{1,12}) days?"
 _ISO_CLOCK = (
     r"T(?:(?P<H>\d{1,12})H)?(?:(?P<M>\d{1,12})M)?(?:(?P<S>\d{1,12})(?:\.(?P<F>\d{1,9}))?S)?"
 )
-_ISO_SPAN = rf"P(?:(?P<D>\d{{1,12}})D)?(?:{_ISO_CLOCK})?"
+_ISO_DURATION = rf"P(?:(?P<D>\d{{1,12}})D)?(?:{_ISO_CLOCK})?"
 CLOCK = rf"^(?P<minus>-)?{_CLOCK}$"
 DAYS = rf"^{_DAYS}(?: \+?{_CLOCK})?$"
-ISO_SPAN = rf"^(?P<minus>-)?{_ISO_SPAN}$"
-SPAN = rf"(?:{CLOCK})|(?:{DAYS})|(?:{ISO_SPAN})"
-"""Spans of time: 26:15, 00:03:25.5, 1 days 02:00:00, PT1H30M."""
+ISO_DURATION = rf"^(?P<minus>-)?{_ISO_DURATION}$"
+DURATION = rf"(?:{CLOCK})|(?:{DAYS})|(?:{ISO_DURATION})"
+"""Durations: 26:15, 00:03:25.5, 1 days 02:00:00, PT1H30M."""
 
 FORMATS: tuple[tuple[str, str], ...] = (
     (r"^\d{1,2}/\d{1,2}/\d{4}$", "%m/%d/%Y"),
@@ -51,12 +51,12 @@ FORMATS: tuple[tuple[str, str], ...] = (
     (r"^\d{1,2}-[A-Za-z]{3}-\d{2}$", "%d-%b-%y"),
     (r"^\d{4}-\d{1,2}$", "%Y-%m"),
 )
-"""Other ways to write dates, in the order in which they are tried."""
+"""Other date formats, in the order in which they are tried."""
 
 Ints = npt.NDArray[np.int64]
 Seconds = npt.NDArray[np.float64]
 Times = tuple[Seconds, npt.NDArray[np.bool_]]
-"""Seconds, NaN where a text is none; and whether each says a zone."""
+"""Seconds, NaN where a text is no date; and whether each has a time zone."""
 
 
 def to_seconds(whole: Ints, rest: Ints, per_second: int) -> Seconds:
@@ -133,18 +133,18 @@ def dates_of_text(texts: Any, format: str | None) -> Times:
     return _by_iso(texts) if format is None else _by_format(texts, format)
 
 
-def spans_of_text(texts: Any) -> Seconds:
-    """Returns texts as seconds, NaN where one is no span of time.
+def durations_of_text(texts: Any) -> Seconds:
+    """Returns texts as seconds, NaN where one is not a duration.
 
     Example:
-        >>> spans_of_text(pa.array(["0:01:30", "-1 days +23:00:00", "PT1.5S", "soon"])).tolist()
+        >>> durations_of_text(pa.array(["0:01:30", "-1 days +23:00:00", "PT1.5S", "soon"])).tolist()
         [90.0, -3600.0, 1.5, nan]
     """
     seconds = np.full(len(texts), np.nan)
     for pattern, names in (
         (CLOCK, ("", "h", "m", "s", "f")),
         (DAYS, ("days", "h", "m", "s", "f")),
-        (ISO_SPAN, ("D", "H", "M", "S", "F")),
+        (ISO_DURATION, ("D", "H", "M", "S", "F")),
     ):
         found = pc.extract_regex(texts, pattern)
         rows = np.flatnonzero(to_numpy(found.is_valid()))
@@ -161,7 +161,7 @@ def spans_of_text(texts: Any) -> Seconds:
             whole = np.where(negative, -whole, whole) - borrow
             nanos = np.where(borrow, 10**9 - nanos, nanos)
         made = to_seconds(whole, nanos, 10**9)
-        if pattern == ISO_SPAN:  # "P" and "PT" alone say nothing
+        if pattern == ISO_DURATION:  # "P" and "PT" alone have no value
             made[to_numpy(pc.match_substring_regex(texts.take(pa.array(rows)), "[PT]$"))] = np.nan
         seconds[rows] = made
     return seconds
@@ -261,7 +261,7 @@ def _days_in_month(year: Ints, month: Ints) -> Ints:
 
 
 def text_of(seconds: int, nanos: int, *, zoned: bool) -> str:
-    """Returns a point in time as a category is called that is one.
+    """Returns a point in time as the key of a category.
 
     Example:
         >>> text_of(86_400, 0, zoned=False), text_of(1, 500_000_000, zoned=True)

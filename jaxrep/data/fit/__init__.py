@@ -1,9 +1,9 @@
 """Fits a schema to a table of any length, block by block.
 
-The first pass sees what the columns are, and their means and scales where they are plain numbers.
-Further passes are made only for the columns that need them: text that turned out to be no numbers
-after its first block, dates and numbers that are written in other ways, medians for gaps. Blocks of
-one table are of one length however it comes, so that the same table gives the same bits.
+The first pass infers what the columns are, and computes mean and scale of plain numbers. Further
+passes are made only for the columns that need them: text whose first block was all numbers and a
+later one was not, dates and numbers in other formats, medians that fill gaps. Blocks have one
+length whatever the source, so that the same table gives the same bits.
 """
 
 import numpy as np
@@ -21,16 +21,16 @@ def fit(
     columns: Columns = Columns(),  # noqa: B008  # it is frozen
     mask: npt.NDArray[np.bool_] | None = None,
 ) -> Fitted:
-    """Learns what a table's columns are, and how to turn its rows into standardised features.
+    """Infers what a table's columns are, and how to turn its rows into standardised features.
 
     Mean and population standard deviation are computed in float64 in two passes, so that values
     such as 1.7e9 ± 100 keep their digits; missing cells count as what they are filled with.
 
     Args:
-        read: begins to read the table anew, each time it is called.
+        read: returns the blocks of the table, from the start at every call.
         source: where the table comes from, for messages.
-        columns: what the user says of them.
-        mask: which rows to learn from, `[N]`; None: all.
+        columns: the kinds and roles that the user set.
+        mask: which rows to learn from, `[N]`; None for all.
 
     Raises:
         InputError: a column named is not there or has two roles, no column is left to learn from,

@@ -1,4 +1,4 @@
-"""What was fitted, and the lines that say it."""
+"""A fitted schema, and the lines that describe it."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -9,15 +9,15 @@ from ..schema import LeftOut, NumericColumn, Schema
 
 @dataclass(frozen=True)
 class Fitted:
-    """A schema, and what is to be said of it once.
+    """A fitted schema, and facts about its table that the schema does not keep.
 
     Attributes:
-        schema: what was learnt of the table.
+        schema: the schema.
         rows: the number of rows that it was fitted to.
         missing: the number of missing cells of each column that has any.
         order: the names of all columns, in the table's order.
-        ranges: least and greatest value of numbers and counts; the schema does not hold them.
-        unmatched: the user's marks of missing cells that no cell of the table matched.
+        ranges: smallest and largest value of each number and count column.
+        unmatched: the `na_values` that no cell of the table matched.
     """
 
     schema: Schema
@@ -28,7 +28,7 @@ class Fitted:
     unmatched: tuple[str, ...] = ()
 
     def warnings(self, source: str) -> Iterator[str]:
-        """Yields what looks like a mistake in what was said of the table."""
+        """Yields what looks like a mistake in the options."""
         for mark in self.unmatched:
             yield f"{source}: --na-values {mark!r} matched no cell"
 

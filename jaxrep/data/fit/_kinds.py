@@ -1,4 +1,4 @@
-"""From what is seen of a column to its kind, or to the reason why it is left out."""
+"""Infers the kind of a column, or the reason why it is left out, from its profile."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from jaxrep.errors import InputError
 
-from .._types import is_span_type, is_time_type
+from .._types import is_datetime_type, is_duration_type
 from ..cells import Place, not_categories, not_of_kind
 from ..columns import LEFT_OUT, Asked
 from ..schema import (
@@ -25,17 +25,17 @@ from ..schema import (
 from ._profile import MOST_LEVELS, NumberStatistics, Profile, TextStatistics
 
 _FEW = 40  # rows up to which every column of text may be categories
-_FEW_LEVELS = 20  # up to which numbers with some other words are categories
+_FEW_LEVELS = 20  # up to which numbers mixed with other text are categories
 _LONG = 50  # characters on average from which on text is no id
 _SOME = 10  # rows from which on text that never repeats is an id
 
 
 @dataclass(frozen=True)
 class Draft:
-    """A column before its statistics are known: its mean is 0 and its scale 1.
+    """A column before its statistics are known, with mean 0 and scale 1.
 
     Attributes:
-        column: what it is to be, or why it is left out.
+        column: the column, or why it is left out.
         is_measured: whether the profile holds the statistics of its numbers, or its levels.
     """
 
@@ -44,16 +44,16 @@ class Draft:
 
 
 def draft(name: str, profile: Profile, asked: Asked | None, place: Place) -> Draft:
-    """Returns what a column is.
+    """Returns what a column is inferred, or set, to be.
 
     Args:
         name: the column's name.
-        profile: what was seen of it.
-        asked: what the user says that it is; None: it is inferred.
+        profile: the statistics of its cells.
+        asked: the kind that the user set; None to infer it.
         place: where its table comes from.
 
     Raises:
-        InputError: the column is mostly of numbers, or its type can hold none of the kinds.
+        InputError: the column is mostly numbers, or its type can hold none of the kinds.
     """
     if asked is not None:
         return _as_asked(name, profile, asked, place)
@@ -69,19 +69,19 @@ def draft(name: str, profile: Profile, asked: Asked | None, place: Place) -> Dra
 
 def _of_numbers(name: str, profile: Profile, seen: NumberStatistics) -> Draft:
     if not seen.moments.count:
-        return Draft(LeftOut(name, "constant", "it has no values at all"))
+        return Draft(LeftOut(name, "constant", "no values"))
     stored = stored_type(profile)
     is_constant, value = _is_constant(seen)
-    if is_time_type(profile.stored) or is_span_type(profile.stored):
+    if is_datetime_type(profile.stored) or is_duration_type(profile.stored):
         if is_constant:
-            return Draft(LeftOut(name, "constant", "it has one value"))
+            return Draft(LeftOut(name, "constant", "only one value"))
         why = f"its type is {profile.stored}"
-        if is_span_type(profile.stored):
+        if is_duration_type(profile.stored):
             return Draft(Duration(name, 0.0, 1.0, None, False, why, stored))
         zoned = pa.types.is_timestamp(profile.stored) and profile.stored.tz is not None
         return Draft(Datetime(name, 0.0, 1.0, None, False, why, stored, zoned=zoned))
     if is_constant:
-        return Draft(LeftOut(name, "constant", f"it has one value, {value:g}", value))
+        return Draft(LeftOut(name, "constant", f"only one value, {value:g}", value))
     if seen.ids.found():
         return Draft(LeftOut(name, "id", "whole numbers that count up"))
     if seen.are_inexact and "int" in stored:
@@ -111,7 +111,7 @@ def is_one_value(mean: float, deviation: float) -> bool:
 
 def _of_text(name: str, profile: Profile, seen: TextStatistics, place: Place) -> Draft:
     if not seen.present:
-        return Draft(LeftOut(name, "constant", "it has no values at all"))
+        return Draft(LeftOut(name, "constant", "no values"))
     found = _of_one_form(name, seen)
     if found is not None and len(seen.spelled) > 1:
         return Draft(found, is_measured=False)
@@ -123,7 +123,7 @@ def _of_text(name: str, profile: Profile, seen: TextStatistics, place: Place) ->
             seen.present - seen.numbers, place,
         )  # fmt: skip
     if levels == 1 and not seen.missing:
-        return Draft(LeftOut(name, "constant", f"it has one value, {next(iter(seen.spelled))!r}"))
+        return Draft(LeftOut(name, "constant", f"only one value, {next(iter(seen.spelled))!r}"))
     if seen.are_different and seen.present >= _SOME:
         if seen.characters > _LONG * seen.present:
             return Draft(LeftOut(name, "text", "long text that never repeats"))
@@ -144,18 +144,16 @@ def _values(seen: TextStatistics) -> str:
 
 def _of_one_form(name: str, seen: TextStatistics) -> NumericColumn | None:
     """Returns what all of a column's text can be read as, other than plain numbers."""
-    if seen.are_truths:
+    if seen.are_booleans:
         return Boolean(name, 0.0, 1.0, None, False, "all its values are true or false", "bool")
     if seen.number_formats:
         return _number(name, seen.number_formats[0])
     if dates := seen.date_formats:
         if len(dates) > 1 or (seen.have_zones and seen.lack_zones):
-            return None  # which of them it is cannot be told, and a guess would be in silence
+            return None  # ambiguous, and a guess would be silent
         return _datetime(name, dates[0], seen)
-    if seen.are_spans:
-        return Duration(
-            name, 0.0, 1.0, None, False, "all its values are spans of time", "duration[us]"
-        )
+    if seen.are_durations:
+        return Duration(name, 0.0, 1.0, None, False, "all its values are durations", "duration[us]")
     return None
 
 
@@ -179,7 +177,7 @@ def _datetime(name: str, format: str | None, seen: TextStatistics) -> Datetime:
 def _are_numbers_but_few(seen: TextStatistics) -> bool:
     """Says whether a column is of numbers, and a few cells are wrong or mean "missing"."""
     others = seen.present - seen.numbers
-    is_many = len(seen.spelled) > 20
+    is_many = len(seen.spelled) > _FEW_LEVELS
     return (
         others > 0
         and is_many
@@ -189,12 +187,12 @@ def _are_numbers_but_few(seen: TextStatistics) -> bool:
 
 
 def _as_asked(name: str, profile: Profile, asked: Asked, place: Place) -> Draft:
-    why = "it was said to be"
+    why = "set by --column"
     if asked.kind in LEFT_OUT:
         kind: Any = asked.kind
-        return Draft(LeftOut(name, kind, "dropped by name" if kind == "dropped" else why))
+        return Draft(LeftOut(name, kind, why))
     if asked.kind == "category":
-        if is_span_type(profile.stored):
+        if is_duration_type(profile.stored):
             raise not_categories(name, profile.stored, place)
         stored = "string" if profile.texts else stored_type(profile)
         stored = "string" if profile.stored == pa.string() else stored
@@ -231,7 +229,7 @@ def _numeric_as_asked(
     if asked.format is None and len(found) > 1:
         raise InputError(
             f"{place.source}: column {name!r}: its dates can be read as "
-            f"{' or '.join(str(form) for form in found)}; say which with "
+            f"{' or '.join(str(form) for form in found)}; choose one with "
             f"--column '{name}=datetime:{found[0]}'"
         )
     format = asked.format if asked.format is not None else found[0] if found else None
@@ -242,9 +240,9 @@ def _numeric_as_asked(
 
 
 def stored_type(profile: Profile) -> str:
-    """Returns the type that outputs have for a column that comes as numbers or times.
+    """Returns the type in outputs of a column of numbers or times.
 
-    Text that is numbers counts as what it is written like.
+    Text that is all numbers counts as int64 or double, by how it is written.
     """
     if profile.stored == pa.string():
         return "double" if profile.have_points else "int64"

@@ -1,4 +1,4 @@
-"""Which of the user's marks of missing cells no cell of a table matches."""
+"""Which of the user's missing-value markers no cell of a table matches."""
 
 import re
 from collections.abc import Iterable, Iterator
@@ -17,7 +17,7 @@ _ISO = re.compile(_times.ISO, re.ASCII)
 
 
 class Unmatched:
-    """The marks that no cell has matched yet.
+    """The missing-value markers that no cell has matched yet.
 
     Args:
         marks: as the user wrote them.
@@ -33,7 +33,7 @@ class Unmatched:
         self.left = tuple(marks)
 
     def add(self, table: pa.Table) -> None:
-        """Takes the marks away that a cell of a table matches, whatever its column is."""
+        """Removes the markers that a cell of a table matches, whatever its column is."""
         for cells in table.columns:
             if not self.left:
                 return
@@ -42,7 +42,7 @@ class Unmatched:
 
 
 def _matched(marks: tuple[str, ...], cells: Any) -> Iterator[str]:
-    """Yields the marks that a cell of a column matches."""
+    """Yields the markers that a cell of a column matches."""
     texts = {mark: mark.strip(BLANKS) for mark in marks}
     keys = {mark: key_of_text(text) for mark, text in texts.items()}
     numbers = {mark: Missing((), (mark,)).values for mark in marks}
@@ -53,7 +53,7 @@ def _matched(marks: tuple[str, ...], cells: Any) -> Iterator[str]:
         trimmed = pc.utf8_trim(cells, characters=BLANKS)
         if any(map(len, numbers.values())):
             yield from _equal(numbers, trimmed.filter(pc.match_substring_regex(trimmed, PLAIN)))
-        # Truths and dates are written in several ways, which takes longer to see.
+        # Booleans and dates can be written in several ways, which takes longer to compare.
         if not any(key in ("true", "false") or _ISO.fullmatch(key) for key in keys.values()):
             cells = trimmed.filter(pc.is_in(trimmed, texts_to_arrow([*texts.values()])))
     found = set(keys_of(cells, Missing((), ()))[0])
@@ -61,6 +61,6 @@ def _matched(marks: tuple[str, ...], cells: Any) -> Iterator[str]:
 
 
 def _equal(numbers: dict[str, Any], cells: Any) -> Iterator[str]:
-    """Yields the marks that are numbers of which a cell is one."""
+    """Yields the markers that are numbers equal to a cell."""
     values = as_array(to_float64(cells))
     yield from (mark for mark, number in numbers.items() if np.isin(number, values).any())

@@ -39,13 +39,13 @@ _MANY_COLUMNS = 64  # from which on the counts for their medians would take much
 
 
 class Fitting:
-    """A table that is being fitted."""
+    """A table that a schema is being fitted to."""
 
     def __init__(self, read: Read, source: str, asked: Columns, mask: npt.NDArray[np.bool_] | None):
         self._read, self._source, self._asked, self._mask = read, source, asked, mask
         self._kinds = asked.asked()
-        self._words = tuple(dict.fromkeys((*(asked.missing or MISSING), *asked.na_values)))
-        self._missing = Missing(self._words, asked.na_values)
+        self._markers = tuple(dict.fromkeys((*(asked.missing or MISSING), *asked.na_values)))
+        self._missing = Missing(self._markers, asked.na_values)
         self._marks = Unmatched(asked.na_values)
         self._order: tuple[str, ...] = ()
         self._names: list[str] = []
@@ -54,7 +54,7 @@ class Fitting:
         self._ranges: dict[str, tuple[float, float]] = {}
 
     def _blocks(self) -> Iterator[tuple[pa.Table, npt.NDArray[np.int64]]]:
-        """Yields the blocks of rows to learn from, and the rows' numbers in the table."""
+        """Yields the blocks of rows to learn from, and the index of each row in the table."""
         before = 0
         for block in self._read():
             rows = np.arange(before, before + block.num_rows)
@@ -66,7 +66,7 @@ class Fitting:
             yield block, rows
 
     def see(self) -> None:
-        """Makes the passes that tell the kinds of the columns."""
+        """Makes the passes that infer the kinds of the columns."""
         self._profile(None)
         incomplete = [name for name in self._names if self._profiles[name].is_incomplete]
         if incomplete:
@@ -99,7 +99,7 @@ class Fitting:
         self._names = [name for name in self._order if name not in apart]
 
     def fitted(self) -> Fitted:
-        """Returns the schema, once the kinds can be told."""
+        """Returns the schema, after the passes of `see`."""
         place = Place(self._source)
         drafts = {
             name: draft(name, self._profiles[name], self._kinds.get(name), place)
@@ -118,14 +118,14 @@ class Fitting:
             reasons = joined([f"{c.name!r} ({c.why})" for c in left_out])
             raise InputError(
                 f"{self._source}: no column is left to learn from; left out: {reasons or 'all'}. "
-                "Say what a column is with --column 'NAME=KIND'"
+                "Set the kind of a column with --column 'NAME=KIND'"
             )
         if self._asked.impute == "refuse":
             gaps = {c.name: missing[c.name] for c in learned if c.name in missing}
             refuse_missing(gaps, self._source)
         if sum(c.width - 1 for c in learned if isinstance(c, CategoricalColumn)) > MOST:
             raise InputError(f"{self._source}: more than {MOST:,} categories in all")
-        schema = Schema(learned, left_out, self._asked.label, self._words, self._asked.na_values)
+        schema = Schema(learned, left_out, self._asked.label, self._markers, self._asked.na_values)
         return Fitted(schema, self._rows, missing, self._order, self._ranges, self._marks.left)
 
     def _left_out(self, columns: Mapping[str, Column | LeftOut]) -> tuple[LeftOut, ...]:
@@ -140,7 +140,7 @@ class Fitting:
                 found.append(LeftOut(name, "dropped", "named by --drop"))
             elif column is None and asked is not None:
                 kind: Any = asked.kind
-                found.append(LeftOut(name, kind, "it was said to be"))
+                found.append(LeftOut(name, kind, "set by --column"))
         return tuple(found)
 
     def _measure(self, drafts: Mapping[str, Draft]) -> dict[str, "_Measured"]:
@@ -205,7 +205,7 @@ class Fitting:
         self, column: CategoricalColumn, spelled: Mapping[str, set[str]], missing: int
     ) -> tuple[Column | LeftOut, int]:
         if not spelled:
-            return LeftOut(column.name, "constant", "it has no values at all"), 0
+            return LeftOut(column.name, "constant", "no values"), 0
         # A level that is always spelled alike keeps its spelling.
         levels = [next(iter(s)) if len(s) == 1 else key for key, s in spelled.items()]
         changes = {
@@ -219,13 +219,13 @@ class Fitting:
         self, column: NumericColumn, seen: NumberStatistics, *, refine: bool
     ) -> tuple[Column | LeftOut, int]:
         if not seen.moments.count:
-            return LeftOut(column.name, "constant", "it has no values at all"), 0
+            return LeftOut(column.name, "constant", "no values"), 0
         fill = self._medians.get(column.name)
         if fill is not None:
             seen.moments.repeat(fill, seen.missing)
         mean, deviation = seen.moments.mean, seen.moments.deviation
         if is_one_value(mean, deviation):
-            return LeftOut(column.name, "constant", f"it has one value, {mean:g}", mean), 0
+            return LeftOut(column.name, "constant", f"only one value, {mean:g}", mean), 0
         if self._asked.impute == "refuse":
             fill = None
         elif fill is None:

@@ -1,4 +1,4 @@
-"""What is seen of a column's cells, block by block, from which its kind is told."""
+"""Statistics of a column's cells, block by block, from which its kind is inferred."""
 
 import itertools
 from typing import Any
@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from .._arrow import as_array, to_float64, to_numpy
-from .._types import decoded, is_number_type, is_span_type, is_time_type
+from .._types import decoded, is_datetime_type, is_duration_type, is_number_type
 from ..cells import (
     PLAIN,
     Missing,
@@ -26,7 +26,7 @@ from ._codes import has_codes
 from ._statistics import IdCheck, Moments
 
 MOST_LEVELS = 1000
-"""The most different values that a column of text may have to be categories untold."""
+"""The most distinct values of a column of text that is inferred to be categories."""
 
 NUMBER_FORMATS = (
     *((".", ","), (",", ""), (",", "."), (".", " "), (",", " "), (".", "'"), (",", "'")),
@@ -38,7 +38,7 @@ _COMPARED = 10_000  # first texts of a column that those of later blocks are com
 
 
 class NumberStatistics:
-    """Of numbers: their moments, and what tells counts, truths and ids from other numbers."""
+    """Of numbers: their moments, and what distinguishes counts, booleans and ids."""
 
     def __init__(self) -> None:
         self.moments = Moments()
@@ -75,15 +75,15 @@ class NumberStatistics:
 
 
 class TextStatistics:
-    """Of cells of text: what all of them could be read as, and how many are different."""
+    """Of cells of text: what all of them can be read as, and how many are distinct."""
 
     def __init__(self, missing: Missing) -> None:
         self._missing = missing
         self.present = self.missing = self.characters = self.numbers = 0
-        self.are_truths = True
+        self.are_booleans = True
         self.number_formats = list(NUMBER_FORMATS)
         self.date_formats: list[str | None] = [None, *(name for _, name in _times.FORMATS)]
-        self.are_spans = True
+        self.are_durations = True
         self.have_zones = self.lack_zones = self.have_times = False
         self.spelled: dict[str, set[str]] = {}
         self.are_many = False
@@ -121,9 +121,9 @@ class TextStatistics:
     ) -> None:
         is_number = to_numpy(pc.match_substring_regex(texts, PLAIN))
         self.numbers += int(counts[is_number].sum())
-        strange = (texts[int(i)].as_py() for i in np.flatnonzero(~is_number))
+        others = (texts[int(i)].as_py() for i in np.flatnonzero(~is_number))
         known = {text for _, text in self.others}
-        for text in itertools.islice(strange, 4):
+        for text in itertools.islice(others, 4):
             if text not in known and len(self.others) < 3:
                 self.others.append((int(rows[pc.index(cells, text).as_py()]), text))
 
@@ -131,13 +131,13 @@ class TextStatistics:
         if self.number_formats:
             self.number_formats = [f for f in self.number_formats if _are_numbers(texts, *f)]
         texts = without_marks(texts, self._missing).drop_null()
-        self.are_truths = self.are_truths and _all_match(texts, r"(?i)^(?:true|false)$")
+        self.are_booleans = self.are_booleans and _all_match(texts, r"(?i)^(?:true|false)$")
         if self.date_formats:
             self._add_dates(texts)
-        if self.are_spans and _all_match(texts, _times.SPAN):
-            self.are_spans = not np.isnan(_times.spans_of_text(texts)).any()
+        if self.are_durations and _all_match(texts, _times.DURATION):
+            self.are_durations = not np.isnan(_times.durations_of_text(texts)).any()
         else:
-            self.are_spans = False
+            self.are_durations = False
 
     def _add_dates(self, texts: Any) -> None:
         patterns = {name: pattern for pattern, name in _times.FORMATS} | {None: _times.ISO}
@@ -169,7 +169,7 @@ class TextStatistics:
 
 
 class Profile:
-    """What is seen of one column.
+    """Statistics of one column.
 
     Args:
         missing: which cells mean "missing".
@@ -212,8 +212,8 @@ class Profile:
         self.rows += len(cells)
 
     def _add_text(self, cells: Any, rows: npt.NDArray[np.int64]) -> None:
-        # A word that means "missing" and is a number is told by how it is written.
-        if self.texts is None and not self._missing.has_number_words and self._add_plain(cells):
+        # A default marker that is a number matches as it is written, which the cast would lose.
+        if self.texts is None and not self._missing.has_number_texts and self._add_plain(cells):
             return
         cells = trimmed(cells, self._missing)
         if self.texts is None and self._add_plain(cells):
@@ -247,7 +247,7 @@ class Profile:
         kind, integers = cells.type, None
         if pa.types.is_null(kind):
             values = np.full(len(cells), np.nan)
-        elif is_time_type(kind) or is_span_type(kind):
+        elif is_datetime_type(kind) or is_duration_type(kind):
             values = _times.of_arrow(cells)
         elif is_number_type(kind) or pa.types.is_boolean(kind):
             if pa.types.is_integer(kind) and self.numbers.ids.is_possible and not cells.null_count:

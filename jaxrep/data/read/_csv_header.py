@@ -33,7 +33,7 @@ _SAMPLE_ROWS, _SAMPLE_CELLS = 100, 1 << 20
 
 @dataclass(frozen=True)
 class Header:
-    """What the beginning of a CSV says of the whole."""
+    """How a CSV is to be read, from its beginning."""
 
     names: tuple[str, ...]
     """Of all columns; "" for a first one without a name."""

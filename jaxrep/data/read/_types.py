@@ -5,7 +5,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from .._types import is_text
+from .._types import is_text_type
 
 
 def plain_type(kind: Any) -> Any:
@@ -17,7 +17,7 @@ def plain_type(kind: Any) -> Any:
     """
     if pa.types.is_dictionary(kind) or pa.types.is_run_end_encoded(kind):
         return plain_type(kind.value_type)
-    return pa.string() if is_text(kind) else kind
+    return pa.string() if is_text_type(kind) else kind
 
 
 def plain_schema(schema: pa.Schema) -> pa.Schema:
@@ -38,7 +38,7 @@ def plain(batch: Any) -> pa.Table:
 def _plain_column(column: Any) -> Any:
     if pa.types.is_run_end_encoded(column.type):
         column = pc.run_end_decode(column)
-    if is_text(plain_type(column.type)):
+    if is_text_type(plain_type(column.type)):
         column.validate(full=True)
     target = plain_type(column.type)
     return column if column.type == target else column.cast(target)

@@ -41,8 +41,8 @@ class Plan:
 
 def read_plan(out: Path) -> Plan:
     """Reads the plan of a folder that is not finished."""
-    said = _signed.read(out / _signed.UNFINISHED, _signed.Unfinished)
-    return Plan(said.asked, said.rows, read_schema(out, said.sha256), said.sha256)
+    found = _signed.read(out / _signed.UNFINISHED, _signed.Unfinished)
+    return Plan(found.asked, found.rows, read_schema(out, found.sha256), found.sha256)
 
 
 def check_space(out: Path, plan: Plan, written: int) -> None:

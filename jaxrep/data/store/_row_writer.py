@@ -100,7 +100,7 @@ def _features(
     """Yields the features of each block after the first `skipped`, whose cells are counted alone.
 
     Args:
-        plan: says the schema.
+        plan: holds the schema.
         blocks: the whole table.
         skipped: how many of its blocks are there already.
         source: where the table comes from, for messages.

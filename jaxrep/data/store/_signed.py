@@ -27,7 +27,7 @@ class Asked(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """SHA-256 of the files that it is read from."""
 
     columns: dict[str, Any]
-    """What was said of its columns."""
+    """The kinds and roles that were set for its columns."""
 
 
 class Unfinished(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

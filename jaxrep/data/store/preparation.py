@@ -48,7 +48,7 @@ def prepare(
     Args:
         source: as for `read_table`.
         out: the folder.
-        columns: what the user says of its columns; the label's is kept in a file beside the rows.
+        columns: the kinds and roles that the user set; labels are kept in a file beside the rows.
         fitted: the schema to apply; by default it is fitted to the table.
         overwrite: replace another prepared folder; never other files.
         note: called with warnings and remarks for the user.
@@ -95,8 +95,8 @@ def prepare(
 def _describe(source: str, columns: Columns) -> _signed.Asked:
     is_file = source not in datasets.NAMES and source != read.STANDARD_INPUT
     name = str(Path(source).resolve()) if is_file else source
-    said = json.loads(json.dumps(dataclasses.asdict(columns)))  # as it is once it has been a file
-    return _signed.Asked(name, read.digests(source), said)
+    plain = json.loads(json.dumps(dataclasses.asdict(columns)))  # as it is read from a file
+    return _signed.Asked(name, read.digests(source), plain)
 
 
 def _check_folder(
@@ -168,8 +168,8 @@ def _begin(out: Path, plan: Plan) -> None:
                 (out / name).unlink(missing_ok=True)
             text = strict_json.dumps(plan.schema.to_json())
             files.write_text(out / _signed.SCHEMA, text)
-            said = _signed.Unfinished(plan.asked, plan.rows, plan.schema_sha256)
-            _signed.write(out / _signed.UNFINISHED, said)
+            unfinished = _signed.Unfinished(plan.asked, plan.rows, plan.schema_sha256)
+            _signed.write(out / _signed.UNFINISHED, unfinished)
             for name in (_signed.ROWS, _signed.LABELS):
                 (out / name).unlink(missing_ok=True)
     except OSError as error:

@@ -12,7 +12,7 @@ from jaxrep.errors import InputError
 
 from .._arrow import as_array, to_arrow, to_float64, to_numpy
 from .._messages import joined, nearest, shortened
-from .._types import decoded, is_number_type, is_span_type, is_time_type
+from .._types import decoded, is_datetime_type, is_duration_type, is_number_type
 from ..cells import PLAIN, Missing, _times, keys_of, trimmed
 from ..schema import MISSING
 
@@ -33,7 +33,7 @@ def labels_of(table: pa.Table, name: str, source: str, marks: Sequence[str] = ()
         table: with the label's column, of any type.
         name: the label column's name.
         source: where the table comes from, for messages.
-        marks: further cells that mean "missing".
+        marks: missing-value markers that the user set.
 
     Returns:
         A pyarrow ChunkedArray, in which missing labels are null or NaN.
@@ -65,7 +65,7 @@ def label_texts(
         table: with the label's column, of any type.
         name: the label column's name.
         source: where the table comes from, for messages.
-        marks: further cells that mean "missing".
+        marks: missing-value markers that the user set.
 
     Raises:
         InputError: there is no such column.
@@ -214,7 +214,7 @@ def as_numbers(column: Any, name: str, source: str) -> Any:
         InputError: the column holds text, or something that is neither numbers nor text.
     """
     kind = column.type
-    if is_time_type(kind) or is_span_type(kind):
+    if is_datetime_type(kind) or is_duration_type(kind):
         return pa.chunked_array([to_arrow(_times.of_arrow(column))])
     if not (is_number_type(kind) or pa.types.is_boolean(kind) or pa.types.is_null(kind)):
         raise InputError(

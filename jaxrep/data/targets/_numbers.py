@@ -103,7 +103,7 @@ class Numbers(
 def fit_numbers(values: Any, name: str, source: str, *, skip_missing: bool = False) -> Numbers:
     """Learns mean and scale of a column of numbers, in two passes, safe from overflow.
 
-    Booleans count as 0 and 1, points in time as seconds; text has to say numbers.
+    Booleans count as 0 and 1, dates as seconds; text must be numbers.
 
     Args:
         values: an Arrow column or an array, `[N]`.

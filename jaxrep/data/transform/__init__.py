@@ -1,8 +1,8 @@
 """Applies a fitted schema to tables, and inverts it.
 
 Cells become raw rows, float64 `[N, C]` with one value per column: numbers as they are, categories
-as codes (−1 of no level), NaN where a cell is missing. Raw rows become features, float32 `[N, D]`:
-standardised numbers and one-hot levels.
+as codes (−1 for an unknown one), NaN where a cell is missing. Raw rows become features, float32
+`[N, D]`: standardised numbers and one-hot categories.
 """
 
 from ._counts import Counts as Counts

@@ -1,4 +1,4 @@
-"""Cells that could not be placed, counted by column."""
+"""Unknown and missing cells, counted by column."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -9,10 +9,10 @@ from .._messages import joined
 
 @dataclass
 class Counts:
-    """What could not be placed in a table's cells, by column.
+    """Unknown and missing cells of a table, by column.
 
     Attributes:
-        unknown: cells whose category is of no level.
+        unknown: cells whose category is not among the levels.
         filled: missing cells of columns that had none when the schema was fitted.
         missing: missing cells of the other columns.
 
@@ -28,18 +28,18 @@ class Counts:
     missing: Counter[str] = field(default_factory=Counter)
 
     def add(self, other: "Counts") -> None:
-        """Adds what other cells were counted as."""
+        """Adds the counts of other cells."""
         self.unknown += other.unknown
         self.filled += other.filled
         self.missing += other.missing
 
     def to_json(self) -> dict[str, dict[str, int]]:
-        """Returns what is above zero."""
+        """Returns the counts above zero."""
         found = {"unknown": self.unknown, "filled": self.filled, "missing": self.missing}
         return {name: dict(counts) for name, counts in found.items() if counts}
 
     def sentences(self, source: str) -> Iterator[str]:
-        """Yields what a user should know."""
+        """Yields the warnings for a user."""
         if self.unknown:
             yield f"{source}: {_cells_of(self.unknown)} of no known category"
         if self.filled:

@@ -36,14 +36,14 @@ def to_features(
         schema: what `fit` returned.
         raw: `[N, C]`, as of `to_raw`.
         source: where the rows come from, for messages.
-        before: how many rows of the source stand before them, for messages.
-        rows: the row of each in the source, where they do not follow one another.
+        before: the number of rows of the source before them, for messages.
+        rows: the index of each row in the source, if they are not consecutive.
 
     Returns:
         `[N, D]`, C-contiguous.
 
     Raises:
-        InputError: a value is missing where that is refused, or too large for float32.
+        InputError: a value is missing in a column without a fill value, or too large for float32.
 
     Example:
         >>> from jaxrep.data.schema import CategoricalColumn, Number, Schema
@@ -59,12 +59,12 @@ def to_features(
 def _features(
     schema: Schema, count: int, values_of: Callable[[int], Numbers], place: Place
 ) -> Features:
-    """Returns the features of columns whose values a function gives by their places."""
+    """Returns the features of columns whose raw values a function gives by index."""
     features = np.empty((count, schema.width), np.float32)
     starts = np.cumsum([0, *(column.width for column in schema.columns)]).tolist()
 
     def write(i: int) -> int:
-        """Writes a column's features, and returns how many cells are missing against its will."""
+        """Writes a column's features, and returns how many missing cells it refuses."""
         column, values = schema.columns[i], values_of(i)
         block = features[:, starts[i] : starts[i + 1]]
         if isinstance(column, CategoricalColumn):
@@ -130,13 +130,13 @@ def apply_blocks(
     source: str,
     counts: Counts | None = None,
 ) -> Iterator[tuple[pa.Table, Features]]:
-    """Yields each block of a table with its features, as `apply` gives them.
+    """Yields each block of a table with its features, as of `apply`.
 
     Args:
         schema: what `fit` returned.
         blocks: the table, as `read_blocks` gives it.
         source: where the table comes from, for messages.
-        counts: takes the cells that could not be placed.
+        counts: updated with the cells that are unknown or missing.
 
     Raises:
         InputError: as `apply`; missing values are counted to the end of the table.
@@ -170,8 +170,9 @@ def to_values(schema: Schema, x: npt.NDArray[np.floating[Any]]) -> Numbers:
         x: features, `[N, D]`, float32 or float64.
 
     Returns:
-        Numbers x · scale + mean in float64; of categories the code of the largest feature, NaN
-        where that is the one of no level; if no training cell was missing, only above one half.
+        Numbers x · scale + mean in float64; of categories the code of the largest feature. That is
+        NaN where the feature of no level is the largest and, if no training cell was missing, also
+        above one half.
 
     Raises:
         InputError: `x` has another shape.

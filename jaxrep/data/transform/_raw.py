@@ -14,7 +14,7 @@ from ._counts import Counts
 
 
 def missing_of(schema: Schema) -> Missing:
-    """Returns which cells of a table mean "missing"."""
+    """Returns the missing-value markers of a schema."""
     return Missing(schema.missing, schema.marks)
 
 
@@ -27,24 +27,24 @@ def to_raw(
     rows: npt.NDArray[np.int64] | None = None,
     counts: Counts | None = None,
 ) -> Numbers:
-    """Returns a table's columns as numbers: raw values, and categories as codes.
+    """Returns a table's columns as numbers: raw values, and codes of categories.
 
-    Columns are matched by name, in any order; those that are left out may be there or not.
+    Columns are matched by name, in any order; those that the schema leaves out are optional.
 
     Args:
         schema: what `fit` returned.
         table: N rows, each column of any type.
         source: where the table comes from, for messages.
-        before: how many rows of the source stand before the table's, for messages.
-        rows: the row of each in the source, where they do not follow one another.
-        counts: takes the cells that could not be placed.
+        before: the number of rows of the source before the table's, for messages.
+        rows: the index of each row in the source, if they are not consecutive.
+        counts: updated with the cells that are unknown or missing.
 
     Returns:
-        `[N, C]`. The code of a category is its place among the levels, that of a value that is none
-        of them −1; what is missing is NaN.
+        `[N, C]`. The code of a category is its index among the levels, −1 for an unknown value;
+        missing cells are NaN.
 
     Raises:
-        InputError: columns are missing or too many, or a cell is not what its column is.
+        InputError: columns are missing or unexpected, or a cell does not fit its column's kind.
 
     Example:
         >>> from jaxrep.data.schema import CategoricalColumn, Schema
@@ -77,14 +77,14 @@ def values_of_column(column: Column, table: pa.Table, missing: Missing, place: P
 def count_cells(column: Column, values: Numbers, counts: Counts) -> None:
     if gaps := int(np.isnan(values).sum()):
         (counts.missing if column.has_gaps else counts.filled)[column.name] += gaps
-    if isinstance(column, CategoricalColumn) and (strange := int((values == -1).sum())):
-        counts.unknown[column.name] += strange
+    if isinstance(column, CategoricalColumn) and (unknown := int((values == -1).sum())):
+        counts.unknown[column.name] += unknown
 
 
 def from_raw(schema: Schema, raw: Numbers) -> pa.Table:
     """Returns raw rows as a table whose columns have the types that the schema was fitted to.
 
-    Whole numbers are rounded, truths cut at one half, and times are dates again.
+    Whole numbers are rounded, booleans cut at one half, and seconds become dates and times again.
 
     Args:
         schema: what `fit` returned.

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from .._arrow import to_arrow
-from .._types import is_text
+from .._types import is_text_type
 from ..frames._objects import chunks
 
 _FORMULA = r"^[=+\-@\t\r]"
@@ -33,7 +33,7 @@ def csv_cells(table: pa.Table, *, spreadsheet_safe: bool) -> pa.Table:
 
 def _column(column: Any, alone: bool, spreadsheet_safe: bool) -> Any:
     kind = column.type
-    if is_text(kind):
+    if is_text_type(kind):
         # Written as "", which is read as missing again; a bare empty line would be no row.
         text = pc.fill_null(column.cast(pa.string()), "")
         return _neutralised(text) if spreadsheet_safe else text
