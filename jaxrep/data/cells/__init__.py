@@ -98,18 +98,27 @@ class Place:
 
 
 def decoded(cells: Any) -> Any:
-    """Returns a ChunkedArray without dictionaries, its text as `string`, bytes as text."""
+    """Returns a ChunkedArray without dictionaries, its text as `string`.
+
+    Bytes are text too, unless one of them is no UTF-8.
+    """
     kind = cells.type
     if pa.types.is_dictionary(kind):
         return decoded(cells.cast(kind.value_type))
-    if pa.types.is_large_string(kind) or pa.types.is_string_view(kind) or _is_bytes(kind):
+    if pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
         return cells.cast(pa.string())
+    if is_bytes_type(kind):
+        try:
+            return cells.cast(pa.string())
+        except pa.ArrowInvalid:  # not UTF-8
+            return cells
     if isinstance(kind, pa.BaseExtensionType):
         return decoded(pa.chunked_array([c.storage for c in cells.chunks], kind.storage_type))
     return cells
 
 
-def _is_bytes(kind: Any) -> bool:
+def is_bytes_type(kind: Any) -> bool:
+    """Says whether an Arrow type is of bytes."""
     return bool(
         pa.types.is_binary(kind)
         or pa.types.is_large_binary(kind)
@@ -421,6 +430,8 @@ def _spellings(values: Any) -> list[str]:
         return [_times.text_of(*pair, zoned=zoned) for pair in _times.exact(values)]
     if is_span_type(kind):
         return [_shortest(np.float64(value)) for value in _times.of_arrow(pa.chunked_array(values))]
+    if is_bytes_type(kind):  # not UTF-8, and so no level
+        return [value.decode("utf-8", "backslashreplace") for value in values.to_pylist()]
     if pa.types.is_decimal(kind):
         return [format(value, "f") for value in values.to_pylist()]
     return [str(value) for value in values.to_pylist()]
