@@ -39,12 +39,17 @@ def is_duration_type(kind: Any) -> bool:
 
 
 def decoded(cells: Any) -> Any:
-    """Returns a ChunkedArray without dictionaries, text and bytes as `string`."""
+    """Returns a ChunkedArray without dictionaries, text as `string`, and bytes if all are UTF-8."""
     kind = cells.type
     if pa.types.is_dictionary(kind):
         return decoded(cells.cast(kind.value_type))
-    if kind != pa.string() and (is_text_type(kind) or is_bytes_type(kind)):
+    if kind != pa.string() and is_text_type(kind):
         return cells.cast(pa.string())
+    if is_bytes_type(kind):
+        try:
+            return cells.cast(pa.string())
+        except pa.ArrowInvalid:  # not UTF-8
+            return cells
     if isinstance(kind, pa.BaseExtensionType):
         return decoded(pa.chunked_array([c.storage for c in cells.chunks], kind.storage_type))
     return cells

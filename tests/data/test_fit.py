@@ -16,6 +16,7 @@ from jaxrep.data import Columns, apply, fit, load
 from jaxrep.data.cells._times import FORMATS
 from jaxrep.data.fit._profile import NUMBER_FORMATS
 from jaxrep.data.schema import MISSING, Boolean, Count, Datetime, Duration, LeftOut, Number
+from jaxrep.data.transform import to_raw
 from jaxrep.errors import InputError
 
 pytestmark = pytest.mark.quick
@@ -95,6 +96,17 @@ def test_the_kind_of_numbers(values, kind, stored, as_text):
     assert made.kind == kind
     if stored is not None:
         assert made.stored == stored
+
+
+@pytest.mark.parametrize("top", [2**63, 2**64 - 1, 2**127 + 1])
+def test_whole_numbers_beyond_64_bits_are_ids_as_text_too(top):
+    assert column_of([str(top), "17", "17"]).kind == "id"
+    assert (
+        column_of([str(top), "17", "17"]).why == "whole numbers beyond 2^53, which no float holds"
+    )
+    assert column_of([f"{top}.0", "17", "17"]).kind == "count"
+    if top < 2**64:
+        assert column_of(pa.array([top, 17, 17], pa.uint64())).kind == "id"
 
 
 @pytest.mark.parametrize("kind", ["int8", "uint16", "float", "halffloat"])
@@ -462,7 +474,11 @@ def test_numbers_said_to_be_categories_have_sorted_texts_as_levels():
 def test_a_decimal_comma_is_said():
     made = column_of(["1.234", "7", "8"], kinds={"x": "number:,"})
     assert (made.decimal, made.mean) == (",", pytest.approx((1234 + 7 + 8) / 3))
-    # Untold, a comma before three digits is between thousands.
+    # Untold, a comma before three digits is between thousands, but not behind a zero.
+    made = column_of(["0,125", "-0,250", "9,404"])
+    assert (made.decimal, made.thousands) == (",", "")
+    made = column_of(["1.234,5", "0,125", "9,404"])
+    assert (made.decimal, made.thousands) == (",", ".")
     assert column_of(["1,234", "5,678", "1,234"]).thousands == ","
     assert column_of(["1,234", "5,678", "1,234"], kinds={"x": "number:,"}).mean < 3
 
@@ -793,3 +809,29 @@ def test_a_block_of_nothing_but_nulls_does_not_tell_the_type():
     ]
     made = fit(lambda: iter(blocks), source="data.csv").schema
     assert made.columns[0].levels == ("p", "q") and made.columns[0].has_gaps
+
+
+def test_a_column_left_out_says_how_many_of_its_cells_are_numbers():
+    texts = [f"{i}.5" for i in range(40)] + ["low", "high", "none", "n.d."] * 5
+    assert column_of(texts).why == "44 different values in 60 rows; 40 of 60 cells are numbers"
+    assert column_of([f"u{i}" for i in range(60)]).why == "60 values, all different"
+
+
+@pytest.mark.parametrize("asked", [None, "category", "number"])
+@pytest.mark.parametrize("first", [["a", "b"], ["1", "2"]])
+def test_bytes_that_are_no_text_are_refused_by_name(asked, first):
+    plain = pa.table({"x": [1.5, 2.0], "blob": pa.array([t.encode() for t in first])})
+    strange = pa.table({"x": [2.5, 7.0], "blob": pa.array([b"a", b"\xff"])})
+    columns = Columns(kinds={"blob": asked} if asked else {})
+    for blocks in ([plain, strange], [strange, plain], [strange]):
+        with pytest.raises(InputError, match=r"'blob' has the type binary.*--drop 'blob'"):
+            fit(lambda b=blocks: b, source="t", columns=columns)
+    dropped = fit(lambda: [strange], source="t", columns=Columns(drop=("blob",)))
+    assert dropped.schema.names == ("x",)
+
+
+def test_bytes_that_are_no_text_are_of_no_level():
+    table = pa.table({"blob": pa.array([b"a", b"b", b"a"])})
+    schema = fit(lambda: [table], source="t").schema
+    new = pa.table({"blob": pa.array([b"b", b"\xff", b"a"])})
+    assert to_raw(schema, new, source="new").tolist() == [[1], [-1], [0]]

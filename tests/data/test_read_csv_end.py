@@ -6,9 +6,9 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+from pyarrow import csv as pacsv
 
 from jaxrep.data import read
-from jaxrep.data.read import _csv
 from jaxrep.errors import InputError
 
 
@@ -21,13 +21,13 @@ def test_pyarrow_reads_no_stream_of_python(
     path = tmp_path / name
     path.write_bytes(gzip.compress(text) if name.endswith("gz") else text)
     opened: list[Any] = []
-    plain = _csv.pacsv.open_csv
+    plain = pacsv.open_csv
 
     def keep(stream: Any, **options: Any) -> Any:
         opened.append(stream)
         return plain(stream, **options)
 
-    monkeypatch.setattr(_csv.pacsv, "open_csv", keep)
+    monkeypatch.setattr(pacsv, "open_csv", keep)
     assert read.read_table(str(path)).num_rows == 2
     assert opened
     assert all(isinstance(s, pa.OSFile | pa.CompressedInputStream) for s in opened)

@@ -11,7 +11,7 @@ from jaxrep.errors import InputError
 
 from .._arrow import codes_of_dictionary, to_numpy
 from .._names import BLANKS
-from .._types import decoded, is_datetime_type, is_duration_type
+from .._types import decoded, is_bytes_type, is_datetime_type, is_duration_type
 from ..schema import CategoricalColumn
 from . import _times
 from ._keys import ANY_NUMBER, is_short_integer, key_of_text
@@ -137,6 +137,8 @@ def _spellings(values: Any) -> list[str]:
         return [_times.text_of(*pair, zoned=zoned) for pair in _times.exact(values)]
     if is_duration_type(kind):
         return [_shortest(np.float64(value)) for value in _times.of_arrow(pa.chunked_array(values))]
+    if is_bytes_type(kind):  # not UTF-8, and so of no level
+        return [value.decode("utf-8", "backslashreplace") for value in values.to_pylist()]
     if pa.types.is_decimal(kind):
         return [format(value, "f") for value in values.to_pylist()]
     return [str(value) for value in values.to_pylist()]

@@ -55,6 +55,11 @@ def draft(name: str, profile: Profile, asked: Asked | None, place: Place) -> Dra
     Raises:
         InputError: the column is mostly numbers, or its type can hold none of the kinds.
     """
+    if profile.is_unreadable:
+        raise InputError(
+            f"{place.source}: column {name!r} has the type {profile.stored}, and not all of it is "
+            f"text in UTF-8; convert the column, or leave it out with --drop '{name}'"
+        )
     if asked is not None:
         return _as_asked(name, profile, asked, place)
     if profile.texts is not None:
@@ -84,7 +89,8 @@ def _of_numbers(name: str, profile: Profile, seen: NumberStatistics) -> Draft:
         return Draft(LeftOut(name, "constant", f"only one value, {value:g}", value))
     if seen.ids.found():
         return Draft(LeftOut(name, "id", "whole numbers that count up"))
-    if seen.are_inexact and "int" in stored:
+    are_integers = profile.are_digits if profile.stored == pa.string() else "int" in stored
+    if seen.are_inexact and are_integers:
         return Draft(LeftOut(name, "id", "whole numbers beyond 2^53, which no float holds"))
     if pa.types.is_boolean(profile.stored):
         return Draft(Boolean(name, 0.0, 1.0, None, False, "its type is bool", stored))
@@ -127,19 +133,28 @@ def _of_text(name: str, profile: Profile, seen: TextStatistics, place: Place) ->
     if seen.are_different and seen.present >= _SOME:
         if seen.characters > _LONG * seen.present:
             return Draft(LeftOut(name, "text", "long text that never repeats"))
-        return Draft(LeftOut(name, "id", f"{seen.present:,} values, all different"))
+        why = f"{seen.present:,} values, all different{_numbers_among(seen)}"
+        return Draft(LeftOut(name, "id", why))
     if seen.are_many:
-        return Draft(LeftOut(name, "text", f"more than {MOST_LEVELS:,} different values"))
+        why = f"more than {MOST_LEVELS:,} different values{_numbers_among(seen)}"
+        return Draft(LeftOut(name, "text", why))
     if seen.present > _FEW and levels > seen.present / 2:
-        return Draft(LeftOut(name, "text", f"{levels:,} different values in {seen.present:,} rows"))
+        why = f"{levels:,} different values in {seen.present:,} rows{_numbers_among(seen)}"
+        return Draft(LeftOut(name, "text", why))
     return Draft(CategoricalColumn(name, ("",), has_gaps=False, why=_values(seen)))
 
 
 def _values(seen: TextStatistics) -> str:
     some = sorted(seen.spelled)[:3]
     names = ", ".join(text[:20] for text in some)
-    numbers = f"; {seen.numbers:,} of {seen.present:,} cells are numbers" if seen.numbers else ""
-    return f"{len(seen.spelled)} values: {names}{', …' if len(seen.spelled) > 3 else ''}{numbers}"
+    more = ", …" if len(seen.spelled) > 3 else ""
+    return f"{len(seen.spelled)} values: {names}{more}{_numbers_among(seen)}"
+
+
+def _numbers_among(seen: TextStatistics) -> str:
+    if not seen.numbers:
+        return ""
+    return f"; {seen.numbers:,} of {seen.present:,} cells are numbers"
 
 
 def _of_one_form(name: str, seen: TextStatistics) -> NumericColumn | None:

@@ -1,6 +1,7 @@
 """Statistics of a column's cells, block by block, from which its kind is inferred."""
 
 import itertools
+import re
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from .._arrow import as_array, to_float64, to_numpy
-from .._types import decoded, is_datetime_type, is_duration_type, is_number_type
+from .._types import (
+    decoded,
+    is_bytes_type,
+    is_datetime_type,
+    is_duration_type,
+    is_number_type,
+)
 from ..cells import (
     PLAIN,
     Missing,
@@ -188,7 +195,12 @@ class Profile:
         if as_text:
             self.numbers, self.texts = None, TextStatistics(missing)
         self.have_points = False
-        """Whether a number of text is written with a decimal point or an exponent."""
+        """Whether a number of text is written with a decimal point or an exponent, or is a whole
+        one beyond 64 bits."""
+        self.are_digits = True
+        """Whether all numbers of text are written with digits alone."""
+        self.is_unreadable = False
+        """Whether a block holds bytes that are no text."""
         self.is_incomplete = False
         """Whether text turned out to be no numbers after the first block, so that a second pass
         has to see the first blocks again."""
@@ -201,6 +213,11 @@ class Profile:
             rows: the row of each in its table.
         """
         cells = decoded(cells)
+        if self.is_unreadable:
+            return
+        if is_bytes_type(cells.type):
+            self.stored, self.is_unreadable = cells.type, True
+            return
         if pa.types.is_null(cells.type) and self.texts is not None:
             cells = cells.cast(pa.string())
         if self.stored is None or pa.types.is_null(self.stored):
@@ -236,7 +253,9 @@ class Profile:
             return False
         if has_codes(cells):
             return False
-        self.have_points |= integers is None
+        if integers is None:
+            self.have_points = True
+            self.are_digits = self.are_digits and not _any_match(cells, "[.eE]")
         is_whole = integers is not None and not cells.null_count
         values = unmarked(values, self._missing)
         self.numbers.add(values, to_numpy(integers) if is_whole else None)
@@ -270,7 +289,14 @@ def _integers(cells: Any) -> Any:
 
 
 def _are_numbers(texts: Any, decimal: str, thousands: str) -> bool:
-    return _all_match(texts, number_pattern(decimal, thousands)) and not has_codes(texts)
+    if not _all_match(texts, number_pattern(decimal, thousands)) or has_codes(texts):
+        return False
+    # Nobody writes 125 as 0,125: there the comma is a decimal mark.
+    return not thousands or not _any_match(texts, rf"^[+-]?0+{re.escape(thousands)}")
+
+
+def _any_match(texts: Any, pattern: str) -> bool:
+    return bool(pc.any(pc.match_substring_regex(texts, pattern), min_count=0).as_py())
 
 
 def _all_match(texts: Any, pattern: str) -> bool:
