@@ -17,6 +17,9 @@ LEFT_OUT = ("id", "text", "constant", "dropped")
 
 Impute = Literal["median", "refuse"]
 
+_MARKS = [d + t for d, other in (".,", ",.") for t in ("", "-", other, " ", "'")]
+"""What can be said of a number's marks."""
+
 
 @dataclass(frozen=True)
 class Asked:
@@ -24,7 +27,8 @@ class Asked:
 
     Attributes:
         kind: one of the kinds, or of those that are left out.
-        format: of a datetime, as `strptime` has it; of a number, its decimal mark.
+        format: of a datetime, as `strptime` has it; of a number, its decimal mark, and behind it
+            the mark between thousands if that is not the usual other one, "-" for none.
 
     Example:
         >>> Asked.parse("datetime:%d.%m.%Y")
@@ -48,8 +52,11 @@ class Asked:
                 f"{text!r} is no kind of column; there are {', '.join(known)}, datetime:FORMAT "
                 "with a format of strptime, and number:, with a decimal comma"
             )
-        if kind in ("number", "count") and colon and format not in (".", ","):
-            raise InputError(f"{text!r}: a decimal mark is . or ,")
+        if kind in ("number", "count") and colon and format not in _MARKS:
+            raise InputError(
+                f"{text!r}: a decimal mark is . or , and a mark between thousands, behind it, is "
+                "the other of them, a blank, ' or - for none"
+            )
         return cls(kind, format or None)
 
 
@@ -153,8 +160,8 @@ def _of_schema(schema: Schema) -> Columns:
         kinds[column.name] = column.kind
         if isinstance(column, Datetime) and column.format is not None:
             kinds[column.name] += f":{column.format}"
-        if isinstance(column, Number) and column.decimal != ".":
-            kinds[column.name] += f":{column.decimal}"
+        if isinstance(column, Number) and (column.decimal, column.thousands) != (".", ""):
+            kinds[column.name] += f":{column.decimal}{column.thousands or '-'}"
     kinds |= {column.name: column.kind for column in schema.left_out}
     missing = tuple(word for word in schema.missing if word not in schema.marks)
     return Columns(kinds, label=schema.label, na_values=schema.marks, missing=missing)

@@ -328,6 +328,9 @@ class _Fitting:
         if refine and type(column) is Number and seen.are_whole and seen.least >= 0:
             fields = {name: getattr(column, name) for name in column.__struct_fields__}
             return Count(**fields | changes | {"stored": "int64"}), seen.missing
+        is_marked = self._profiles[column.name].texts is not None
+        if is_marked and type(column) is Count and seen.are_whole:
+            changes["stored"] = "int64"  # as where it is inferred
         return msgspec.structs.replace(column, **changes), seen.missing
 
 
