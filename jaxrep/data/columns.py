@@ -17,6 +17,9 @@ LEFT_OUT = ("id", "text", "constant", "dropped")
 
 Impute = Literal["median", "refuse"]
 
+_MARKS = [d + t for d, other in (".,", ",.") for t in ("", "-", other, " ", "'")]
+"""What can be said of a number's marks."""
+
 
 @dataclass(frozen=True)
 class Asked:
@@ -24,7 +27,8 @@ class Asked:
 
     Attributes:
         kind: one of the kinds, or of those that are left out.
-        format: the `strptime` format of a datetime, or the decimal mark of a number.
+        format: the `strptime` format of a datetime, or the decimal mark of a number, followed by its
+            thousands separator where that is not the usual one, "-" for none.
 
     Example:
         >>> Asked.parse("datetime:%d.%m.%Y")
@@ -48,8 +52,11 @@ class Asked:
                 f"{text!r} is not a kind of column; use {', '.join(known)}, datetime:FORMAT "
                 "with a strptime format, or number:, for a decimal comma"
             )
-        if kind in ("number", "count") and colon and format not in (".", ","):
-            raise InputError(f"{text!r}: a decimal mark is . or ,")
+        if kind in ("number", "count") and colon and format not in _MARKS:
+            raise InputError(
+                f"{text!r}: the decimal mark is . or , and the thousands separator that may follow "
+                "it is the other of them, a blank, ' or - for none"
+            )
         return cls(kind, format or None)
 
 
@@ -152,8 +159,8 @@ def _of_schema(schema: Schema) -> Columns:
         kinds[column.name] = column.kind
         if isinstance(column, Datetime) and column.format is not None:
             kinds[column.name] += f":{column.format}"
-        if isinstance(column, Number) and column.decimal != ".":
-            kinds[column.name] += f":{column.decimal}"
+        if isinstance(column, Number) and (column.decimal, column.thousands) != (".", ""):
+            kinds[column.name] += f":{column.decimal}{column.thousands or '-'}"
     kinds |= {column.name: column.kind for column in schema.left_out}
     missing = tuple(text for text in schema.missing if text not in schema.marks)
     return Columns(kinds, label=schema.label, na_values=schema.marks, missing=missing)

@@ -4,12 +4,14 @@ import copy
 import json
 import math
 
+import msgspec
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jaxrep import strict_json
-from jaxrep.data import Schema
+from jaxrep.data import Schema, fit
 from jaxrep.data.columns import Asked, Columns, parse_kind, read_columns
 from jaxrep.data.schema import (
     KINDS,
@@ -22,6 +24,7 @@ from jaxrep.data.schema import (
     LeftOut,
     Number,
 )
+from jaxrep.data.transform import to_raw
 from jaxrep.errors import InputError, ModelFormatError
 
 pytestmark = pytest.mark.quick
@@ -191,7 +194,8 @@ def test_every_kind_can_be_said(kind):
 
 
 @pytest.mark.parametrize(
-    "text", ["a", "a=", "=number", "a=nothing", "a=category:x", "a=number:;", "a=count:"]
+    "text",
+    ["a", "a=", "=number", "a=nothing", "a=category:x", "a=number:;", "a=count:", "a=number:,,"],
 )
 def test_what_says_no_kind_is_refused(text):
     with pytest.raises(InputError, match=r"not a kind of column|must be NAME=KIND|decimal mark"):
@@ -210,7 +214,7 @@ def test_the_schema_of_a_run_says_its_kinds(tmp_path):
     path.write_text(json.dumps(GOOD))
     said = read_columns(path)
     assert said.kinds == {
-        "price": "number:,",
+        "price": "number:,.",
         "rooms": "count",
         "sold": "boolean",
         "since": "datetime:%d.%m.%Y",
@@ -220,6 +224,28 @@ def test_the_schema_of_a_run_says_its_kinds(tmp_path):
         "one": "constant",
     }
     assert (said.label, said.na_values, said.missing) == ("y", ("?",), MISSING)
+
+
+@pytest.mark.parametrize("thousands", ["", ",", ".", " ", "'"])
+@pytest.mark.parametrize("decimal", [".", ","])
+@pytest.mark.parametrize("digits", [0, 2])
+def test_the_schema_of_a_run_gives_the_same_marks_again(tmp_path, decimal, thousands, digits):
+    if decimal == thousands:
+        return
+    numbers = [1_234_567.25, 2_345_678.5, 999.75, 45_678.25]
+    marks = str.maketrans({",": thousands, ".": decimal})
+    texts = [f"{number:,.{digits}f}".translate(marks) for number in numbers]
+    table = pa.table({"n": texts, "x": [0.5, 1.5, 2.5, -1.5]})
+    first = fit(lambda: [table], source="t").schema
+    path = tmp_path / "schema.json"
+    path.write_text(json.dumps(first.to_json()))
+    again = fit(lambda: [table], source="t", columns=read_columns(path)).schema
+    for one, other in zip(first.columns, again.columns, strict=True):
+        assert msgspec.structs.replace(other, why=one.why) == one
+    # A cell that the first would refuse is refused by the other.
+    new = pa.table({"n": ["1_0"], "x": [0.5]})
+    with pytest.raises(InputError, match="'1_0' is not a number"):
+        to_raw(again, new, source="new")
 
 
 @pytest.mark.parametrize(

@@ -225,7 +225,9 @@ def _numeric_as_asked(
         if seen is not None and seen.number_formats and asked.format is None:
             marks = seen.number_formats[0]
         elif asked.format is not None:
-            marks = (asked.format, "." if asked.format == "," else ",")
+            decimal, thousands = asked.format[0], asked.format[1:]
+            usual = "." if decimal == "," else ","
+            marks = (decimal, thousands.strip("-") if thousands else usual)
         made = _number(name, marks)
         stored = stored_type(profile) if seen is None else "double"
         fields = {f: getattr(made, f) for f in made.__struct_fields__}
