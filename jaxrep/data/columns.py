@@ -18,7 +18,7 @@ LEFT_OUT = ("id", "text", "constant", "dropped")
 Impute = Literal["median", "refuse"]
 
 _MARKS = [d + t for d, other in (".,", ",.") for t in ("", "-", other, " ", "'")]
-"""What can be said of a number's marks."""
+"""Decimal marks, and thousands separators after them, that can be given."""
 
 
 @dataclass(frozen=True)
@@ -27,8 +27,8 @@ class Asked:
 
     Attributes:
         kind: one of the kinds, or of those that are left out.
-        format: the `strptime` format of a datetime, or the decimal mark of a number, followed by its
-            thousands separator where that is not the usual one, "-" for none.
+        format: the `strptime` format of a datetime, or the decimal mark of a number, followed by
+            its thousands separator where that is not the usual one, "-" for none.
 
     Example:
         >>> Asked.parse("datetime:%d.%m.%Y")
@@ -54,7 +54,7 @@ class Asked:
             )
         if kind in ("number", "count") and colon and format not in _MARKS:
             raise InputError(
-                f"{text!r}: the decimal mark is . or , and the thousands separator that may follow "
+                f"{text!r}: a decimal mark is . or , and the thousands separator that may follow "
                 "it is the other of them, a blank, ' or - for none"
             )
         return cls(kind, format or None)
