@@ -404,6 +404,12 @@ def test_a_constant_column_of_any_value_is_one(value, rows):
     )
 
 
+def test_the_line_of_a_constant_has_no_range():
+    table = pa.table({"x": ["7", "7"], "y": [1, 2]})
+    lines = list(fit(lambda: [table], source="t", columns=Columns({"x": "number"})).lines("t"))
+    assert lines[1] == "  x  left out (constant)  only one value, 7"
+
+
 def test_numbers_that_differ_by_rounding_alone_are_constant():
     assert kind_of(typed([0.1, np.nextafter(0.1, 1)] * 50)) == "constant"
     assert kind_of(typed([0.1, 0.1 + 1e-14] * 50)) == "number"
@@ -510,6 +516,7 @@ def test_roles_are_kept_and_named():
 def test_the_words_that_mean_missing_can_be_said():
     assert column_of(["a", "NA", "a"], missing=("-",)).levels == ("NA", "a")
     assert column_of(["a", "-", "a"], missing=("-",)).has_gaps
+    assert column_of(["a", "NA", "a"], missing=()).levels == ("NA", "a")
     made = column_of(["1.5", "-1", "-1.0", "3"], missing=("-1",))  # as it is written alone
     assert made.mean == pytest.approx(np.mean([1.5, 1.5, -1, 3]))
 
