@@ -427,7 +427,7 @@ def test_a_type_that_holds_no_kind_is_refused_by_name(cell):
     assert kind_of(typed([cell, cell]), drop=("x",)) == "dropped"
 
 
-# What the user says
+# What the user sets
 
 TABLE = pa.table({"a": [1.5, 2.5, 4.0], "b": ["x", "y", "x"], "c": [3, 1, 1]})
 
@@ -450,22 +450,22 @@ TABLE = pa.table({"a": [1.5, 2.5, 4.0], "b": ["x", "y", "x"], "c": [3, 1, 1]})
         (["2024-01-05", "2024-01-06"], "category", "category", "string"),
     ],
 )
-def test_a_column_is_what_it_is_said_to_be(cells, asked, kind, stored):
+def test_a_column_has_the_kind_that_is_set(cells, asked, kind, stored):
     made = column_of(cells, kinds={"x": asked})
     assert (made.kind, made.stored, made.why) == (kind, stored, "set by --column")
 
 
 @pytest.mark.parametrize("asked", ["id", "text", "constant", "dropped"])
-def test_a_column_is_left_out_as_it_is_said_to_be(asked):
+def test_a_column_is_left_out_by_the_kind_set(asked):
     assert kind_of(["a", "b"], kinds={"x": asked}) == asked
 
 
-def test_numbers_said_to_be_categories_have_sorted_texts_as_levels():
+def test_numbers_set_to_be_categories_have_sorted_texts_as_levels():
     assert column_of(typed([10, 9, 10]), kinds={"x": "category"}).levels == ("10", "9")
     assert column_of(["1.0", "2", "1"], kinds={"x": "category"}).levels == ("1", "2")
 
 
-def test_a_decimal_comma_is_said():
+def test_a_decimal_comma_can_be_set():
     made = column_of(["1.234", "7", "8"], kinds={"x": "number:,"})
     assert (made.decimal, made.mean) == (",", pytest.approx((1234 + 7 + 8) / 3))
     # Untold, a comma before three digits is between thousands.
@@ -491,7 +491,7 @@ def test_a_decimal_comma_is_said():
         (["1", "2"], "number:;", ["a decimal mark is . or ,"]),
     ],
 )
-def test_a_column_that_is_not_what_it_is_said_to_be_is_refused(cells, asked, facts):
+def test_a_column_that_does_not_fit_the_kind_set_is_refused(cells, asked, facts):
     refused("'x'", *facts, call=lambda: column_of(cells, kinds={"x": asked}))
 
 
@@ -513,7 +513,7 @@ def test_roles_are_kept_and_named():
     ]  # fmt: skip
 
 
-def test_the_words_that_mean_missing_can_be_said():
+def test_the_default_missing_value_markers_can_be_set():
     assert column_of(["a", "NA", "a"], missing=("-",)).levels == ("NA", "a")
     assert column_of(["a", "-", "a"], missing=("-",)).has_gaps
     assert column_of(["a", "NA", "a"], missing=()).levels == ("NA", "a")

@@ -55,10 +55,10 @@ def write_table(table: pa.Table, path: Path, *, spreadsheet_safe: bool = False) 
 
     A CSV may be compressed: .csv.gz, .csv.bz2, .csv.zst. Its numbers have the fewest digits that
     read back as the same value of their type; bools are true and false; dates and times are in
-    ISO 8601, timestamps with a time zone in UTC with a Z; durations are `-1 days +23:59:59.5`. Text,
-    names of columns included, is written as it is, and bytes too. Parquet, Feather and Arrow keep
-    all types. Arrays hold the columns side by side, missing values as NaN; in a .npz the array is
-    called X.
+    ISO 8601, timestamps with a time zone in UTC with a Z; durations are `-1 days +23:59:59.5`.
+    Text, names of columns included, is written as it is, and bytes too. Parquet, Feather and Arrow
+    keep all types. Arrays hold the columns side by side, missing values as NaN; in a .npz the array
+    is called X.
 
     Args:
         table: the table.
