@@ -188,7 +188,7 @@ def _reader(column: Mapping[str, Any], schema: Mapping[str, Any]) -> Callable[[A
     """What maps the cells of a column, as they come, to numbers and codes."""
     marks = [mark.strip(cells.BLANKS) for mark in schema["marks"]]
     meaning, is_marked = _meaning(column), _is_marked(column["kind"], marks)
-    missing = {word.strip(cells.BLANKS) for word in schema["missing"]} | set(marks)
+    missing = {text.strip(cells.BLANKS) for text in schema["missing"]} | set(marks)
     mark_values = _values(marks) if column["kind"] in ("number", "count") else set()
 
     def read(given: Any) -> float:
@@ -235,12 +235,12 @@ def _codes(levels: Sequence[str]) -> Callable[[Cell], float]:
 
 
 def _values(marks: Sequence[str]) -> set[float | None]:
-    """The finite numbers among marks."""
+    """The finite numbers among missing-value markers."""
     return {cells.plain_number(mark) for mark in marks} - {None, math.inf, -math.inf}
 
 
 def _is_marked(kind: str, marks: Sequence[str]) -> Callable[[Cell], bool]:
-    """What says whether a cell is one of the user's own marks of a missing value."""
+    """Returns whether a cell equals one of the user's own missing-value markers, as a function."""
     if kind == "category":
         keys = {cells.key(mark) for mark in marks}
         return lambda cell: bool(keys) and cells.key(cell) in keys

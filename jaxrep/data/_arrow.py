@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 
 def to_arrow(values: npt.NDArray[Any]) -> Any:
@@ -106,3 +107,13 @@ def codes_of_dictionary(encoded: Any) -> npt.NDArray[np.int64]:
     if encoded.indices.null_count:
         codes[to_numpy(encoded.indices.is_null())] = -1
     return codes
+
+
+def all_match(texts: Any, pattern: str) -> bool:
+    """Says whether all texts that are not null match a regular expression; true of none.
+
+    Example:
+        >>> all_match(pa.array(["1", None]), "^[0-9]$"), all_match(pa.array(["1", "a"]), "^[0-9]$")
+        (True, False)
+    """
+    return bool(pc.all(pc.match_substring_regex(texts, pattern), min_count=0).as_py())

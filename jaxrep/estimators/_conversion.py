@@ -143,7 +143,7 @@ def left_out(schema: Schema, named: Sequence[str]) -> Iterator[str]:
 
     Args:
         schema: of the run.
-        named: columns of which the caller has said what they are.
+        named: columns whose kind or role the caller has set.
     """
     found = [column for column in schema.left_out if column.name not in named]
     if not found:

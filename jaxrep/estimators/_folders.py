@@ -116,7 +116,7 @@ def _are_weights(stored: Any) -> bool:
 
 
 def asked_columns(run: Run) -> Columns | dict[str, str] | None:
-    """Returns what a run's user said of its columns, as the parameter `columns` has it."""
+    """Returns the kinds and roles that were set for a run's columns, as the parameter `columns`."""
     asked = read_columns(run.config)
     if asked == Columns():
         return None

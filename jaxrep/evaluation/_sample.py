@@ -11,13 +11,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from jaxrep.data import read, transform
-from jaxrep.data.schema import NumericColumn
+from jaxrep.data.schema import MISSING, NumericColumn
 from jaxrep.data.targets import check_label, label_texts
 from jaxrep.data.transform import Counts
 from jaxrep.runs.folder import Run
 
-# What stands for a missing number in a CSV, and NaN in an array.
-_MISSING_NUMBERS = frozenset(("NA", "N/A", "NaN", "nan", "null", "NULL"))
+_MISSING_NUMBERS = frozenset(MISSING)
 
 
 @dataclass(frozen=True)
@@ -53,23 +52,23 @@ def draw_rows(
         rows: the most rows to keep.
         seed: decides which.
         ignored: a column that may be there and is not read.
-        counts: takes the cells that could not be placed, of all rows of the table.
+        counts: updated with the unknown and missing cells of all rows of the table.
 
     Raises:
         InputError: the table cannot be read, does not fit the run, or has no such column.
     """
-    prepared = msgspec.structs.replace(run.schema, label=label or run.schema.label)
+    schema = msgspec.structs.replace(run.schema, label=label or run.schema.label)
     draws = np.random.default_rng(seed)
-    kept_x = np.empty((0, prepared.width), np.float32)
+    kept_x = np.empty((0, schema.width), np.float32)
     kept_labels = np.empty(0, object)
     kept_keys, kept_places = np.empty(0), np.empty(0, np.int64)
     total = 0
     blocks = _blocks(run, source, label, ignored)
-    for block, x in transform.apply_blocks(prepared, blocks, source=source, counts=counts):
+    for block, x in transform.apply_blocks(schema, blocks, source=source, counts=counts):
         count = len(x)
         texts = np.full(count, None, object)
         if label is not None:
-            texts[:] = label_texts(block, label, source, prepared.marks)
+            texts[:] = label_texts(block, label, source, schema.marks)
         keys = np.concatenate([kept_keys, draws.random(count)])
         places = np.concatenate([kept_places, total + np.arange(count)])
         chosen = np.sort(np.argsort(keys)[:rows])  # places ascend, so order stays the table's
@@ -82,8 +81,8 @@ def draw_rows(
 
 def _blocks(run: Run, source: str, label: str | None, ignored: str | None) -> Iterator[pa.Table]:
     """Yields a table's blocks, without what is neither a feature, the label nor the id."""
-    prepared = run.schema
-    own = prepared.label
+    schema = run.schema
+    own = schema.label
     for block in read.read_blocks(source):
         if label is not None:
             check_label(label, block.column_names, source)
@@ -92,9 +91,9 @@ def _blocks(run: Run, source: str, label: str | None, ignored: str | None) -> It
 
 
 def _mark_missing(labels: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Returns labels with None for words that stand for a missing number, if all others are one."""
-    words = {text for text in labels if text is not None} - _MISSING_NUMBERS
-    if not all(is_number(word) for word in words):
+    """Returns labels with None for missing-value markers, if all others are numbers."""
+    others = {text for text in labels if text is not None} - _MISSING_NUMBERS
+    if not all(map(is_number, others)):
         return np.array([None if text == "nan" else text for text in labels], object)
     return np.array([None if text in _MISSING_NUMBERS else text for text in labels], object)
 

@@ -1,4 +1,4 @@
-"""Trained models for use without JAX: files that carry their preprocessing and their proof.
+"""Trained models for use without JAX: files that hold their schema and their proof.
 
 PyTorch is imported when something is exported, not before.
 """

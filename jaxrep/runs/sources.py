@@ -43,7 +43,7 @@ class Source:
     """The path or the name that it was asked for by."""
 
     columns: Columns
-    """What is said of its columns."""
+    """The kinds and roles that were set for its columns."""
 
     streamed: bool
     """Whether its rows are read block by block while training."""
@@ -83,7 +83,7 @@ def find(source: str, columns: Columns, stream: Stream = "auto") -> Source:
 
     Args:
         source: a file, a folder, or the name of a bundled set.
-        columns: what is said of the columns.
+        columns: the kinds and roles that the user set.
         stream: whether to stream the rows; auto does if their features exceed 512 MiB.
 
     Raises:
@@ -92,7 +92,7 @@ def find(source: str, columns: Columns, stream: Stream = "auto") -> Source:
     stored = open_prepared(Path(source)) if is_prepared(Path(source)) else None
     if stored is not None and columns != Columns():
         raise InputError(
-            f"{source}: what the columns of a prepared folder are was said when it was prepared; "
+            f"{source}: the columns of a prepared folder were set when it was prepared; "
             "leave --column, --drop, --schema, --label, --id-column, --na-values and --impute out"
         )
     size = _size(source) if stored is None else 4 * stored.rows * stored.width

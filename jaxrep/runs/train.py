@@ -1,4 +1,4 @@
-"""From a table to a run folder: read, preprocess, fit, save."""
+"""From a table to a run folder: read, transform, train, save."""
 
 import contextlib
 import dataclasses

@@ -416,6 +416,12 @@ def test_a_constant_column_of_any_value_is_one(value, rows):
     )
 
 
+def test_the_line_of_a_constant_has_no_range():
+    table = pa.table({"x": ["7", "7"], "y": [1, 2]})
+    lines = list(fit(lambda: [table], source="t", columns=Columns({"x": "number"})).lines("t"))
+    assert lines[1] == "  x  left out (constant)  only one value, 7"
+
+
 def test_numbers_that_differ_by_rounding_alone_are_constant():
     assert kind_of(typed([0.1, np.nextafter(0.1, 1)] * 50)) == "constant"
     assert kind_of(typed([0.1, 0.1 + 1e-14] * 50)) == "number"
@@ -433,7 +439,7 @@ def test_a_type_that_holds_no_kind_is_refused_by_name(cell):
     assert kind_of(typed([cell, cell]), drop=("x",)) == "dropped"
 
 
-# What the user says
+# What the user sets
 
 TABLE = pa.table({"a": [1.5, 2.5, 4.0], "b": ["x", "y", "x"], "c": [3, 1, 1]})
 
@@ -456,22 +462,22 @@ TABLE = pa.table({"a": [1.5, 2.5, 4.0], "b": ["x", "y", "x"], "c": [3, 1, 1]})
         (["2024-01-05", "2024-01-06"], "category", "category", "string"),
     ],
 )
-def test_a_column_is_what_it_is_said_to_be(cells, asked, kind, stored):
+def test_a_column_has_the_kind_that_is_set(cells, asked, kind, stored):
     made = column_of(cells, kinds={"x": asked})
     assert (made.kind, made.stored, made.why) == (kind, stored, "set by --column")
 
 
 @pytest.mark.parametrize("asked", ["id", "text", "constant", "dropped"])
-def test_a_column_is_left_out_as_it_is_said_to_be(asked):
+def test_a_column_is_left_out_by_the_kind_set(asked):
     assert kind_of(["a", "b"], kinds={"x": asked}) == asked
 
 
-def test_numbers_said_to_be_categories_have_sorted_texts_as_levels():
+def test_numbers_set_to_be_categories_have_sorted_texts_as_levels():
     assert column_of(typed([10, 9, 10]), kinds={"x": "category"}).levels == ("10", "9")
     assert column_of(["1.0", "2", "1"], kinds={"x": "category"}).levels == ("1", "2")
 
 
-def test_a_decimal_comma_is_said():
+def test_a_decimal_comma_can_be_set():
     made = column_of(["1.234", "7", "8"], kinds={"x": "number:,"})
     assert (made.decimal, made.mean) == (",", pytest.approx((1234 + 7 + 8) / 3))
     # Untold, a comma before three digits is between thousands, but not behind a zero.
@@ -501,7 +507,7 @@ def test_a_decimal_comma_is_said():
         (["1", "2"], "number:;", ["a decimal mark is . or ,"]),
     ],
 )
-def test_a_column_that_is_not_what_it_is_said_to_be_is_refused(cells, asked, facts):
+def test_a_column_that_does_not_fit_the_kind_set_is_refused(cells, asked, facts):
     refused("'x'", *facts, call=lambda: column_of(cells, kinds={"x": asked}))
 
 
@@ -523,9 +529,10 @@ def test_roles_are_kept_and_named():
     ]  # fmt: skip
 
 
-def test_the_words_that_mean_missing_can_be_said():
+def test_the_default_missing_value_markers_can_be_set():
     assert column_of(["a", "NA", "a"], missing=("-",)).levels == ("NA", "a")
     assert column_of(["a", "-", "a"], missing=("-",)).has_gaps
+    assert column_of(["a", "NA", "a"], missing=()).levels == ("NA", "a")
     made = column_of(["1.5", "-1", "-1.0", "3"], missing=("-1",))  # as it is written alone
     assert made.mean == pytest.approx(np.mean([1.5, 1.5, -1, 3]))
 

@@ -186,7 +186,7 @@ def test_the_parameter_columns_says_what_columns_are(people, tmp_path):
     assert matrix.inverse_transform(matrix.transform(frame.to_numpy())).shape == (ROWS, 3)
     with pytest.raises(InputError, match="'zap', which is not a column"):
         VAEEmbedding(columns={"zap": "category"}).fit(frame)
-    with pytest.raises(InputError, match="column 'zip': 'town' is no kind"):
+    with pytest.raises(InputError, match="column 'zip': 'town' is not a kind"):
         VAEEmbedding(columns={"zip": "town"}).fit(frame)
 
 

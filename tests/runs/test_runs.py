@@ -30,7 +30,7 @@ def run_of(tmp_path, name="run", method="autoencoder", notes=None, **hyperparame
 
 
 def training_rows(run, x):
-    """The subset of rows whose mean is the one that the preprocessing learnt, of those tried."""
+    """The subset of rows whose mean is the one in the schema, of those tried."""
     found = []
     for seed in range(3):
         held_out = np.random.default_rng(seed).permutation(len(x))[: round(ROWS / 4)]

@@ -9,10 +9,8 @@ PLAIN = r"^[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?$"
 
 ANY_NUMBER = re.compile(PLAIN, re.ASCII)
 _KEY_NUMBER = re.compile(r"-?(?:0|[1-9]\d*)(?:\.\d*)?(?:[eE][+-]?\d+)?", re.ASCII)
-
 _ISO = re.compile(_times.ISO, re.ASCII)
-
-_INTEGER_LIMIT = 2.0**63
+_INTEGER_LIMIT = 2.0**63  # from which on whole floats are written with an exponent
 
 
 def key_of_text(text: str) -> str:

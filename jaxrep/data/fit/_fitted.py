@@ -33,11 +33,11 @@ class Fitted:
             yield f"{source}: --na-values {mark!r} matched no cell"
 
     def lines(self, source: str, most: int = 24) -> Iterator[str]:
-        """Yields a line for each column, its kind and why; of wide tables for the first ones.
+        """Yields a line for the table and one for each column: its kind, and why.
 
         Args:
             source: where the table comes from.
-            most: columns that get a line.
+            most: the number of columns with a line of their own.
         """
         yield f"{source}: {self.rows:,} rows, {len(self.order)} columns"
         found: dict[str, Any] = {c.name: c for c in (*self.schema.columns, *self.schema.left_out)}
@@ -49,10 +49,10 @@ class Fitted:
                 yield f"  {name:{width}}  label"
                 continue
             kind, why = column.kind, column.why
-            if name in self.ranges:
-                why += ", from {:g} to {:g}".format(*self.ranges[name])
             if isinstance(column, LeftOut):
                 kind = f"left out ({kind})"
+            elif name in self.ranges:
+                why += ", from {:g} to {:g}".format(*self.ranges[name])
             if count := self.missing.get(name):
                 why += f"; {count:,} missing"
                 if isinstance(column, NumericColumn) and column.fill is not None:

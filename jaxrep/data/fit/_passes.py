@@ -44,7 +44,8 @@ class Fitting:
     def __init__(self, read: Read, source: str, asked: Columns, mask: npt.NDArray[np.bool_] | None):
         self._read, self._source, self._asked, self._mask = read, source, asked, mask
         self._kinds = asked.asked()
-        self._markers = tuple(dict.fromkeys((*(asked.missing or MISSING), *asked.na_values)))
+        defaults = MISSING if asked.missing is None else asked.missing
+        self._markers = tuple(dict.fromkeys((*defaults, *asked.na_values)))
         self._missing = Missing(self._markers, asked.na_values)
         self._marks = Unmatched(asked.na_values)
         self._order: tuple[str, ...] = ()
@@ -52,6 +53,7 @@ class Fitting:
         self._rows = 0
         self._profiles: dict[str, Profile] = {}
         self._ranges: dict[str, tuple[float, float]] = {}
+        self._medians: dict[str, float] = {}
 
     def _blocks(self) -> Iterator[tuple[pa.Table, npt.NDArray[np.int64]]]:
         """Yields the blocks of rows to learn from, and the index of each row in the table."""

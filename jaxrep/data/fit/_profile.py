@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from .._arrow import as_array, to_float64, to_numpy
+from .._arrow import all_match, as_array, to_float64, to_numpy
 from .._types import (
     decoded,
     is_bytes_type,
@@ -138,10 +138,10 @@ class TextStatistics:
         if self.number_formats:
             self.number_formats = [f for f in self.number_formats if _are_numbers(texts, *f)]
         texts = without_marks(texts, self._missing).drop_null()
-        self.are_booleans = self.are_booleans and _all_match(texts, r"(?i)^(?:true|false)$")
+        self.are_booleans = self.are_booleans and all_match(texts, r"(?i)^(?:true|false)$")
         if self.date_formats:
             self._add_dates(texts)
-        if self.are_durations and _all_match(texts, _times.DURATION):
+        if self.are_durations and all_match(texts, _times.DURATION):
             self.are_durations = not np.isnan(_times.durations_of_text(texts)).any()
         else:
             self.are_durations = False
@@ -150,7 +150,7 @@ class TextStatistics:
         patterns = {name: pattern for pattern, name in _times.FORMATS} | {None: _times.ISO}
         kept = []
         for name in self.date_formats:
-            if not _all_match(texts, patterns[name]):
+            if not all_match(texts, patterns[name]):
                 continue
             seconds, zoned = _times.dates_of_text(texts, name)
             if np.isnan(seconds).any():
@@ -289,7 +289,7 @@ def _integers(cells: Any) -> Any:
 
 
 def _are_numbers(texts: Any, decimal: str, thousands: str) -> bool:
-    if not _all_match(texts, number_pattern(decimal, thousands)) or has_codes(texts):
+    if not all_match(texts, number_pattern(decimal, thousands)) or has_codes(texts):
         return False
     # Nobody writes 125 as 0,125: there the comma is a decimal mark.
     return not thousands or not _any_match(texts, rf"^[+-]?0+{re.escape(thousands)}")
@@ -297,7 +297,3 @@ def _are_numbers(texts: Any, decimal: str, thousands: str) -> bool:
 
 def _any_match(texts: Any, pattern: str) -> bool:
     return bool(pc.any(pc.match_substring_regex(texts, pattern), min_count=0).as_py())
-
-
-def _all_match(texts: Any, pattern: str) -> bool:
-    return bool(pc.all(pc.match_substring_regex(texts, pattern), min_count=0).as_py())

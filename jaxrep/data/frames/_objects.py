@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 from jaxrep.errors import InputError
 
 from .._messages import cell, shortened
+from .._types import is_text_type
 
 # The first that fits names a cell's family: a timedelta64 is an integer for NumPy too, a bool for
 # Python, a datetime a date.
@@ -106,7 +107,7 @@ def plain(column: Any, name: str, source: str) -> Any:
             return plain(storage.cast(pa.bool_()) if is_bool else storage, name, source)
         if kind.extension_name == "arrow.uuid":
             return from_cells(column.to_pylist(), name, source)
-    if pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
+    if is_text_type(kind) and kind != pa.string():
         return _cast(column, pa.string(), name, source)
     if pa.types.is_large_binary(kind) or pa.types.is_binary_view(kind):
         return _cast(column, pa.binary(), name, source)
@@ -120,7 +121,7 @@ def plain(column: Any, name: str, source: str) -> Any:
 
 def _is_plain(kind: Any) -> bool:
     tests: tuple[Callable[[Any], Any], ...] = (
-        pa.types.is_string,
+        is_text_type,
         pa.types.is_binary,
         pa.types.is_fixed_size_binary,
         pa.types.is_decimal,

@@ -1,4 +1,4 @@
-"""The label column of a table: found, typed, and what is missing or infinite in it."""
+"""The label column of a table: its cells, their type, and the checks on them."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 
 from jaxrep.errors import InputError
 
-from .._arrow import as_array, to_arrow, to_float64, to_numpy
+from .._arrow import all_match, as_array, to_arrow, to_float64, to_numpy
 from .._messages import joined, nearest, shortened
 from .._types import decoded, is_datetime_type, is_duration_type, is_number_type
 from ..cells import PLAIN, Missing, _times, keys_of, trimmed
@@ -18,6 +18,7 @@ from ..schema import MISSING
 
 Label = str | bool | int | float
 
+_DEFAULT = Missing(MISSING, [])
 
 # Leading zeros and a plus belong to codes: zip codes, telephone numbers.
 _INTEGER = r"^(?:0|-?[1-9][0-9]*)$"
@@ -113,12 +114,12 @@ def as_column(values: Any, name: str, source: str) -> Any:
 def _array_to_arrow(array: npt.NDArray[Any], name: str, source: str) -> Any:
     where = place(source, name)
     if array.ndim != 1:
-        raise InputError(f"{where}: an array of shape {array.shape}; it must be one value a row")
+        raise InputError(f"{where}: an array of shape {array.shape}; it must be one value per row")
     if array.dtype.kind in "biuf" and array.dtype.itemsize <= 8:
         return to_arrow(array.astype(array.dtype.newbyteorder("=")))
     cells = array.tolist() if array.dtype.kind in "OUT" else array
     try:
-        # Here pandas' own marks of what is missing come, so that it is imported already.
+        # Only objects of pandas come here with its missing values, so pandas is imported already.
         return pa.array(cells, from_pandas=True)
     except (pa.ArrowException, UnicodeError, OverflowError) as error:
         raise InputError(
@@ -228,7 +229,7 @@ def as_typed(column: Any, name: str, source: str) -> Any:
     """Returns a column as string, bool, int64 or float64, whichever its values are.
 
     Integers keep all their digits, decimals become float64, points in time seconds since 1970-01-01
-    UTC; dictionaries are decoded; empty text is null, as it is in a file.
+    UTC; dictionaries are decoded; empty text is null, as in a file.
 
     Args:
         column: a pyarrow ChunkedArray.
@@ -278,9 +279,9 @@ def infer_type(column: Any) -> Any:
     if column.type != pa.string():
         return column
     cells = _present(column)
-    if _all_match(cells, _INTEGER):
+    if all_match(cells, _INTEGER):
         kind = pa.int64()
-    elif _all_match(cells, _NUMBER):
+    elif all_match(cells, _NUMBER):
         kind = pa.float64()
     else:
         return column
@@ -291,13 +292,5 @@ def infer_type(column: Any) -> Any:
 
 
 def _present(column: Any) -> Any:
-    """Returns the cells without blanks around them, null where they mean a missing number."""
-    return trimmed(column, _NO_NUMBERS)
-
-
-def _all_match(cells: Any, pattern: str) -> bool:
-    """Says whether all cells that are not null match, also where all are null."""
-    return bool(pc.all(pc.match_substring_regex(cells, pattern), min_count=0).as_py())
-
-
-_NO_NUMBERS = Missing(MISSING, [])
+    """Returns the cells stripped of whitespace, null where they are a missing-value marker."""
+    return trimmed(column, _DEFAULT)

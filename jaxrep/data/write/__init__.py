@@ -1,4 +1,4 @@
-"""Writes tables, block by block, whole or not at all."""
+"""Writes tables block by block: the whole table, or no file at all."""
 
 import contextlib
 import itertools
@@ -53,12 +53,12 @@ def check_output(path: Path) -> None:
 def write_table(table: pa.Table, path: Path, *, spreadsheet_safe: bool = False) -> None:
     """Writes a table as .csv, .parquet, .feather, .arrow, .npy or .npz, by the suffix of `path`.
 
-    A CSV may be packed: .csv.gz, .csv.bz2, .csv.zst. In it each number is written with the fewest
-    digits that read back as the same value of its type; bools as true and false; dates and times in
-    ISO 8601, points in time of a zone in UTC with a Z; durations as `-1 days +23:59:59.5`. Text,
-    names of columns included, is written as it is, and bytes too. Parquet, Feather and Arrow keep
-    all types. Arrays hold the columns side by side, missing values as NaN; in a .npz the array is
-    called X.
+    A CSV may be compressed: .csv.gz, .csv.bz2, .csv.zst. Its numbers have the fewest digits that
+    read back as the same value of their type; bools are true and false; dates and times are in
+    ISO 8601, timestamps with a time zone in UTC with a Z; durations are `-1 days +23:59:59.5`.
+    Text, names of columns included, is written as it is, and bytes too. Parquet, Feather and Arrow
+    keep all types. Arrays hold the columns side by side, missing values as NaN; in a .npz the array
+    is called X.
 
     Args:
         table: the table.
