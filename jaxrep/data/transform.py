@@ -402,15 +402,18 @@ def draw_raw(schema: Schema, count: int, *, seed: int = 0) -> Numbers:
 def check_columns(schema: Schema, table: pa.Table, source: str) -> None:
     """Raises an InputError unless a table has the schema's columns, in any order."""
     there = set(table.column_names)
-    faults = []
+    faults, cures = [], []
     if absent := [name for name in schema.names if name not in there]:
         faults.append(f"missing columns {listed(absent)}")
+        cures.append("add what is missing, with empty cells where nothing is known")
     known = {*schema.names, *schema.ignored}
     if extra := [name for name in table.column_names if name not in known]:
         faults.append(f"extra columns {listed(extra)}")
+        cures.append("take the extra ones out")
     if faults:
         raise InputError(
-            f"{source}: not the columns that the model was trained on: {'; '.join(faults)}"
+            f"{source}: not the columns that the model was trained on: {'; '.join(faults)}; "
+            f"{' and '.join(cures)}"
         )
     if len(there) < table.num_columns:
         raise InputError(f"{source}: two columns have the same name; rename one")
