@@ -430,7 +430,7 @@ def _spellings(values: Any) -> list[str]:
         return [_times.text_of(*pair, zoned=zoned) for pair in _times.exact(values)]
     if is_span_type(kind):
         return [_shortest(np.float64(value)) for value in _times.of_arrow(pa.chunked_array(values))]
-    if is_bytes_type(kind):  # not UTF-8, and so no level
+    if is_bytes_type(kind):  # not all of them UTF-8: looked through for marks alone
         return [value.decode("utf-8", "backslashreplace") for value in values.to_pylist()]
     if pa.types.is_decimal(kind):
         return [format(value, "f") for value in values.to_pylist()]
@@ -526,7 +526,7 @@ def codes_of(column: CategoricalColumn, cells: Any, missing: Missing, place: Pla
         place: where they come from.
 
     Raises:
-        InputError: they are spans of time, which are no categories.
+        InputError: they are spans of time, which are no categories, or bytes that are no text.
 
     Example:
         >>> sex = CategoricalColumn("sex", ("f", "m"), has_gaps=False)
@@ -536,6 +536,9 @@ def codes_of(column: CategoricalColumn, cells: Any, missing: Missing, place: Pla
     """
     if is_span_type(cells.type) and cells.null_count < len(cells):
         raise not_categories(column.name, cells.type, place)
+    cells = decoded(cells)
+    if is_bytes_type(cells.type):
+        raise _not_text(column, cells, place)
     keys, _, rows = keys_of(cells, missing)
     levels = Levels(column.levels)
     codes = np.array(
@@ -543,3 +546,15 @@ def codes_of(column: CategoricalColumn, cells: Any, missing: Missing, place: Pla
     )
     found: Numbers = codes[rows]
     return found
+
+
+def _not_text(column: CategoricalColumn, cells: Any, place: Place) -> InputError:
+    """Returns the error for the first cell whose bytes are no text."""
+    for row, value in enumerate(cells.to_pylist()):
+        try:
+            (value or b"").decode()
+        except UnicodeDecodeError:
+            what = f"{value[:50]!r} is not text in UTF-8"
+            advice = "correct it, or leave the cell empty if the value is not known"
+            return place.fault(column.name, row, what, advice)
+    raise AssertionError
