@@ -21,12 +21,21 @@ def check_names(names: Sequence[str], source: str) -> None:
     if unnamed:
         raise InputError(
             f"{source}: no name for column number {joined(unnamed)}; name every column"
+            f"{_above_the_names(names)}"
         )
     if twice := [name for name, count in Counter(names).items() if count > 1]:
         raise InputError(
             f"{source}: more than one column is named {listed(twice)}; rename them "
             "(or add a header line, if the file has none)"
         )
+
+
+def _above_the_names(names: Sequence[str]) -> str:
+    """Returns what to do if the first line may be no names."""
+    if names[0].lower() in ("sep=", "sep=,", "sep=;", "sep=\\t", "sep=|"):
+        return f"; the first line, {names[0]!r}, is one for Excel alone: remove it"
+    is_title = bool(names[0].strip()) and not any(name.strip() for name in names[1:])
+    return "; if the first line is a title, remove it" if is_title else ""
 
 
 def check_count(columns: int, source: str) -> None:

@@ -245,7 +245,7 @@ class Schema(
 
     def to_json(self) -> dict[str, Any]:
         """Returns plain data that JSON can hold, from which `from_json` rebuilds it."""
-        plain: dict[str, Any] = msgspec.to_builtins(self)
+        plain: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(self))  # lists, not tuples
         return plain
 
     @classmethod

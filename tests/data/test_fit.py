@@ -837,8 +837,9 @@ def test_bytes_that_are_no_text_are_refused_by_name(asked, first):
     assert dropped.schema.names == ("x",)
 
 
-def test_bytes_that_are_no_text_are_of_no_level():
+def test_bytes_that_are_no_text_are_refused_in_new_rows():
     table = pa.table({"blob": pa.array([b"a", b"b", b"a"])})
     schema = fit(lambda: [table], source="t").schema
-    new = pa.table({"blob": pa.array([b"b", b"\xff", b"a"])})
-    assert to_raw(schema, new, source="new").tolist() == [[1], [-1], [0]]
+    new = pa.table({"blob": pa.array([b"b", None, b"\xff", b"a"])})
+    with pytest.raises(InputError, match=r"'blob', row 2 .*xff.* is not text in UTF-8"):
+        to_raw(schema, new, source="new")

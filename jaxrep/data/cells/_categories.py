@@ -29,7 +29,7 @@ def codes_of(column: CategoricalColumn, cells: Any, missing: Missing, place: Pla
         place: where they come from.
 
     Raises:
-        InputError: they are durations, which cannot be categories.
+        InputError: they are durations, which cannot be categories, or bytes that are not text.
 
     Example:
         >>> sex = CategoricalColumn("sex", ("f", "m"), has_gaps=False)
@@ -39,6 +39,9 @@ def codes_of(column: CategoricalColumn, cells: Any, missing: Missing, place: Pla
     """
     if is_duration_type(cells.type) and cells.null_count < len(cells):
         raise not_categories(column.name, cells.type, place)
+    cells = decoded(cells)
+    if is_bytes_type(cells.type):
+        raise _not_text(column, cells, place)
     keys, _, rows = keys_of(cells, missing)
     levels = Levels(column.levels)
     codes = np.array(
@@ -46,6 +49,26 @@ def codes_of(column: CategoricalColumn, cells: Any, missing: Missing, place: Pla
     )
     found: Numbers = codes[rows]
     return found
+
+
+def _not_text(column: CategoricalColumn, cells: Any, place: Place) -> InputError:
+    """Returns the error for the first cell whose bytes are not text."""
+    values = cells.to_pylist()
+    row = next(i for i, value in enumerate(values) if value is not None and not _is_text(value))
+    return place.fault(
+        column.name,
+        row,
+        f"{values[row][:50]!r} is not text in UTF-8",
+        "correct it, or leave the cell empty if the value is not known",
+    )
+
+
+def _is_text(value: bytes) -> bool:
+    try:
+        value.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def not_categories(name: str, kind: Any, place: Place) -> InputError:
@@ -137,7 +160,7 @@ def _spellings(values: Any) -> list[str]:
         return [_times.text_of(*pair, zoned=zoned) for pair in _times.exact(values)]
     if is_duration_type(kind):
         return [_shortest(np.float64(value)) for value in _times.of_arrow(pa.chunked_array(values))]
-    if is_bytes_type(kind):  # not UTF-8, and so of no level
+    if is_bytes_type(kind):  # not all UTF-8: only looked through for markers
         return [value.decode("utf-8", "backslashreplace") for value in values.to_pylist()]
     if pa.types.is_decimal(kind):
         return [format(value, "f") for value in values.to_pylist()]

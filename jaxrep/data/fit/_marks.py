@@ -42,7 +42,9 @@ class Unmatched:
 
 
 def _matched(marks: tuple[str, ...], cells: Any) -> Iterator[str]:
-    """Yields the markers that a cell of a column matches."""
+    """Yields the markers that a cell of a column matches; lists and structs match none."""
+    if pa.types.is_nested(cells.type):
+        return
     texts = {mark: mark.strip(BLANKS) for mark in marks}
     keys = {mark: key_of_text(text) for mark, text in texts.items()}
     numbers = {mark: Missing((), (mark,)).values for mark in marks}

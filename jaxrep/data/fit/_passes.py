@@ -278,7 +278,7 @@ def _check_rows(rows: int, source: str) -> None:
 
 
 def _check_roles(names: Collection[str], source: str, asked: Columns) -> None:
-    roles = [(name, "--column") for name in asked.kinds]
+    roles = [(name, "--column or --schema") for name in asked.kinds]
     roles += [(name, "--drop") for name in dict.fromkeys(asked.drop)]
     roles += [(asked.label, "--label")] if asked.label is not None else []
     roles += [(asked.id_column, "--id-column")] if asked.id_column is not None else []

@@ -44,7 +44,19 @@ _MAGIC = {
     b"\x1f\x8b": "gzip",
     b"\x28\xb5\x2f\xfd": "zstd",
     b"BZh": "bz2",
+    b"\xfd7zXZ\0": "xz",
+    b"\xd0\xcf\x11\xe0": "xls",
+    b"\xff\xfe": "text in UTF-16",
+    b"\xfe\xff": "text in UTF-16",
 }
+_NOT_READ = {
+    "zip": "unpack or convert it",
+    "xz": "unpack it",
+    "xls": "save it as CSV in UTF-8",
+    "text in UTF-16": "save it as UTF-8",
+    "Feather version 1": "unpack or convert it",
+}
+"""What to do with files that are recognised, and not read."""
 _HEAD = 1 << 16
 _copies: dict[str, Path] = {}
 """Where standard input and pipes were copied to, by source: they can be read only once."""
@@ -223,8 +235,9 @@ def _agreed(source: str, expected: str | None, found: str | None) -> str:
     """Returns the format of a file, where its name and its content do not differ."""
     if found is None and expected is None:
         raise _unknown(source)
-    if expected is None and found in ("zip", "Feather version 1"):
-        raise InputError(f"{source}: the file is {found}, which is not read; unpack or convert it")
+    is_utf16 = found == "text in UTF-16" and expected == "CSV"
+    if found in _NOT_READ and (expected is None or is_utf16):
+        raise InputError(f"{source}: the file is {found}, which is not read; {_NOT_READ[found]}")
     if found is None or found == expected or (found, expected) == ("zip", "npz"):
         return expected or "CSV"
     if expected is None:

@@ -15,7 +15,7 @@ from .._threads import for_each
 from ..cells import Numbers, Place
 from ..schema import CategoricalColumn, NumericColumn, Schema
 from ._counts import Counts
-from ._raw import check_columns, count_cells, from_raw, missing_of, values_of_column
+from ._raw import aligned, count_cells, from_raw, missing_of, values_of_column
 
 Features = npt.NDArray[np.float32]
 
@@ -107,7 +107,7 @@ def apply(
         array([[-1. ],
                [ 0.5]], dtype=float32)
     """
-    check_columns(schema, table, source)
+    table = aligned(schema, table, source)
     missing, place = missing_of(schema), Place(source, before, rows)
     counted = [Counts() for _ in schema.columns]
 

@@ -7,6 +7,7 @@ import pyarrow as pa
 from jaxrep.errors import InputError
 
 from .._messages import listed
+from .._names import BLANKS
 from .._threads import for_each
 from ..cells import Missing, Numbers, Place, codes_of, numbers_of, to_stored
 from ..schema import CategoricalColumn, Column, NumericColumn, Schema
@@ -53,7 +54,7 @@ def to_raw(
         >>> to_raw(people, pa.table({"sex": ["Male", "?", None]}), source="example").T
         array([[ 1., -1., nan]])
     """
-    check_columns(schema, table, source)
+    table = aligned(schema, table, source)
     missing, place = missing_of(schema), Place(source, before, rows)
     raw = np.empty((len(schema.columns), table.num_rows)).T
 
@@ -133,18 +134,45 @@ def draw_raw(schema: Schema, count: int, *, seed: int = 0) -> Numbers:
     return raw
 
 
-def check_columns(schema: Schema, table: pa.Table, source: str) -> None:
-    """Raises an InputError unless a table has the schema's columns, in any order."""
-    there = set(table.column_names)
-    faults = []
-    if absent := [name for name in schema.names if name not in there]:
-        faults.append(f"missing columns {listed(absent)}")
+def aligned(schema: Schema, table: pa.Table, source: str) -> pa.Table:
+    """Returns a table with the schema's columns, in any order, under the schema's names.
+
+    A name that differs only by whitespace around it, which readers of CSVs treat in different ways,
+    is the same name.
+
+    Args:
+        schema: what `fit` returned.
+        table: of the columns of the training table.
+        source: where it comes from, for messages.
+
+    Raises:
+        InputError: columns are missing or too many.
+
+    Example:
+        >>> from jaxrep.data.schema import Number, Schema
+        >>> people = Schema((Number("age", 40.0, 10.0, None),))
+        >>> aligned(people, pa.table({" age": [30]}), "people.csv").column_names
+        ['age']
+    """
     known = {*schema.names, *schema.ignored}
-    if extra := [name for name in table.column_names if name not in known]:
+    there = set(table.column_names)
+    alike = {name.strip(BLANKS): name for name in known - there}
+    names = [
+        name if name in known else alike.get(name.strip(BLANKS), name)
+        for name in table.column_names
+    ]
+    faults, cures = [], []
+    if absent := [name for name in schema.names if name not in names]:
+        faults.append(f"missing columns {listed(absent)}")
+        cures.append("add the missing ones, with empty cells where nothing is known")
+    if extra := [name for name in names if name not in known]:
         faults.append(f"extra columns {listed(extra)}")
+        cures.append("remove the extra ones")
     if faults:
         raise InputError(
-            f"{source}: not the columns that the model was trained on: {'; '.join(faults)}"
+            f"{source}: not the columns that the model was trained on: {'; '.join(faults)}; "
+            f"{' and '.join(cures)}"
         )
-    if len(there) < table.num_columns:
+    if len(set(names)) < len(names):
         raise InputError(f"{source}: two columns have the same name; rename one")
+    return table if names == table.column_names else table.rename_columns(names)
