@@ -1,5 +1,6 @@
 """Checks of what scikit-learn passes along: rows, their weights, a random state."""
 
+from collections import Counter
 from numbers import Integral
 from typing import Any
 
@@ -10,6 +11,7 @@ from scipy.sparse import issparse
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import column_or_1d, validate_data
 
+from jaxrep.data._messages import listed
 from jaxrep.data.frames import kind_of
 from jaxrep.data.schema import Schema
 from jaxrep.errors import InputError
@@ -40,6 +42,7 @@ def check_rows(
         InputError: the run's columns are no matrix.
         ValueError: too few rows, other columns, or in a matrix values that are infinite.
     """
+    _refuse_no_table(X)
     if is_frame(X):
         return _check_frame(estimator, X, at_least, reset, schema)
     mixed = is_mixed(X)
@@ -59,6 +62,17 @@ def check_rows(
         ensure_all_finite=False if mixed else "allow-nan",
         ensure_min_samples=at_least,
     )
+
+
+def _refuse_no_table(X: Any) -> None:
+    """Raises an InputError for what pandas and polars have beside tables, and for equal names."""
+    module, name = type(X).__module__.partition(".")[0], type(X).__name__
+    if module in ("pandas", "polars") and name in ("Series", "LazyFrame"):
+        advice = "call .collect()" if name == "LazyFrame" else "give X.to_frame()"
+        raise InputError(f"{SOURCE} is a {name} of {module} and not a table; {advice}")
+    names = list(getattr(X, "columns", ())) if module == "pandas" else []
+    if twice := [str(each) for each, count in Counter(names).items() if count > 1]:
+        raise InputError(f"{SOURCE}: more than one column is named {listed(twice)}; rename them")
 
 
 def _check_frame(estimator: Any, X: Any, at_least: int, reset: bool, schema: Schema | None) -> Any:

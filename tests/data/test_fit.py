@@ -540,7 +540,7 @@ def test_the_default_missing_value_markers_can_be_set():
 @pytest.mark.parametrize(
     ("said", "flag"),
     [
-        ({"kinds": {"gone": "number"}}, "--column"),
+        ({"kinds": {"gone": "number"}}, "--column or --schema"),
         ({"drop": ("gone",)}, "--drop"),
         ({"label": "gone"}, "--label"),
         ({"id_column": "gone"}, "--id-column"),

@@ -400,3 +400,11 @@ def test_drawn_rows_are_accepted_by_the_schema():
     assert not np.isnan(raw[:, 0]).any() and np.isnan(raw[:, 2]).any()
     assert set(np.unique(raw[~np.isnan(raw[:, 1]), 1])) == {-1, 0, 1, 2}
     np.testing.assert_array_equal(raw, draw_raw(schema, 1000, seed=3))
+
+
+def test_a_name_is_the_same_with_blanks_around_it():
+    schema = schema_of(Number("age", 0.0, 1.0, None), Number("a b", 0.0, 1.0, None))
+    table = pa.table({"a b ": [1.0], " age": [2.0]})
+    assert apply(schema, table, source="t").tolist() == [[2.0, 1.0]]
+    with pytest.raises(InputError, match="the same name"):
+        apply(schema, pa.table({"a b": [1.0], " age": [2.0], "age ": [2.0]}), source="t")

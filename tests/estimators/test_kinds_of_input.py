@@ -303,3 +303,17 @@ def test_rows_are_read_anew():
     for _ in range(2):
         (block,) = rows
         assert block.to_pydict() == {"a": [1, 0, 0], "b": [0, 1, 0], "c": [0, 0, 1]}
+
+
+@pytest.mark.parametrize(
+    ("X", "advice"),
+    [
+        (pd.Series([1.0, 2.0]), "to_frame"),
+        (pl.Series([1.0, 2.0]), "to_frame"),
+        (pl.LazyFrame({"a": [1.0, 2.0]}), "collect"),
+        (pd.DataFrame([[1.0, 2.0], [2.0, 3.0]], columns=["a", "a"]), "rename"),
+    ],
+)
+def test_what_is_no_table_is_refused_with_what_to_give(X, advice):
+    with pytest.raises(InputError, match=advice):
+        AutoencoderEmbedding(epochs=1).fit(X)

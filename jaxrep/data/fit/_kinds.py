@@ -86,7 +86,10 @@ def _of_numbers(name: str, profile: Profile, seen: NumberStatistics) -> Draft:
         zoned = pa.types.is_timestamp(profile.stored) and profile.stored.tz is not None
         return Draft(Datetime(name, 0.0, 1.0, None, False, why, stored, zoned=zoned))
     if is_constant:
-        return Draft(LeftOut(name, "constant", f"only one value, {value:g}", value))
+        why = f"only one value, {value:g}"
+        if seen.least < seen.greatest:
+            why = "its values differ by rounding alone"
+        return Draft(LeftOut(name, "constant", why, value))
     if seen.ids.found():
         return Draft(LeftOut(name, "id", "whole numbers that count up"))
     are_integers = profile.are_digits if profile.stored == pa.string() else "int" in stored
@@ -98,7 +101,13 @@ def _of_numbers(name: str, profile: Profile, seen: NumberStatistics) -> Draft:
         return Draft(Boolean(name, 0.0, 1.0, None, False, "all its values are 0 or 1", stored))
     if seen.are_whole and seen.least >= 0:
         return Draft(Count(name, 0.0, 1.0, None, False, "whole numbers, none negative", stored))
-    return Draft(Number(name, 0.0, 1.0, None, False, "numbers", stored))
+    why = "numbers"
+    if profile.have_points and profile.are_grouped:
+        why += (
+            "; points count as decimal marks, and if they stand between thousands, say "
+            f"--column '{name}=number:,'"
+        )
+    return Draft(Number(name, 0.0, 1.0, None, False, why, stored))
 
 
 def _is_constant(seen: NumberStatistics) -> tuple[bool, float]:
@@ -133,13 +142,13 @@ def _of_text(name: str, profile: Profile, seen: TextStatistics, place: Place) ->
     if seen.are_different and seen.present >= _SOME:
         if seen.characters > _LONG * seen.present:
             return Draft(LeftOut(name, "text", "long text that never repeats"))
-        why = f"{seen.present:,} values, all different{_numbers_among(seen)}"
+        why = f"{seen.present:,} values, all different{_besides(seen)}"
         return Draft(LeftOut(name, "id", why))
     if seen.are_many:
-        why = f"more than {MOST_LEVELS:,} different values{_numbers_among(seen)}"
+        why = f"more than {MOST_LEVELS:,} different values{_besides(seen)}"
         return Draft(LeftOut(name, "text", why))
     if seen.present > _FEW and levels > seen.present / 2:
-        why = f"{levels:,} different values in {seen.present:,} rows{_numbers_among(seen)}"
+        why = f"{levels:,} different values in {seen.present:,} rows{_besides(seen)}"
         return Draft(LeftOut(name, "text", why))
     return Draft(CategoricalColumn(name, ("",), has_gaps=False, why=_values(seen)))
 
@@ -148,13 +157,20 @@ def _values(seen: TextStatistics) -> str:
     some = sorted(seen.spelled)[:3]
     names = ", ".join(text[:20] for text in some)
     more = ", …" if len(seen.spelled) > 3 else ""
-    return f"{len(seen.spelled)} values: {names}{more}{_numbers_among(seen)}"
+    return f"{len(seen.spelled)} values: {names}{more}{_besides(seen)}"
 
 
-def _numbers_among(seen: TextStatistics) -> str:
-    if not seen.numbers:
-        return ""
-    return f"; {seen.numbers:,} of {seen.present:,} cells are numbers"
+def _besides(seen: TextStatistics) -> str:
+    """Returns what else the text might be, which a user should know."""
+    if len(seen.date_formats) > 1:
+        return f"; dates, of which form is not clear: {' or '.join(map(str, seen.date_formats))}"
+    if seen.date_formats and seen.have_zones:
+        return "; dates, some with a time zone and some without"
+    if seen.numbers:
+        return f"; {seen.numbers:,} of {seen.present:,} cells are numbers"
+    if seen.are_quantities:
+        return "; numbers with a unit or sign, which is to be removed to learn from them"
+    return ""
 
 
 def _of_one_form(name: str, seen: TextStatistics) -> NumericColumn | None:

@@ -16,6 +16,7 @@ from .._messages import joined, listed, nearest
 from .._threads import for_each
 from ..cells import Missing, Numbers, Place, keys_of, numbers_of
 from ..columns import Columns
+from ..read import DELIMITER
 from ..schema import (
     MISSING,
     MOST,
@@ -83,7 +84,11 @@ class Fitting:
                 self._begin(block)
             if not profiles:
                 known = names is not None
-                profiles = {n: Profile(self._missing, as_text=known) for n in names or self._names}
+                commas = (block.schema.metadata or {}).get(DELIMITER) == b";"
+                profiles = {
+                    name: Profile(self._missing, as_text=known, decimal_commas=commas)
+                    for name in names or self._names
+                }
             for_each(
                 lambda pair: pair[1].add(block[pair[0]], numbers),  # noqa: B023  # called at once
                 profiles.items(),

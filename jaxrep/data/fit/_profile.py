@@ -40,7 +40,11 @@ NUMBER_FORMATS = (
 )
 """Decimal mark and thousands separator, in the order in which they are tried."""
 
+QUANTITY = r"^[(+\-−]?[$€£¥]? ?[+\-−]?\d[\d., '\x{00a0}]* ?(?:%|‰|°|[$€£¥]|[A-Za-zµ]{1,3}²?³?)?\)?$"
+"""A number that may have a unit: 12%, $1,234.50, 3,50 €, (1,234), 70 kg."""
+
 _LARGEST_EXACT = 2.0**53
+_GROUPED = r"^[+-]?[0-9]{1,3}(?:\.[0-9]{3})*$"
 _COMPARED = 10_000  # first texts of a column that those of later blocks are compared with
 
 
@@ -84,11 +88,15 @@ class NumberStatistics:
 class TextStatistics:
     """Of cells of text: what all of them can be read as, and how many are distinct."""
 
-    def __init__(self, missing: Missing) -> None:
+    def __init__(self, missing: Missing, *, decimal_commas: bool = False) -> None:
         self._missing = missing
         self.present = self.missing = self.characters = self.numbers = 0
         self.are_booleans = True
         self.number_formats = list(NUMBER_FORMATS)
+        if decimal_commas:
+            self.number_formats.sort(key=lambda marks: marks[0] != ",")
+        self.are_quantities = True
+        """Whether all are numbers with a unit or a sign such as % or $ before or after them."""
         self.date_formats: list[str | None] = [None, *(name for _, name in _times.FORMATS)]
         self.are_durations = True
         self.have_zones = self.lack_zones = self.have_times = False
@@ -145,6 +153,7 @@ class TextStatistics:
             self.are_durations = not np.isnan(_times.durations_of_text(texts)).any()
         else:
             self.are_durations = False
+        self.are_quantities = self.are_quantities and all_match(texts, QUANTITY)
 
     def _add_dates(self, texts: Any) -> None:
         patterns = {name: pattern for pattern, name in _times.FORMATS} | {None: _times.ISO}
@@ -181,10 +190,11 @@ class Profile:
     Args:
         missing: which cells mean "missing".
         as_text: whether its text is known to be no plain numbers.
+        decimal_commas: whether a comma in a number of text rather is a decimal mark.
     """
 
-    def __init__(self, missing: Missing, *, as_text: bool = False):
-        self._missing = missing
+    def __init__(self, missing: Missing, *, as_text: bool = False, decimal_commas: bool = False):
+        self._missing, self._decimal_commas = missing, decimal_commas
         self.rows = 0
         self.stored: Any = None
         """The type that the cells come in."""
@@ -193,10 +203,14 @@ class Profile:
         self.texts: TextStatistics | None = None
         """Of their text, unless all of it is plain numbers."""
         if as_text:
-            self.numbers, self.texts = None, TextStatistics(missing)
+            self.numbers = None
+            self.texts = TextStatistics(missing, decimal_commas=decimal_commas)
         self.have_points = False
         """Whether a number of text is written with a decimal point or an exponent, or is a whole
         one beyond 64 bits."""
+        self.are_grouped = decimal_commas
+        """Whether points in them may stand between thousands: they come where commas are decimal
+        marks, and three digits follow each."""
         self.are_digits = True
         """Whether all numbers of text are written with digits alone."""
         self.is_unreadable = False
@@ -237,7 +251,8 @@ class Profile:
             return
         if self.texts is None:
             self.is_incomplete = self.rows > 0
-            self.texts, self.numbers = TextStatistics(self._missing), None
+            self.texts = TextStatistics(self._missing, decimal_commas=self._decimal_commas)
+            self.numbers = None
         self.texts.add(cells, rows)
 
     def _add_plain(self, cells: Any) -> bool:
@@ -255,6 +270,7 @@ class Profile:
             return False
         if integers is None:
             self.have_points = True
+            self.are_grouped = self.are_grouped and all_match(cells, _GROUPED)
             self.are_digits = self.are_digits and not _any_match(cells, "[.eE]")
         is_whole = integers is not None and not cells.null_count
         values = unmarked(values, self._missing)

@@ -14,6 +14,7 @@ from .._blocks import in_blocks
 from .._names import selected
 from ..store._signed import is_prepared
 from . import _formats
+from ._csv import DELIMITER as DELIMITER
 from ._files import STANDARD_INPUT as STANDARD_INPUT
 from ._files import find_file
 from ._folder import folder_parts, read_folder

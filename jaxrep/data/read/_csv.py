@@ -19,6 +19,8 @@ _BLOCK = 1 << 20
 _LARGE_BLOCK = 1 << 26  # for files with rows longer than a block
 _TAIL = 1 << 16
 _UNNAMED = "unnamed_0"
+DELIMITER = b"delimiter"
+"""The delimiter's key in the metadata of a table: what a comma in a number means depends on it."""
 
 
 def csv_schema(file: TableFile) -> pa.Schema:
@@ -93,6 +95,7 @@ class _Reading:
         rows, cell = 0, ""
         for batch in self._all_batches(wanted):
             table = pa.Table.from_batches([batch]).select(included).rename_columns(names)
+            table = table.replace_schema_metadata({DELIMITER: self.header.delimiter})
             rows += batch.num_rows
             if batch.num_rows:
                 cell = batch.column(wanted.index(last))[-1].as_py()
@@ -178,6 +181,10 @@ class _Reading:
         there = "in the header" if self.header.lines else "in the first row"
         number = row.number - self.header.lines - 1
         title = "" if number > 0 else "; if the first line is a title, remove it"
+        if number == 0 and row.actual_columns == row.expected_columns + 1:
+            title = (
+                "; if the first column has R's row names, write the table with row.names = FALSE"
+            )
         return InputError(
             f"{self.source}: row {number} (from 0): cells: {row.actual_columns}, but columns "
             f"{there}: {row.expected_columns}; correct the row, or put quotes around a cell with a "
