@@ -1,6 +1,8 @@
 """What a caller gives as X, as blocks of a table, and a run's rows as what was given again."""
 
+import contextlib
 import datetime
+import re
 import sys
 import warnings
 from collections.abc import Collection, Iterator, Sequence
@@ -18,7 +20,7 @@ from jaxrep.data import transform
 from jaxrep.data.frames import Kind, as_table, blocks_of, kind_of, to_kind
 from jaxrep.data.schema import Schema
 from jaxrep.data.transform import Counts
-from jaxrep.errors import DataWarning
+from jaxrep.errors import DataWarning, InputError
 
 FLOATS = (np.float64, np.float32)
 SOURCE = "X"  # what messages call the table
@@ -118,9 +120,40 @@ def features_of(schema: Schema, rows: Rows) -> npt.NDArray[np.float32]:
         array([[0., 1., 0.]], dtype=float32)
     """
     counts = Counts()
-    parts = [x for _, x in transform.apply_blocks(schema, rows, source=SOURCE, counts=counts)]
+    with in_python():
+        parts = [x for _, x in transform.apply_blocks(schema, rows, source=SOURCE, counts=counts)]
     warn(counts.sentences(SOURCE))
     return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+
+@contextlib.contextmanager
+def in_python() -> Iterator[None]:
+    """Has errors within say what to do with parameters in the place of the command line's flags.
+
+    Example:
+        >>> with in_python():
+        ...     raise InputError("leave it out with --drop 'id'")
+        Traceback (most recent call last):
+        ...
+        jaxrep.errors.InputError: leave it out with columns={'id': 'dropped'}
+    """
+    try:
+        yield
+    except InputError as error:
+        message = str(error)
+        for flag, parameter in _PARAMETERS:
+            message = re.sub(flag, parameter, message)
+        error.args = (message,)
+        raise
+
+
+_PARAMETERS = (
+    (r"--column '([^'=]+)=([^']+)'", r"columns={'\1': '\2'}"),
+    (r"--column or --schema", "columns"),
+    (r"--drop '([^']+)'", r"columns={'\1': 'dropped'}"),
+    (r"--na-values", "na_values of columns=Columns(na_values=...)"),
+    (r"--impute refuse", "impute='refuse' of columns=Columns(...)"),
+)
 
 
 def warn(sentences: Iterator[str] | Sequence[str]) -> None:

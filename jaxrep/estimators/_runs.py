@@ -16,7 +16,7 @@ from jaxrep.data.columns import Columns
 from jaxrep.data.targets import Target
 from jaxrep.dispatch import computing
 from jaxrep.errors import InputError, InterruptedRunError
-from jaxrep.estimators._conversion import SOURCE, Rows, left_out
+from jaxrep.estimators._conversion import SOURCE, Rows, in_python, left_out
 from jaxrep.hyperparameters import TrainingHyperparameters, declaration
 from jaxrep.methods import AnyMethod, abstract_network, make, split_members
 from jaxrep.networks import get_weights
@@ -112,9 +112,10 @@ def train(
             )
     warnings: list[str] = []
     schema = earlier.schema if earlier else None
-    prepared = prepare(
-        rows, SOURCE, columns, hyperparameters, note, warnings.append, schema, weights
-    )
+    with in_python():
+        prepared = prepare(
+            rows, SOURCE, columns, hyperparameters, note, warnings.append, schema, weights
+        )
     if earlier:
         fitted = _train_on(earlier, hyperparameters, prepared, callbacks)
         epochs = _epochs_of(earlier) + hyperparameters.epochs

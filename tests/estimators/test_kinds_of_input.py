@@ -317,3 +317,17 @@ def test_rows_are_read_anew():
 def test_what_is_no_table_is_refused_with_what_to_give(X, advice):
     with pytest.raises(InputError, match=advice):
         AutoencoderEmbedding(epochs=1).fit(X)
+
+
+def test_messages_name_parameters_and_not_flags():
+    cells = [str(i) for i in range(60)]
+    cells[3] = "?"
+    frame = pd.DataFrame({"a": cells, "b": np.arange(60.0) / 7})
+    with pytest.raises(InputError, match=r"'\?' is not a number") as caught:
+        AutoencoderEmbedding(epochs=1).fit(frame)
+    assert "--" not in str(caught.value)
+    assert "columns={'a': 'category'}" in str(caught.value)
+    fitted = AutoencoderEmbedding(epochs=1).fit(frame.assign(a=frame["b"] ** 2))
+    with pytest.raises(InputError, match=r"'\?' is not a number") as caught:
+        fitted.transform(frame)
+    assert "--" not in str(caught.value)
