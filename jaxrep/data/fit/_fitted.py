@@ -32,7 +32,7 @@ class Fitted:
         for mark in self.unmatched:
             yield f"{source}: --na-values {mark!r} matched no cell"
 
-    def lines(self, source: str, most: int = 24) -> Iterator[str]:
+    def lines(self, source: str, most: int = 100) -> Iterator[str]:
         """Yields a line for the table and one for each column: its kind, and why.
 
         Args:
