@@ -409,7 +409,7 @@ def test_a_run_that_imputes_takes_missing_numbers(tmp_path, X):
         (np.array([[1.0, np.inf], [2.0, 3.0]]), "Input X contains infinity"),
         (pd.DataFrame({"a": ["x", "x"]}), "no column is left to learn from"),
         (pd.DataFrame({"a": [[1], [2]]}), "column 'a'.* is not a single value"),
-        (pd.DataFrame(np.ones((3, 2)), columns=["a", "a"]), "unique column names"),
+        (pd.DataFrame(np.ones((3, 2)), columns=["a", "a"]), "more than one column is named"),
     ],
 )
 def test_bad_rows_are_refused(rows, message):

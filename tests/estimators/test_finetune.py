@@ -306,6 +306,7 @@ def test_a_backbone_with_categories_takes_frames():
     assert list(head.feature_names_in_) == list(frame.columns)
 
 
+@pytest.mark.slow
 def test_torchscript_predicts_what_the_estimator_predicts(digits, tmp_path):
     pytest.importorskip("torch_ref.methods.classifier")
     import torch

@@ -246,6 +246,7 @@ def test_more_epochs_continue_a_fine_tuning_of_constant_steps(given, tmp_path, c
     assert bits_of(short) == bits_of(long)
 
 
+@pytest.mark.slow
 def test_a_streamed_table_gives_the_bits_of_a_prepared_one(given, tmp_path, capsys, monkeypatch):
     """Rows and labels of a table that is written below the run, and of a prepared folder."""
     run, prepared = tmp_path / "run", tmp_path / "prepared"
