@@ -28,6 +28,16 @@ def to_arrow(values: npt.NDArray[Any]) -> Any:
     return pa.Array.from_buffers(kind, len(values), [None, buffer])
 
 
+def null_of(kind: Any) -> Any:
+    """Returns the null of an Arrow type; `pa.scalar` would import pandas.
+
+    Example:
+        >>> null_of(pa.int64())
+        <pyarrow.Int64Scalar: None>
+    """
+    return pa.nulls(1, kind)[0]
+
+
 def texts_to_arrow(texts: Sequence[str]) -> Any:
     """Returns texts as a pyarrow array of strings.
 

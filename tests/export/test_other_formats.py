@@ -12,6 +12,7 @@ import torch
 
 from jaxrep import methods
 from jaxrep.data import transform
+from jaxrep.data.transform import to_raw
 from jaxrep.errors import MissingPackageError, VerificationError
 from jaxrep.export import _graph, _onnx, _pt2
 from jaxrep.export._expected import expected_outputs
@@ -64,7 +65,8 @@ def made(tmp_path_factory):
                 finetune(below, table, out, label="sold", task=kind, settings=settings)
             run = folder.load(path / method)
             rows = outputs.read_table_of(run, table)
-            found[method] = run, rows, expected_outputs(run, rows, "people.csv")
+            raw = to_raw(run.schema, rows, source="people.csv")
+            found[method] = run, rows, expected_outputs(run, raw, "people.csv")
         return found[method]
 
     return make
@@ -170,7 +172,7 @@ def test_rows_of_another_width_or_dtype_are_refused(made, files, format):
 @pytest.mark.parametrize("format", BOTH)
 def test_nothing_of_the_data_and_no_path_is_in_a_file(made, files, format):
     run, table, against = made("autoencoder")
-    assert SECRET in table["load"].to_pylist()
+    assert str(SECRET) in table["load"].to_pylist()
     data = files(format).read_bytes()
     for value in (np.float64(SECRET), np.float32(SECRET / 1e60), against["rows"][7, 0]):
         assert value.tobytes() not in data
@@ -197,7 +199,8 @@ def test_a_wrong_weight_is_found(made, files, format):
     run, table, _ = made("autoencoder")
     weights = {name: array.copy() for name, array in run.weights.items()}
     weights["decoder.1.bias"][0] += 1e-4
-    against = expected_outputs(dataclasses.replace(run, weights=weights), table, "people.csv")
+    raw = to_raw(run.schema, table, source="people.csv")
+    against = expected_outputs(dataclasses.replace(run, weights=weights), raw, "people.csv")
     with pytest.raises(VerificationError, match=r"reconstruction is .* off at row \d+, .* allowed"):
         FORMATS[format].verify(run, files(format), against)
 

@@ -8,7 +8,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from .._arrow import texts_to_arrow
+from .._arrow import null_of, texts_to_arrow, to_arrow
 from .._names import BLANKS
 from ._keys import ANY_NUMBER, PLAIN, key_of_text
 
@@ -53,7 +53,7 @@ def trimmed(cells: Any, missing: Missing) -> Any:
     is_missing = pc.is_in(cells, value_set=missing.arrow)
     if not pc.any(is_missing).as_py():
         return cells  # spares the copy
-    return pc.if_else(is_missing, pa.scalar(None, pa.string()), cells)
+    return pc.if_else(is_missing, null_of(pa.string()), cells)
 
 
 def without_marks(cells: Any, missing: Missing) -> Any:
@@ -65,9 +65,9 @@ def without_marks(cells: Any, missing: Missing) -> Any:
     """
     if not len(missing.values):
         return cells
-    none = pa.scalar(None, pa.string())
+    none = null_of(pa.string())
     numbers = pc.if_else(pc.match_substring_regex(cells, PLAIN), cells, none)
-    marks = pa.array(missing.values)
+    marks = to_arrow(missing.values)
     is_marked = pc.is_in(numbers.cast(pa.float64()), value_set=marks, skip_nulls=True)
     return pc.if_else(is_marked, none, cells)
 

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from .._arrow import texts_to_arrow, to_arrow
+from .._arrow import null_of, texts_to_arrow, to_arrow
 from ..schema import Boolean, CategoricalColumn, Column, Count, Datetime, Duration
 from ._missing import Numbers
 
@@ -55,7 +55,7 @@ def to_stored(column: Column, values: Numbers) -> Any:
         made = _numbers(np.maximum(np.rint(values), 0.0), kind)
     else:
         made = _numbers(values, kind)
-    return pc.if_else(to_arrow(missing), pa.scalar(None, made.type), made)
+    return pc.if_else(to_arrow(missing), null_of(made.type), made)
 
 
 def _holds_numbers(kind: Any) -> bool:
@@ -101,4 +101,4 @@ def _of_levels(column: CategoricalColumn, codes: Any, kind: Any) -> Any:
         with contextlib.suppress(pa.ArrowInvalid, pa.ArrowNotImplementedError):
             levels = levels.cast(kind)
     indices = to_arrow(np.where(codes < 0, 0, codes))
-    return levels.take(pc.if_else(to_arrow(codes < 0), pa.scalar(None, pa.int64()), indices))
+    return levels.take(pc.if_else(to_arrow(codes < 0), null_of(pa.int64()), indices))

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from .._arrow import texts_to_arrow, to_numpy
+from .._arrow import texts_to_arrow, to_arrow, to_numpy
 
 _DATE = r"(?P<year>\d{4})(?P<mark>[-/])(?P<month>\d{1,2})(?P<again>[-/])(?P<day>\d{1,2})"
 _TIME = r"(?P<hour>\d{1,2}):(?P<minute>\d{2})(?::(?P<second>\d{2})(?:[.,](?P<fraction>\d{1,9}))?)?"
@@ -150,19 +150,19 @@ def durations_of_text(texts: Any) -> Seconds:
         rows = np.flatnonzero(to_numpy(found.is_valid()))
         if not len(rows):
             continue
-        parts = {field.name: found.field(field.name).take(pa.array(rows)) for field in found.type}
+        parts = {field.name: found.field(field.name).take(to_arrow(rows)) for field in found.type}
         days, hours, minutes, whole = (_ints(parts, name) for name in names[:4])
         nanos = _nanoseconds(parts, names[4])
         whole = whole + 60 * minutes + 3600 * hours + 86_400 * days
         if "minus" in parts:
-            negative = to_numpy(pc.equal(parts["minus"], "-"))
+            negative = to_numpy(pc.utf8_length(parts["minus"])) > 0
             # −1.5 s is −2 s and half a second, as the counts of Arrow's types are cut.
             borrow = negative & (nanos > 0)
             whole = np.where(negative, -whole, whole) - borrow
             nanos = np.where(borrow, 10**9 - nanos, nanos)
         made = to_seconds(whole, nanos, 10**9)
         if pattern == ISO_DURATION:  # "P" and "PT" alone have no value
-            made[to_numpy(pc.match_substring_regex(texts.take(pa.array(rows)), "[PT]$"))] = np.nan
+            made[to_numpy(pc.match_substring_regex(texts.take(to_arrow(rows)), "[PT]$"))] = np.nan
         seconds[rows] = made
     return seconds
 
@@ -173,7 +173,7 @@ def _by_iso(texts: Any) -> Times:
     seconds, zoned = np.full(len(texts), np.nan), np.zeros(len(texts), bool)
     if not len(rows):
         return seconds, zoned
-    whole, nanos, has_zone, possible = _iso_parts(found.take(pa.array(rows)))
+    whole, nanos, has_zone, possible = _iso_parts(found.take(to_arrow(rows)))
     seconds[rows] = np.where(possible, to_seconds(whole, nanos, 10**9), np.nan)
     zoned[rows] = has_zone
     return seconds, zoned
@@ -194,7 +194,7 @@ def _iso_parts(found: Any) -> tuple[Ints, Ints, npt.NDArray[np.bool_], npt.NDArr
         & (hour < 24) & (minute < 60) & (second < 60) & has_offset
         & to_numpy(pc.equal(parts["mark"], parts["again"]))
     )  # fmt: skip
-    has_zone = to_numpy(pc.not_equal(parts["zone"], ""))
+    has_zone = to_numpy(pc.utf8_length(parts["zone"])) > 0
     return whole, _nanoseconds(parts, "fraction"), has_zone, possible
 
 

@@ -136,11 +136,11 @@ class TextStatistics:
     ) -> None:
         is_number = to_numpy(pc.match_substring_regex(texts, PLAIN))
         self.numbers += int(counts[is_number].sum())
-        others = (texts[int(i)].as_py() for i in np.flatnonzero(~is_number))
+        others = (texts[int(i)] for i in np.flatnonzero(~is_number))
         known = {text for _, text in self.others}
-        for text in itertools.islice(others, 4):
-            if text not in known and len(self.others) < 3:
-                self.others.append((int(rows[pc.index(cells, text).as_py()]), text))
+        for text in itertools.islice(others, 4):  # of Arrow's: Python's would import pandas
+            if text.as_py() not in known and len(self.others) < 3:
+                self.others.append((int(rows[pc.index(cells, text).as_py()]), text.as_py()))
 
     def _add_kinds(self, texts: Any) -> None:
         if self.number_formats:

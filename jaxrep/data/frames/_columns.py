@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from jaxrep.errors import InputError
 
-from .._arrow import to_arrow
+from .._arrow import null_of, to_arrow
 from ._objects import from_cells, from_numpy_times, plain
 
 _ACCEPTED = (
@@ -116,7 +116,7 @@ def column_of(column: Any, name: str, source: str) -> Any:
     if isinstance(column, np.ma.MaskedArray):
         shown = plain(column_of(column.data, name, source), name, source)
         hidden = pa.array(np.ma.getmaskarray(column))
-        return pc.if_else(hidden, pa.scalar(None, shown.type), shown)
+        return pc.if_else(hidden, null_of(shown.type), shown)
     if hasattr(column, "__array__"):
         return _column_of_array(np.asarray(column), name, source)
     if isinstance(column, Sequence) and not isinstance(column, (str, bytes)):
@@ -132,7 +132,7 @@ def _column_of_pandas(column: Any, name: str, source: str) -> Any:
     if isinstance(dtype, pandas.CategoricalDtype):
         levels = plain(column_of(column.array.categories, name, source), name, source)
         codes = to_arrow(np.array(column.array.codes, np.int64))
-        return pc.take(levels, pc.if_else(pc.less(codes, 0), pa.scalar(None, pa.int64()), codes))
+        return pc.take(levels, pc.if_else(pc.less(codes, 0), null_of(pa.int64()), codes))
     if isinstance(dtype, pandas.SparseDtype):
         return _column_of_array(np.asarray(column.array), name, source)
     if isinstance(dtype, np.dtype):

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 
 from jaxrep.errors import InputError
 
-from .._arrow import all_match, as_array, to_arrow, to_float64, to_numpy
+from .._arrow import all_match, as_array, null_of, to_arrow, to_float64, to_numpy
 from .._messages import joined, nearest, shortened
 from .._types import decoded, is_datetime_type, is_duration_type, is_number_type
 from ..cells import PLAIN, Missing, _times, keys_of, trimmed
@@ -53,7 +53,7 @@ def labels_of(table: pa.Table, name: str, source: str, marks: Sequence[str] = ()
         column = infer_type(trimmed(column, missing))
     if column.type in (pa.int64(), pa.float64()) and len(missing.values):
         is_mark = pc.is_in(to_float64(column), to_arrow(missing.values))
-        column = pc.if_else(is_mark, pa.scalar(None, column.type), column)
+        column = pc.if_else(is_mark, null_of(column.type), column)
     return column
 
 
@@ -248,7 +248,7 @@ def as_typed(column: Any, name: str, source: str) -> Any:
     if kind == pa.string() or pa.types.is_null(kind):
         column = column.cast(pa.string())
         empty = pc.equal(column, "")
-        return pc.if_else(empty, pa.scalar(None, pa.string()), column)
+        return pc.if_else(empty, null_of(pa.string()), column)
     if pa.types.is_boolean(kind):
         return column
     if not pa.types.is_integer(kind):

@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from .._arrow import to_arrow
+from .._arrow import null_of, to_arrow
 from .._types import is_text_type
 from ..frames._objects import chunks
 
@@ -69,7 +69,7 @@ def _durations(column: Any) -> Any:
     if fraction.any():
         parts += [".", _padded(fraction, digits)]
     text = pc.binary_join_element_wise(*parts, "")
-    return pc.if_else(pc.is_valid(column), text, pa.scalar(None, pa.string()))
+    return pc.if_else(pc.is_valid(column), text, null_of(pa.string()))
 
 
 def _padded(numbers: Any, width: int) -> Any:
