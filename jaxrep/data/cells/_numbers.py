@@ -166,8 +166,8 @@ def unformatted(cells: Any, decimal: str, thousands: str) -> Any:
 def _written_numbers(column: Number, cells: Any, missing: Missing, place: Place) -> Numbers:
     cells = trimmed(cells, missing)
     fits = pc.match_substring_regex(cells, number_pattern(column.decimal, column.thousands))
-    bad = pc.index(fits, False).as_py()
-    if bad >= 0:
+    if not pc.all(fits, min_count=0).as_py():
+        bad = pc.index(fits, False).as_py()
         count = len(cells) - cells.null_count - pc.sum(fits).as_py()
         raise not_of_kind(column, cells[bad].as_py(), bad, count, place)
     cells = unformatted(cells, column.decimal, column.thousands)
