@@ -9,7 +9,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constr
 demo: $(VENV)/installed
 	$(BIN)/python -m jaxrep.demo
 
-# What guards the behaviour, but for what `test-end-to-end` and `test-slow` run: eight and a half
+# What guards the behaviour, but for what `test-end-to-end` and `test-slow` run: nine and a half
 # minutes on two cores with nothing compiled. The aim is 6.
 test: $(VENV)/installed-test
 	$(BIN)/jaxrep parity --quick
