@@ -25,6 +25,15 @@ def line(tmp_path, cells, delimiter=";"):
         (("$1.50", "$99", "-$5.00", "($7)"), ";", "category", "a unit or sign"),
         (("70 kg", "71 kg", "80 kg", "70 kg"), ";", "category", "a unit or sign"),
         (("a1", "a2", "b1", "a1"), ";", "category", None),
+        (("12A", "7B", "3", "12A"), ";", "category", None),
+        (("−5", "−7", "−12", "−5"), ";", "category", "a unit or sign"),
+        (
+            ("3.2.2019", "31.2.2021", "17.11.2020", "9.6.2018"),
+            ";",
+            "category",
+            "written like dates",
+        ),
+        (("2019-02-03", "2021-02-31", "2020-11-17", "x"), ";", "category", None),
         (("1/2/2020", "2/3/2020", "3/4/2020", "5/6/2020"), ";", "category", "form is not clear"),
         (("13/2/2020", "2/3/2020", "3/4/2020", "5/6/2020"), ";", "datetime", None),
     ],
@@ -32,7 +41,7 @@ def line(tmp_path, cells, delimiter=";"):
 def test_what_a_column_may_be_besides(tmp_path, cells, delimiter, kind, hint):
     said = line(tmp_path, cells, delimiter)
     assert said.split()[1] == kind
-    hints = ("--column", "unit or sign", "not clear")
+    hints = ("--column", "unit or sign", "not clear", "like dates")
     assert hint in said if hint else not any(each in said for each in hints)
 
 

@@ -40,8 +40,12 @@ NUMBER_FORMATS = (
 )
 """Decimal mark and thousands separator, in the order in which they are tried."""
 
-QUANTITY = r"^[(+\-−]?[$€£¥]? ?[+\-−]?\d[\d., '\x{00a0}]* ?(?:%|‰|°|[$€£¥]|[A-Za-zµ]{1,3}²?³?)?\)?$"
-"""A number that may have a unit: 12%, $1,234.50, 3,50 €, (1,234), 70 kg."""
+_DIGITS = r"\d[\d., '\x{00a0}]*"
+QUANTITY = (
+    rf"^[+\-−]?[$€£¥] ?[+\-−]?{_DIGITS}$|^\([$€£¥]?{_DIGITS}\)$|^−{_DIGITS}$"
+    rf"|^[+\-−]?{_DIGITS} ?[%‰°$€£¥]$|^[+\-−]?{_DIGITS} (?:[A-Za-zµ]|°){{1,3}}[²³]?$"
+)
+"""A number with a unit or a sign of its own: 12%, $1,234.50, 3,50 €, (1,234), 70 kg."""
 
 _LARGEST_EXACT = 2.0**53
 _GROUPED = r"^[+-]?[0-9]{1,3}(?:\.[0-9]{3})*$"
@@ -95,6 +99,8 @@ class TextStatistics:
         self.number_formats = list(NUMBER_FORMATS)
         if decimal_commas:
             self.number_formats.sort(key=lambda marks: marks[0] != ",")
+        self.look_like_dates = True
+        """Whether all are written like dates, be there such dates or not."""
         self.are_quantities = True
         """Whether all are numbers with a unit or a sign such as % or $ before or after them."""
         self.date_formats: list[str | None] = [None, *(name for _, name in _times.FORMATS)]
@@ -147,6 +153,9 @@ class TextStatistics:
             self.number_formats = [f for f in self.number_formats if _are_numbers(texts, *f)]
         texts = without_marks(texts, self._missing).drop_null()
         self.are_booleans = self.are_booleans and all_match(texts, r"(?i)^(?:true|false)$")
+        if self.look_like_dates:
+            patterns = {_times.ISO, *(pattern for pattern, _ in _times.FORMATS)}
+            self.look_like_dates = any(all_match(texts, pattern) for pattern in patterns)
         if self.date_formats:
             self._add_dates(texts)
         if self.are_durations and all_match(texts, _times.DURATION):
