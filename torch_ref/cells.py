@@ -205,7 +205,7 @@ def _key_of_float(value: float, shortest: float) -> str:
 
 
 def exact_value(cell: Cell) -> Decimal | None:
-    """Returns the exact value of a number as it is written, or None where a cell is no number.
+    """Returns the exact value of a number as it is written, or None for any other cell.
 
     Example:
         >>> exact_value("+007.50") == exact_value(7.5) == exact_value(np.float32(7.5))

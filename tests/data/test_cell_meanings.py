@@ -28,7 +28,7 @@ from jaxrep.data.schema import (
     Duration,
     Number,
 )
-from jaxrep.errors import InputError
+from tests.helpers.refusals import refused
 
 pytestmark = pytest.mark.quick
 
@@ -53,16 +53,6 @@ def numbers(column, cells, missing=NONE, place=Place("t.csv")):  # noqa: B008
 def codes(levels, cells, missing=NONE):
     column = CategoricalColumn("x", tuple(levels), has_gaps=False)
     return codes_of(column, chunked(cells), missing, Place("t.csv")).tolist()
-
-
-def refused(*facts, call):
-    with pytest.raises(InputError) as caught:
-        call()
-    message = str(caught.value)
-    for fact in facts:
-        assert fact in message, message
-    assert "\n" not in message
-    return message
 
 
 # Numbers of every carrier
@@ -197,7 +187,7 @@ MARKED = Missing([*MISSING, "?", "-999", "1"], [" ? ", "-999", "1"])
         (made(Number), ["2", "-999"], [2, NAN]),
         (made(Number), [-999, 2], [NAN, 2]),
         (made(Number), pa.array([-999, 2], pa.float32()), [NAN, 2]),
-        (made(Number), [True, False], [1, 0]),  # a boolean is no number
+        (made(Number), [True, False], [1, 0]),  # a boolean is not a number
         (made(Number, decimal=",", thousands="."), ["-999,0", "-999.000"], [NAN, -999_000]),
         (made(Boolean), ["yes", "1.0", "0"], [1, NAN, 0]),
         (made(Boolean), [True, False], [1, 0]),

@@ -18,6 +18,7 @@ from jaxrep.data.fit._profile import NUMBER_FORMATS
 from jaxrep.data.schema import MISSING, Boolean, Count, Datetime, Duration, LeftOut, Number
 from jaxrep.data.transform import to_raw
 from jaxrep.errors import InputError
+from tests.helpers.refusals import refused
 
 pytestmark = pytest.mark.quick
 
@@ -44,16 +45,6 @@ def column_of(cells, rows=None, **said):
 
 def kind_of(cells, rows=None, **said):
     return column_of(cells, rows, **said).kind
-
-
-def refused(*facts, call):
-    with pytest.raises(InputError) as caught:
-        call()
-    message = str(caught.value)
-    for fact in facts:
-        assert fact in message, message
-    assert "\n" not in message
-    return message
 
 
 def typed(values, kind=None):

@@ -497,7 +497,7 @@ def test_a_text_cell_deep_in_a_csv_is_named(capsys, tmp_path, small_chunks):
 
 def test_an_empty_folder_is_no_table(capsys, tmp_path):
     (tmp_path / "parts").mkdir()
-    refused(capsys, tmp_path, tmp_path / "parts", facts=["parts", "no file of a table"])
+    refused(capsys, tmp_path, tmp_path / "parts", facts=["parts", "no table file"])
 
 
 def test_no_such_table_is_refused(capsys, tmp_path):

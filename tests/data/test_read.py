@@ -331,7 +331,7 @@ def test_fault_in_a_part_is_told_with_its_path(tmp_path):
 
 
 def test_folders_of_nothing_or_of_several_formats_are_refused(tmp_path):
-    refused(tmp_path, "no file of a table")
+    refused(tmp_path, "no table file")
     write(tmp_path, "a.csv", v=[1])
     write(tmp_path, "b.feather", v=[1])
     refused(tmp_path, "Arrow, CSV")

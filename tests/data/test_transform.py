@@ -31,6 +31,7 @@ from jaxrep.data.transform import (
     to_values,
 )
 from jaxrep.errors import InputError
+from tests.helpers.refusals import refused
 
 pytestmark = pytest.mark.quick
 
@@ -38,15 +39,6 @@ AGE = Number("age", mean=40.0, scale=10.0, fill=None)
 JOB = CategoricalColumn("job", ("a", "b", "c"), has_gaps=False)
 PEOPLE = Schema((AGE, JOB), (LeftOut("i", "id", "counts up"),), label="y")
 TABLE = pa.table({"age": [30.0, 50.0, 41.0, 30.0], "job": ["b", "a", "b", "c"]})
-
-
-def refused(*facts, call):
-    with pytest.raises(InputError) as caught:
-        call()
-    message = str(caught.value)
-    for fact in facts:
-        assert fact in message, message
-    return message
 
 
 def schema_of(*columns):

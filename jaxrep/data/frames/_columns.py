@@ -24,7 +24,7 @@ def columns_of(X: Any, source: str) -> tuple[Sequence[Any], Sequence[Any]]:
     """Returns the names of a table, as they are, and its columns, which `column_of` makes Arrow's.
 
     Raises:
-        InputError: `X` is no table, not two-dimensional, or holds no rows yet.
+        InputError: `X` is not a table, not two-dimensional, or holds no rows yet.
 
     Example:
         >>> columns_of([[1, "a"], [2, "b"]], "X")
@@ -47,7 +47,7 @@ def columns_of(X: Any, source: str) -> tuple[Sequence[Any], Sequence[Any]]:
         return _columns_of_rows(X, source)
     if hasattr(X, "__array__"):
         return _columns_of_array(X if isinstance(X, np.ma.MaskedArray) else np.asarray(X), source)
-    raise InputError(f"{source}: a {type(X).__name__} is no table; give {_ACCEPTED}")
+    raise InputError(f"{source}: a {type(X).__name__} is not a table; give {_ACCEPTED}")
 
 
 def _names_of_pandas(columns: Any) -> Sequence[Any]:

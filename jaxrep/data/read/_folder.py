@@ -94,7 +94,7 @@ def _format(formats: set[str], source: str) -> str:
     if "Parquet" in formats:
         return "Parquet"
     if not formats:
-        raise InputError(f"{source}: a folder, and there is no file of a table in it")
+        raise InputError(f"{source}: the folder has no table file in it")
     kind = min(formats)
     if len(formats) > 1 or kind not in _formats.SCHEMAS:
         raise InputError(
