@@ -8,7 +8,7 @@ from fractions import Fraction
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from sklearn.preprocessing import StandardScaler
 
@@ -773,6 +773,7 @@ def text_tables(draw):
 
 @settings(deadline=None, max_examples=150)
 @given(text_tables(), st.integers(1, 25))
+@example(pa.table({"anchor": ["0.5", "-1.5"], "x": ["2024-01-05T00:00Z", "13.01.2024"]}), 1)
 def test_blocks_of_any_length_give_the_same_schema(table, rows):
     def outcome(rows):
         try:

@@ -166,7 +166,7 @@ def _besides(seen: TextStatistics) -> str:
         return f"; dates, of which form is not clear: {' or '.join(map(str, seen.date_formats))}"
     if seen.date_formats and seen.have_zones:
         return "; dates, some with a time zone and some without"
-    if seen.look_like_dates:
+    if seen.date_patterns:
         return (
             "; written like dates, but no form makes a date of each: correct the cell that is none"
         )

@@ -99,8 +99,8 @@ class TextStatistics:
         self.number_formats = list(NUMBER_FORMATS)
         if decimal_commas:
             self.number_formats.sort(key=lambda marks: marks[0] != ",")
-        self.look_like_dates = True
-        """Whether all are written like dates, be there such dates or not."""
+        self.date_patterns = {_times.ISO, *(pattern for pattern, _ in _times.FORMATS)}
+        """What all are written like, be there such dates or not."""
         self.are_quantities = True
         """Whether all are numbers with a unit or a sign such as % or $ before or after them."""
         self.date_formats: list[str | None] = [None, *(name for _, name in _times.FORMATS)]
@@ -153,9 +153,7 @@ class TextStatistics:
             self.number_formats = [f for f in self.number_formats if _are_numbers(texts, *f)]
         texts = without_marks(texts, self._missing).drop_null()
         self.are_booleans = self.are_booleans and all_match(texts, r"(?i)^(?:true|false)$")
-        if self.look_like_dates:
-            patterns = {_times.ISO, *(pattern for pattern, _ in _times.FORMATS)}
-            self.look_like_dates = any(all_match(texts, pattern) for pattern in patterns)
+        self.date_patterns = {p for p in self.date_patterns if all_match(texts, p)}
         if self.date_formats:
             self._add_dates(texts)
         if self.are_durations and all_match(texts, _times.DURATION):
