@@ -1,6 +1,6 @@
 """The hyperparameters that methods share: of the training, and of the views."""
 
-from typing import Literal
+from typing import Any, Literal
 
 from jaxrep.hyperparameters._declare import Hyperparameters, hyperparameter, hyperparameters
 from jaxrep.hyperparameters._ranges import (
@@ -216,3 +216,16 @@ class ViewHyperparameters(TrainingHyperparameters):
         return super().unused() | {
             rate: f"views names {view}" for view, rate in VIEWS.items() if view not in chosen
         }
+
+
+def likelihood() -> Any:
+    """Declares the hyperparameter of methods that reconstruct numbers."""
+    return hyperparameter(
+        OneOf("squared", "by_kind"),
+        default="squared",
+        kind="shaping",
+        changes_loss=True,
+        help="What a reconstructed number is compared by. squared: its squared error; by_kind: a "
+        "Gaussian whose variance is learned for each column, and the Bernoulli distribution for "
+        "true and false. Categories are compared by their log-probability with both.",
+    )

@@ -5,6 +5,7 @@ PyTorch. Shape letters: B batch, D numbers, C codes, R background rows.
 """
 
 import jax
+import jax.numpy as jnp
 
 from jaxrep.batch import Batch, RowSpec
 from jaxrep.hyperparameters import VIEWS as RATES
@@ -127,7 +128,6 @@ def draw_views(
         `hide_codes`.
 
     Example:
-        >>> import jax.numpy as jnp
         >>> hyperparameters = ViewHyperparameters(views=("scarf",), corruption_rate=0.5)
         >>> batch = Batch(jnp.ones((4, 3)))
         >>> draws = Draws(jax.random.key(0), batch)
@@ -142,6 +142,32 @@ def draw_views(
         key = jax.random.fold_in(draws.key, stream) if stream else draws.key
         parts.append(draw(draws._replace(key=key), batch, rates))
     return Deferred(_merge, *parts) if parts else {}
+
+
+def draw_all(
+    hyperparameters: ViewHyperparameters, draws: Draws, batch: Batch, *, count: int | None = None
+) -> Noise | Deferred:
+    """Draws what the views of rows need, and which codes count as "other".
+
+    Args:
+        hyperparameters: the views and their rates, and the rate of "other".
+        draws: the batch's key, and background rows.
+        batch: rows, numbers `[B, D]` and codes `[B, C]`.
+        count: of copies of the rows, each with views of its own, `[count, B, …]`; None: the rows
+            themselves. `other` is the same for all.
+    """
+    rows = Batch(batch.numbers, batch.codes)
+    seen = draw_views(hyperparameters, draws, rows if count is None else copies(rows, count))
+    other = draw_other(hyperparameters.other_rate, draws, rows)
+    return Deferred(_merge, seen, other) if other else seen
+
+
+def copies(batch: Batch, count: int) -> Batch:
+    """Returns rows several times, along a new first axis."""
+    made: Batch = jax.tree.map(
+        lambda array: jnp.broadcast_to(array[None], (count, *array.shape)), batch
+    )
+    return made
 
 
 def _merge(*parts: Noise | Deferred) -> Noise:
@@ -161,7 +187,6 @@ def corrupt(hyperparameters: ViewHyperparameters, batch: Batch, noise: Noise) ->
         Corrupted rows, of the same shapes.
 
     Example:
-        >>> import jax.numpy as jnp
         >>> hyperparameters = ViewHyperparameters(
         ...     views=("dropout", "noise"), noise_std=0.5, drop_rate=0.5
         ... )
