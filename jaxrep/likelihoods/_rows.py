@@ -159,12 +159,7 @@ class RowLikelihood(nnx.Module):
             logits = outputs[:, layout.logits[i] : layout.logits[i + 1]]
             likeliest[c] = categorical.expectation(logits)
         for i, (layer, c) in enumerate(zip(embeddings.layers, layout.wide, strict=True)):
-            likeliest[c] = _in_pieces(
-                lambda _, query, layer=layer: categorical.expectation(layer.logits(query)),
-                layer.levels,
-                jnp.zeros(len(outputs), jnp.int32),
-                self._query(outputs, i),
-            )
+            likeliest[c] = _wide_expectation(layer, self._query(outputs, i))
         return Batch(numbers, jnp.stack([likeliest[c] for c in range(layout.rows.codes)], axis=1))
 
     def _means(self, outputs: Array) -> Array:
@@ -214,6 +209,15 @@ def _wide_terms(layer: Embedding, codes: Array, query: Array) -> Array:
         lambda codes, query: categorical.terms(codes, layer.logits(query)),
         layer.levels,
         codes,
+        query,
+    )
+
+
+def _wide_expectation(layer: Embedding, query: Array) -> Array:
+    return _in_pieces(
+        lambda _, query: categorical.expectation(layer.logits(query)),
+        layer.levels,
+        jnp.zeros(len(query), jnp.int32),
         query,
     )
 

@@ -1,7 +1,7 @@
 """What autoencoder and VAE share: rows decoded from representations, and their terms by column."""
 
 from abc import abstractmethod
-from typing import Any
+from typing import Any, ClassVar
 
 from jax import Array
 
@@ -18,7 +18,13 @@ class ReconstructionNetwork(Network):
     under its reconstruction, in nats; the score is their mean over the observed columns.
     """
 
-    outputs = ("embed", "reconstruct", "score", "score_by_column", "decode")
+    outputs: ClassVar[tuple[str, ...]] = (
+        "embed",
+        "reconstruct",
+        "score",
+        "score_by_column",
+        "decode",
+    )
 
     decoder: MLP
     embeddings: Embeddings

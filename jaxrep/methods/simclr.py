@@ -11,7 +11,14 @@ from jaxrep import losses, nt_xent, views
 from jaxrep.batch import Batch, RowSpec
 from jaxrep.methods._method import Method, Metrics
 from jaxrep.methods.simclr_hyperparameters import SimCLRHyperparameters
-from jaxrep.networks import Embeddings, Mahalanobis, Network, ProjectionHead, RowEncoder, get_model_state
+from jaxrep.networks import (
+    Embeddings,
+    Mahalanobis,
+    Network,
+    ProjectionHead,
+    RowEncoder,
+    get_model_state,
+)
 from jaxrep.views import Deferred, Draws, Noise
 
 

@@ -184,6 +184,7 @@ class RowEncoder(MLP):
         h = jnp.sum(looked_up, axis=1, dtype=wide).astype(dtype)  # (B, dims[0])
         if self.layout.dense:
             h = dense.astype(dtype) @ kernel[: self.layout.dense] + h
+        assert layer.bias is not None
         return self.after_first(h + layer.bias[...].astype(dtype)[None, :])
 
     def _dense(self, batch: Batch, embeddings: Embeddings) -> Array:

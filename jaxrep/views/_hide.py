@@ -30,6 +30,7 @@ def hide(batch: Batch, numbers: Array, codes: Array | None = None) -> Batch:
     hidden = batch._replace(numbers=jnp.where(numbers, jnp.nan, batch.numbers))
     if batch.codes is None:
         return hidden
+    assert codes is not None
     return hidden._replace(codes=jnp.where(codes, MISSING, batch.codes))
 
 

@@ -56,6 +56,7 @@ def drop_columns(batch: Batch, keep: Array, keep_codes: Array | None = None) -> 
     dropped = batch._replace(numbers=numbers)
     if batch.codes is None:
         return dropped
+    assert keep_codes is not None
     return dropped._replace(codes=jnp.where(keep_codes, batch.codes, jnp.minimum(batch.codes, 0)))
 
 
@@ -98,9 +99,7 @@ class _Split:
     dtype: Any
 
     @jax.named_scope("noise")
-    def __call__(
-        self, bits: Array, drop_rate: Rate = 0.0, of_codes: Array | None = None
-    ) -> Noise:
+    def __call__(self, bits: Array, drop_rate: Rate = 0.0, of_codes: Array | None = None) -> Noise:
         wide = jnp.promote_types(self.dtype, jnp.float32)
         count = 1 << 23  # so that every number below, and its middle, is a number of float32
         dropped = jnp.minimum(jnp.round(jnp.asarray(drop_rate, wide) * count), count - 1)

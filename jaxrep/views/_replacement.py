@@ -45,6 +45,7 @@ def replace_columns(
     replaced = batch._replace(numbers=jnp.where(replace, values, batch.numbers))
     if batch.codes is None:
         return replaced
+    assert replace_codes is not None and codes is not None
     return replaced._replace(codes=jnp.where(replace_codes, codes, batch.codes))
 
 
