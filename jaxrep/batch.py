@@ -11,19 +11,70 @@ import jax.numpy as jnp
 from jax import Array
 
 
+MISSING = -1
+"""The code of a missing cell. A missing number is NaN."""
+
+
 class RowSpec(NamedTuple):
     """What every row of a table holds.
 
+    Code 0 is "other": a value that training did not know, or a rare one merged with others. `MISSING`
+    is not one of a code's values, and occurs only where `gaps` says that cells may be missing.
+
     Example:
-        >>> RowSpec(numbers=4).levels
-        ()
+        >>> rows = RowSpec(numbers=2, levels=(4,), gaps=(True, False, False))
+        >>> rows.codes, rows.columns
+        (1, 3)
+        >>> rows.number_gaps, rows.code_gaps
+        ((True, False), (False,))
+        >>> rows.number_likelihoods
+        ('squared', 'squared')
+        >>> rows.with_gaps().gaps
+        (True, True, True)
     """
 
     numbers: int
     """D, numbers of a row."""
 
     levels: tuple[int, ...] = ()
-    """For each of the C codes, how many values it takes."""
+    """For each of the C codes, how many values it takes: 0 ("other") included, `MISSING` not."""
+
+    gaps: tuple[bool, ...] = ()
+    """For each of the D numbers and then of the C codes, whether a cell may be missing; () where
+    none may."""
+
+    likelihoods: tuple[str, ...] = ()
+    """The likelihood of each of the D numbers: "squared", "gaussian", "bernoulli" or "poisson"; ()
+    where all are squared."""
+
+    @property
+    def codes(self) -> int:
+        """C, codes of a row."""
+        return len(self.levels)
+
+    @property
+    def columns(self) -> int:
+        """D + C, numbers and codes of a row."""
+        return self.numbers + self.codes
+
+    @property
+    def number_gaps(self) -> tuple[bool, ...]:
+        """For each of the D numbers, whether a cell may be missing."""
+        return self.gaps[: self.numbers] if self.gaps else (False,) * self.numbers
+
+    @property
+    def code_gaps(self) -> tuple[bool, ...]:
+        """For each of the C codes, whether a cell may be missing."""
+        return self.gaps[self.numbers :] if self.gaps else (False,) * self.codes
+
+    @property
+    def number_likelihoods(self) -> tuple[str, ...]:
+        """The likelihood of each of the D numbers."""
+        return self.likelihoods or ("squared",) * self.numbers
+
+    def with_gaps(self) -> "RowSpec":
+        """Returns the same rows where every cell may be missing."""
+        return self._replace(gaps=(True,) * self.columns)
 
 
 class Batch(NamedTuple):
@@ -37,10 +88,11 @@ class Batch(NamedTuple):
     """
 
     numbers: Array
-    """Numbers, `[B, D]`."""
+    """Numbers, `[B, D]`; NaN where a cell is missing. `[B, 0]` where the table has none."""
 
     codes: Array | None = None
-    """Codes of categories, int32 `[B, C]`; None where the table has none."""
+    """Codes of categories, int32 `[B, C]`; `MISSING` where a cell is missing. None where the table
+    has none."""
 
     targets: Array | None = None
     """What is to be predicted, `[B]`: a class's number, int32, or a number, float32; None where
