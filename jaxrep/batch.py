@@ -10,7 +10,6 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-
 MISSING = -1
 """The code of a missing cell. A missing number is NaN."""
 
@@ -18,8 +17,9 @@ MISSING = -1
 class RowSpec(NamedTuple):
     """What every row of a table holds.
 
-    Code 0 is "other": a value that training did not know, or a rare one merged with others. `MISSING`
-    is not one of a code's values, and occurs only where `gaps` says that cells may be missing.
+    Code 0 is "other": a value that training did not know, or a rare one merged with others.
+    `MISSING` is not one of a code's values, and occurs only where `gaps` says that cells may be
+    missing.
 
     Example:
         >>> rows = RowSpec(numbers=2, levels=(4,), gaps=(True, False, False))
