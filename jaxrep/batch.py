@@ -4,11 +4,12 @@ A row is what its table holds: numbers, and codes of categories. A part that a t
 is None, which costs a compiled program nothing. Shape letters: B batch, D numbers, C codes.
 """
 
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-import jax
-import jax.numpy as jnp
-from jax import Array
+import numpy as np
+
+if TYPE_CHECKING:  # tables are read without JAX, which takes a second to import
+    from jax import Array
 
 MISSING = -1
 """The code of a missing cell. A missing number is NaN."""
@@ -87,18 +88,18 @@ class Batch(NamedTuple):
         (4, True)
     """
 
-    numbers: Array
+    numbers: "Array"
     """Numbers, `[B, D]`; NaN where a cell is missing. `[B, 0]` where the table has none."""
 
-    codes: Array | None = None
+    codes: "Array | None" = None
     """Codes of categories, int32 `[B, C]`; `MISSING` where a cell is missing. None where the table
     has none."""
 
-    targets: Array | None = None
+    targets: "Array | None" = None
     """What is to be predicted, `[B]`: a class's number, int32, or a number, float32; None where
     nothing is."""
 
-    weights: Array | None = None
+    weights: "Array | None" = None
     """Row weights `[B]`, at least 0: 1 for rows, 0 for the padding of an epoch's last batch. None
     weighs all rows alike."""
 
@@ -116,17 +117,37 @@ def take(rows: Batch, chosen: Any) -> Batch:
     """Returns some of the rows, by index, mask or slice: the same of every part that there is.
 
     Example:
+        >>> import jax.numpy as jnp
         >>> rows = Batch(jnp.arange(6.0).reshape(3, 2), targets=jnp.array([7, 8, 9]))
         >>> print(take(rows, jnp.array([2, 0])).targets)
         [9 7]
     """
-    taken: Batch = jax.tree.map(lambda array: array[chosen], rows)
-    return taken
+    return Batch(*(None if part is None else part[chosen] for part in rows))
 
 
 def zeros_like(rows: Batch, count: int) -> Batch:
     """Returns `count` rows of zeros with the parts, the shapes and the dtypes of others."""
+    import jax
+    import jax.numpy as jnp
+
     zeros: Batch = jax.tree.map(
         lambda array: jnp.zeros((count, *array.shape[1:]), array.dtype), rows
     )
     return zeros
+
+
+def empty(rows: RowSpec, count: int) -> Batch:
+    """Returns memory for rows on the host, uninitialised: a NumPy array of each part.
+
+    Args:
+        rows: what every row holds.
+        count: number of rows.
+
+    Example:
+        >>> buffer = empty(RowSpec(numbers=2, levels=(4,)), 3)
+        >>> buffer.numbers.shape, buffer.codes.shape, buffer.codes.dtype
+        ((3, 2), (3, 1), dtype('int32'))
+    """
+    numbers: Any = np.empty((count, rows.numbers), np.float32)
+    codes: Any = np.empty((count, rows.codes), np.int32) if rows.codes else None
+    return Batch(numbers, codes)
