@@ -122,7 +122,8 @@ def take(rows: Batch, chosen: Any) -> Batch:
         >>> print(take(rows, jnp.array([2, 0])).targets)
         [9 7]
     """
-    return Batch(*(None if part is None else part[chosen] for part in rows))
+    parts: list[Any] = [None if part is None else part[chosen] for part in rows]
+    return Batch(*parts)
 
 
 def zeros_like(rows: Batch, count: int) -> Batch:
