@@ -226,21 +226,19 @@ class Fitting:
         }
         return msgspec.structs.replace(column, **changes), missing
 
-    def _with_fills(self, learned: tuple[Column, ...]) -> tuple[Column, ...]:
+    def _with_fills(self, learned: tuple[Any, ...]) -> tuple[Any, ...]:
         """Returns the columns, those of categories that have gaps with the most frequent level."""
-        counts = {
-            column: np.zeros(len(column.levels), np.int64)
-            for column in learned
-            if isinstance(column, CategoricalColumn) and column.has_gaps
-        }
-        if not counts:
+        with_gaps = [c for c in learned if isinstance(c, CategoricalColumn) and c.has_gaps]
+        counts = [np.zeros(len(column.levels), np.int64) for column in with_gaps]
+        if not with_gaps:
             return learned
         for block, rows in self._blocks():
-            for column, seen in counts.items():
+            for column, seen in zip(with_gaps, counts, strict=True):
                 place = Place(self._source, rows=rows)
                 codes = codes_of(column, block[column.name], self._missing, place)
                 seen += np.bincount(codes[codes >= 0].astype(np.intp), minlength=len(seen))
-        fills = {c.name: c.levels[int(seen.argmax())] for c, seen in counts.items()}
+        found = zip(with_gaps, counts, strict=True)
+        fills = {column.name: column.levels[int(seen.argmax())] for column, seen in found}
         return tuple(
             msgspec.structs.replace(c, fill=fills[c.name]) if c.name in fills else c
             for c in learned
