@@ -63,8 +63,8 @@ def check_space(out: Path, plan: Plan, written: int) -> None:
     if free < needed:
         raise InputError(
             f"--out {out}: {plan.rows} rows of {len(plan.schema.columns)} columns need "
-            f"{needed / 2**20:,.0f} MiB more, and the disk has {free / 2**20:,.0f} MiB left; free some, or choose "
-            "another path"
+            f"{needed / 2**20:,.0f} MiB more, and the disk has {free / 2**20:,.0f} MiB left; free "
+            "some, or choose another path"
         )
 
 
