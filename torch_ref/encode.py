@@ -54,7 +54,7 @@ def encode(
         >>> number = {"kind": "number", "name": "age", "decimal": ".", "thousands": ""}
         >>> category = {"kind": "category", "name": "city", "levels": ["Oslo", "Rome"]}
         >>> schema = {
-        ...     "schema_version": 2,
+        ...     "schema_version": 3,
         ...     "columns": [number, category],
         ...     "missing": ["", "?"],
         ...     "marks": ["?"],
@@ -82,7 +82,7 @@ def encode_with_counts(
 
     Example:
         >>> category = {"kind": "category", "name": "city", "levels": ["Oslo", "Rome"]}
-        >>> schema = {"schema_version": 2, "columns": [category], "missing": [""], "marks": []}
+        >>> schema = {"schema_version": 3, "columns": [category], "missing": [""], "marks": []}
         >>> rows, counts = encode_with_counts(schema, [{"city": "Bonn"}, {"city": ""}])
         >>> counts
         Counts(unknown={'city': 1}, missing={'city': 1})

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ..schema import LeftOut, NumericColumn, Schema
+from ..schema import CategoricalColumn, LeftOut, NumericColumn, Schema
 
 
 @dataclass(frozen=True)
@@ -57,6 +57,8 @@ class Fitted:
                 why += f"; {count:,} missing"
                 if isinstance(column, NumericColumn) and column.fill is not None:
                     why += f", filled with the median {column.fill:g}"
+                elif isinstance(column, CategoricalColumn) and column.fill is not None:
+                    why += f", filled with the most frequent, {column.fill[:20]!r}"
             yield f"  {name:{width}}  {kind:10}  {why}".rstrip()
         if len(self.order) > most:
             yield f"  … and {len(self.order) - most} more columns"

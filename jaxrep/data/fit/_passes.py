@@ -14,7 +14,7 @@ from .._arrow import to_arrow
 from .._gaps import refuse_missing
 from .._messages import joined, listed, nearest
 from .._threads import for_each
-from ..cells import Missing, Numbers, Place, keys_of, numbers_of
+from ..cells import Missing, Numbers, Place, codes_of, keys_of, numbers_of
 from ..columns import Columns
 from ..read import DELIMITER
 from ..schema import (
@@ -130,8 +130,10 @@ class Fitting:
         if self._asked.impute == "refuse":
             gaps = {c.name: missing[c.name] for c in learned if c.name in missing}
             refuse_missing(gaps, self._source)
-        if sum(c.width - 1 for c in learned if isinstance(c, CategoricalColumn)) > MOST:
+        if sum(len(c.levels) for c in learned if isinstance(c, CategoricalColumn)) > MOST:
             raise InputError(f"{self._source}: more than {MOST:,} categories in all")
+        if self._asked.impute == "median":
+            learned = self._with_fills(learned)
         schema = Schema(learned, left_out, self._asked.label, self._markers, self._asked.na_values)
         return Fitted(schema, self._rows, missing, self._order, self._ranges, self._marks.left)
 
@@ -165,7 +167,9 @@ class Fitting:
         medians: dict[str, tuple[NumericColumn, Median]] = {}
         for name, made in drafts.items():
             numbers = self._numbers(name, made, measured)
-            if numbers is not None and numbers.missing and numbers.moments.count:
+            if numbers is None or self._asked.impute != "median":
+                continue
+            if numbers.missing and numbers.moments.count:
                 assert isinstance(made.column, NumericColumn)
                 medians[name] = (made.column, Median(bits))
         while not all(median.found for _, median in medians.values()):
@@ -218,9 +222,27 @@ class Fitting:
         changes = {
             "levels": tuple(sorted(levels)),
             "has_gaps": missing > 0,
-            "fills": self._asked.impute != "refuse",
+            "refuses": self._asked.impute == "refuse",
         }
         return msgspec.structs.replace(column, **changes), missing
+
+    def _with_fills(self, learned: tuple[Any, ...]) -> tuple[Any, ...]:
+        """Returns the columns, those of categories that have gaps with the most frequent level."""
+        with_gaps = [c for c in learned if isinstance(c, CategoricalColumn) and c.has_gaps]
+        counts = [np.zeros(len(column.levels), np.int64) for column in with_gaps]
+        if not with_gaps:
+            return learned
+        for block, rows in self._blocks():
+            for column, seen in zip(with_gaps, counts, strict=True):
+                place = Place(self._source, rows=rows)
+                codes = codes_of(column, block[column.name], self._missing, place)
+                seen += np.bincount(codes[codes >= 0].astype(np.intp), minlength=len(seen))
+        found = zip(with_gaps, counts, strict=True)
+        fills = {column.name: column.levels[int(seen.argmax())] for column, seen in found}
+        return tuple(
+            msgspec.structs.replace(c, fill=fills[c.name]) if c.name in fills else c
+            for c in learned
+        )
 
     def _with_scale(
         self, column: NumericColumn, seen: NumberStatistics, *, refine: bool
@@ -233,12 +255,8 @@ class Fitting:
         mean, deviation = seen.moments.mean, seen.moments.deviation
         if is_one_value(mean, deviation):
             return LeftOut(column.name, "constant", f"only one value, {mean:g}", mean), 0
-        if self._asked.impute == "refuse":
-            fill = None
-        elif fill is None:
-            fill = mean
         changes: dict[str, Any] = {"mean": mean, "scale": deviation, "fill": fill}
-        changes["has_gaps"] = seen.missing > 0
+        changes |= {"has_gaps": seen.missing > 0, "refuses": self._asked.impute == "refuse"}
         if refine and type(column) is Number and seen.are_whole and seen.least >= 0:
             fields = {name: getattr(column, name) for name in column.__struct_fields__}
             return Count(**fields | changes | {"stored": "int64"}), seen.missing

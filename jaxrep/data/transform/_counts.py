@@ -13,8 +13,9 @@ class Counts:
 
     Attributes:
         unknown: cells whose category is not among the levels.
-        filled: missing cells of columns that had none when the schema was fitted.
-        missing: missing cells of the other columns.
+        filled: missing cells of columns that had none when the schema was fitted, which are
+            filled with the mean, or counted among the unknown categories.
+        missing: missing cells of the other columns, which stay missing or are imputed.
 
     Example:
         >>> counts = Counts()
