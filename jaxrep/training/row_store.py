@@ -222,10 +222,10 @@ def _check_rows(name: str, x: Batch, spec: RowSpec) -> None:
     numbers = numbers_of(x)
     rows = row_count(x)
     if isinstance(numbers, RowStore):
-        found = numbers.spec.numbers, numbers.spec.codes
-        if found != (spec.numbers, spec.codes):
+        held = numbers.spec.numbers, numbers.spec.codes
+        if held != (spec.numbers, spec.codes):
             raise ValueError(
-                f"{name} has {found[0]} numbers and {found[1]} codes; spec says {spec.numbers} and "
+                f"{name} has {held[0]} numbers and {held[1]} codes; spec says {spec.numbers} and "
                 f"{spec.codes}"
             )
     else:
