@@ -103,7 +103,7 @@ def _said_of_columns(columns: Mapping[str, Any]) -> list[str]:
     for flag in ("label", "id_column"):
         if value := columns.get(flag):
             words += _flag(flag, value)
-    if (impute := columns.get("impute", "median")) != "median":
+    if impute := columns.get("impute"):
         words += _flag("impute", impute)
     return words
 
