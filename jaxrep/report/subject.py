@@ -11,7 +11,7 @@ from flax import nnx
 from jaxrep.batch import Batch, take
 from jaxrep.data import transform
 from jaxrep.data.targets import label_texts
-from jaxrep.evaluation import in_table_order, observed
+from jaxrep.evaluation import in_table_order
 from jaxrep.methods import abstract_network
 from jaxrep.networks import Mahalanobis
 from jaxrep.runs.default_table import DRAWN, check_near, table_of
@@ -101,11 +101,6 @@ class Subject:
     def terms_in_table_order(self) -> np.ndarray:
         """The terms in the order of the table's columns, `[N, columns]`."""
         return in_table_order(self.run.schema, self.terms)
-
-    @cached_property
-    def observed(self) -> np.ndarray:
-        """Which cells are not missing, in the order of the table's columns, `[N, columns]`."""
-        return observed(self.run.schema, self.x)
 
     @cached_property
     def mapped(self) -> np.ndarray:
