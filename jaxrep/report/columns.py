@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -64,7 +64,7 @@ def _errors_table(
     head = ["column", "nats", "in its own units", "wrong category"]
     rows: list[list[Any]] = []
     for i in order[:MAX_LISTED]:
-        nats, own = (float(e[i]) if np.isfinite(e[i]) else None for e in (found.nats, found.own))
+        nats, own = _known(found.nats[i]), _known(found.own[i])
         share = None if own is None else f"{100 * own:.3g} %"
         in_units = (own, "–") if found.kinds[i] == "numeric" else ("–", share)
         rows.append([found.names[i], nats, *in_units])
@@ -121,7 +121,7 @@ class _Numbers:
     data: np.ndarray
     samples: np.ndarray
 
-    head = ("data: mean", "samples: mean", "data: std", "samples: std")
+    head: ClassVar[Sequence[str]] = ("data: mean", "samples: mean", "data: std", "samples: std")
 
     @classmethod
     def of(cls, column: NumericColumn, data: np.ndarray, made: np.ndarray) -> "_Numbers":
@@ -129,12 +129,12 @@ class _Numbers:
         return cls(column.name, _largest_gap(there, made) if len(there) else np.nan, there, made)
 
     def row(self) -> list[object]:
-        both = (self.data, self.samples)
-        means, deviations = (
-            [float(f(values)) if len(values) else None for values in both]
+        found = [
+            float(f(values)) if len(values) else None
             for f in (np.mean, np.std)
-        )
-        return [self.name, self.distance, *means, *deviations]
+            for values in (self.data, self.samples)
+        ]
+        return [self.name, _known(self.distance), *found]
 
     def draw(self, axes: Axes) -> None:
         low, high = np.percentile(np.concatenate([self.data, self.samples]), [0.5, 99.5])
@@ -153,7 +153,7 @@ class _Levels:
     levels: tuple[str, ...]
     shares: np.ndarray  # of data and samples, [2, levels]; the first is "other"
 
-    head = ("data: most frequent", "samples: most frequent")
+    head: ClassVar[Sequence[str]] = ("data: most frequent", "samples: most frequent")
 
     @classmethod
     def of(cls, column: CategoricalColumn, data: np.ndarray, made: np.ndarray) -> "_Levels":
@@ -170,7 +170,7 @@ class _Levels:
         most = [(int(shares.argmax()), shares.max()) for shares in self.shares]
         return [
             self.name,
-            self.distance,
+            _known(self.distance),
             *(f"{self.levels[i]} ({100 * share:.3g} %)" if share else None for i, share in most),
         ]
 
@@ -191,13 +191,19 @@ def _compared(schema: Schema, data: np.ndarray, made: np.ndarray) -> dict[str, l
     found: dict[str, list[_Comparison]] = {}
     for i, column in enumerate(schema.columns):
         if isinstance(column, CategoricalColumn):
-            name, one = "Categories", _Levels.of(column, data[:, i], made[:, i])
+            levels = _Levels.of(column, data[:, i], made[:, i])
+            found.setdefault("Categories", []).append(levels)
         else:
-            name, one = "Numbers", _Numbers.of(column, data[:, i], made[:, i])
-        found.setdefault(name, []).append(one)
+            numbers = _Numbers.of(column, data[:, i], made[:, i])
+            found.setdefault("Numbers", []).append(numbers)
     for columns in found.values():
         columns.sort(key=lambda one: -np.nan_to_num(one.distance, nan=-1))
     return dict(sorted(found.items(), reverse=True))
+
+
+def _known(value: float | np.floating[Any]) -> float | None:
+    """Returns a number; None of what no cell says anything of."""
+    return None if np.isnan(value) else float(value)
 
 
 def _largest_gap(one: np.ndarray, two: np.ndarray) -> float:

@@ -1,6 +1,7 @@
 """The report's parts on the latent space: which units a VAE uses, and what lies between rows."""
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -16,6 +17,7 @@ ACTIVE = 0.01  # variance of a unit's mean over the rows, above which it counts 
 STEPS = 7
 _MAX_UNITS, _MAX_PAIRS, _MAX_COLUMNS = 64, 3, 8
 _POSTERIOR_ROWS = 4096
+_STRETCHED: Any = {"aspect": "auto", "interpolation": "nearest"}
 
 
 def units(subject: Subject) -> Iterator[Section]:
@@ -150,25 +152,20 @@ def _images(paths: Sequence[Batch], names: Sequence[str]) -> Figure:
     categories = 0 if paths[0].codes is None else paths[0].codes.shape[1]
     widths = [max(n, 0.2 * (numbers + categories)) for n in (numbers, categories) if n]
     made, axes = blank(1.35 * len(paths) + 0.3, len(paths), len(widths), width_ratios=widths)
-    panels = iter(axes)
-    for path, name in zip(paths, names, strict=True):
-        shown = []
+    for i, (path, name) in enumerate(zip(paths, names, strict=True)):
+        panels = axes[i * len(widths) : (i + 1) * len(widths)]
         if numbers:
-            shown.append((path.numbers, {"cmap": "RdBu_r", "vmin": -2.5, "vmax": 2.5}))
+            panels[0].imshow(path.numbers, cmap="RdBu_r", vmin=-2.5, vmax=2.5, **_STRETCHED)
         if path.codes is not None:
-            shown.append((_turns(np.asarray(path.codes)), {"cmap": "tab10", "vmin": 0, "vmax": 9}))
-        for i, (image, colours) in enumerate(shown):
-            panel = next(panels)
-            panel.imshow(image, aspect="auto", interpolation="nearest", **colours)
+            turns = _turns(np.asarray(path.codes))
+            panels[-1].imshow(turns, cmap="tab10", vmin=0, vmax=9, **_STRETCHED)
+        panels[0].set_title(drawable(name, 60), fontsize=9, loc="left")
+        for panel in panels:
             panel.set_yticks([0, STEPS - 1], ["0", "1"])
-            if i == 0:
-                panel.set_title(drawable(name, 60), fontsize=9, loc="left")
-    for panel, what in zip(
-        axes[-len(widths) :],
-        ["number"] * bool(numbers) + ["category"] * bool(categories),
-        strict=True,
-    ):
-        panel.set(xlabel=what)
+    if numbers:
+        panels[0].set_xlabel("number")
+    if categories:
+        panels[-1].set_xlabel("category")
     return made
 
 
