@@ -134,17 +134,24 @@ class Duration(NumericColumn, frozen=True, tag_field="kind", tag="duration"):
 
 
 class CategoricalColumn(
-    msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="category"
+    msgspec.Struct,
+    frozen=True,
+    forbid_unknown_fields=True,
+    weakref=True,
+    tag_field="kind",
+    tag="category",
 ):
     """A column of categories, which becomes one feature per level and one for all other cells.
 
     Attributes:
         name: the column's name.
-        levels: the categories of the training rows, sorted.
+        levels: the categories of the training rows, sorted, without those that were merged.
         has_gaps: whether cells of the training rows were missing.
         fills: whether a missing cell counts as one without a level; otherwise it is refused.
         why: why the column is categorical.
         stored: the name of the Arrow type of its cells in outputs.
+        merged: how many more categories there were, each in one training row alone, which count as
+            unknown.
 
     Example:
         >>> CategoricalColumn("sex", ("Female", "Male"), has_gaps=False).width
@@ -157,6 +164,7 @@ class CategoricalColumn(
     fills: bool = True
     why: Text = ""
     stored: Text = "string"
+    merged: Annotated[int, Meta(ge=0)] = 0
 
     kind: ClassVar[Kind] = "category"
 
