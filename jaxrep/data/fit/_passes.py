@@ -290,7 +290,7 @@ class _Measured:
 def _check_levels(columns: Sequence[CategoricalColumn], source: str) -> None:
     """Raises an InputError if there are more levels in all columns than a model may have."""
     levels = sum(len(column.levels) for column in columns)
-    text = sum(len(level.encode()) for column in columns for level in column.levels)
+    text = sum(len("".join(column.levels).encode()) for column in columns)
     if levels <= MOST and text <= MOST_TEXT:
         return
     most = max(columns, key=lambda column: len(column.levels))
