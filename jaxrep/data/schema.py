@@ -165,7 +165,12 @@ class Duration(NumericColumn, frozen=True, tag_field="kind", tag="duration"):
 
 
 class CategoricalColumn(
-    msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="category"
+    msgspec.Struct,
+    frozen=True,
+    forbid_unknown_fields=True,
+    weakref=True,
+    tag_field="kind",
+    tag="category",
 ):
     """A column of categories, which become codes: i + 1 of level i, and 0 of any other category.
 
@@ -174,12 +179,14 @@ class CategoricalColumn(
 
     Attributes:
         name: the column's name.
-        levels: the categories of the training rows, sorted.
+        levels: the categories of the training rows, sorted, without those that were merged.
         has_gaps: whether cells of the training rows were missing.
         fill: the level to impute; None to impute none.
         why: why the column is categorical.
         stored: the name of the Arrow type of its cells in outputs.
         refuses: whether missing cells are refused.
+        merged: how many more categories there were, each in one training row alone, which count as
+            unknown.
 
     Example:
         >>> CategoricalColumn("sex", ("Female", "Male"), has_gaps=True).keeps_gaps
@@ -193,6 +200,7 @@ class CategoricalColumn(
     why: Text = ""
     stored: Text = "string"
     refuses: bool = False
+    merged: Annotated[int, Meta(ge=0)] = 0
 
     kind: ClassVar[Kind] = "category"
 
