@@ -127,6 +127,22 @@ def take(rows: Batch, chosen: Any) -> Batch:
     return Batch(*parts)
 
 
+def concatenate(batches: Sequence[Batch]) -> Batch:
+    """Returns the rows of several batches of NumPy arrays, all with the same parts, as one.
+
+    Example:
+        >>> concatenate([Batch(np.ones((2, 3))), Batch(np.zeros((1, 3)))]).numbers.shape
+        (3, 3)
+    """
+    if len(batches) == 1:
+        return batches[0]
+    parts: list[Any] = [
+        None if arrays[0] is None else np.concatenate(arrays)
+        for arrays in zip(*batches, strict=True)
+    ]
+    return Batch(*parts)
+
+
 def zeros_like(rows: Batch, count: int) -> Batch:
     """Returns `count` rows of zeros with the parts, the shapes and the dtypes of others."""
     import jax

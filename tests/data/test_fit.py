@@ -14,6 +14,7 @@ from sklearn.preprocessing import StandardScaler
 
 from jaxrep.data import Columns, apply, fit, load
 from jaxrep.data.cells._times import FORMATS
+from jaxrep.data.fit import _kinds, _levels, _passes, _profile
 from jaxrep.data.fit._profile import NUMBER_FORMATS
 from jaxrep.data.schema import MISSING, Boolean, Count, Datetime, Duration, LeftOut, Number
 from jaxrep.data.transform import to_raw
@@ -309,8 +310,9 @@ def words(levels, rows):
         (words(21, 41), "text"),  # more than half of more than 40 rows are different
         (words(21, 42), "category"),
         (words(1000, 2000), "category"),
-        (words(1001, 2002), "text"),  # too many levels
-        (words(1001, 5005), "text"),
+        (words(1001, 2002), "text"),  # more than 1,000 have 10 rows on average
+        (words(1001, 10_009), "text"),
+        (words(1001, 10_010), "category"),
         ([f"{i}{'x' * 49}" for i in range(10)], "id"),
         ([f"{i}{'x' * 50}" for i in range(10)], "text"),  # long, and never repeats
         ([f"{i}{'x' * 50}" for i in range(9)], "category"),
@@ -449,7 +451,7 @@ TABLE = pa.table({"a": [1.5, 2.5, 4.0], "b": ["x", "y", "x"], "c": [3, 1, 1]})
         (["0:30", "0:45"], "duration", "duration", "duration[us]"),
         (["2024-01-05", "2024-01-06"], "datetime", "datetime", "date32[day]"),
         (["5.1.24", "6.1.24"], "datetime:%d.%m.%y", "datetime", "timestamp[us]"),
-        (words(2000, 2000), "category", "category", "string"),
+        (words(2000, 2001), "category", "category", "string"),
         (["2024-01-05", "2024-01-06"], "category", "category", "string"),
     ],
 )
@@ -823,9 +825,33 @@ def text_tables(draw):
 @given(text_tables(), st.integers(1, 25))
 @example(pa.table({"anchor": ["0.5", "-1.5"], "x": ["2024-01-05T00:00Z", "13.01.2024"]}), 1)
 def test_blocks_of_any_length_give_the_same_schema(table, rows):
+    same_by_blocks(table, rows)
+
+
+WORDS = st.lists(st.sampled_from(["a", "b", "c", "D", "true", "TRUE", "1.0", "1", "?", ""]))
+
+
+@settings(deadline=None, max_examples=150)
+@given(WORDS, WORDS, st.integers(1, 25), st.booleans())
+@example([*"abcdefg"], [*"abcdefg"], 1, False)
+def test_blocks_of_any_length_give_the_same_of_many_levels(first, then, rows, is_asked):
+    cells = [*first, *then * 3, *"xyzxy"]
+    table = pa.table({"x": cells, "anchor": [ANCHOR[i % 2] for i in range(len(cells))]})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_levels, "MANY_LEVELS", 3)
+        patch.setattr(_kinds, "MANY_LEVELS", 3)
+        patch.setattr(_passes, "MANY_LEVELS", 3)
+        patch.setattr(_levels, "ROWS_PER_LEVEL", 3)
+        patch.setattr(_passes, "ROWS_PER_LEVEL", 3)
+        patch.setattr(_levels, "_PENDING", 2)
+        patch.setattr(_profile, "_MOST_LEVELS", 4)
+        same_by_blocks(table, rows, kinds={"x": "category"} if is_asked else {})
+
+
+def same_by_blocks(table, rows, **said):
     def outcome(rows):
         try:
-            return fitted(table, rows, na_values=("?",))
+            return fitted(table, rows, na_values=("?",), **said)
         except InputError as error:
             return str(error)
 

@@ -61,7 +61,7 @@ def test_the_json_is_that_of_the_contract():
     common = {"kind", "name", "why", "mean", "scale", "fill", "has_gaps", "stored", "refuses"}
     assert [set(column) - common for column in GOOD["columns"]] == [
         *({"decimal", "thousands"}, {"decimal", "thousands"}, set(), {"format", "zoned"}, set()),
-        {"levels"},
+        {"levels", "merged"},
     ]
     assert [column["kind"] for column in GOOD["columns"]] == [
         *("number", "count", "boolean", "datetime", "duration", "category")

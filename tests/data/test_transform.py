@@ -492,6 +492,12 @@ def test_drawn_rows_are_accepted_by_the_schema():
     np.testing.assert_array_equal(raw, draw_raw(schema, 1000, seed=3))
 
 
+def test_of_drawn_rows_some_are_unknown_however_many_levels_there_are():
+    words = CategoricalColumn("x", tuple(f"w{i:06}" for i in range(100_000)), has_gaps=False)
+    codes = draw_raw(schema_of(words), 64)[:, 0]
+    assert 0 < (codes == -1).sum() < 32 and np.nanmax(codes) > 50_000
+
+
 def test_a_name_is_the_same_with_blanks_around_it():
     schema = schema_of(Number("age", 0.0, 1.0, None), Number("a b", 0.0, 1.0, None))
     table = pa.table({"a b ": [1.0], " age": [2.0]})

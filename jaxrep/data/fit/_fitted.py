@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..schema import CategoricalColumn, LeftOut, NumericColumn, Schema
+from ._levels import MANY_LEVELS
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,8 @@ class Fitted:
                 kind = f"left out ({kind})"
             elif name in self.ranges:
                 why += ", from {:g} to {:g}".format(*self.ranges[name])
+            elif isinstance(column, CategoricalColumn):
+                why += _levels(column)
             if count := self.missing.get(name):
                 why += f"; {count:,} missing"
                 if isinstance(column, NumericColumn) and column.fill is not None:
@@ -62,3 +65,11 @@ class Fitted:
             yield f"  {name:{width}}  {kind:10}  {why}".rstrip()
         if len(self.order) > most:
             yield f"  … and {len(self.order) - most} more columns"
+
+
+def _levels(column: CategoricalColumn) -> str:
+    """Returns how many levels a column of many has, and how many categories are none."""
+    if len(column.levels) + column.merged <= MANY_LEVELS:
+        return ""
+    count = f", {len(column.levels):,} levels"
+    return count + f"; {column.merged:,} that one row has count as other" * (column.merged > 0)

@@ -61,6 +61,7 @@ def write_rows(
         labels = files.sha256(out / _signed.LABELS)
     numbers, *codes = [whole.hexdigest() for whole in wholes]
     spec = plan.schema.row_spec()
+    cells = cells.without_merged(plan.schema)  # which is fitted to this very table
     manifest = _signed.Manifest(
         asked=plan.asked,
         rows=plan.rows,

@@ -108,8 +108,8 @@ def from_raw(schema: Schema, raw: Numbers) -> pa.Table:
 def draw_raw(schema: Schema, count: int, *, seed: int = 0) -> Numbers:
     """Draws raw rows that a schema accepts, from its statistics alone.
 
-    Numbers are normal with the column's mean and scale, categories any, unknown ones among them,
-    and a tenth of the cells of every column that does not refuse it is missing.
+    Numbers are normal with the column's mean and scale, categories any of the levels and a tenth of
+    them unknown, and a tenth of the cells of every column that does not refuse it is missing.
 
     Args:
         schema: what `fit` returned.
@@ -127,7 +127,9 @@ def draw_raw(schema: Schema, count: int, *, seed: int = 0) -> Numbers:
         if isinstance(column, NumericColumn):
             values[:] = column.mean + column.scale * rng.normal(size=count)
         else:
-            values[:] = rng.integers(-1, len(column.levels), count)
+            # Of so many levels as there may be, one among them would hardly ever be drawn.
+            levels = rng.integers(0, len(column.levels), count)
+            values[:] = np.where(rng.random(count) < 0.1, -1, levels)
         values[(rng.random(count) < 0.1) & (not column.refuses)] = np.nan
     return raw
 
