@@ -169,23 +169,3 @@ def empty(rows: RowSpec, count: int) -> Batch:
     numbers: Any = np.empty((count, rows.numbers), np.float32)
     codes: Any = np.empty((count, rows.codes), np.int32) if rows.codes else None
     return Batch(numbers, codes)
-
-
-def concatenate(parts: Sequence[Batch]) -> Batch:
-    """Returns rows on the host one after the other: NumPy arrays of their numbers and codes.
-
-    Args:
-        parts: at least one, all of the same columns.
-
-    Example:
-        >>> one, two = (Batch(np.ones((n, 2)), np.zeros((n, 1), np.int32)) for n in (1, 2))
-        >>> concatenate([one, two]).codes.shape
-        (3, 1)
-    """
-    if len(parts) == 1:
-        return Batch(parts[0].numbers, parts[0].codes)
-    codes: Any = None
-    if parts[0].codes is not None:
-        codes = np.concatenate([part.codes for part in parts])
-    numbers: Any = np.concatenate([part.numbers for part in parts])
-    return Batch(numbers, codes)

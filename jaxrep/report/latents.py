@@ -113,7 +113,7 @@ def _labels(subject: Subject, i: int, j: int) -> str:
 
 def _table(subject: Subject, between: Batch, caption: str) -> Table:
     """Lays the steps out, with the columns that change most in standardised units."""
-    changes = [np.abs(between.numbers[-1] - between.numbers[0])]
+    changes: list[Any] = [np.abs(between.numbers[-1] - between.numbers[0])]
     if between.codes is not None:
         changes.append(between.codes[-1] != between.codes[0])
     schema = subject.run.schema

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -83,7 +84,8 @@ class Subject:
     @cached_property
     def scores(self) -> np.ndarray:
         """The anomaly score of each row, `[N]`."""
-        return self.run.map("score", self.x)
+        made: np.ndarray = self.run.map("score", self.x)
+        return made
 
     @cached_property
     def x_hat(self) -> Batch:
@@ -110,7 +112,8 @@ class Subject:
     @cached_property
     def z(self) -> np.ndarray:
         """The representations of the rows `mapped`, `[rows, Z]`."""
-        return self.run.map("embed", take(self.x, self.mapped))
+        made: np.ndarray = self.run.map("embed", take(self.x, self.mapped))
+        return made
 
     @cached_property
     def labels(self) -> np.ndarray | None:
@@ -143,10 +146,13 @@ def of_run(
     table, raw, source = table_of(run, data, note=note)
     x = transform.to_features(run.schema, raw, source=source)
     subject = Subject(run, source, table, x, limit, contamination)
-    restored = subject.x_hat.numbers if subject.has_decoder else None
-    numbers = np.nan_to_num(x.numbers, nan=0.0, posinf=np.inf, neginf=-np.inf)
-    made = {"features": numbers, "embedding": subject.z, "reconstruction": restored}
-    check_near(made | {"score": subject.scores}, source)
+    made: dict[str, Any] = {
+        "features": np.where(np.isnan(x.numbers), 0, x.numbers),
+        "embedding": subject.z,
+        "reconstruction": subject.x_hat.numbers if subject.has_decoder else None,
+        "score": subject.scores,
+    }
+    check_near(made, source)
     return subject
 
 
