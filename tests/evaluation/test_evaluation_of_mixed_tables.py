@@ -32,7 +32,7 @@ def found(run, source):
 def test_a_run_on_a_mixed_table_stands_beside_baselines_on_raw_columns(run, found):
     assert run.rows.levels == (mixed.TOWNS + 1, 4)
     by_name = {result.name: result for result in found.results}
-    # 3 numbers, a flag of ages, 1,000 values of towns, and 5 of jobs, "other" and missing among them.
+    # 3 numbers, a flag of ages, 1,000 values of towns, and 5 of jobs, with "other" and missing.
     assert by_name["raw features"].size == 3 + 1 + 1000 + 5
     # PCA and the probes see that heights decide.
     assert by_name["raw features"].mean("linear_accuracy") > 0.8
