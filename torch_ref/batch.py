@@ -7,7 +7,6 @@ are given. Shape letters: B batch, D numbers, C codes.
 
 from typing import NamedTuple
 
-import torch
 from torch import Tensor
 
 MISSING = -1
@@ -72,6 +71,7 @@ class Batch(NamedTuple):
     """Rows, and how much each counts.
 
     Example:
+        >>> import torch
         >>> batch = Batch(torch.ones(4, 3))
         >>> len(batch.numbers), batch.weights is None
         (4, True)
@@ -105,6 +105,7 @@ def take(rows: Batch, chosen: Tensor | slice) -> Batch:
     """Returns some of the rows, by index, mask or slice: the same of every part that there is.
 
     Example:
+        >>> import torch
         >>> rows = Batch(torch.arange(6.0).reshape(3, 2), targets=torch.tensor([7, 8, 9]))
         >>> print(take(rows, torch.tensor([2, 0])).targets)
         tensor([9, 7])

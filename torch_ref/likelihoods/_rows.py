@@ -69,6 +69,7 @@ class RowLikelihood(nn.Module):
         self.levels = list(rows.levels)
         starts = dict(zip(layout.narrow, layout.logits, strict=False))
         starts |= {c: layout.logits[-1] + EMBEDDING_DIM * i for i, c in enumerate(layout.wide)}
+        self.query = EMBEDDING_DIM
         self.starts = [starts[c] for c in range(rows.codes)]
         self.tables = [layout.wide.index(c) if c in layout.wide else -1 for c in range(rows.codes)]
 
@@ -176,7 +177,7 @@ class RowLikelihood(nn.Module):
 
     def _outputs_of(self, c: int, outputs: Tensor) -> Tensor:
         """Returns the logits of a code `[B, K]`, of a wide one the query `[B, 16]`."""
-        width = self.levels[c] if self.tables[c] < 0 else EMBEDDING_DIM
+        width = self.levels[c] if self.tables[c] < 0 else self.query
         return outputs[:, self.starts[c] : self.starts[c] + width]
 
 

@@ -1,14 +1,12 @@
 """The categorical distribution of a column of codes."""
 
-from typing import Final
-
 import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from torch_ref.losses import at_least_float32
 
-MOST_LOGITS: Final = 1 << 22
+MOST_LOGITS = 1 << 22
 """Logits of a wide code at a time: 16 MiB in float32."""
 
 
@@ -38,10 +36,12 @@ def expectation(logits: Tensor) -> Tensor:
     return (logits[..., 1:].argmax(dim=-1) + 1).int()
 
 
-def tied_terms(codes: Tensor, query: Tensor, table: Tensor, bias: Tensor) -> Tensor:
+def tied_terms(
+    codes: Tensor, query: Tensor, table: Tensor, bias: Tensor, most_logits: int = MOST_LOGITS
+) -> Tensor:
     """Returns the `terms` of a wide code, whose logits are query · table[:K] + bias, `[B]`.
 
-    At most `MOST_LOGITS` of them are in memory at once, in the gradient too. A graph of
+    At most `most_logits` of them are in memory at once, in the gradient too. A graph of
     `torch.export`, which cannot loop over rows, has all of them.
 
     Args:
@@ -49,31 +49,39 @@ def tied_terms(codes: Tensor, query: Tensor, table: Tensor, bias: Tensor) -> Ten
         query: `[B, 16]`.
         table: the values' vectors, `[K, 16]`, or one more for `MISSING`.
         bias: `[K]`.
+        most_logits: that are computed at a time, but for those of a single row.
     """
-    if not torch.jit.is_scripting():  # type: ignore[attr-defined]
-        if torch.compiler.is_exporting() or len(codes) * len(bias) <= MOST_LOGITS:
-            return _tied_terms(codes, query, table, bias)
+    if _is_exporting():
+        return _tied_terms(codes, query, table, bias)
     found: list[Tensor] = []
-    step = max(MOST_LOGITS // len(bias), 1)
+    step = max(most_logits // len(bias), 1)
     for start in range(0, max(len(codes), 1), step):
-        piece = codes[start : start + step], query[start : start + step]
+        own, asked = codes[start : start + step], query[start : start + step]
         if torch.jit.is_scripting():  # type: ignore[attr-defined]
-            found.append(_tied_terms(piece[0], piece[1], table, bias))
-        else:
-            found.append(checkpoint(_tied_terms, *piece, table, bias, use_reentrant=False))
+            found.append(_tied_terms(own, asked, table, bias))
+        else:  # the logits of a piece are computed again for its gradient
+            found.append(checkpoint(_tied_terms, own, asked, table, bias, use_reentrant=False))
     return torch.cat(found)
 
 
-def tied_expectation(query: Tensor, table: Tensor, bias: Tensor) -> Tensor:
+def tied_expectation(
+    query: Tensor, table: Tensor, bias: Tensor, most_logits: int = MOST_LOGITS
+) -> Tensor:
     """Returns the `expectation` of a wide code, int32 `[B]`, with arguments as of `tied_terms`."""
-    if not torch.jit.is_scripting():  # type: ignore[attr-defined]
-        if torch.compiler.is_exporting():
-            return expectation(_logits(query, table, bias))
+    if _is_exporting():
+        return expectation(_logits(query, table, bias))
     found: list[Tensor] = []
-    step = max(MOST_LOGITS // len(bias), 1)
+    step = max(most_logits // len(bias), 1)
     for start in range(0, max(len(query), 1), step):
         found.append(expectation(_logits(query[start : start + step], table, bias)))
     return torch.cat(found)
+
+
+def _is_exporting() -> bool:
+    if torch.jit.is_scripting():  # type: ignore[attr-defined]
+        return False
+    else:
+        return torch.compiler.is_exporting()
 
 
 def _tied_terms(codes: Tensor, query: Tensor, table: Tensor, bias: Tensor) -> Tensor:

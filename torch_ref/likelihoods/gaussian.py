@@ -1,13 +1,9 @@
 """The Gaussian whose variance is learned, one for each column."""
 
 import math
-from typing import Final
 
 import torch
 from torch import Tensor
-
-MOST: Final = 12.0
-"""Log-variances count within ±MOST."""
 
 
 def terms(x: Tensor, mean: Tensor, log_var: Tensor) -> Tensor:
@@ -25,7 +21,7 @@ def terms(x: Tensor, mean: Tensor, log_var: Tensor) -> Tensor:
         >>> print(terms(torch.tensor([2.0]), torch.tensor([1.0]), torch.zeros(1)))
         tensor([1.4189])
     """
-    log_var = log_var.clamp(-MOST, MOST)
+    log_var = log_var.clamp(-12.0, 12.0)
     return 0.5 * (math.log(2 * math.pi) + log_var + (x - mean) ** 2 * torch.exp(-log_var))
 
 

@@ -1,20 +1,16 @@
 """The Poisson distribution of a column of counts."""
 
 import math
-from typing import Final
 
 import torch
 from torch import Tensor
-
-MOST: Final = 30.0
-"""Log-rates count up to MOST, a rate of 1e13."""
 
 
 def terms(count: Tensor, log_rate: Tensor) -> Tensor:
     """−log Poisson(k; λ) = λ − k·log λ + log k!, in nats.
 
-    Above 30, log λ counts as 30 and has no gradient, so that a row far from all others leaves the
-    loss finite.
+    Above 30, which is a rate of 1e13, log λ counts as 30 and has no gradient, so that a row far
+    from all others leaves the loss finite.
 
     Args:
         count: k, at least 0, of any shape.
@@ -24,13 +20,13 @@ def terms(count: Tensor, log_rate: Tensor) -> Tensor:
         >>> print(terms(torch.tensor([2.0]), torch.tensor([0.0])))
         tensor([1.6931])
     """
-    log_rate = log_rate.clamp_max(MOST)
+    log_rate = log_rate.clamp_max(30.0)
     return torch.exp(log_rate) - count * log_rate + _log_factorial(count)
 
 
 def expectation(log_rate: Tensor) -> Tensor:
     """Returns the rate λ."""
-    return torch.exp(log_rate.clamp_max(MOST))
+    return torch.exp(log_rate.clamp_max(30.0))
 
 
 def _log_factorial(count: Tensor) -> Tensor:
