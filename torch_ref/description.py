@@ -65,6 +65,7 @@ class _Numeric(msgspec.Struct, forbid_unknown_fields=True):
     has_gaps: bool = False
     why: str = ""
     stored: str = "double"
+    refuses: bool = False
 
 
 class _Number(_Numeric, tag_field="kind", tag="number"):
@@ -93,13 +94,16 @@ class _Category(msgspec.Struct, tag_field="kind", tag="category", forbid_unknown
     name: str
     levels: Annotated[list[str], Meta(min_length=1)]
     has_gaps: bool
-    fills: bool = True
+    fill: str | None = None
     why: str = ""
     stored: str = "string"
+    refuses: bool = False
 
     def __post_init__(self) -> None:
         if len(set(self.levels)) < len(self.levels):
             raise ValueError("a level stands there twice")
+        if self.fill is not None and self.fill not in self.levels:
+            raise ValueError("what fills gaps is no level")
 
 
 class _LeftOut(msgspec.Struct, forbid_unknown_fields=True):
@@ -115,7 +119,7 @@ _Column = _Number | _Count | _Boolean | _Datetime | _Duration | _Category
 class _Schema(msgspec.Struct, forbid_unknown_fields=True):
     columns: Annotated[list[_Column], Meta(min_length=1)]
     # What follows is for `jaxrep import`, which needs all of it.
-    schema_version: Literal[2] = 2
+    schema_version: Literal[3] = 3
     left_out: list[_LeftOut] = []
     label: str | None = None
     missing: list[str] = []
@@ -278,8 +282,9 @@ def described_network(description: Mapping[str, Any]) -> Network:
             cannot be built or has other outputs.
     """
     check_description(description)
-    columns = description["schema"]["columns"]
-    width = sum(1 if c["kind"] != "category" else len(c["levels"]) + 1 for c in columns)
+    rows = row_spec(
+        description["schema"]["columns"], likelihood=_likelihood(description["hyperparameters"])
+    )
     try:
         methods.get(description["method"])
     except ValueError as error:
@@ -288,7 +293,7 @@ def described_network(description: Mapping[str, Any]) -> Network:
         method = methods.make(description["method"], description["hyperparameters"])
         with torch.device("meta"), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # layers without units, for one: an error will follow
-            network = init_members(method, RowSpec(width), torch.Generator())
+            network = init_members(method, rows, torch.Generator())
     except Exception as error:  # also of code that is not ours
         raise FileFormatError(f"the network that is described cannot be built: {error}") from error
     if tuple(description.get("outputs", network.outputs)) != network.outputs:
@@ -297,6 +302,51 @@ def described_network(description: Mapping[str, Any]) -> Network:
         )
     _check_target(description, network.outputs)
     return network
+
+
+def row_spec(columns: Sequence[Mapping[str, Any]], *, likelihood: str = "squared") -> RowSpec:
+    """Returns what every row of a table holds.
+
+    Args:
+        columns: of its schema, as JSON has them.
+        likelihood: `squared`, or `by_kind`: that of a boolean is then `bernoulli`, and that of any
+            other number `gaussian`.
+
+    Example:
+        >>> age = {"kind": "number", "has_gaps": True, "fill": None}
+        >>> sex = {"kind": "category", "levels": ["f", "m"], "has_gaps": False}
+        >>> row_spec([sex, age])
+        RowSpec(numbers=1, levels=(3,), gaps=(True, False), likelihoods=())
+    """
+    numeric = [column for column in columns if column["kind"] != "category"]
+    categorical = [column for column in columns if column["kind"] == "category"]
+    gaps = tuple(has_gaps(column) for column in numeric + categorical)
+    kinds = (column["kind"] for column in numeric)
+    return RowSpec(
+        numbers=len(numeric),
+        levels=tuple(len(column["levels"]) + 1 for column in categorical),
+        gaps=gaps if any(gaps) else (),
+        likelihoods=()
+        if likelihood == "squared"
+        else tuple("bernoulli" if kind == "boolean" else "gaussian" for kind in kinds),
+    )
+
+
+def has_gaps(column: Mapping[str, Any]) -> bool:
+    """Says whether missing cells of a column stay missing: none of them is filled or refused.
+
+    Args:
+        column: of a schema, as JSON has it.
+    """
+    is_filled = column.get("fill") is not None
+    return bool(column.get("has_gaps")) and not is_filled and not column.get("refuses")
+
+
+def _likelihood(hyperparameters: Mapping[str, Any]) -> str:
+    """Returns the likelihood of numbers under a method, or under the one below it."""
+    if "backbone" in hyperparameters:
+        return _likelihood(hyperparameters["backbone"]["hyperparameters"])
+    return str(hyperparameters.get("likelihood", "squared"))
 
 
 def check_weights(network: Network, weights: Mapping[str, np.ndarray]) -> None:
