@@ -1,5 +1,7 @@
 """The likelihood of whole rows: a term for each column, by the likelihood that it has."""
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor, nn
 
@@ -36,9 +38,10 @@ class RowLikelihood(nn.Module):
         tensor([[1, 1]], dtype=torch.int32)
     """
 
-    log_var: Tensor | None
-    mean: Tensor | None
-    scale: Tensor | None
+    if TYPE_CHECKING:  # TorchScript takes them as what they are: one that may be None is no weight
+        log_var: Tensor | None
+        mean: Tensor | None
+        scale: Tensor | None
     squared: list[int]
     gaussian: list[int]
     bernoulli: list[int]

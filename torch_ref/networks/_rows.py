@@ -208,7 +208,8 @@ class RowEncoder(MLP):
 
     def _look_up(self, dense: Tensor, codes: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         """Returns what the first layer gives for one-hot codes, `[B, dims[0]]`."""
-        h = nn.functional.embedding(self._places(codes), weight.t()).sum(dim=1)
+        looked_up = weight.t().index_select(0, self._places(codes).flatten())
+        h = looked_up.view(codes.size(0), len(self.narrow), len(bias)).sum(dim=1)
         if self.dense > 0:
             h = nn.functional.linear(dense, weight[:, : self.dense]) + h
         return h + bias
@@ -226,7 +227,7 @@ class RowEncoder(MLP):
             for i, c in enumerate(self.wide):
                 table = embeddings.tables[i]
                 place = torch.where(codes[:, c] < 0, len(embeddings.biases[i]), codes[:, c])
-                parts.append(nn.functional.embedding(place.long(), table))
+                parts.append(table.index_select(0, place))
         return torch.cat(parts, dim=1) if len(parts) > 1 else parts[0]
 
     def _places(self, codes: Tensor) -> Tensor:
