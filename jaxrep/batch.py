@@ -4,26 +4,78 @@ A row is what its table holds: numbers, and codes of categories. A part that a t
 is None, which costs a compiled program nothing. Shape letters: B batch, D numbers, C codes.
 """
 
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-import jax
-import jax.numpy as jnp
-from jax import Array
+import numpy as np
+
+if TYPE_CHECKING:  # tables are read without JAX, which takes a second to import
+    from jax import Array
+
+MISSING = -1
+"""The code of a missing cell. A missing number is NaN."""
 
 
 class RowSpec(NamedTuple):
     """What every row of a table holds.
 
+    Code 0 is "other": a value that training did not know, or a rare one merged with others.
+    `MISSING` is not one of a code's values, and occurs only where `gaps` says that cells may be
+    missing.
+
     Example:
-        >>> RowSpec(numbers=4).levels
-        ()
+        >>> rows = RowSpec(numbers=2, levels=(4,), gaps=(True, False, False))
+        >>> rows.codes, rows.columns
+        (1, 3)
+        >>> rows.number_gaps, rows.code_gaps
+        ((True, False), (False,))
+        >>> rows.number_likelihoods
+        ('squared', 'squared')
+        >>> rows.with_gaps().gaps
+        (True, True, True)
     """
 
     numbers: int
     """D, numbers of a row."""
 
     levels: tuple[int, ...] = ()
-    """For each of the C codes, how many values it takes."""
+    """For each of the C codes, how many values it takes: 0 ("other") included, `MISSING` not."""
+
+    gaps: tuple[bool, ...] = ()
+    """For each of the D numbers and then of the C codes, whether a cell may be missing; () where
+    none may."""
+
+    likelihoods: tuple[str, ...] = ()
+    """The likelihood of each of the D numbers: "squared", "gaussian", "bernoulli" or "poisson"; ()
+    where all are squared."""
+
+    @property
+    def codes(self) -> int:
+        """C, codes of a row."""
+        return len(self.levels)
+
+    @property
+    def columns(self) -> int:
+        """D + C, numbers and codes of a row."""
+        return self.numbers + self.codes
+
+    @property
+    def number_gaps(self) -> tuple[bool, ...]:
+        """For each of the D numbers, whether a cell may be missing."""
+        return self.gaps[: self.numbers] if self.gaps else (False,) * self.numbers
+
+    @property
+    def code_gaps(self) -> tuple[bool, ...]:
+        """For each of the C codes, whether a cell may be missing."""
+        return self.gaps[self.numbers :] if self.gaps else (False,) * self.codes
+
+    @property
+    def number_likelihoods(self) -> tuple[str, ...]:
+        """The likelihood of each of the D numbers."""
+        return self.likelihoods or ("squared",) * self.numbers
+
+    def with_gaps(self) -> "RowSpec":
+        """Returns the same rows where every cell may be missing."""
+        return self._replace(gaps=(True,) * self.columns)
 
 
 class Batch(NamedTuple):
@@ -36,17 +88,18 @@ class Batch(NamedTuple):
         (4, True)
     """
 
-    numbers: Array
-    """Numbers, `[B, D]`."""
+    numbers: "Array"
+    """Numbers, `[B, D]`; NaN where a cell is missing. `[B, 0]` where the table has none."""
 
-    codes: Array | None = None
-    """Codes of categories, int32 `[B, C]`; None where the table has none."""
+    codes: "Array | None" = None
+    """Codes of categories, int32 `[B, C]`; `MISSING` where a cell is missing. None where the table
+    has none."""
 
-    targets: Array | None = None
+    targets: "Array | None" = None
     """What is to be predicted, `[B]`: a class's number, int32, or a number, float32; None where
     nothing is."""
 
-    weights: Array | None = None
+    weights: "Array | None" = None
     """Row weights `[B]`, at least 0: 1 for rows, 0 for the padding of an epoch's last batch. None
     weighs all rows alike."""
 
@@ -64,17 +117,38 @@ def take(rows: Batch, chosen: Any) -> Batch:
     """Returns some of the rows, by index, mask or slice: the same of every part that there is.
 
     Example:
+        >>> import jax.numpy as jnp
         >>> rows = Batch(jnp.arange(6.0).reshape(3, 2), targets=jnp.array([7, 8, 9]))
         >>> print(take(rows, jnp.array([2, 0])).targets)
         [9 7]
     """
-    taken: Batch = jax.tree.map(lambda array: array[chosen], rows)
-    return taken
+    parts: list[Any] = [None if part is None else part[chosen] for part in rows]
+    return Batch(*parts)
 
 
 def zeros_like(rows: Batch, count: int) -> Batch:
     """Returns `count` rows of zeros with the parts, the shapes and the dtypes of others."""
+    import jax
+    import jax.numpy as jnp
+
     zeros: Batch = jax.tree.map(
         lambda array: jnp.zeros((count, *array.shape[1:]), array.dtype), rows
     )
     return zeros
+
+
+def empty(rows: RowSpec, count: int) -> Batch:
+    """Returns memory for rows on the host, uninitialised: a NumPy array of each part.
+
+    Args:
+        rows: what every row holds.
+        count: number of rows.
+
+    Example:
+        >>> buffer = empty(RowSpec(numbers=2, levels=(4,)), 3)
+        >>> buffer.numbers.shape, buffer.codes.shape, buffer.codes.dtype
+        ((3, 2), (3, 1), dtype('int32'))
+    """
+    numbers: Any = np.empty((count, rows.numbers), np.float32)
+    codes: Any = np.empty((count, rows.codes), np.int32) if rows.codes else None
+    return Batch(numbers, codes)

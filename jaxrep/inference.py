@@ -7,12 +7,13 @@ the same result whatever rows come with it.
 import functools
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 import jax
 import numpy as np
 from jax import Array
 
-from jaxrep.batch import Batch, RowSpec
+from jaxrep.batch import Batch, RowSpec, as_batch
 from jaxrep.dispatch import computing
 from jaxrep.methods._method import AnyMethod, abstract_network
 from jaxrep.networks import Network, with_weights
@@ -30,23 +31,24 @@ def map_rows(
     method: AnyMethod,
     output: str,
     weights: Mapping[str, np.ndarray | Array],
-    x: np.ndarray,
+    x: np.ndarray | Batch,
     rows: RowSpec,
     *,
     part: int = 0,
-) -> np.ndarray:
+) -> Any:
     """Computes one of the outputs that a method's network declares.
 
     Args:
         method: whose network.
         output: the output's name, of `jaxrep.outputs.OUTPUTS`.
         weights: all weights of the network, by name.
-        x: what the output takes: rows `[N, D]`, or embeddings or draws `[N, Z]`.
+        x: what the output takes: rows, of which those of numbers alone may be a matrix `[N, D]`, or
+            embeddings or draws `[N, Z]`; NumPy arrays.
         rows: what every row of the network's table holds.
         part: which of the output's arrays comes back, of those that it gives.
 
     Returns:
-        One result for each row.
+        One result for each row, a NumPy array; of outputs that give rows, a batch of them.
 
     Raises:
         ForkedProcessError: JAX ran in the parent of this process, before it was forked.
@@ -62,19 +64,25 @@ def map_rows(
     """
     weights = dict(weights)
     size = _batch_rows(weights, method.hyperparameters.members)
-    if len(x) > size:
+    given = as_batch(x) if OUTPUTS[output].takes == "rows" else x
+    given = Batch(given.numbers, given.codes) if isinstance(given, Batch) else given
+    count = len(jax.tree.leaves(given)[0])
+    if count > size:
         weights = jax.device_put(weights)  # once, not with every batch
     results = (
         _apply(method, weights, batch, output=output, rows=rows, part=part)
-        for batch in _batches(x, size)
+        for batch in _batches(given, count, size)
     )
-    made: np.ndarray | None = None
+    made: Any = None
     for i, result in enumerate(_ahead(results, _AHEAD)):
         if made is None:
-            made = np.empty((len(x), *result.shape[1:]), result.dtype)
-        block = made[i * size : (i + 1) * size]
-        block[:] = np.asarray(result)[: len(block)]
-    assert made is not None
+            made = jax.tree.map(lambda a: np.empty((count, *a.shape[1:]), a.dtype), result)
+
+        def write(whole: np.ndarray, found: Array, i: int = i) -> None:
+            block = whole[i * size : (i + 1) * size]
+            block[:] = np.asarray(found)[: len(block)]
+
+        jax.tree.map(write, made, result)
     return made
 
 
@@ -85,20 +93,24 @@ def _batch_rows(weights: Mapping[str, np.ndarray | Array], members: int) -> int:
     return min(max(rows, _LEAST_ROWS), _MOST_ROWS)
 
 
-def _batches(rows: np.ndarray, size: int) -> Iterator[np.ndarray]:
+def _batches(rows: Any, count: int, size: int) -> Iterator[Any]:
     """Yields at least one batch, of exactly `size` rows; the last is filled up with zeros."""
-    for start in range(0, max(len(rows), 1), size):
-        batch = rows[start : start + size]
-        if len(batch) < size:
-            padded = np.zeros((size, *rows.shape[1:]), rows.dtype)
-            padded[: len(batch)] = batch
-            batch = padded
-        yield batch
+
+    def cut(array: np.ndarray, start: int) -> np.ndarray:
+        batch = array[start : start + size]
+        if len(batch) == size:
+            return batch
+        padded = np.zeros((size, *array.shape[1:]), array.dtype)
+        padded[: len(batch)] = batch
+        return padded
+
+    for start in range(0, max(count, 1), size):
+        yield jax.tree.map(functools.partial(cut, start=start), rows)
 
 
-def _ahead(results: Iterable[Array], count: int) -> Iterator[Array]:
+def _ahead(results: Iterable[Any], count: int) -> Iterator[Any]:
     """Yields the results with `count` of them dispatched ahead, so that the device never waits."""
-    waiting: deque[Array] = deque()
+    waiting: deque[Any] = deque()
     for result in results:
         waiting.append(result)
         if len(waiting) > count:
@@ -110,26 +122,25 @@ def _ahead(results: Iterable[Array], count: int) -> Iterator[Array]:
 def _apply(
     method: AnyMethod,
     weights: dict[str, Array],
-    x: Array,
+    x: Any,
     *,
     output: str,
     rows: RowSpec,
     part: int,
-) -> Array:
+) -> Any:
     network = with_weights(abstract_network(method, rows), weights)
     with method.matmul_precision():
         found = apply_output(network, output, x)
-    return found[part] if isinstance(found, tuple) else found
+    return found if len(OUTPUTS[output].gives) == 1 else found[part]
 
 
-def apply_output(network: Network, output: str, x: Array) -> Array | tuple[Array, ...]:
+def apply_output(network: Network, output: str, x: Any) -> Any:
     """Returns an output of a network, for rows, embeddings or draws as it takes them.
 
     Args:
         network: with its weights.
         output: of those that it declares.
-        x: rows `[B, D]`, or embeddings or draws `[B, Z]`.
+        x: rows, a batch or a matrix of numbers `[B, D]`; or embeddings or draws `[B, Z]`.
     """
-    given = Batch(x) if OUTPUTS[output].takes == "rows" else x
-    found: Array | tuple[Array, ...] = getattr(network, output)(given)
-    return found
+    given = as_batch(x) if OUTPUTS[output].takes == "rows" else x
+    return getattr(network, output)(given)

@@ -6,6 +6,9 @@ Conventions, the same in `torch_ref.losses`:
   summed over features and latents and averaged over rows. `nt_xent_loss` is the mean over all 2B
   anchors, `cross_entropy` over rows, both with natural logarithms. `half_squared_error` is the mean
   over rows.
+- `observed` says which cells of x are known: the mean is then over a row's observed columns, the
+  sum of the ELBO over them alone, and a row without any has weight 0. What stands in x where it is
+  not observed, NaN included, changes neither value nor gradient.
 - `weights` w gives each row a weight: the mean over rows is Σ wᵢℓᵢ / Σ wᵢ, and 0 with zero gradient
   where all weights are 0. A row of weight 0 must still hold finite numbers; it changes neither
   value nor gradient, and stands in no denominator of NT-Xent. This is how padded batches work.
@@ -20,29 +23,33 @@ from jax import Array
 from jaxrep.nt_xent import nt_xent
 
 
-def mse_by_row(x: Array, x_hat: Array) -> Array:
+def mse_by_row(x: Array, x_hat: Array, *, observed: Array | None = None) -> Array:
     """Mean squared error of each row: 1/D Σⱼ (xᵢⱼ − x̂ᵢⱼ)².
 
     Args:
         x: data, `[B, D]`.
         x_hat: reconstruction, `[B, D]`.
+        observed: which cells of x are known, booleans `[B, D]`; None if all are.
 
     Returns:
-        One error for each row, `[B]`.
+        One error for each row, `[B]`; 0 where nothing is observed.
 
     Example:
         >>> print(mse_by_row(jnp.array([[1.0, 2.0]]), jnp.array([[1.0, 4.0]])))
         [2.]
     """
-    return jnp.mean(_squared_error(x, x_hat), axis=-1)
+    return mean_over_columns(_squared_error(x, x_hat, observed), observed)
 
 
-def mse_loss(x: Array, x_hat: Array, *, weights: Array | None = None) -> Array:
+def mse_loss(
+    x: Array, x_hat: Array, *, weights: Array | None = None, observed: Array | None = None
+) -> Array:
     """Mean squared error over all elements: 1/(B·D) Σᵢⱼ (xᵢⱼ − x̂ᵢⱼ)².
 
     Args:
         x: data, `[B, D]`.
         x_hat: reconstruction, `[B, D]`.
+        observed: which cells of x are known, booleans `[B, D]`; None if all are.
         weights: row weights, `[B]`, at least 0; None weighs all rows alike.
 
     Returns:
@@ -52,7 +59,8 @@ def mse_loss(x: Array, x_hat: Array, *, weights: Array | None = None) -> Array:
         >>> print(mse_loss(jnp.array([[1.0, 2.0]]), jnp.array([[1.0, 4.0]])))
         2.0
     """
-    return mean_over_rows(mse_by_row(x, x_hat), weights)
+    rows = mse_by_row(x, x_hat, observed=observed)
+    return mean_over_rows(rows, observed_weights(weights, observed))
 
 
 def gaussian_kl(mu: Array, log_var: Array, *, weights: Array | None = None) -> Array:
@@ -89,6 +97,7 @@ def elbo_loss(
     *,
     beta: float | Array,
     weights: Array | None = None,
+    observed: Array | None = None,
 ) -> Array:
     """Negative evidence lower bound of a β-VAE with unit-variance Gaussian likelihood.
 
@@ -102,6 +111,7 @@ def elbo_loss(
         log_var: posterior log-variances log σ², `[B, Z]`.
         beta: weight β of the KL.
         weights: row weights, `[B]`, at least 0; None weighs all rows alike.
+        observed: which cells of x are known, booleans `[B, D]`; None if all are.
 
     Returns:
         A scalar, to be minimised.
@@ -115,8 +125,9 @@ def elbo_loss(
         >>> print(elbo_loss(x, x + 1.0, mu, jnp.zeros((1, 2)), beta=4.0))
         4.0
     """
-    reconstruction = mean_over_rows(jnp.sum(_squared_error(x, x_hat), axis=-1), weights)
-    return reconstruction + beta * gaussian_kl(mu, log_var, weights=weights)
+    weights = observed_weights(weights, observed)
+    rows = jnp.sum(_squared_error(x, x_hat, observed), axis=-1)
+    return mean_over_rows(rows, weights) + beta * gaussian_kl(mu, log_var, weights=weights)
 
 
 def nt_xent_loss(
@@ -228,6 +239,47 @@ def mean_over_rows(rows: Array, weights: Array | None) -> Array:
     return jnp.sum(weights * rows) / jnp.where(total > 0, total, 1)
 
 
+def mean_over_columns(terms: Array, observed: Array | None = None) -> Array:
+    """Mean of each row's terms over its observed columns, 0 where nothing is observed.
+
+    Args:
+        terms: a finite number for each cell, `[B, D]`; 0 where it is not observed.
+        observed: which cells are known, booleans `[B, D]`; None if all are.
+
+    Returns:
+        `[B]`.
+
+    Example:
+        >>> observed = jnp.array([[True, False], [False, False]])
+        >>> print(mean_over_columns(jnp.array([[3.0, 0.0], [0.0, 0.0]]), observed))
+        [3. 0.]
+    """
+    if observed is None:
+        return jnp.mean(terms, axis=-1)
+    count = jnp.sum(observed, axis=-1).astype(terms.dtype)
+    return jnp.sum(terms, axis=-1) / jnp.maximum(count, 1)
+
+
+def observed_weights(weights: Array | None, observed: Array | None) -> Array | None:
+    """Returns row weights that are 0 where nothing of a row is observed.
+
+    Args:
+        weights: row weights, `[B]`, at least 0; None weighs all rows alike.
+        observed: which cells are known, booleans `[B, D]`; None if all are.
+
+    Returns:
+        `[B]`; None where that weighs all rows alike.
+
+    Example:
+        >>> print(observed_weights(None, jnp.array([[True, False], [False, False]])))
+        [1. 0.]
+    """
+    if observed is None:
+        return weights
+    is_known = jnp.any(observed, axis=-1)
+    return is_known.astype(jnp.float32) if weights is None else jnp.where(is_known, weights, 0)
+
+
 def l2_normalize(v: Array) -> Array:
     """Scales each row to length 1: v · rsqrt(max(Σv², ε²)), ε = 1e-12 (1e-4 in float16).
 
@@ -265,8 +317,11 @@ def _expm1_minus_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Arr
     return _expm1_minus(x), jnp.expm1(x) * dx
 
 
-def _squared_error(x: Array, x_hat: Array) -> Array:
-    return (_at_least_float32(x) - _at_least_float32(x_hat)) ** 2
+def _squared_error(x: Array, x_hat: Array, observed: Array | None = None) -> Array:
+    difference = _at_least_float32(x) - _at_least_float32(x_hat)
+    if observed is not None:  # before it is squared: NaN · 0 would be NaN in the gradient
+        difference = jnp.where(observed, difference, 0)
+    return difference**2
 
 
 def _at_least_float32(x: Array) -> Array:

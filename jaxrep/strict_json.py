@@ -8,6 +8,7 @@ pair, which msgspec's own reader refuses.
 import dataclasses
 import json
 import math
+import re
 import stat
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar, get_type_hints
@@ -18,6 +19,7 @@ MAX_BYTES = 1 << 28
 MAX_VALUES = 1 << 23  # a few for each of a million columns; together they take under 1 GB
 
 _LONGEST_MESSAGE = 300
+_STRING = re.compile(r'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
 
 _T = TypeVar("_T")
 
@@ -30,7 +32,7 @@ def loads(text: bytes | str) -> Any:
 
     Raises:
         ValueError: it is not JSON, holds NaN or a number beyond float64, is nested more deeply
-            than Python can follow, or has more than 2²³ commas and brackets.
+            than Python can follow, or has more than 2²³ commas and brackets outside of strings.
 
     Example:
         >>> loads('{"a": [1, 2.5]}')
@@ -41,12 +43,16 @@ def loads(text: bytes | str) -> Any:
         ValueError: a number is beyond float64: 1e999
     """
     text = text.decode("utf-8") if isinstance(text, bytes) else text
-    if sum(map(text.count, ",[{")) > MAX_VALUES:
+    if _count_values(text) > MAX_VALUES and _count_values(_STRING.sub("", text)) > MAX_VALUES:
         raise ValueError(f"more than {MAX_VALUES} values")
     try:
         return json.loads(text, parse_constant=_refuse_constant, parse_float=_finite)
     except RecursionError:
         raise ValueError("too many levels of arrays and objects") from None
+
+
+def _count_values(text: str) -> int:
+    return sum(map(text.count, ",[{"))
 
 
 def dumps(data: Any) -> str:

@@ -1,5 +1,6 @@
 """What a file of a trained model says of it, and the checks before anything is built from that."""
 
+import re
 import sys
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
@@ -23,6 +24,7 @@ SCHEMA_VERSION = 1
 _MAX_VALUES = 1 << 24  # golden rows of thousands of columns; together they take about 1 GB
 _MAX = sys.float_info.max
 _LONGEST_MESSAGE = 300
+_STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
 _MAX_SIZE = 1 << 20  # of layers and the like
 _MAX_COUNT = 1 << 32  # of epochs, rows and seeds
 _MAX_ENTRIES = 64
@@ -98,6 +100,7 @@ class _Category(msgspec.Struct, tag_field="kind", tag="category", forbid_unknown
     why: str = ""
     stored: str = "string"
     refuses: bool = False
+    merged: Annotated[int, Meta(ge=0)] = 0
 
     def __post_init__(self) -> None:
         if len(set(self.levels)) < len(self.levels):
@@ -208,15 +211,20 @@ def read_json(data: bytes | str) -> Any:
 
     Raises:
         ValueError: it is not JSON in UTF-8, holds NaN or a number beyond float64, is nested more
-            deeply than can be followed, or has more than 2²⁴ commas and brackets.
+            deeply than can be followed, or has more than 2²⁴ commas and brackets outside of
+            strings.
     """
     text = data.encode("utf-8") if isinstance(data, str) else data
-    if sum(map(text.count, b",[{")) > _MAX_VALUES:
+    if _count_values(text) > _MAX_VALUES and _count_values(_STRING.sub(b"", text)) > _MAX_VALUES:
         raise ValueError(f"it holds more than {_MAX_VALUES} values")
     try:
         return msgspec.json.decode(text)
     except RecursionError:
         raise ValueError("it has too many levels of arrays and objects") from None
+
+
+def _count_values(text: bytes) -> int:
+    return sum(map(text.count, b",[{"))
 
 
 def check_description(description: Mapping[str, Any]) -> None:

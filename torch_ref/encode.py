@@ -6,6 +6,7 @@ It needs the standard library and numpy alone, and reads every cell as `jaxrep` 
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -54,7 +55,7 @@ def encode(
         >>> number = {"kind": "number", "name": "age", "decimal": ".", "thousands": ""}
         >>> category = {"kind": "category", "name": "city", "levels": ["Oslo", "Rome"]}
         >>> schema = {
-        ...     "schema_version": 2,
+        ...     "schema_version": 3,
         ...     "columns": [number, category],
         ...     "missing": ["", "?"],
         ...     "marks": ["?"],
@@ -82,7 +83,7 @@ def encode_with_counts(
 
     Example:
         >>> category = {"kind": "category", "name": "city", "levels": ["Oslo", "Rome"]}
-        >>> schema = {"schema_version": 2, "columns": [category], "missing": [""], "marks": []}
+        >>> schema = {"schema_version": 3, "columns": [category], "missing": [""], "marks": []}
         >>> rows, counts = encode_with_counts(schema, [{"city": "Bonn"}, {"city": ""}])
         >>> counts
         Counts(unknown={'city': 1}, missing={'city': 1})
@@ -166,11 +167,11 @@ def _encode_column(
     read: Callable[[Any], float], column: list[Any], name: str, source: str
 ) -> npt.NDArray[np.float64]:
     values = np.empty(len(column))
-    known: dict[str, float] = {}  # every text is read once
+    known: dict[str | int, float] = {}  # every text and whole number is read once
     row = 0
     try:
         for row, cell in enumerate(column):
-            if type(cell) is not str:
+            if type(cell) is not str and type(cell) is not int:
                 values[row] = read(cell)
                 continue
             if cell not in known:
@@ -214,10 +215,12 @@ def _meaning(column: Mapping[str, Any]) -> Callable[[Cell], float]:
             return lambda cell: cells.seconds_since_1970(cell, column["format"], column["zoned"])
         case "duration":
             return cells.duration
-    return _codes(column["levels"])
+    return _codes(tuple(column["levels"]))
 
 
-def _codes(levels: Sequence[str]) -> Callable[[Cell], float]:
+@lru_cache(maxsize=64)
+def _codes(levels: tuple[str, ...]) -> Callable[[Cell], float]:
+    """Returns the code of a cell, as a function; kept for the next rows of the same model."""
     code_of_key = {cells.key(level): code for code, level in enumerate(levels)}
     code_of_value: dict[Any, int] = {}
     for code, level in enumerate(levels):

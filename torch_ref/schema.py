@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 _DECIMALS = (".", ",")
 _THOUSANDS = ("", ",", ".", " ", "'")
 _KINDS = ("number", "count", "boolean", "datetime", "duration", "category")
@@ -26,7 +26,7 @@ def check_schema(schema: Mapping[str, Any]) -> None:
         >>> check_schema({"schema_version": 1})
         Traceback (most recent call last):
         ...
-        torch_ref.schema.EncodeError: schema: schema_version is 1; it must be 2
+        torch_ref.schema.EncodeError: schema: schema_version is 1; it must be 3
     """
     if not isinstance(schema, Mapping):
         raise EncodeError(

@@ -44,9 +44,10 @@ class Prepare(TableColumns):
             "prepared": str(self.out),
             "source": made.source,
             "rows": made.rows,
-            "width": made.width,
-            "bytes": made.rows * made.width * 4,
+            "numbers": made.spec.numbers,
+            "codes": made.spec.codes,
+            "bytes": made.rows * made.spec.columns * 4,
             "sha256": made.sha256,
             "cells": made.cells,
         }
-        return f"{made.rows} rows × {made.width} features are in {self.out}", result
+        return f"{made.rows} rows × {made.spec.columns} columns are in {self.out}", result

@@ -12,6 +12,7 @@ from .read import read_table as read_table
 from .schema import Schema as Schema
 from .transform import apply as apply
 from .transform import invert as invert
+from .transform import one_hot as one_hot
 from .write import check_output as check_output
 from .write import write_blocks as write_blocks
 from .write import write_table as write_table

@@ -113,10 +113,19 @@ def as_array(column: Any) -> npt.NDArray[np.float64]:
 
 def codes_of_dictionary(encoded: Any) -> npt.NDArray[np.int64]:
     """Returns the index of each cell in the dictionary, −1 where it is null."""
-    codes: npt.NDArray[np.int64] = to_numpy(encoded.indices).astype(np.int64)
-    if encoded.indices.null_count:
-        codes[to_numpy(encoded.indices.is_null())] = -1
-    return codes
+    return indices_to_numpy(encoded.indices)
+
+
+def indices_to_numpy(indices: Any) -> npt.NDArray[np.int64]:
+    """Returns indices of Arrow as NumPy has them, −1 where they are null.
+
+    Args:
+        indices: a pyarrow Array of integers.
+    """
+    found: npt.NDArray[np.int64] = to_numpy(indices).astype(np.int64)
+    if indices.null_count:
+        found[to_numpy(indices.is_null())] = -1
+    return found
 
 
 def all_match(texts: Any, pattern: str) -> bool:

@@ -16,6 +16,7 @@ LEFT_OUT = ("id", "text", "constant", "dropped")
 """The kinds of columns that a model does not learn from."""
 
 Impute = Literal["median", "refuse"]
+"""What becomes of missing cells, unless they are to stay missing."""
 
 _MARKS = [d + t for d, other in (".,", ",.") for t in ("", "-", other, " ", "'")]
 """Decimal marks, and thousands separators after them, that can be given."""
@@ -71,7 +72,9 @@ class Columns:
         id_column: a column that outputs carry along, and that is not learned from.
         na_values: missing-value markers besides the default ones.
         missing: the default missing-value markers; None for those of `MISSING`.
-        impute: fill missing cells with the column's median, or refuse them.
+        impute: "median" to fill missing cells of numbers with the column's median and those of
+            categories with its most frequent level, "refuse" to refuse them; None to let them stay
+            missing, which the model sees.
 
     Example:
         >>> Columns(kinds={"zip": "category"}, label="price").asked()
@@ -84,7 +87,7 @@ class Columns:
     id_column: str | None = None
     na_values: tuple[str, ...] = ()
     missing: tuple[str, ...] | None = None
-    impute: Impute = "median"
+    impute: Impute | None = None
 
     def asked(self) -> dict[str, Asked]:
         """Returns the kinds that were set, by column name.

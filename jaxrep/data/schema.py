@@ -1,7 +1,8 @@
 """What a model knows of a table's columns: which it learns from, their kinds and scales.
 
 A schema is fitted once, by `jaxrep.data.fit`, and kept with the model. It turns every cell into a
-number or a code, whether it comes from a file, an array or a DataFrame.
+number or a code, whether it comes from a file, an array or a DataFrame. A missing cell of a column
+that had some in training stays missing; what else can become of it stands with the columns.
 """
 
 import sys
@@ -12,6 +13,7 @@ import msgspec
 from msgspec import Meta
 
 from jaxrep import strict_json
+from jaxrep.batch import RowSpec
 from jaxrep.errors import ModelFormatError
 
 Kind = Literal["number", "count", "boolean", "category", "datetime", "duration"]
@@ -35,16 +37,21 @@ _Markers = Annotated[tuple[Text, ...], Meta(max_length=MOST)]
 
 
 class NumericColumn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A column whose cells are numbers x, which become the one feature (x − mean) / scale.
+    """A column whose cells are numbers x, which become the numbers (x − mean) / scale.
+
+    A missing cell is refused if the column refuses it, becomes `fill` if there is one, stays
+    missing if the column had gaps in training, and else becomes the mean.
 
     Attributes:
         name: the column's name.
-        mean: the mean of the training rows, in the column's units.
+        mean: the mean of the training rows, in the column's units; missing cells count as `fill`,
+            or not at all.
         scale: their population standard deviation.
-        fill: the value of a missing cell, in the column's units; None to refuse it.
+        fill: the value to impute, in the column's units; None to impute none.
         has_gaps: whether cells of the training rows were missing.
         why: why the column has its kind.
         stored: the name of the Arrow type of its cells in outputs.
+        refuses: whether missing cells are refused.
 
     Example:
         >>> Number("age", mean=40.0, scale=13.5, fill=None).kind
@@ -58,10 +65,14 @@ class NumericColumn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     has_gaps: bool = False
     why: Text = ""
     stored: Text = "double"
+    refuses: bool = False
 
     kind: ClassVar[Kind]
-    width: ClassVar[int] = 1
-    """The number of features."""
+
+    @property
+    def keeps_gaps(self) -> bool:
+        """Whether missing cells stay missing, so that the model sees them as such."""
+        return self.has_gaps and self.fill is None and not self.refuses
 
 
 class Number(NumericColumn, frozen=True, tag_field="kind", tag="number"):
@@ -97,8 +108,8 @@ class Boolean(NumericColumn, frozen=True, tag_field="kind", tag="boolean"):
     """A column of true and false, as 1 and 0.
 
     Example:
-        >>> Boolean("member", mean=0.5, scale=0.5, fill=None, stored="bool").width
-        1
+        >>> Boolean("member", mean=0.5, scale=0.5, fill=None, stored="bool").keeps_gaps
+        False
     """
 
     kind: ClassVar[Kind] = "boolean"
@@ -134,36 +145,49 @@ class Duration(NumericColumn, frozen=True, tag_field="kind", tag="duration"):
 
 
 class CategoricalColumn(
-    msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="category"
+    msgspec.Struct,
+    frozen=True,
+    forbid_unknown_fields=True,
+    weakref=True,
+    tag_field="kind",
+    tag="category",
 ):
-    """A column of categories, which becomes one feature per level and one for all other cells.
+    """A column of categories, which become codes: i + 1 of level i, and 0 of any other category.
+
+    A missing cell is refused if the column refuses it, becomes `fill` if there is one, stays
+    missing if the column had gaps in training, and else has the code 0.
 
     Attributes:
         name: the column's name.
-        levels: the categories of the training rows, sorted.
+        levels: the categories of the training rows, sorted, without those that were merged.
         has_gaps: whether cells of the training rows were missing.
-        fills: whether a missing cell counts as one without a level; otherwise it is refused.
+        fill: the level to impute; None to impute none.
         why: why the column is categorical.
         stored: the name of the Arrow type of its cells in outputs.
+        refuses: whether missing cells are refused.
+        merged: how many more categories there were, each in one training row alone, which count as
+            unknown.
 
     Example:
-        >>> CategoricalColumn("sex", ("Female", "Male"), has_gaps=False).width
-        3
+        >>> CategoricalColumn("sex", ("Female", "Male"), has_gaps=True).keeps_gaps
+        True
     """
 
     name: Text
     levels: Annotated[tuple[Text, ...], Meta(min_length=1, max_length=MOST)]
     has_gaps: bool
-    fills: bool = True
+    fill: Text | None = None
     why: Text = ""
     stored: Text = "string"
+    refuses: bool = False
+    merged: Annotated[int, Meta(ge=0)] = 0
 
     kind: ClassVar[Kind] = "category"
 
     @property
-    def width(self) -> int:
-        """The number of features: the levels, and one for cells of none of them."""
-        return len(self.levels) + 1
+    def keeps_gaps(self) -> bool:
+        """Whether missing cells stay missing, so that the model sees them as such."""
+        return self.has_gaps and self.fill is None and not self.refuses
 
 
 class LeftOut(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -191,12 +215,12 @@ _AnyColumn = Number | Count | Boolean | Datetime | Duration | CategoricalColumn
 
 
 class Schema(
-    msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="schema_version", tag=2
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="schema_version", tag=3
 ):
-    """How the cells of a table become a matrix of features, and back.
+    """How the cells of a table become numbers and codes, and back.
 
     Attributes:
-        columns: the columns that are learned from, in the order of their features.
+        columns: the columns that are learned from, in the table's order.
         left_out: the others, but for the label.
         label: the column that is kept for its labels, if any.
         missing: the missing-value markers: cells of text that mean "missing".
@@ -206,8 +230,10 @@ class Schema(
         >>> age = Number("age", mean=40.0, scale=13.5, fill=None)
         >>> sex = CategoricalColumn("sex", ("Female", "Male"), has_gaps=False)
         >>> people = Schema((age, sex), label="income")
-        >>> people.width, people.kinds()
-        (4, {'age': 'number', 'sex': 'category'})
+        >>> people.kinds()
+        {'age': 'number', 'sex': 'category'}
+        >>> people.row_spec().numbers, people.row_spec().levels
+        (1, (3,))
         >>> Schema.from_json(people.to_json()) == people
         True
     """
@@ -219,9 +245,36 @@ class Schema(
     marks: _Markers = ()
 
     @property
-    def width(self) -> int:
-        """The number of features: 1 per numeric column, levels + 1 per categorical one."""
-        return sum(column.width for column in self.columns)
+    def numeric(self) -> tuple[NumericColumn, ...]:
+        """The columns of numbers, in their order."""
+        return tuple(column for column in self.columns if isinstance(column, NumericColumn))
+
+    @property
+    def categorical(self) -> tuple[CategoricalColumn, ...]:
+        """The columns of categories, in their order."""
+        return tuple(column for column in self.columns if isinstance(column, CategoricalColumn))
+
+    @property
+    def column_order(self) -> tuple[int, ...]:
+        """For each number of a row and then each code, the index of its column in `columns`.
+
+        Example:
+            >>> sex = CategoricalColumn("sex", ("f", "m"), has_gaps=False)
+            >>> Schema((sex, Number("age", 40.0, 13.5, None))).column_order
+            (1, 0)
+        """
+        is_code = [isinstance(column, CategoricalColumn) for column in self.columns]
+        return tuple(sorted(range(len(is_code)), key=is_code.__getitem__))
+
+    def row_spec(self) -> RowSpec:
+        """Returns what every row holds once its cells are numbers and codes."""
+        features: tuple[Column, ...] = (*self.numeric, *self.categorical)
+        gaps = tuple(column.keeps_gaps for column in features)
+        return RowSpec(
+            numbers=len(self.numeric),
+            levels=tuple(len(column.levels) + 1 for column in self.categorical),
+            gaps=gaps if any(gaps) else (),
+        )
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -257,7 +310,7 @@ class Schema(
                 message names the key.
 
         Example:
-            >>> Schema.from_json({"schema_version": 2})
+            >>> Schema.from_json({"schema_version": 3})
             Traceback (most recent call last):
             ...
             jaxrep.errors.ModelFormatError: schema: Object missing required field `columns`
@@ -274,7 +327,7 @@ class Schema(
 
 def _check_relations(made: Schema) -> None:
     """Raises a ValueError for what no type can say of columns and levels."""
-    if made.width - len(made.columns) > MOST:
+    if sum(len(column.levels) for column in made.categorical) > MOST:
         raise ValueError(f"more than {MOST} levels in all - at `$.columns`")
     # What is left out may be called like the label, which a table is fine-tuned on later.
     others = [column.name for column in made.left_out]
@@ -286,6 +339,8 @@ def _check_relations(made: Schema) -> None:
             raise ValueError(f"it is the decimal mark as well - at `$.columns[{i}].thousands`")
         if isinstance(column, CategoricalColumn):
             _check_distinct(column.levels, f"$.columns[{i}].levels")
+            if column.fill is not None and column.fill not in column.levels:
+                raise ValueError(f"{column.fill[:100]!r} is not a level - at `$.columns[{i}].fill`")
 
 
 def _check_distinct(names: tuple[str, ...], place: str) -> None:

@@ -24,6 +24,7 @@ from jaxrep.hyperparameters._ranges import Widths as Widths
 from jaxrep.hyperparameters._shared import VIEWS as VIEWS
 from jaxrep.hyperparameters._shared import TrainingHyperparameters as TrainingHyperparameters
 from jaxrep.hyperparameters._shared import ViewHyperparameters as ViewHyperparameters
+from jaxrep.hyperparameters._shared import likelihood as likelihood
 
 # Share of the training rows whose anomaly score lies above the threshold, unless asked otherwise.
 CONTAMINATION = 0.05

@@ -1,6 +1,6 @@
 """The hyperparameters that methods share: of the training, and of the views."""
 
-from typing import Literal
+from typing import Any, Literal
 
 from jaxrep.hyperparameters._declare import Hyperparameters, hyperparameter, hyperparameters
 from jaxrep.hyperparameters._ranges import (
@@ -19,6 +19,7 @@ VIEWS = {
     "dropout": "drop_rate",
     "scarf": "corruption_rate",
     "swap": "swap_rate",
+    "hide": "hide_rate",
 }
 
 
@@ -91,6 +92,14 @@ class TrainingHyperparameters(Hyperparameters):
         kind="shaping",
         help="Decay rate β₂ of Adam's mean of squared gradients.",
     )
+    other_rate: float = hyperparameter(
+        Number(at_least=0, below=1),
+        default=0.01,
+        kind="traced",
+        changes_loss=True,
+        help="Share of the categories that a step takes for other, as a category is that training "
+        "did not know; tables of numbers alone have none.",
+    )
     precision: Literal["highest", "default", "bfloat16"] = hyperparameter(
         OneOf("highest", "default", "bfloat16"),
         default="highest",
@@ -150,14 +159,15 @@ class ViewHyperparameters(TrainingHyperparameters):
     A rate of 0 draws nothing and leaves its view out.
     """
 
-    views: tuple[Literal["noise", "dropout", "scarf", "swap"], ...] = hyperparameter(
+    views: tuple[Literal["noise", "dropout", "scarf", "swap", "hide"], ...] = hyperparameter(
         Names(*VIEWS),
         default=("noise", "dropout"),
         kind="shaping",
         changes_loss=True,
-        help="Corruptions of a row, one after the other: noise adds Gaussian noise; dropout sets "
-        "features to 0; scarf replaces each feature by that of a row of its own; swap takes all "
-        "the features that it replaces from one other row.",
+        help="Corruptions of a row, one after the other: noise adds Gaussian noise to numbers; "
+        "dropout sets numbers to 0 and categories to other; scarf replaces each cell by that of a "
+        "row of its own; swap takes all the cells that it replaces from one other row; hide makes "
+        "cells missing.",
     )
     noise_std: float = hyperparameter(
         Number(at_least=0),
@@ -171,21 +181,28 @@ class ViewHyperparameters(TrainingHyperparameters):
         default=0.0,
         kind="traced",
         changes_loss=True,
-        help="Share of the features set to 0.",
+        help="Share of the cells that dropout sets to 0, or to other.",
     )
     corruption_rate: float = hyperparameter(
         Number(at_least=0, below=1),
         default=0.6,
         kind="traced",
         changes_loss=True,
-        help="Share of the features that scarf replaces by draws from their own columns.",
+        help="Share of the cells that scarf replaces by draws from their own columns.",
     )
     swap_rate: float = hyperparameter(
         Number(at_least=0, below=1),
         default=0.3,
         kind="traced",
         changes_loss=True,
-        help="Share of the features that swap replaces by those of one other row.",
+        help="Share of the cells that swap replaces by those of one other row.",
+    )
+    hide_rate: float = hyperparameter(
+        Number(at_least=0, below=1),
+        default=0.2,
+        kind="traced",
+        changes_loss=True,
+        help="Share of the cells that hide makes missing.",
     )
 
     def unused(self) -> dict[str, str]:
@@ -193,9 +210,22 @@ class ViewHyperparameters(TrainingHyperparameters):
 
         Example:
             >>> list(ViewHyperparameters(views=("scarf",)).unused())
-            ['warmup_fraction', 'noise_std', 'drop_rate', 'swap_rate']
+            ['warmup_fraction', 'noise_std', 'drop_rate', 'swap_rate', 'hide_rate']
         """
         chosen = self.views
         return super().unused() | {
             rate: f"views names {view}" for view, rate in VIEWS.items() if view not in chosen
         }
+
+
+def likelihood() -> Any:
+    """Declares the hyperparameter of methods that reconstruct numbers."""
+    return hyperparameter(
+        OneOf("squared", "by_kind"),
+        default="squared",
+        kind="shaping",
+        changes_loss=True,
+        help="What a reconstructed number is compared by. squared: its squared error; by_kind: a "
+        "Gaussian whose variance is learned for each column, and the Bernoulli distribution for "
+        "true and false. Categories are compared by their log-probability with both.",
+    )

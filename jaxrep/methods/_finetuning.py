@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jax import Array
 
+from jaxrep import views
 from jaxrep.batch import Batch, RowSpec
 from jaxrep.methods import _list
 from jaxrep.methods._finetuning_hyperparameters import FineTuningHyperparameters
@@ -53,7 +54,7 @@ class FineTunedNetwork(Network):
         self.distance = Mahalanobis(latent_dim)
 
     def embed(self, batch: Batch) -> Array:
-        """Maps rows `[B, D]` to the backbone's representations `[B, Z]`."""
+        """Maps rows to the backbone's representations `[B, Z]`."""
         return self.backbone.embed(batch)  # type: ignore[no-any-return, attr-defined]
 
     def score(self, batch: Batch) -> Array:
@@ -61,12 +62,12 @@ class FineTunedNetwork(Network):
         return self.distance(self.embed(batch))
 
     def apply_head(self, batch: Batch) -> Array:
-        """Maps rows `[B, D]` to the head's outputs `[B, O]`."""
+        """Maps rows to the head's outputs `[B, O]`."""
         return self.head(self.standardisation(self.embed(batch)))
 
     @abstractmethod
     def predict(self, batch: Batch) -> Array:
-        """Maps rows `[B, D]` to what is predicted of them."""
+        """Maps rows to what is predicted of them."""
 
 
 Hyperparameters = TypeVar("Hyperparameters", bound=FineTuningHyperparameters)
@@ -98,17 +99,17 @@ class FineTuning(Method[Hyperparameters, Net], Generic[Hyperparameters, Net]):
         return {BACKBONE: hp.backbone_learning_rate, HEAD: hp.learning_rate}
 
     def noise(self, draws: Draws, batch: Batch) -> Noise:
-        """Draws nothing."""
-        return {}
+        """Draws which codes are "other"."""
+        return views.draw_other(self.hyperparameters.other_rate, draws, batch)
 
-    def apply(self, network: Net, batch: Batch) -> Array:
+    def apply(self, network: Net, batch: Batch, noise: Noise) -> Array:
         """Returns the head's outputs `[B, O]` as training has them.
 
         A frozen backbone computes as it serves, so that no statistic of it changes.
         """
         if self.hyperparameters.frozen:
             network.backbone.eval()  # type: ignore[no-untyped-call]
-        return network.apply_head(batch)
+        return network.apply_head(views.replace_by_other(batch, noise))
 
     def penalty(self, network: Net) -> Array:
         """Returns l2/2 · Σ‖W‖² over the head's kernels, a scalar."""

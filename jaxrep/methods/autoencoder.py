@@ -8,17 +8,19 @@ from jax import Array
 
 from jaxrep import losses, views
 from jaxrep.batch import Batch, RowSpec
+from jaxrep.likelihoods import RowLikelihood
 from jaxrep.methods._method import Method, Metrics
+from jaxrep.methods._reconstruction import ReconstructionNetwork, decoder_dims
 from jaxrep.methods.autoencoder_hyperparameters import AutoencoderHyperparameters
-from jaxrep.networks import MLP, Network
+from jaxrep.networks import MLP, Embeddings, RowEncoder
 from jaxrep.views import Deferred, Draws, Noise
 
 
-class AutoencoderNetwork(Network):
-    """Encoder D–hidden–Z and the mirrored decoder Z–hidden–D.
+class AutoencoderNetwork(ReconstructionNetwork):
+    """Encoder rows–hidden–Z and the mirrored decoder Z–hidden–rows.
 
     Args:
-        rows: what every row holds; D numbers.
+        rows: what every row holds; D numbers, C codes.
         hidden_dims: widths of the encoder's hidden layers; the decoder has them in reverse.
         latent_dim: Z, size of the code.
         rngs: source of the initial weights.
@@ -27,33 +29,21 @@ class AutoencoderNetwork(Network):
         >>> import jax.numpy as jnp
         >>> network = AutoencoderNetwork(RowSpec(32), (64,), 8, rngs=nnx.Rngs(0))
         >>> batch = Batch(jnp.ones((3, 32)))
-        >>> network.embed(batch).shape, network.reconstruct(batch).shape
+        >>> network.embed(batch).shape, network.reconstruct(batch).numbers.shape
         ((3, 8), (3, 32))
     """
-
-    outputs = ("embed", "reconstruct", "score", "decode")
 
     def __init__(
         self, rows: RowSpec, hidden_dims: Sequence[int], latent_dim: int, *, rngs: nnx.Rngs
     ):
-        self.encoder = MLP((rows.numbers, *hidden_dims, latent_dim), rngs=rngs)
-        self.decoder = MLP((latent_dim, *reversed(hidden_dims), rows.numbers), rngs=rngs)
+        self.encoder = RowEncoder(rows, (*hidden_dims, latent_dim), rngs=rngs)
+        self.decoder = MLP(decoder_dims(rows, hidden_dims, latent_dim), rngs=rngs)
+        self.embeddings = Embeddings(rows, rngs=rngs)
+        self.likelihood = RowLikelihood(rows)
 
     def embed(self, batch: Batch) -> Array:
-        """Maps rows `[B, D]` to codes `[B, Z]`."""
-        return self.encoder(batch.numbers)
-
-    def decode(self, z: Array) -> Array:
-        """Maps codes `[B, Z]` to rows `[B, D]`."""
-        return self.decoder(z)
-
-    def reconstruct(self, batch: Batch) -> Array:
-        """Maps rows `[B, D]` to their reconstructions `[B, D]`."""
-        return self.decode(self.embed(batch))
-
-    def score(self, batch: Batch) -> Array:
-        """Mean squared reconstruction error of each row, `[B]`; higher is more anomalous."""
-        return losses.mse_by_row(batch.numbers, self.reconstruct(batch))
+        """Maps rows to representations `[B, Z]`."""
+        return self.encoder(batch, self.embeddings)
 
 
 class Autoencoder(Method[AutoencoderHyperparameters, AutoencoderNetwork]):
@@ -71,7 +61,7 @@ class Autoencoder(Method[AutoencoderHyperparameters, AutoencoderNetwork]):
 
     parity_cases = (
         {
-            "views": ("scarf", "swap", "noise", "dropout"),
+            "views": ("scarf", "swap", "noise", "dropout", "hide"),
             "noise_std": 0.3,
             "drop_rate": 0.2,
         },
@@ -82,17 +72,23 @@ class Autoencoder(Method[AutoencoderHyperparameters, AutoencoderNetwork]):
     def init(self, rows: RowSpec, rngs: nnx.Rngs) -> AutoencoderNetwork:
         """Returns a new network for rows."""
         hp = self.hyperparameters
-        return AutoencoderNetwork(rows, hp.hidden_dims, hp.latent_dim, rngs=rngs)
+        return AutoencoderNetwork(
+            views.rows_seen(hp, rows), hp.hidden_dims, hp.latent_dim, rngs=rngs
+        )
 
     def noise(self, draws: Draws, batch: Batch) -> Noise | Deferred:
-        """Draws what the input's views need, as `draw_views` says."""
-        return views.draw_views(self.hyperparameters, draws, batch.numbers)
+        """Draws what the input's views need, as `draw_views` says, and which codes are "other"."""
+        return views.draw_all(self.hyperparameters, draws, batch)
 
     def loss(
         self, network: AutoencoderNetwork, batch: Batch, noise: Noise
     ) -> tuple[Array, Metrics]:
-        """Mean squared error between rows and the reconstruction of corrupted rows."""
-        corrupted = views.corrupt(self.hyperparameters, batch.numbers, noise)
-        x_hat = network.reconstruct(batch._replace(numbers=corrupted))
+        """Mean of the terms of rows, over columns, under the reconstruction of corrupted rows."""
+        batch = views.replace_by_other(batch, noise)
+        corrupted = views.corrupt(self.hyperparameters, batch, noise)
+        terms = network.terms(batch, network.embed(corrupted))
         with jax.named_scope("loss"):
-            return losses.mse_loss(batch.numbers, x_hat, weights=batch.weights), {}
+            observed = network.observed(batch)
+            rows = losses.mean_over_columns(terms, observed)
+            weights = losses.observed_weights(batch.weights, observed)
+            return losses.mean_over_rows(rows, weights), {}

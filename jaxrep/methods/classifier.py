@@ -25,7 +25,7 @@ class ClassifierNetwork(FineTunedNetwork):
     """
 
     def predict(self, batch: Batch) -> Array:
-        """Maps rows `[B, D]` to the probabilities of their classes, `[B, K]`."""
+        """Maps rows to the probabilities of their classes, `[B, K]`."""
         logits = self.apply_head(batch)
         wide = logits.astype(jnp.promote_types(logits.dtype, jnp.float32))
         return jax.nn.softmax(wide, axis=-1)
@@ -62,7 +62,7 @@ class Classifier(FineTuning[ClassifierHyperparameters, ClassifierNetwork]):
     def loss(self, network: ClassifierNetwork, batch: Batch, noise: Noise) -> tuple[Array, Metrics]:
         """Cross-entropy and penalty; and `cross_entropy` alone, and the share of rows right."""
         assert batch.targets is not None
-        logits, targets = self.apply(network, batch), batch.targets
+        logits, targets = self.apply(network, batch, noise), batch.targets
         with jax.named_scope("loss"):
             cross_entropy = losses.cross_entropy(
                 logits,

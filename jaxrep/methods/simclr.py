@@ -11,7 +11,14 @@ from jaxrep import losses, nt_xent, views
 from jaxrep.batch import Batch, RowSpec
 from jaxrep.methods._method import Method, Metrics
 from jaxrep.methods.simclr_hyperparameters import SimCLRHyperparameters
-from jaxrep.networks import MLP, Mahalanobis, Network, ProjectionHead, get_model_state
+from jaxrep.networks import (
+    Embeddings,
+    Mahalanobis,
+    Network,
+    ProjectionHead,
+    RowEncoder,
+    get_model_state,
+)
 from jaxrep.views import Deferred, Draws, Noise
 
 
@@ -21,7 +28,7 @@ class SimCLRNetwork(Network):
     Its score is the Mahalanobis distance of a row's representation from those of the training rows.
 
     Args:
-        rows: what every row holds; D numbers.
+        rows: what every row holds; D numbers, C codes.
         hidden_dims: widths of the backbone's hidden layers.
         latent_dim: Z, size of the representation.
         proj_dim: P, size of the projection.
@@ -48,17 +55,18 @@ class SimCLRNetwork(Network):
         *,
         rngs: nnx.Rngs,
     ):
-        dims = (rows.numbers, *hidden_dims, latent_dim)
-        self.backbone = MLP(dims, activate_last=True, rngs=rngs)
+        dims = (*hidden_dims, latent_dim)
+        self.backbone = RowEncoder(rows, dims, activate_last=True, rngs=rngs)
         self.projection = ProjectionHead(latent_dim, proj_dim, rngs=rngs)
+        self.embeddings = Embeddings(rows, rngs=rngs)
         self.distance = Mahalanobis(latent_dim)
 
     def embed(self, batch: Batch) -> Array:
-        """Maps rows `[B, D]` to the backbone's output h `[B, Z]`, never to the projection."""
-        return self.backbone(batch.numbers)
+        """Maps rows to the backbone's output h `[B, Z]`, never to the projection."""
+        return self.backbone(batch, self.embeddings)
 
     def project(self, batch: Batch) -> Array:
-        """Maps rows `[B, D]` to projections `[B, P]` of length 1."""
+        """Maps rows to projections `[B, P]` of length 1."""
         return self.projection(self.embed(batch))
 
     def score(self, batch: Batch) -> Array:
@@ -75,7 +83,7 @@ class SimCLR(Method[SimCLRHyperparameters, SimCLRNetwork]):
         >>> method = SimCLR(SimCLRHyperparameters())
         >>> network = method.init(RowSpec(32), nnx.Rngs(0))
         >>> batch = Batch(jnp.ones((4, 32)))
-        >>> noise = method.noise(Draws(jax.random.key(0), batch.numbers), batch)
+        >>> noise = method.noise(Draws(jax.random.key(0), batch), batch)
         >>> {name: draws.shape for name, draws in views.resolve(noise).items()}
         {'keep': (2, 4, 32), 'normal': (2, 4, 32)}
         >>> loss, _ = method.loss(network, batch, views.resolve(noise))
@@ -95,16 +103,20 @@ class SimCLR(Method[SimCLRHyperparameters, SimCLRNetwork]):
     def init(self, rows: RowSpec, rngs: nnx.Rngs) -> SimCLRNetwork:
         """Returns a new network for rows."""
         hp = self.hyperparameters
-        return SimCLRNetwork(rows, hp.hidden_dims, hp.latent_dim, hp.proj_dim, rngs=rngs)
+        return SimCLRNetwork(
+            views.rows_seen(hp, rows), hp.hidden_dims, hp.latent_dim, hp.proj_dim, rngs=rngs
+        )
 
     def noise(self, draws: Draws, batch: Batch) -> Noise | Deferred:
-        """Draws what the corrupted views of rows need, `[2, B, D]`; `[1, B, D]` for one of them."""
+        """Draws what the corrupted views of rows need, `[2, B, …]`; `[1, B, …]` for one of them.
+
+        Which codes are "other" is drawn once, for both.
+        """
         count = 1 if self.hyperparameters.clean_anchor else 2
-        x = jnp.broadcast_to(batch.numbers[None], (count, *batch.numbers.shape))
-        return views.draw_views(self.hyperparameters, draws, x)
+        return views.draw_all(self.hyperparameters, draws, batch, count=count)
 
     def loss(self, network: SimCLRNetwork, batch: Batch, noise: Noise) -> tuple[Array, Metrics]:
-        """NT-Xent between the projections of two views of rows `[B, D]`."""
+        """NT-Xent between the projections of two views of rows."""
         project = self._project_in_pieces if self.hyperparameters.microbatch else self._project
         z1, z2 = project(network, batch, noise)
         temperature = self.hyperparameters.temperature
@@ -113,25 +125,32 @@ class SimCLR(Method[SimCLRHyperparameters, SimCLRNetwork]):
         return loss, {}
 
     def _project(self, network: SimCLRNetwork, batch: Batch, noise: Noise) -> Array:
-        """Maps rows `[B, D]` to the projections of both their views, `[2, B, P]`."""
-        size, width = batch.numbers.shape
-        both = self._both_views(batch.numbers, noise)
+        """Maps rows to the projections of both their views, `[2, B, P]`."""
+        size = len(batch.numbers)
+        both = self._both_views(batch, noise)
         weights = jnp.ones(size) if batch.weights is None else batch.weights
+
+        def flat(array: Array) -> Array:
+            return array.reshape(-1, array.shape[-1])
+
         if nt_xent.devices() > 1:
             # Both views of a row stay together, on the device that has the row.
-            rows = jnp.moveaxis(both, 0, 1).reshape(-1, width)
-            z = network.project(Batch(rows, weights=jnp.repeat(weights, 2)))  # (2B, P)
+            rows = jax.tree.map(lambda array: flat(jnp.moveaxis(array, 0, 1)), both)
+            z = network.project(rows._replace(weights=jnp.repeat(weights, 2)))  # (2B, P)
             return jnp.moveaxis(z.reshape(size, 2, -1), 1, 0)
-        z = network.project(Batch(both.reshape(-1, width), weights=jnp.tile(weights, 2)))  # (2B, P)
+        rows = jax.tree.map(flat, both)
+        z = network.project(rows._replace(weights=jnp.tile(weights, 2)))  # (2B, P)
         return z.reshape(2, size, -1)
 
-    def _both_views(self, x: Array, noise: Noise) -> Array:
-        """Returns both views of rows `[B, D]`, `[2, B, D]`."""
+    def _both_views(self, batch: Batch, noise: Noise) -> Batch:
+        """Returns both views of rows: numbers `[2, B, D]` and codes `[2, B, C]`."""
+        rows = views.replace_by_other(Batch(batch.numbers, batch.codes), noise)
         if self.hyperparameters.clean_anchor:
-            corrupted = views.corrupt(self.hyperparameters, x[None], noise)
-            return jnp.concatenate([x[None], corrupted])
-        both = jnp.broadcast_to(x[None], (2, *x.shape))
-        return views.corrupt(self.hyperparameters, both, noise)
+            rows = views.copies(rows, 1)
+            corrupted = views.corrupt(self.hyperparameters, rows, noise)
+            both: Batch = jax.tree.map(lambda *pair: jnp.concatenate(pair), rows, corrupted)
+            return both
+        return views.corrupt(self.hyperparameters, views.copies(rows, 2), noise)
 
     def _project_in_pieces(self, network: SimCLRNetwork, batch: Batch, noise: Noise) -> Array:
         """Does the same for `microbatch` rows at a time, and again for their gradient.
@@ -149,22 +168,24 @@ class SimCLR(Method[SimCLRHyperparameters, SimCLRNetwork]):
                 f"microbatch is {self.hyperparameters.microbatch}, and the network keeps "
                 f"{next(iter(state))} of whole batches; it must be 0"
             )
-        x = batch.numbers
-        size = min(self.hyperparameters.microbatch, len(x))
+        count = len(batch.numbers)
+        size = min(self.hyperparameters.microbatch, count)
 
         def project(start: Array, rows: int) -> Array:
             def cut(array: Array, axis: int) -> Array:
                 return jax.lax.dynamic_slice_in_dim(array, start, rows, axis)
 
-            draws = {name: cut(array, 1) for name, array in noise.items()}
-            return self._project(network, Batch(cut(x, 0)), draws)
+            # What is drawn for each view has the views along its first axis.
+            draws = {name: cut(array, int(name != "other")) for name, array in noise.items()}
+            cells: Batch = jax.tree.map(lambda a: cut(a, 0), Batch(batch.numbers, batch.codes))
+            return self._project(network, cells, draws)
 
         # In a loop nothing can be found to be computed twice.
         piece = jax.checkpoint(lambda start: project(start, size), prevent_cse=False)
-        whole = len(x) // size * size
+        whole = count // size * size
         z = jax.lax.map(piece, jnp.arange(0, whole, size))  # (pieces, 2, microbatch, P)
         z = jnp.moveaxis(z, 1, 0).reshape(2, whole, -1)
-        if whole == len(x):
+        if whole == count:
             return z
-        rest = project(jnp.int32(whole), len(x) - whole)
+        rest = project(jnp.int32(whole), count - whole)
         return jnp.concatenate([z, rest], axis=1)

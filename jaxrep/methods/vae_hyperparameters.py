@@ -1,13 +1,21 @@
 """The VAE's hyperparameters."""
 
-from jaxrep.hyperparameters import Number, TrainingHyperparameters, hyperparameter, hyperparameters
+from typing import Literal
+
+from jaxrep.hyperparameters import (
+    Number,
+    TrainingHyperparameters,
+    hyperparameter,
+    hyperparameters,
+    likelihood,
+)
 
 
 @hyperparameters(
     name="vae", title="Variational autoencoder", recipes={"seed": {"epochs": 80, "beta": 1.0}}
 )
 class VAEHyperparameters(TrainingHyperparameters):
-    """Variational autoencoder: squared error + β·KL, the negative evidence lower bound."""
+    """Variational autoencoder: −log p of the row + β·KL, the negative evidence lower bound."""
 
     beta: float = hyperparameter(
         Number(at_least=0),
@@ -16,3 +24,4 @@ class VAEHyperparameters(TrainingHyperparameters):
         changes_loss=True,
         help="Weight β of the KL divergence; above 1 it presses for disentangled latents (β-VAE).",
     )
+    likelihood: Literal["squared", "by_kind"] = likelihood()

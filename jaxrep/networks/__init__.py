@@ -15,6 +15,12 @@ from jaxrep.networks._network import Network as Network
 from jaxrep.networks._norms import BatchNorm as BatchNorm
 from jaxrep.networks._norms import LayerNorm as LayerNorm
 from jaxrep.networks._projection import ProjectionHead as ProjectionHead
+from jaxrep.networks._rows import EMBEDDING_DIM as EMBEDDING_DIM
+from jaxrep.networks._rows import WIDE as WIDE
+from jaxrep.networks._rows import Embedding as Embedding
+from jaxrep.networks._rows import Embeddings as Embeddings
+from jaxrep.networks._rows import RowEncoder as RowEncoder
+from jaxrep.networks._rows import RowLayout as RowLayout
 from jaxrep.networks._weights import compute_in as compute_in
 from jaxrep.networks._weights import get_model_state as get_model_state
 from jaxrep.networks._weights import get_weights as get_weights

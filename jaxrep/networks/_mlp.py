@@ -31,9 +31,13 @@ class MLP(nnx.Module):
 
     def __call__(self, x: Array) -> Array:
         """Maps `[B, dims[0]]` to `[B, dims[-1]]`."""
+        return self.after_first(self.layers[0](x)) if self.layers else x
+
+    def after_first(self, x: Array) -> Array:
+        """Maps what the first layer gives, `[B, dims[1]]`, to `[B, dims[-1]]`."""
         last = len(self.layers) - 1
         for i, layer in enumerate(self.layers):
-            x = layer(x)
+            x = layer(x) if i else x
             if i < last or self.activate_last:
                 x = nnx.relu(x)
         return x

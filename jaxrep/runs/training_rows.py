@@ -85,6 +85,7 @@ def prepare(
     held_out = np.zeros(count, bool)
     held_out[counted] = held_out_rows(int(counted.sum()), hyperparameters)
     training = counted & ~held_out
+    is_fitted = schema is None
     if schema is None:
         fitted = fit(
             lambda: blocks,
@@ -99,6 +100,7 @@ def prepare(
         schema = fitted.schema
     counts = Counts()
     parts = [x for _, x in transform.apply_blocks(schema, blocks, source=source, counts=counts)]
+    counts = counts.without_merged(schema) if is_fitted else counts
     for sentence in counts.sentences(source):
         warn(sentence)
     x = parts[0] if len(parts) == 1 else np.concatenate(parts)

@@ -23,6 +23,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from jaxrep.batch import RowSpec
 from jaxrep.dispatch import computing
 from jaxrep.errors import InputError
 from jaxrep.methods._method import AnyMethod
@@ -89,7 +90,7 @@ class Checkpoints:
         >>> checkpoints = Checkpoints(Path(tempfile.mkdtemp()), Every(epochs=2))
         >>> short = fit(VAE(VAEHyperparameters(epochs=3)), x, checkpoints=checkpoints)
         >>> longer = VAE(VAEHyperparameters(epochs=5))
-        >>> start = checkpoints.newest(longer, 4)
+        >>> start = checkpoints.newest(longer, RowSpec(4))
         >>> resumed = fit(longer, x, start=start, checkpoints=checkpoints)
         >>> resumed.resumed_from_step, resumed.history == fit(longer, x).history
         (3, True)
@@ -142,7 +143,7 @@ class Checkpoints:
     def newest(
         self,
         method: AnyMethod,
-        input_dim: int,
+        spec: RowSpec,
         devices: Devices | None = None,
         *,
         members: int | None = None,
@@ -151,7 +152,7 @@ class Checkpoints:
 
         Args:
             method: that is trained.
-            input_dim: D, features of a row.
+            spec: what every row holds.
             devices: that go on, whichever and in however many processes they were that saved it; by
                 default the one that JAX computes on.
             members: that train together; by default the method's own.
@@ -166,7 +167,7 @@ class Checkpoints:
         passed_over: list[str] = []
         while name := run_on_main(lambda: self._newest_intact(passed_over)):
             try:
-                shapes = abstract_state(method, input_dim)
+                shapes = abstract_state(method, spec)
                 template = placed(shapes, members, devices or Devices())
                 return self._read(self.path / name, template, members)
             except DamagedError as error:

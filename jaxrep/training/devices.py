@@ -29,6 +29,11 @@ _ALIGNMENT = 64
 Tree = TypeVar("Tree")
 
 
+def part_of_a_row(shape: Sequence[int], dtype: np.typing.DTypeLike) -> Any:
+    """Says what an array holds of every row, for `Devices.put_rows`."""
+    return jax.ShapeDtypeStruct(tuple(shape), np.dtype(dtype))  # type: ignore[no-untyped-call]
+
+
 def mesh_of(devices: Sequence[jax.Device]) -> Mesh:
     """Returns devices along the axis of a batch's rows."""
     return Mesh(np.array(devices), (AXIS,), axis_types=(AxisType.Auto,))
@@ -141,25 +146,20 @@ class Devices:
         def read(start: int, buffer: np.ndarray) -> None:
             buffer[:] = whole[start : start + len(buffer)]
 
-        return self.put_rows(whole.shape, read, whole.dtype)
+        made: Array = self.put_rows(len(whole), part_of_a_row(x.shape[1:], x.dtype), read)
+        return made
 
-    def put_rows(
-        self,
-        shape: Sequence[int],
-        read: Callable[[int, np.ndarray], None],
-        dtype: np.typing.DTypeLike = np.float32,
-    ) -> Array:
-        """Puts an array over rows on the devices, each process its own rows alone.
+    def put_rows(self, rows: int, of_a_row: Any, read: Callable[[int, Any], None]) -> Any:
+        """Puts arrays over rows on the devices, each process its own rows alone.
 
         Args:
-            shape: `[rows, ...]`; the rows are sharded, padded to equal parts.
-            read: fills a buffer `[n, ...]` with the rows from a number on.
-            dtype: of the array.
+            rows: how many there are; they are sharded, padded to equal parts.
+            of_a_row: shape and dtype of a row's part of each array: a tree, such as a batch.
+            read: fills a tree of buffers `[n, ...]` with the rows from a number on.
 
         Returns:
-            `[rows + padding, ...]`, sharded along the rows.
+            A tree of arrays `[rows + padding, ...]`, sharded along the rows.
         """
-        rows, *of_a_row = shape
         each = -(-rows // self.count)
         parts = []
         for i, device in enumerate(self.mesh.devices.flat):
@@ -167,14 +167,21 @@ class Devices:
                 continue
             # New memory for all rows, never that of rows before: on the CPU, JAX takes aligned
             # arrays as they are, even where it is asked not to, and would see later rows in them.
-            part = _aligned((each, *of_a_row), np.dtype(dtype))
+            part = jax.tree.map(lambda row: _aligned((each, *row.shape), row.dtype), of_a_row)
             present = max(min(each, rows - i * each), 0)
             if present:
-                read(i * each, part[:present])
-            part[present:] = 0
+                read(i * each, jax.tree.map(lambda array: array[:present], part))  # noqa: B023
+            for array in jax.tree.leaves(part):
+                array[present:] = 0
             parts.append(jax.device_put(part, device))
-        whole = each * self.count, *of_a_row
-        return jax.make_array_from_single_device_arrays(whole, self.sharding(AXIS), parts)
+
+        def join(row: Any, *arrays: Array) -> Array:
+            whole = each * self.count, *row.shape
+            return jax.make_array_from_single_device_arrays(
+                whole, self.sharding(AXIS), list(arrays)
+            )
+
+        return jax.tree.map(join, of_a_row, *parts)
 
     def part_batch(self, array: Array, axis: int = 0) -> Array:
         """Says in a program that each device computes its part of a batch's array."""

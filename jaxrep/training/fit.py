@@ -8,7 +8,7 @@ import numpy as np
 from jax import Array
 from jax.sharding import Mesh
 
-from jaxrep.batch import Batch, as_batch
+from jaxrep.batch import Batch, RowSpec, as_batch
 from jaxrep.dispatch import computing
 from jaxrep.errors import InterruptedRunError
 from jaxrep.hyperparameters import check
@@ -17,7 +17,7 @@ from jaxrep.training.callbacks import Callback
 from jaxrep.training.checkpoint import Checkpoints
 from jaxrep.training.devices import Devices, mesh_of_one
 from jaxrep.training.loop import Loop
-from jaxrep.training.row_store import RowStore, check_data
+from jaxrep.training.row_store import RowStore, check_data, spec_of
 from jaxrep.training.snapshot import Snapshot
 from jaxrep.training.trained import Trained, join
 
@@ -48,6 +48,7 @@ def fit(
     x: np.ndarray | Array | RowStore | Batch,
     *,
     validation: np.ndarray | Array | Batch | None = None,
+    spec: RowSpec | None = None,
     start: Snapshot | None = None,
     weights: Mapping[str, np.ndarray] | None = None,
     checkpoints: Checkpoints | None = None,
@@ -64,10 +65,13 @@ def fit(
 
     Args:
         method: one of `jaxrep.methods`, or your own `Method`.
-        x: training rows, standardised, `[rows, D]`; or a store that is read block by block, for
-            tables larger than memory; or a batch of either, with targets or weights.
+        x: training rows: numbers, standardised, `[rows, D]`; or a store that is read block by
+            block, for tables larger than memory; or a batch of either, with codes, targets or
+            weights.
         validation: rows held out, with the parts of x; their loss is computed after every epoch,
             and the weights of the epoch with the lowest are kept.
+        spec: what every row holds: levels of codes, which cells may be missing, likelihoods of
+            numbers. By default that of the store, or of numbers none of which is missing.
         start: where to continue, as `checkpoints.newest` gives it; by default a run begins. It ends
             with the bits of a run that never stopped.
         weights: initial weights by name, the same for all members; those not named are drawn by
@@ -109,11 +113,13 @@ def fit(
     members = members_of(method)
     check(members[-1].hyperparameters)  # whose seed is the largest
     data, held_out = as_batch(x), None if validation is None else as_batch(validation)
-    check_data(data, held_out)
+    spec = spec_of(data, spec)
+    check_data(data, held_out, spec)
     loop = Loop(
         members,
         data,
         held_out,
+        spec,
         Devices(mesh or mesh_of_one(), shard_parameters),
         start=start,
         weights=weights,

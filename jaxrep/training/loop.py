@@ -65,6 +65,7 @@ class Loop:
             the first one's order.
         x: training rows.
         validation: rows held out.
+        spec: what every row holds.
         devices: that train together, or have members of their own.
         start: where to continue from.
         weights: initial weights by name; those not named are drawn.
@@ -77,6 +78,7 @@ class Loop:
         methods: Sequence[AnyMethod],
         x: Batch,
         validation: Batch | None,
+        spec: RowSpec,
         devices: Devices,
         *,
         start: Snapshot | None = None,
@@ -90,6 +92,7 @@ class Loop:
         rows = row_count(x)
         self.batch_size: int = min(hp.batch_size, rows)
         devices.check_batch(self.batch_size, rows)
+        self.spec = spec
         self.rows = place(x, hp.batch_size, devices)
         blocks = self.rows.block_rows
         self.plan = EpochPlan(rows, self.batch_size, hp.epochs, hp.seed, blocks, hp.steps)
@@ -97,7 +100,7 @@ class Loop:
         if validation is None and self.patience.any():
             raise ValueError("patience needs rows held out, whose loss it waits for: validation")
         self.validation: Batch | None = None if validation is None else devices.put(validation)
-        self.shapes = abstract_state(methods[0], self.rows.width)
+        self.shapes = abstract_state(methods[0], spec)
         self.initial = self._trained_of(weights or {})
         self.chunk = chunk_length(self.shapes, self.batch_size, len(methods) // devices.apart)
         if jax.process_count() > 1:  # a step waits for the network, and signals for the chunk
@@ -111,6 +114,7 @@ class Loop:
             background=self.rows.background,
             steps=self.plan.steps,
             given=tuple(self.initial),
+            spec=spec,
             batch_size=self.batch_size,
             chunk=self.chunk,
             devices=devices,
@@ -122,6 +126,7 @@ class Loop:
             seeds,
             patience=self.patience,
             x=self.validation,
+            spec=spec,
             batch_size=self.batch_size,
             devices=devices,
         )
@@ -439,7 +444,7 @@ class Loop:
         method, members = self.methods[0], len(self.methods)
         self.stops_on_divergence = False
         for until in (step, step - 1):  # a loss is of before its step: its cause may be one earlier
-            self.restore(checkpoints.newest(method, self.rows.width, self.devices, members=members))
+            self.restore(checkpoints.newest(method, self.spec, self.devices, members=members))
             if self.step < until:
                 self.train(interrupted=self._interrupted, until=until)
             if self._are_finite().all():
@@ -455,7 +460,7 @@ class Loop:
 
     def _trained_of(self, weights: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
         """Returns weights without those of the network that are computed after training."""
-        network = abstract_network(self.methods[0], RowSpec(self.rows.width))
+        network = abstract_network(self.methods[0], self.spec)
         computed = get_weights(network).keys() - self.shapes.weights.keys()
         return {name: array for name, array in weights.items() if name not in computed}
 
@@ -464,7 +469,8 @@ class Loop:
         of_member = {name: array[i].copy() for name, array in weights.items()}
         if self.histories[i].divergence is not None:
             return of_member
-        return complete_weights(self.methods[i], of_member, np.asarray(self.rows.background))
+        background: Batch = jax.tree.map(np.asarray, self.rows.background)
+        return complete_weights(self.methods[i], of_member, background, self.spec)
 
 
 def wait(tree: Any) -> None:

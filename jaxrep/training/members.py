@@ -15,7 +15,7 @@ import numpy as np
 from jax import Array
 from jax.sharding import AxisType, Mesh, PartitionSpec
 
-from jaxrep.batch import Batch
+from jaxrep.batch import Batch, RowSpec
 from jaxrep.hyperparameters import declaration
 from jaxrep.methods._method import AnyMethod, Metrics
 from jaxrep.training.devices import MEMBER, Devices
@@ -31,7 +31,7 @@ _ACCELERATOR_BYTES = 4 << 30
 
 @functools.partial(
     jax.jit,
-    static_argnames=("batch_size", "chunk", "devices", "rows", "steps_per_block", "given"),
+    static_argnames=("spec", "batch_size", "chunk", "devices", "rows", "steps_per_block", "given"),
     donate_argnames="state",
 )
 def run_members(
@@ -39,11 +39,12 @@ def run_members(
     seeds: Array,
     state: TrainState,
     x: Batch,
-    background: Array,
+    background: Batch,
     first: int | Array,
     stop: int | Array,
     steps: int | Array | None = None,
     *,
+    spec: RowSpec,
     batch_size: int,
     chunk: int,
     devices: Devices,
@@ -58,10 +59,11 @@ def run_members(
         seeds: of the members, `[M]`.
         state: of the members, every array `[M, ...]`.
         x: as of `run_steps`, the same for all, as is all that follows.
-        background: rows that views may take values from, `[R, D]`.
+        background: R rows that views may take values from.
         first: number of the first step.
         stop: `first` + at most `chunk`.
         steps: of the whole run, for methods with a schedule.
+        spec: what every row holds.
         batch_size: B.
         chunk: size of the arrays that the metrics come back in.
         devices: that train together, or have members of their own, in equal numbers.
@@ -74,6 +76,7 @@ def run_members(
     """
     run = functools.partial(
         run_steps,
+        spec=spec,
         batch_size=batch_size,
         chunk=chunk,
         devices=devices,
@@ -90,7 +93,9 @@ def run_members(
     return made
 
 
-@functools.partial(jax.jit, static_argnames=("batch_size", "devices"), donate_argnames="kept")
+@functools.partial(
+    jax.jit, static_argnames=("spec", "batch_size", "devices"), donate_argnames="kept"
+)
 def validate_members(
     methods: AnyMethod,
     seeds: Array,
@@ -100,6 +105,7 @@ def validate_members(
     x: Batch,
     epoch: int | Array,
     *,
+    spec: RowSpec,
     batch_size: int,
     devices: Devices,
 ) -> tuple[Array, Kept]:
@@ -113,13 +119,16 @@ def validate_members(
         patience: of the members, `[M]`.
         x: rows held out.
         epoch: its number, from 1.
+        spec: what every row holds.
         batch_size: B.
         devices: as of `run_members`.
 
     Returns:
         The losses, `[M]`, and what is kept now.
     """
-    run: Callable[..., Any] = functools.partial(validate, batch_size=batch_size, devices=devices)
+    run: Callable[..., Any] = functools.partial(
+        validate, spec=spec, batch_size=batch_size, devices=devices
+    )
     made: tuple[Array, Kept]
     if len(seeds) == 1:
         made = _members_of(run(methods, *_only((seeds, kept, state, patience)), x, epoch))
@@ -208,19 +217,19 @@ def _numbers(method: AnyMethod) -> list[str]:
 
 
 def members_at_once(
-    members: int, state: TrainState, input_dim: int, batch_size: int, devices: Sequence[jax.Device]
+    members: int, state: TrainState, spec: RowSpec, batch_size: int, devices: Sequence[jax.Device]
 ) -> int:
     """Returns how many members to train at a time, from the shapes and the devices' kind alone.
 
     Args:
         members: that are alike.
         state: of one of them.
-        input_dim: D, features of a row.
+        spec: what every row holds.
         batch_size: B.
         devices: whose number divides the result.
     """
     budget = _CPU_BYTES if devices[0].platform == "cpu" else _ACCELERATOR_BYTES
-    most = max(budget // _bytes_of_a_member(state, input_dim, batch_size), 1) * len(devices)
+    most = max(budget // _bytes_of_a_member(state, spec, batch_size), 1) * len(devices)
     least = -(-members // len(devices)) * len(devices)
     if least <= most:
         return least
@@ -229,9 +238,9 @@ def members_at_once(
     return min(sizes, key=lambda size: -(-members // size) * size)
 
 
-def _bytes_of_a_member(state: TrainState, input_dim: int, batch_size: int) -> int:
+def _bytes_of_a_member(state: TrainState, spec: RowSpec, batch_size: int) -> int:
     own: int = sum(array.size * array.dtype.itemsize for array in jax.tree.leaves(state))
-    widths: int = input_dim + sum(
+    widths: int = spec.columns + sum(
         array.shape[-1] for array in state.params.values() if array.ndim == 1
     )
     # Each layer's outputs, their gradients and the noise; and a loss that compares all pairs.

@@ -35,7 +35,6 @@ from jaxrep.views import Deferred, Draws, Noise, resolve
 MAX_BACKGROUND_ROWS = 65_536
 
 Tree = TypeVar("Tree")
-Rows = TypeVar("Rows", Array, np.ndarray)
 
 
 class Kept(NamedTuple):
@@ -72,7 +71,7 @@ _CACHE_BYTES = 8 << 20
 
 @functools.partial(
     jax.jit,
-    static_argnames=("batch_size", "chunk", "devices", "rows", "steps_per_block", "given"),
+    static_argnames=("spec", "batch_size", "chunk", "devices", "rows", "steps_per_block", "given"),
     donate_argnames="state",
 )
 def run_steps(
@@ -80,11 +79,12 @@ def run_steps(
     seed: int | Array,
     state: TrainState,
     x: Batch,
-    background: Array,
+    background: Batch,
     first: int | Array,
     stop: int | Array,
     steps: int | Array | None = None,
     *,
+    spec: RowSpec,
     batch_size: int,
     chunk: int,
     devices: Devices,
@@ -99,10 +99,11 @@ def run_steps(
         seed: the run's seed.
         state: after step `first` − 1. At `first` = 0 those of its weights count that are `given`.
         x: all training rows, or a block of them, sharded among the devices.
-        background: rows that views may take values from, `[R, D]`.
+        background: R rows that views may take values from.
         first: number of the first step; counted as `Chunk.number` where x is a block.
         stop: `first` + at most `chunk`.
         steps: of the whole run, for methods with a schedule.
+        spec: what every row holds.
         batch_size: B, at most the number of rows.
         chunk: size of the arrays that the metrics come back in.
         devices: that train together.
@@ -117,7 +118,7 @@ def run_steps(
     """
     rows = rows or len(x.numbers)
     steps_per_pass = steps_per_block or steps_per_epoch(rows, batch_size)
-    takes_rows_ahead = x.numbers.size * x.numbers.dtype.itemsize > _CACHE_BYTES
+    takes_rows_ahead = sum(part.nbytes for part in jax.tree.leaves(x)) > _CACHE_BYTES
 
     def index(step: Array) -> StepIndex:
         return StepIndex(*jnp.divmod(step, steps_per_pass))
@@ -149,7 +150,7 @@ def run_steps(
             # The network takes the weights whole, wherever they are between two steps.
             params, model_state = devices.constrain_replicated((state.params, state.model_state))
             whole = TrainState(params, model_state, state.opt_state)
-            state, metrics = train_step(method, whole, batch, noise, steps=steps)
+            state, metrics = train_step(method, whole, batch, noise, spec=spec, steps=steps)
             metrics = devices.constrain_replicated(metrics)
             at = start + j - first
             filled = {name: filled[name].at[at].set(metrics[name]) for name in filled}
@@ -160,13 +161,13 @@ def run_steps(
 
     zero = jnp.int32(0)
     _, shapes = jax.eval_shape(
-        lambda: train_step(method, state, take(zero), resolve(draw(zero)), steps=steps)
+        lambda: train_step(method, state, take(zero), resolve(draw(zero)), spec=spec, steps=steps)
     )
     filled = {name: jnp.zeros(chunk, metric.dtype) for name, metric in shapes.items()}
 
     def begun() -> TrainState:
         kept = {name: array for name, array in state.weights.items() if name in given}
-        return init_state(method, x.numbers.shape[-1], seed).with_weights(kept)
+        return init_state(method, spec, seed).with_weights(kept)
 
     state = devices.constrain_state(jax.lax.cond(first == 0, begun, lambda: state))
     blocks = (stop - first + ahead - 1) // ahead
@@ -174,13 +175,14 @@ def run_steps(
     return made
 
 
-@functools.partial(jax.jit, static_argnames=("batch_size", "devices"))
+@functools.partial(jax.jit, static_argnames=("spec", "batch_size", "devices"))
 def validation_loss(
     method: AnyMethod,
     seed: int | Array,
     weights: dict[str, Array],
     x: Array | Batch,
     *,
+    spec: RowSpec,
     batch_size: int,
     devices: Devices,
 ) -> Array:
@@ -191,6 +193,7 @@ def validation_loss(
         seed: the run's seed.
         weights: of the network, as training left them, by name.
         x: rows held out: numbers `[rows, D]`, or a batch of them all.
+        spec: what every row holds.
         batch_size: rows at a time; NT-Xent's negatives come from such a batch.
         devices: that compute together; each has all of x.
 
@@ -199,7 +202,7 @@ def validation_loss(
     """
     x = as_batch(x)
     weights = devices.constrain_replicated(weights)
-    network = with_weights(training_network(method, RowSpec(x.numbers.shape[-1])), weights)
+    network = with_weights(training_network(method, spec), weights)
     network.eval()  # type: ignore[no-untyped-call]
     size = len(x.numbers)
     batch_size = min(batch_size, size)
@@ -210,7 +213,7 @@ def validation_loss(
         positions = i * batch_size + jnp.arange(batch_size)
         inside = positions < size
         rows = take(x, jnp.where(inside, positions, 0))
-        noise = method.noise(Draws(jax.random.fold_in(key, i), rows.numbers), rows)
+        noise = method.noise(Draws(jax.random.fold_in(key, i), rows), rows)
         noise = part_noise(method, noise, x, batch_size, devices)
         batch = weighted(jax.tree.map(devices.part_batch, rows), inside)
         assert batch.weights is not None
@@ -232,6 +235,7 @@ def validate(
     x: Batch,
     epoch: int | Array,
     *,
+    spec: RowSpec,
     batch_size: int,
     devices: Devices,
 ) -> tuple[Array, Kept]:
@@ -248,13 +252,16 @@ def validate(
         patience: epochs without a lower loss after which the training stops; 0 never.
         x: rows held out.
         epoch: its number, from 1.
+        spec: what every row holds.
         batch_size: as of `validation_loss`.
         devices: as of `validation_loss`.
 
     Returns:
         The loss, a scalar, and what is kept now; of weights with equal losses the earlier ones.
     """
-    loss = validation_loss(method, seed, state.weights, x, batch_size=batch_size, devices=devices)
+    loss = validation_loss(
+        method, seed, state.weights, x, spec=spec, batch_size=batch_size, devices=devices
+    )
     goes_on = kept.stopped == 0
     is_best = goes_on & (loss < kept.loss)
 
@@ -289,7 +296,7 @@ def part_noise(
         return noise
 
     def draw(rows: int) -> Noise | Deferred:
-        background = zeros_like(x, batch_size).numbers
+        background = zeros_like(x, batch_size)
         return method.noise(Draws(stream(0, VALIDATION_STREAM), background), zeros_like(x, rows))
 
     def part(array: Array, doubled: jax.ShapeDtypeStruct) -> Array:
@@ -304,15 +311,15 @@ def part_noise(
     return sharded
 
 
-def abstract_state(method: AnyMethod, input_dim: int) -> TrainState:
+def abstract_state(method: AnyMethod, spec: RowSpec) -> TrainState:
     """Returns the shapes and dtypes of the state that `run_steps` takes and gives."""
-    shapes: TrainState = jax.eval_shape(lambda: init_state(method, input_dim, 0))
+    shapes: TrainState = jax.eval_shape(lambda: init_state(method, spec, 0))
     return shapes
 
 
-def empty_state(method: AnyMethod, input_dim: int) -> TrainState:
+def empty_state(method: AnyMethod, spec: RowSpec) -> TrainState:
     """Returns a state of zeros, of the shapes that `run_steps` takes and gives."""
-    state: TrainState = jax.device_put(zeros(abstract_state(method, input_dim)))
+    state: TrainState = jax.device_put(zeros(abstract_state(method, spec)))
     return state
 
 
@@ -353,6 +360,8 @@ def _steps_drawn_ahead(drawn: Any) -> int:
     return min(max(_BYTES_DRAWN_AHEAD // max(size, 1), 1), _MAX_STEPS_DRAWN_AHEAD)
 
 
-def background_rows(x: Rows) -> Rows:
+def background_rows(x: Batch) -> Batch:
     """Returns the rows that views may take values from: all, or evenly spaced ones of many."""
-    return x if len(x) <= MAX_BACKGROUND_ROWS else x[:: -(-len(x) // MAX_BACKGROUND_ROWS)]
+    cells = Batch(x.numbers, x.codes)
+    every = -(-len(x.numbers) // MAX_BACKGROUND_ROWS)
+    return cells if every <= 1 else take(cells, slice(None, None, every))

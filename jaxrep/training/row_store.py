@@ -8,9 +8,9 @@ import jax
 import numpy as np
 from jax import Array
 
-from jaxrep.batch import Batch, take
+from jaxrep.batch import MISSING, Batch, RowSpec, take
 from jaxrep.dispatch import computing
-from jaxrep.training.devices import Devices
+from jaxrep.training.devices import Devices, part_of_a_row
 from jaxrep.training.epoch_plan import Chunk, EpochPlan
 from jaxrep.training.program import MAX_BACKGROUND_ROWS, background_rows
 
@@ -26,14 +26,14 @@ class RowStore(Protocol):
         """Rows in the store."""
 
     @property
-    def width(self) -> int:
-        """Features of a row, D."""
+    def spec(self) -> RowSpec:
+        """What every row holds."""
 
-    def read_into(self, start: int, buffer: np.ndarray) -> None:
-        """Fills a float32 buffer `[n, D]` with the rows from `start` on."""
+    def read_into(self, start: int, buffer: Batch) -> None:
+        """Fills buffers with the rows from `start` on: numbers, and codes where it has any."""
 
-    def sample(self, count: int) -> np.ndarray:
-        """Returns at most `count` rows, evenly spaced, `[n, D]`."""
+    def sample(self, count: int) -> Batch:
+        """Returns at most `count` rows, evenly spaced."""
 
 
 class RowSource(Protocol):
@@ -42,14 +42,11 @@ class RowSource(Protocol):
     rows: int
     """Training rows."""
 
-    width: int
-    """Features of a row, D."""
-
     block_rows: int | None
     """Rows in a block; None where all rows are one."""
 
-    background: Array
-    """Rows that views may take values from, `[R, D]`, whole on every device."""
+    background: Batch
+    """R rows that views may take values from, whole on every device."""
 
     def at(self, chunk: Chunk, plan: EpochPlan) -> Batch:
         """Returns the rows that a chunk of steps sees."""
@@ -69,11 +66,13 @@ class Resident:
     block_rows: int | None = None
 
     def __init__(self, x: Batch, devices: Devices):
-        self.rows, self.width = x.numbers.shape
+        self.rows = len(x.numbers)
         self._x: Batch = jax.tree.map(devices.shard_rows, x)
         there = devices.count == 1 and self.rows <= MAX_BACKGROUND_ROWS
-        self.background: Array = (
-            self._x.numbers if there else devices.put(background_rows(np.asarray(x.numbers)))
+        self.background: Batch = (
+            Batch(self._x.numbers, self._x.codes)
+            if there
+            else devices.put(background_rows(jax.tree.map(np.asarray, x)))
         )
 
     def at(self, chunk: Chunk, plan: EpochPlan) -> Batch:
@@ -89,8 +88,8 @@ class Streamed:
     """Rows that come block by block; while the devices work on one, the next is read.
 
     Args:
-        x: the rows, their numbers in a store, of which each process reads its part of every block
-            alone; targets and weights, if there are any, are in memory.
+        x: the rows, in a store, of which each process reads its part of every block alone; targets
+            and weights, if there are any, are in memory.
         batch_size: B, of which a block holds a multiple.
         devices: that train together.
     """
@@ -98,11 +97,11 @@ class Streamed:
     def __init__(self, x: Batch, batch_size: int, devices: Devices):
         store = numbers_of(x)
         assert isinstance(store, RowStore)
-        self.rows, self.width, self._store = store.rows, store.width, store
+        self.rows, self._store = store.rows, store
         self._others = x._replace(numbers=None)  # type: ignore[arg-type]  # they come from the store
-        batches = BLOCK_BYTES // (4 * store.width * batch_size)
+        batches = BLOCK_BYTES // (4 * store.spec.columns * batch_size)
         self.block_rows: int | None = max(batches, 1) * batch_size
-        self.background: Array = devices.put(store.sample(MAX_BACKGROUND_ROWS))
+        self.background: Batch = devices.put(store.sample(MAX_BACKGROUND_ROWS))
         self._devices = devices
         self._reader = ThreadPoolExecutor(1, "jaxrep-reader")
         self._block_epoch = -1
@@ -136,21 +135,28 @@ class Streamed:
     def _read(self, block: int, plan: EpochPlan) -> Batch:
         first = block * plan.rows_per_block
 
-        def read(start: int, buffer: np.ndarray) -> None:
+        def read(start: int, buffer: Batch) -> None:
             self._store.read_into(first + start, buffer)
 
         rows = self._put(plan.rows_of(block), first, read)
         jax.block_until_ready(rows)  # type: ignore[no-untyped-call]
         return rows
 
-    def _put(self, rows: int, first: int, read: Callable[[int, np.ndarray], None]) -> Batch:
+    def _put(self, rows: int, first: int, read: Callable[[int, Batch], None]) -> Batch:
         others = take(self._others, slice(first, first + rows))
         on_devices: Batch = jax.tree.map(self._devices.shard_rows, others)
-        return on_devices._replace(numbers=self._devices.put_rows((rows, self.width), read))
+        spec = self._store.spec
+        of_a_row = Batch(
+            part_of_a_row((spec.numbers,), np.float32),
+            part_of_a_row((spec.codes,), np.int32) if spec.codes else None,
+        )
+        cells = self._devices.put_rows(rows, of_a_row, read)
+        return on_devices._replace(numbers=cells.numbers, codes=cells.codes)
 
 
-def _fill_with_zeros(start: int, buffer: np.ndarray) -> None:
-    buffer[:] = 0
+def _fill_with_zeros(start: int, buffer: Batch) -> None:
+    for array in jax.tree.leaves(buffer):
+        array[:] = 0
 
 
 def place(x: Batch, batch_size: int, devices: Devices) -> RowSource:
@@ -161,7 +167,7 @@ def place(x: Batch, batch_size: int, devices: Devices) -> RowSource:
 
 
 def numbers_of(x: Batch) -> np.ndarray | Array | RowStore:
-    """Returns the numbers of rows, of which those of a large table are in a store."""
+    """Returns the numbers of rows, or the store that a large table's are in, with their codes."""
     return x.numbers
 
 
@@ -171,34 +177,60 @@ def row_count(x: Batch) -> int:
     return numbers.rows if isinstance(numbers, RowStore) else len(numbers)
 
 
-def check_data(x: Batch, validation: Batch | None) -> None:
-    """Checks rows to train on, and rows held out.
+def spec_of(x: Batch, spec: RowSpec | None) -> RowSpec:
+    """Returns what every row holds: as it is given, or the store's, or numbers alone.
 
     Raises:
-        ValueError: their numbers are no matrix of finite floats, they differ in their features or
-            in the parts that they have, or targets or weights are not one finite number a row.
+        ValueError: it is not given, and there are codes, whose levels nothing else tells.
     """
     numbers = numbers_of(x)
-    width = numbers.width if isinstance(numbers, RowStore) else numbers.shape[-1]
-    _check_rows("x", x)
+    if spec is not None:
+        return spec
+    if isinstance(numbers, RowStore):
+        return numbers.spec
+    if x.codes is not None:
+        raise ValueError("rows with codes need spec, which says how many values each code takes")
+    return RowSpec(numbers.shape[-1])
+
+
+def check_data(x: Batch, validation: Batch | None, spec: RowSpec) -> None:
+    """Checks rows to train on, and rows held out.
+
+    Args:
+        x: rows to train on.
+        validation: rows held out; None where there are none.
+        spec: what every row holds.
+
+    Raises:
+        ValueError: they are not what `spec` says, a number is infinite, or missing where none may
+            be, the two differ in the parts that they have, or targets or weights are not one finite
+            number a row.
+    """
+    _check_rows("x", x, spec)
     if validation is None:
         return
-    _check_rows("validation", validation)
-    if validation.numbers.shape[1] != width:
-        raise ValueError(f"validation has {validation.numbers.shape[1]} features, x {width}")
+    _check_rows("validation", validation, spec)
     parts = [
         {name for name, part in one._asdict().items() if part is not None}
-        for one in (x, validation)
+        for one in (x._replace(codes=None), validation._replace(codes=None))
     ]
     if differ := sorted(parts[0] ^ parts[1]):
         raise ValueError(f"x and validation differ in whether they have {', '.join(differ)}")
 
 
-def _check_rows(name: str, x: Batch) -> None:
+def _check_rows(name: str, x: Batch, spec: RowSpec) -> None:
     numbers = numbers_of(x)
-    if not isinstance(numbers, RowStore):
-        _check_numbers(name, numbers)
     rows = row_count(x)
+    if isinstance(numbers, RowStore):
+        held = numbers.spec.numbers, numbers.spec.codes
+        if held != (spec.numbers, spec.codes):
+            raise ValueError(
+                f"{name} has {held[0]} numbers and {held[1]} codes; spec says {spec.numbers} and "
+                f"{spec.codes}"
+            )
+    else:
+        _check_numbers(name, numbers, spec)
+        _check_codes(name, x.codes, rows, spec)
     for part in ("targets", "weights"):
         values = getattr(x, part)
         if values is None:
@@ -219,15 +251,40 @@ def _check_rows(name: str, x: Batch) -> None:
         raise ValueError(f"the weights of {name} are 0 for every row; there is nothing to train on")
 
 
-def _check_numbers(name: str, rows: np.ndarray | Array) -> None:
-    if rows.ndim != 2 or 0 in rows.shape:
+def _check_numbers(name: str, rows: np.ndarray | Array, spec: RowSpec) -> None:
+    if rows.ndim != 2 or len(rows) == 0 or spec.columns == 0:
         raise ValueError(f"{name} has shape {rows.shape}; training needs a matrix of rows")
+    if rows.shape[1] != spec.numbers:
+        raise ValueError(f"{name} has {rows.shape[1]} numbers a row; {spec.numbers} are expected")
     if not np.issubdtype(rows.dtype, np.floating):
         raise ValueError(f"{name} has dtype {rows.dtype}; training needs floats, standardised")
-    wrong = np.argwhere(~np.isfinite(np.asarray(rows)))
+    found = np.asarray(rows)
+    wrong = np.argwhere(np.isinf(found) | (np.isnan(found) & ~np.array(spec.number_gaps)))
     if len(wrong):
         row, column = wrong[0]
         raise ValueError(
             f"{name} holds {rows[row, column]} at row {row}, column {column}, and {len(wrong)} "
-            "such values in all; fill them in or leave the rows out"
+            "such values in all; fill them in, leave the rows out, or say in spec which columns "
+            "have gaps"
+        )
+
+
+def _check_codes(name: str, codes: np.ndarray | Array | None, rows: int, spec: RowSpec) -> None:
+    if codes is None and not spec.codes:
+        return
+    shape = None if codes is None else codes.shape
+    if codes is None or shape != (rows, spec.codes):
+        raise ValueError(
+            f"the codes of {name} have the shape {shape}; expected {(rows, spec.codes)}"
+        )
+    if codes.dtype != np.int32:
+        raise ValueError(f"the codes of {name} have dtype {codes.dtype}; they must be int32")
+    values, levels = np.asarray(codes), np.array(spec.levels)
+    least = np.where(np.array(spec.code_gaps), MISSING, 0)
+    places = np.argwhere((values < least) | (values >= levels))
+    if len(places):
+        row, code = places[0]
+        raise ValueError(
+            f"the codes of {name} hold {values[row, code]} at row {row}, code {code}; it must be "
+            f"from {least[code]} to {levels[code] - 1}"
         )

@@ -72,15 +72,15 @@ def stream(seed: int | Array, name: int) -> Array:
     return keys[name]
 
 
-def init_state(method: AnyMethod, input_dim: int, seed: int | Array) -> TrainState:
+def init_state(method: AnyMethod, spec: RowSpec, seed: int | Array) -> TrainState:
     """Returns the state before the first step.
 
     Args:
         method: whose network and optimiser to start.
-        input_dim: D, features of a row.
+        spec: what every row holds.
         seed: the run's seed.
     """
-    network = method.init(RowSpec(input_dim), nnx.Rngs(stream(seed, INIT_STREAM)))
+    network = method.init(spec, nnx.Rngs(stream(seed, INIT_STREAM)))
     params = get_weights(network, nnx.Param)
     return TrainState(params, get_model_state(network), method.optimizer(steps=1).init(params))
 
@@ -104,7 +104,7 @@ def draw_batch(
     method: AnyMethod,
     seed: int | Array,
     x: Array | Batch,
-    background: Array,
+    background: Array | Batch,
     step: int | Array,
     *,
     batch_size: int,
@@ -115,14 +115,14 @@ def draw_batch(
         method: draws the noise.
         seed: the run's seed.
         x: all training rows: numbers `[rows, D]`, or a batch of them all.
-        background: training rows that views may take values from, `[R, D]`.
+        background: R training rows that views may take values from, in the same form.
         step: number of the step in the run, from 0.
         batch_size: B.
     """
     x = as_batch(x)
     rows = len(x.numbers)
     at = StepIndex(*jnp.divmod(jnp.asarray(step), steps_per_epoch(rows, batch_size)))
-    noise = draw_noise(method, seed, x, background, at, batch_size)
+    noise = draw_noise(method, seed, x, as_batch(background), at, batch_size)
     return take_batch(seed, x, at, rows, batch_size), resolve(noise)
 
 
@@ -131,7 +131,7 @@ def draw_noise(
     method: AnyMethod,
     seed: int | Array,
     x: Batch,
-    background: Array,
+    background: Batch,
     at: StepIndex,
     batch_size: int,
 ) -> Noise | Deferred:
@@ -141,7 +141,7 @@ def draw_noise(
         method: draws the noise.
         seed: the run's seed.
         x: the rows on the device; their shapes and dtypes count.
-        background: training rows that views may take values from, `[R, D]`.
+        background: R training rows that views may take values from.
         at: which step it is.
         batch_size: B.
     """
@@ -235,6 +235,7 @@ def train_step(
     batch: Batch,
     noise: Noise,
     *,
+    spec: RowSpec,
     steps: int | Array | None = None,
 ) -> tuple[TrainState, Metrics]:
     """Takes one step of the optimiser.
@@ -244,6 +245,7 @@ def train_step(
         state: before the step.
         batch: rows and their weights.
         noise: drawn for the batch.
+        spec: what every row holds.
         steps: of the whole run, for methods with a schedule.
 
     Returns:
@@ -251,13 +253,14 @@ def train_step(
 
     Example:
         >>> from jaxrep.methods import VAE, VAEHyperparameters
-        >>> method, x = VAE(VAEHyperparameters()), jnp.ones((4, 3))
+        >>> method, spec, x = VAE(VAEHyperparameters()), RowSpec(3), jnp.ones((4, 3))
         >>> batch, noise = draw_batch(method, 0, x, x, 0, batch_size=4)
-        >>> state, metrics = train_step(method, init_state(method, 3, 0), batch, noise)
+        >>> state = init_state(method, spec, 0)
+        >>> state, metrics = train_step(method, state, batch, noise, spec=spec)
         >>> sorted(metrics)
         ['kl', 'loss', 'reconstruction']
     """
-    network = training_network(method, RowSpec(batch.numbers.shape[-1]))
+    network = training_network(method, spec)
 
     def loss(params: dict[str, Array]) -> tuple[Array, tuple[Metrics, dict[str, Array]]]:
         model = with_weights(network, params | state.model_state)

@@ -13,7 +13,7 @@ import jax
 import numpy as np
 from jax import Array
 
-from jaxrep.batch import Batch, as_batch
+from jaxrep.batch import Batch, RowSpec, as_batch
 from jaxrep.dispatch import computing
 from jaxrep.hyperparameters import check
 from jaxrep.methods._method import AnyMethod
@@ -23,7 +23,7 @@ from jaxrep.training.devices import Devices
 from jaxrep.training.epoch_plan import EpochPlan
 from jaxrep.training.loop import Loop
 from jaxrep.training.program import abstract_state
-from jaxrep.training.row_store import check_data
+from jaxrep.training.row_store import check_data, spec_of
 from jaxrep.training.trained import Trained
 
 
@@ -53,6 +53,7 @@ def sweep(
     x: np.ndarray | Array | Batch,
     *,
     validation: np.ndarray | Array | Batch | None = None,
+    spec: RowSpec | None = None,
     weights: Mapping[str, np.ndarray] | None = None,
     on_progress: Callable[[Progress], None] = lambda progress: None,
 ) -> Sweep:
@@ -64,6 +65,7 @@ def sweep(
     Args:
         methods: of `jaxrep.methods`, or your own.
         x: training rows, standardised, `[rows, D]`; or a batch of them, in memory.
+        spec: what every row holds, as of `fit`.
         validation: rows held out, as x; their loss is computed after every epoch.
         weights: initial weights by name, the same for all; those not named are drawn by the seeds.
         on_progress: called after each chunk of steps, with the mean loss of the members that it
@@ -95,12 +97,13 @@ def sweep(
                 "sweep several seeds, or fit the best setting with members"
             )
     data, held_out = as_batch(x), None if validation is None else as_batch(validation)
-    check_data(data, held_out)
+    spec = spec_of(data, spec)
+    check_data(data, held_out, spec)
     devices = members.share_out_devices(len(methods))
     rows: Batch = jax.tree.map(devices.shard_rows, data)
     held_out = devices.put(held_out)
     groups = [
-        _Group(at, [methods[i] for i in at], data.numbers, devices) for at in members.alike(methods)
+        _Group(at, [methods[i] for i in at], data, spec, devices) for at in members.alike(methods)
     ]
     parts = [part for group in groups for part in group.parts()]
     steps = sum(part.steps for part in parts)
@@ -108,7 +111,7 @@ def sweep(
     trained: dict[int, Trained] = {}
     for part in parts:
         loop = Loop(
-            part.methods, rows, held_out, devices, weights=weights, stops_on_divergence=False
+            part.methods, rows, held_out, spec, devices, weights=weights, stops_on_divergence=False
         )
         loop.train([_PartOfSweep(part, on_progress, done, steps)])
         trained.update(zip(part.at, loop.results(), strict=False))  # without the copies
@@ -158,17 +161,19 @@ class _Group:
         self,
         at: list[int],
         methods: list[AnyMethod],
-        x: np.ndarray | Array,
+        x: Batch,
+        spec: RowSpec,
         devices: Devices,
     ):
         self.at, self.methods = at, methods
         hp = methods[0].hyperparameters
-        self.batch_size: int = min(hp.batch_size, len(x))
-        self.steps = EpochPlan(len(x), self.batch_size, hp.epochs, limit=hp.steps).steps
+        rows = len(x.numbers)
+        self.batch_size: int = min(hp.batch_size, rows)
+        self.steps = EpochPlan(rows, self.batch_size, hp.epochs, limit=hp.steps).steps
         self.at_once = members.members_at_once(
             len(methods),
-            abstract_state(methods[0], x.shape[1]),
-            x.shape[1],
+            abstract_state(methods[0], spec),
+            spec,
             self.batch_size,
             list(devices.mesh.devices.flat),
         )

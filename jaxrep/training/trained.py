@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from jaxrep.batch import RowSpec
+from jaxrep.batch import Batch, RowSpec
 from jaxrep.inference import map_rows
 from jaxrep.methods._members import join_members
 from jaxrep.methods._method import AnyMethod, abstract_network
@@ -90,17 +90,17 @@ def _as_list(epoch: int | list[int]) -> list[int]:
 
 
 def complete_weights(
-    method: AnyMethod, trained: dict[str, np.ndarray], background: np.ndarray
+    method: AnyMethod, trained: dict[str, np.ndarray], background: Batch, spec: RowSpec
 ) -> dict[str, np.ndarray]:
     """Returns trained weights together with those that the network's outputs need besides.
 
     Args:
         method: the trained method.
         trained: weights by name, as training left them.
-        background: training rows, all or evenly spaced ones, `[R, D]`.
+        background: training rows, all or evenly spaced ones.
+        spec: what every row holds.
     """
-    rows = RowSpec(background.shape[1])
-    statistics = abstract_network(method, rows).fit_statistics(
-        lambda: map_rows(method, "embed", trained, background, rows)
+    statistics = abstract_network(method, spec).fit_statistics(
+        lambda: map_rows(method, "embed", trained, background, spec)
     )
     return trained | statistics

@@ -1,25 +1,28 @@
 """Views of rows: what each draws, and how those that a method chose are applied in its order.
 
 `VIEWS` lists them. What is random comes into a view as an argument, so that it can be replayed in
-PyTorch. Shape letters: B batch, D features, R background rows.
+PyTorch. Shape letters: B batch, D numbers, C codes, R background rows.
 """
 
 import jax
-from jax import Array
+import jax.numpy as jnp
 
+from jaxrep.batch import Batch, RowSpec
 from jaxrep.hyperparameters import VIEWS as RATES
 from jaxrep.hyperparameters import ViewHyperparameters
+from jaxrep.views._codes import draw_other as draw_other
+from jaxrep.views._codes import replace_by_other as replace_by_other
 from jaxrep.views._draws import Deferred as Deferred
 from jaxrep.views._draws import Draws as Draws
 from jaxrep.views._draws import Noise as Noise
 from jaxrep.views._draws import resolve as resolve
-from jaxrep.views._noise_dropout import (
-    draw_noise_and_dropout,
-)
-from jaxrep.views._noise_dropout import feature_dropout as feature_dropout
-from jaxrep.views._noise_dropout import gaussian_noise as gaussian_noise
+from jaxrep.views._hide import draw_hide
+from jaxrep.views._hide import hide as hide
+from jaxrep.views._noise_dropout import add_noise as add_noise
+from jaxrep.views._noise_dropout import draw_noise_and_dropout
+from jaxrep.views._noise_dropout import drop_columns as drop_columns
 from jaxrep.views._replacement import draw_scarf, draw_swap
-from jaxrep.views._replacement import replace_features as replace_features
+from jaxrep.views._replacement import replace_columns as replace_columns
 from jaxrep.views._view import Rate as Rate
 from jaxrep.views._view import View as View
 from jaxrep.views._view import is_off as is_off
@@ -28,26 +31,45 @@ VIEWS: dict[str, View] = {
     "noise": View(
         "noise_std",
         draw_noise_and_dropout,
-        lambda x, noise, rate: gaussian_noise(x, noise["normal"], noise_std=rate),
+        lambda batch, noise, rate: add_noise(batch, noise["normal"], noise_std=rate),
         stream=0,
     ),
     "dropout": View(
         "drop_rate",
         draw_noise_and_dropout,
-        lambda x, noise, rate: feature_dropout(x, noise["keep"]),
+        lambda batch, noise, rate: drop_columns(batch, noise["keep"], noise.get("keep_codes")),
         stream=0,
     ),
     "scarf": View(
         "corruption_rate",
         draw_scarf,
-        lambda x, noise, rate: replace_features(x, noise["scarf"], noise["scarf_values"]),
+        lambda batch, noise, rate: replace_columns(
+            batch,
+            noise["scarf"],
+            noise["scarf_values"],
+            noise.get("scarf_codes"),
+            noise.get("scarf_code_values"),
+        ),
         stream=1,
     ),
     "swap": View(
         "swap_rate",
         draw_swap,
-        lambda x, noise, rate: replace_features(x, noise["swap"], noise["swap_values"]),
+        lambda batch, noise, rate: replace_columns(
+            batch,
+            noise["swap"],
+            noise["swap_values"],
+            noise.get("swap_codes"),
+            noise.get("swap_code_values"),
+        ),
         stream=2,
+    ),
+    "hide": View(
+        "hide_rate",
+        draw_hide,
+        lambda batch, noise, rate: hide(batch, noise["hide"], noise.get("hide_codes")),
+        stream=3,
+        makes_gaps=True,
     ),
 }
 
@@ -72,24 +94,44 @@ def add_view(name: str, view: View) -> None:
     RATES[name] = view.rate
 
 
-def draw_views(hyperparameters: ViewHyperparameters, draws: Draws, x: Array) -> Noise | Deferred:
+def rows_seen(hyperparameters: ViewHyperparameters, rows: RowSpec) -> RowSpec:
+    """Returns what a network has to take that sees rows through the chosen views.
+
+    Args:
+        hyperparameters: the views and their rates.
+        rows: what every row of the table holds.
+
+    Example:
+        >>> rows_seen(ViewHyperparameters(views=("hide",), hide_rate=0.2), RowSpec(2)).gaps
+        (True, True)
+    """
+    rates = _rates(hyperparameters)
+    makes_gaps = any(view.makes_gaps and not is_off(rates[view.rate]) for view in VIEWS.values())
+    return rows.with_gaps() if makes_gaps else rows
+
+
+def draw_views(
+    hyperparameters: ViewHyperparameters, draws: Draws, batch: Batch
+) -> Noise | Deferred:
     """Draws what the chosen views of rows need, and nothing for others or for rates of 0.
 
     Args:
         hyperparameters: the views and their rates.
         draws: the batch's key, and background rows; of more than 65,536 evenly spaced ones count.
-        x: rows `[..., B, D]`; their shape and dtype count.
+        batch: rows, numbers `[..., B, D]` and codes `[..., B, C]`; their shapes and dtypes count.
 
     Returns:
-        Noise of which `resolve` makes arrays `[..., B, D]` by name: `normal` and `keep` of noise
-        and dropout; `scarf` and `swap`, which features the two replace, and `scarf_values` and
-        `swap_values`, by what.
+        Noise of which `resolve` makes arrays of the shape of the numbers by name: `normal` and
+        `keep` of noise and dropout; `scarf` and `swap`, which numbers the two replace, and
+        `scarf_values` and `swap_values`, by what; `hide`. And the same for codes, where there are
+        any: `keep_codes`, `scarf_codes`, `scarf_code_values`, `swap_codes`, `swap_code_values` and
+        `hide_codes`.
 
     Example:
-        >>> import jax.numpy as jnp
         >>> hyperparameters = ViewHyperparameters(views=("scarf",), corruption_rate=0.5)
-        >>> x = jnp.ones((4, 3))
-        >>> sorted(resolve(draw_views(hyperparameters, Draws(jax.random.key(0), x), x)))
+        >>> batch = Batch(jnp.ones((4, 3)))
+        >>> draws = Draws(jax.random.key(0), batch)
+        >>> sorted(resolve(draw_views(hyperparameters, draws, batch)))
         ['scarf', 'scarf_values']
     """
     rates = _rates(hyperparameters)
@@ -98,8 +140,34 @@ def draw_views(hyperparameters: ViewHyperparameters, draws: Draws, x: Array) -> 
     for draw, stream in dict.fromkeys((view.draw, view.stream) for view in on):
         # A key of its own, derived and not split off: what the other views draw stays as it was.
         key = jax.random.fold_in(draws.key, stream) if stream else draws.key
-        parts.append(draw(draws._replace(key=key), x, rates))
+        parts.append(draw(draws._replace(key=key), batch, rates))
     return Deferred(_merge, *parts) if parts else {}
+
+
+def draw_all(
+    hyperparameters: ViewHyperparameters, draws: Draws, batch: Batch, *, count: int | None = None
+) -> Noise | Deferred:
+    """Draws what the views of rows need, and which codes count as "other".
+
+    Args:
+        hyperparameters: the views and their rates, and the rate of "other".
+        draws: the batch's key, and background rows.
+        batch: rows, numbers `[B, D]` and codes `[B, C]`.
+        count: of copies of the rows, each with views of its own, `[count, B, …]`; None: the rows
+            themselves. `other` is the same for all.
+    """
+    rows = Batch(batch.numbers, batch.codes)
+    seen = draw_views(hyperparameters, draws, rows if count is None else copies(rows, count))
+    other = draw_other(hyperparameters.other_rate, draws, rows)
+    return Deferred(_merge, seen, other) if other else seen
+
+
+def copies(batch: Batch, count: int) -> Batch:
+    """Returns rows several times, along a new first axis."""
+    made: Batch = jax.tree.map(
+        lambda array: jnp.broadcast_to(array[None], (count, *array.shape)), batch
+    )
+    return made
 
 
 def _merge(*parts: Noise | Deferred) -> Noise:
@@ -107,32 +175,31 @@ def _merge(*parts: Noise | Deferred) -> Noise:
 
 
 @jax.named_scope("noise")
-def corrupt(hyperparameters: ViewHyperparameters, x: Array, noise: Noise) -> Array:
+def corrupt(hyperparameters: ViewHyperparameters, batch: Batch, noise: Noise) -> Batch:
     """Applies the chosen views to rows, one after the other.
 
     Args:
         hyperparameters: the views, in their order, and their rates.
-        x: rows, `[..., B, D]`.
+        batch: rows, numbers `[..., B, D]` and codes `[..., B, C]`.
         noise: from `draw_views`, resolved.
 
     Returns:
-        Corrupted rows, of the same shape.
+        Corrupted rows, of the same shapes.
 
     Example:
-        >>> import jax.numpy as jnp
         >>> hyperparameters = ViewHyperparameters(
         ...     views=("dropout", "noise"), noise_std=0.5, drop_rate=0.5
         ... )
         >>> noise = {"keep": jnp.array([[True, False]]), "normal": jnp.array([[1.0, -2.0]])}
-        >>> print(corrupt(hyperparameters, jnp.ones((1, 2)), noise))
+        >>> print(corrupt(hyperparameters, Batch(jnp.ones((1, 2))), noise).numbers)
         [[ 1.5 -1. ]]
     """
     rates = _rates(hyperparameters)
     for name in hyperparameters.views:
         view = VIEWS[name]
         if not is_off(rates[view.rate]):
-            x = view.apply(x, noise, rates[view.rate])
-    return x
+            batch = view.apply(batch, noise, rates[view.rate])
+    return batch
 
 
 def _rates(hyperparameters: ViewHyperparameters) -> dict[str, Rate]:

@@ -6,6 +6,8 @@ from typing import Any, NamedTuple
 import jax
 from jax import Array
 
+from jaxrep.batch import Batch
+
 Noise = dict[str, Any]
 
 
@@ -15,8 +17,8 @@ class Draws(NamedTuple):
     key: Array
     """A key of `jax.random`, used for one batch alone."""
 
-    background: Array
-    """Training rows `[R, D]`, for views that take values from other rows."""
+    background: Batch
+    """R training rows, for views that take values from other rows."""
 
 
 @jax.tree_util.register_pytree_node_class

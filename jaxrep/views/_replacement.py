@@ -1,4 +1,4 @@
-"""The views `scarf` and `swap`: features replaced by values of background rows."""
+"""The views `scarf` and `swap`: cells replaced by those of background rows."""
 
 from collections.abc import Mapping
 
@@ -6,6 +6,8 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from jaxrep.batch import Batch, take
+from jaxrep.views._codes import CODES, threshold
 from jaxrep.views._draws import Draws, Noise
 from jaxrep.views._view import Rate
 
@@ -13,49 +15,79 @@ from jaxrep.views._view import Rate
 MAX_BACKGROUND_ROWS = 1 << 16
 
 
-def replace_features(x: Array, replace: Array, values: Array) -> Array:
-    """Replaces features by values that other rows have in the same columns.
+def replace_columns(
+    batch: Batch,
+    replace: Array,
+    values: Array,
+    replace_codes: Array | None = None,
+    codes: Array | None = None,
+) -> Batch:
+    """Replaces cells by those that other rows have in the same columns, gaps with them.
 
     Args:
-        x: rows, `[..., B, D]`.
-        replace: booleans of the same shape; True replaces the feature.
-        values: what replaces it, of the same shape.
+        batch: rows, numbers `[..., B, D]`.
+        replace: booleans of the shape of the numbers; True replaces one.
+        values: numbers that replace them, of the same shape.
+        replace_codes: booleans of the shape of the codes; None where there are none.
+        codes: codes that replace them, of the same shape.
 
     Returns:
-        Rows with replaced features, of the same shape.
+        Rows with replaced cells.
 
     Example:
-        >>> x, values = jnp.ones((1, 2)), jnp.array([[8.0, 9.0]])
-        >>> print(replace_features(x, jnp.array([[False, True]]), values))
+        >>> batch, values = Batch(jnp.ones((1, 2))), jnp.array([[8.0, 9.0]])
+        >>> print(replace_columns(batch, jnp.array([[False, True]]), values).numbers)
         [[1. 9.]]
 
     References:
         Bahri et al., SCARF, 2022; Yoon et al., VIME, 2020; Somepalli et al., SAINT, 2021.
     """
-    return jnp.where(replace, values, x)
+    replaced = batch._replace(numbers=jnp.where(replace, values, batch.numbers))
+    if batch.codes is None:
+        return replaced
+    assert replace_codes is not None and codes is not None
+    return replaced._replace(codes=jnp.where(replace_codes, codes, batch.codes))
 
 
-def draw_scarf(draws: Draws, x: Array, rates: Mapping[str, Rate]) -> Noise:
-    """Draws which features are replaced, and a background row for each, from the same bits."""
-    rows = _background(draws)
-    index, place = _index_and_place(jax.random.bits(draws.key, x.shape, jnp.uint32), len(rows))
-    values = rows.at[index, jnp.arange(x.shape[-1])].get(mode="promise_in_bounds")
-    return {"scarf": place < _threshold(rates["corruption_rate"]), "scarf_values": values}
+def draw_scarf(draws: Draws, batch: Batch, rates: Mapping[str, Rate]) -> Noise:
+    """Draws which cells are replaced, and a background row for each, from the same bits."""
+    rows, most = _background(draws), threshold(rates["corruption_rate"])
+
+    def draw(key: Array, values: Array, shape: tuple[int, ...]) -> tuple[Array, Array]:
+        index, place = _index_and_place(jax.random.bits(key, shape, jnp.uint32), len(values))
+        chosen = values.at[index, jnp.arange(shape[-1])].get(mode="promise_in_bounds")
+        return place < most, chosen
+
+    noise: Noise = {}
+    noise["scarf"], noise["scarf_values"] = draw(draws.key, rows.numbers, batch.numbers.shape)
+    if batch.codes is not None:
+        assert rows.codes is not None
+        key = jax.random.fold_in(draws.key, CODES)
+        noise["scarf_codes"], noise["scarf_code_values"] = draw(key, rows.codes, batch.codes.shape)
+    return noise
 
 
-def draw_swap(draws: Draws, x: Array, rates: Mapping[str, Rate]) -> Noise:
-    """Draws which features are replaced, each by bits of its own, and one row for all of them."""
-    rows = _background(draws)
-    of_features, of_rows = jax.random.split(draws.key)
-    bits = jax.random.bits(of_features, x.shape, jnp.uint32)
-    replace = bits < _threshold(rates["swap_rate"])
-    index, _ = _index_and_place(jax.random.bits(of_rows, x.shape[:-1], jnp.uint32), len(rows))
-    return {"swap": replace, "swap_values": rows.at[index].get(mode="promise_in_bounds")}
+def draw_swap(draws: Draws, batch: Batch, rates: Mapping[str, Rate]) -> Noise:
+    """Draws which cells are replaced, each by bits of its own, and one row for all of them."""
+    rows, most = _background(draws), threshold(rates["swap_rate"])
+    of_cells, of_rows = jax.random.split(draws.key)
+    bits = jax.random.bits(of_cells, batch.numbers.shape, jnp.uint32)
+    of_row = jax.random.bits(of_rows, batch.numbers.shape[:-1], jnp.uint32)
+    index, _ = _index_and_place(of_row, len(rows.numbers))
+    noise: Noise = {"swap": bits < most}
+    noise["swap_values"] = rows.numbers.at[index].get(mode="promise_in_bounds")
+    if batch.codes is not None:
+        assert rows.codes is not None
+        bits = jax.random.bits(jax.random.fold_in(of_cells, CODES), batch.codes.shape, jnp.uint32)
+        noise["swap_codes"] = bits < most
+        noise["swap_code_values"] = rows.codes.at[index].get(mode="promise_in_bounds")
+    return noise
 
 
-def _background(draws: Draws) -> Array:
+def _background(draws: Draws) -> Batch:
     """Returns the background rows, or evenly spaced ones of too many."""
-    return draws.background[:: -(-len(draws.background) // MAX_BACKGROUND_ROWS)]
+    every = -(-len(draws.background.numbers) // MAX_BACKGROUND_ROWS)
+    return take(draws.background, slice(None, None, every))
 
 
 def _index_and_place(bits: Array, rows: int) -> tuple[Array, Array]:
@@ -73,10 +105,3 @@ def _index_and_place(bits: Array, rows: int) -> tuple[Array, Array]:
     index = ((bits >> 16) * count + (low >> 16)) >> 16
     last_bits = jnp.uint32((rows & -rows) - 1)
     return index.astype(jnp.int32), bits * count | (index & last_bits)
-
-
-def _threshold(rate: Rate) -> Array:
-    """Returns how many of all values of 32 bits a rate stands for."""
-    wide = jnp.promote_types(jnp.result_type(rate), jnp.float32)
-    count = jnp.round(jnp.asarray(rate, wide) * 2.0**32)
-    return jnp.minimum(count, 2.0**32 - 2**8).astype(jnp.uint32)

@@ -50,7 +50,7 @@ def described(kind, marks=(), missing=MISSING, **options):
         column |= {"decimal": ".", "thousands": ""}
     if kind == "datetime":
         column |= {"format": None, "zoned": False}
-    plain = {"schema_version": 2, "columns": [column | options]}
+    plain = {"schema_version": 3, "columns": [column | options]}
     plain |= {"missing": [*missing, *marks], "marks": list(marks)}
     return plain, Schema.from_json(plain)
 

@@ -268,14 +268,14 @@ def test_the_key_of_a_text(text, key):
 
 def test_points_in_time_of_any_year_have_a_key():
     years = pa.array([-(10**12), 10**12], pa.timestamp("s"))
-    keys, _, _ = keys_of(chunked(years), NONE)
-    assert keys == ["-29719-04-05T22:13:20", "33658-09-27T01:46:40"]
+    keys, _ = keys_of(chunked(years), NONE)
+    assert keys.to_pylist() == ["-29719-04-05T22:13:20", "33658-09-27T01:46:40"]
     assert _times.text_of(0, 1, zoned=False) == "1970-01-01T00:00:00.000000001"
 
 
 def test_levels_of_one_value_cannot_be_told_apart_by_it():
     levels = Levels(["01", "1", "001"])
-    assert [levels.code(key) for key in ("01", "1", "001", "+1")] == [0, 1, 2, -1]
+    assert levels.codes(pa.array(["01", "1", "001", "+1"])).tolist() == [0, 1, 2, -1]
 
 
 def test_durations_cannot_be_categories():

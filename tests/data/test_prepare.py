@@ -13,12 +13,14 @@ import pyarrow.parquet as pq
 import pytest
 
 from jaxrep import files
+from jaxrep.batch import MISSING, Batch, RowSpec, empty, take
 from jaxrep.cli import main
 from jaxrep.data import NAMES, Columns, apply, fit, read_table
 from jaxrep.data.datasets import LABELS
 from jaxrep.data.fit._statistics import IdCheck, Median, Moments
 from jaxrep.data.schema import CategoricalColumn
 from jaxrep.data.store import _signed
+from jaxrep.data.store.held_out import RowsWithout, read_rows
 from jaxrep.data.store.preparation import prepare
 from jaxrep.data.store.row_file import is_prepared, open_prepared
 from jaxrep.data.targets import labels_of
@@ -32,9 +34,16 @@ def small_chunks(monkeypatch):
 
 
 def all_rows(prepared):
-    x = np.empty((prepared.rows, prepared.width), np.float32)
+    x = empty(prepared.spec, prepared.rows)
     prepared.read_into(0, x)
     return x
+
+
+def same(found, wanted):
+    np.testing.assert_array_equal(found.numbers, wanted.numbers)
+    assert (found.codes is None) == (wanted.codes is None)
+    if found.codes is not None:
+        np.testing.assert_array_equal(found.codes, wanted.codes)
 
 
 def people(path, rows=100, missing=True):
@@ -52,6 +61,11 @@ def people(path, rows=100, missing=True):
 
 ROLES = {"kinds": {"job": "category"}, "label": "y", "id_column": "id", "na_values": ("?",)}
 TARGET = Columns(label="target")
+
+
+def mixed(tmp_path, name="rows"):
+    """Prepares 100 rows of two numbers and a code, gaps among them."""
+    return prepare(people(tmp_path / "t.csv"), tmp_path / name, columns=Columns(**ROLES))
 
 
 def expected(source, **said):
@@ -74,10 +88,13 @@ def check_against_fit(tmp_path, source, **said):
             near = 1e-12 * column.scale
             assert found.mean == pytest.approx(column.mean, rel=1e-12, abs=near)
             assert found.scale == pytest.approx(column.scale, rel=1e-12)
-            assert found.fill == pytest.approx(column.fill, rel=0 if column.has_gaps else 1e-12,
-                                               abs=0 if column.has_gaps else near)  # fmt: skip
-    np.testing.assert_allclose(all_rows(prepared), x, rtol=3e-7, atol=3e-7)
+            assert (found.fill, found.has_gaps) == (column.fill, column.has_gaps)
+    rows = all_rows(prepared)
+    np.testing.assert_allclose(rows.numbers, x.numbers, rtol=3e-7, atol=3e-7)
+    same(rows._replace(numbers=x.numbers), x)
+    assert (tmp_path / "rows" / "codes.i32").exists() == (x.codes is not None)
     prepared.verify()
+    return prepared
 
 
 # The rows
@@ -88,8 +105,24 @@ def test_the_rows_of_a_bundled_set_are_those_of_fit_and_apply(tmp_path, small_ch
     check_against_fit(tmp_path, name, label=LABELS[name])
 
 
-def test_the_rows_of_a_csv_with_all_that_there_is_are_those_of_fit(tmp_path, small_chunks):
-    check_against_fit(tmp_path, people(tmp_path / "t.csv"), **ROLES)
+@pytest.mark.parametrize("impute", [None, "median"])
+def test_the_rows_of_a_csv_with_all_that_there_is_are_those_of_fit(tmp_path, small_chunks, impute):
+    source = people(tmp_path / "t.csv")
+    prepared = check_against_fit(tmp_path, source, **ROLES, impute=impute)
+    gaps = (False, True, True) if impute is None else ()
+    assert prepared.spec == RowSpec(2, (4,), gaps)
+    rows = all_rows(prepared)
+    assert np.isnan(rows.numbers[:, 1]).sum() == (12 if impute is None else 0)
+    assert (rows.codes == MISSING).sum() == (8 if impute is None else 0)
+
+
+def test_the_rows_of_a_table_of_categories_alone(tmp_path, small_chunks):
+    lines = ["a,b", *(f"{'xyz'[i % 3]},{'pq'[i % 2]}" for i in range(60))]
+    (tmp_path / "t.csv").write_text("\n".join(lines))
+    prepared = check_against_fit(tmp_path, str(tmp_path / "t.csv"))
+    assert prepared.spec == RowSpec(0, (4, 3))
+    assert (tmp_path / "rows" / "numbers.f32").stat().st_size == 0
+    same(prepared.sample(9), take(all_rows(prepared), slice(None, None, 7)))
 
 
 def test_a_folder_of_parquet_files_is_one_table_by_name(tmp_path, small_chunks):
@@ -167,14 +200,15 @@ def test_what_looks_like_an_id_looks_so_in_blocks(values, found):
 
 def test_read_into_and_sample_give_the_rows_asked_for(tmp_path, small_chunks):
     prepared = prepare("iris", tmp_path / "rows", columns=TARGET)
-    x = all_rows(prepared)
-    buffer = np.empty((20, 4), np.float32)
+    x = all_rows(prepared).numbers
+    buffer = empty(prepared.spec, 20)
     prepared.read_into(130, buffer)
-    np.testing.assert_array_equal(buffer, x[130:])
+    np.testing.assert_array_equal(buffer.numbers, x[130:])
     for count in (1, 7, 64, 149, 150, 1000):
-        np.testing.assert_array_equal(prepared.sample(count), x[:: -(-150 // count)])
+        np.testing.assert_array_equal(prepared.sample(count).numbers, x[:: -(-150 // count)])
     wrong = (np.empty((1, 3), "f4"), np.empty((1, 4)), np.empty((2, 8), "f4")[:, ::2])
-    for bad in wrong:
+    codes = Batch(np.empty((1, 4), "f4"), np.empty((1, 1), "i4"))
+    for bad in (*map(Batch, wrong), codes):
         with pytest.raises(ValueError, match="buffer"):
             prepared.read_into(0, bad)
     for start in (-1, 131):
@@ -182,10 +216,41 @@ def test_read_into_and_sample_give_the_rows_asked_for(tmp_path, small_chunks):
             prepared.read_into(start, buffer)
 
 
+def test_read_into_and_sample_give_the_codes_asked_for(tmp_path, small_chunks):
+    prepared = mixed(tmp_path)
+    x = all_rows(prepared)
+    assert (x.codes == MISSING).any() and np.isnan(x.numbers).any()
+    buffer = empty(prepared.spec, 20)
+    prepared.read_into(80, buffer)
+    same(buffer, take(x, slice(80, None)))
+    for count in (1, 7, 64, 100, 1000):
+        same(prepared.sample(count), take(x, slice(None, None, -(-100 // count))))
+    numbers, codes = np.empty((2, 2), "f4"), np.empty((2, 1), "i4")
+    wrong = (None, codes[:1], np.empty((2, 2), "i4"), codes.astype("i8"), codes[::-1])
+    for bad in wrong:
+        with pytest.raises(ValueError, match="buffer"):
+            prepared.read_into(0, Batch(numbers, bad))
+
+
+def test_rows_held_out_are_in_no_part_of_the_rest(tmp_path, monkeypatch, small_chunks):
+    monkeypatch.setattr("jaxrep.data.store.held_out._BYTES_AT_ONCE", 100)  # 8 rows
+    prepared = mixed(tmp_path)
+    x, held_out = all_rows(prepared), np.array([0, 3, 4, 50, 99])
+    left = take(x, np.delete(np.arange(100), held_out))
+    rest = RowsWithout(prepared, held_out)
+    assert (rest.rows, rest.spec) == (95, prepared.spec)
+    for start, count in ((0, 95), (1, 40), (94, 1), (10, 0)):
+        buffer = empty(rest.spec, count)
+        rest.read_into(start, buffer)
+        same(buffer, take(left, slice(start, start + count)))
+    same(rest.sample(25), take(x, np.setdiff1d(np.arange(0, 100, 4), held_out)))
+    same(read_rows(prepared, held_out), take(x, held_out))
+
+
 def test_a_sample_of_rows_far_apart_is_the_same(tmp_path, monkeypatch):
     monkeypatch.setattr("jaxrep.data.store.row_file._FAR", 16)
     prepared = prepare("iris", tmp_path / "rows", columns=TARGET)
-    np.testing.assert_array_equal(prepared.sample(40), all_rows(prepared)[::4])
+    np.testing.assert_array_equal(prepared.sample(40).numbers, all_rows(prepared).numbers[::4])
 
 
 # Interrupted
@@ -193,6 +258,8 @@ def test_a_sample_of_rows_far_apart_is_the_same(tmp_path, monkeypatch):
 
 def test_killed_in_the_second_pass_the_same_command_ends_in_the_same_bytes(tmp_path):
     table = pa.table({f"c{i}": np.random.default_rng(i).normal(size=60_000) for i in range(4)})
+    jobs = pa.array(["clerk", "smith", None]).take(pa.array(np.arange(60_000) % 3))
+    table = table.append_column("job", jobs)
     pq.write_table(table, tmp_path / "t.parquet")
     script = (
         "import sys, time, pathlib\n"
@@ -215,8 +282,9 @@ def test_killed_in_the_second_pass_the_same_command_ends_in_the_same_bytes(tmp_p
     assert is_prepared(out)
     with pytest.raises(ModelFormatError, match="not finished"):
         open_prepared(out)
-    with (out / "rows.f32").open("ab") as file:
-        file.write(b"half a chunk")
+    for name in ("numbers.f32", "codes.i32"):
+        with (out / name).open("ab") as file:
+            file.write(b"half a chunk")
     again = subprocess.run([*argv, str(out), "0"], capture_output=True, text=True, check=True)
     assert "continuing after row" in again.stdout
     subprocess.run([*argv, str(tmp_path / "straight"), "0"], check=True)
@@ -225,7 +293,7 @@ def test_killed_in_the_second_pass_the_same_command_ends_in_the_same_bytes(tmp_p
     }
 
 
-def interrupted(tmp_path, monkeypatch, chunks=4):
+def interrupted(tmp_path, monkeypatch, chunks=4, source="iris", columns=TARGET):
     """Leaves a folder that was interrupted in the second pass after some chunks."""
     from jaxrep.data.store import _row_writer
 
@@ -240,7 +308,7 @@ def interrupted(tmp_path, monkeypatch, chunks=4):
     with monkeypatch.context() as patch:
         patch.setattr(_row_writer, "_append", stop)
         with pytest.raises(KeyboardInterrupt):
-            prepare("iris", tmp_path / "rows", columns=TARGET)
+            prepare(source, tmp_path / "rows", columns=columns)
     return tmp_path / "rows"
 
 
@@ -248,12 +316,32 @@ def test_a_chunk_that_was_damaged_before_the_rest_came_is_written_anew(
     tmp_path, monkeypatch, small_chunks
 ):
     out = interrupted(tmp_path, monkeypatch)
-    damage(out / "rows.f32")
+    damage(out / "numbers.f32")
     notes = []
     prepared = prepare("iris", out, columns=TARGET, note=notes.append)
     assert notes == [f"{out}: continuing after row 14 of 150"]
     prepared.verify()
-    np.testing.assert_array_equal(all_rows(prepared), expected("iris", label="target")[1])
+    same(all_rows(prepared), expected("iris", label="target")[1])
+
+
+@pytest.mark.parametrize("name", ["numbers.f32", "codes.i32"])
+@pytest.mark.parametrize("loss", ["damaged", "cut short"])
+def test_a_chunk_of_which_a_part_was_lost_is_written_anew(
+    tmp_path, monkeypatch, small_chunks, name, loss
+):
+    straight = mixed(tmp_path, "straight")
+    said = {"source": straight.source, "columns": Columns(**ROLES)}
+    out = interrupted(tmp_path, monkeypatch, **said)
+    if loss == "damaged":
+        damage(out / name)
+    else:
+        os.truncate(out / name, (out / name).stat().st_size // 2)
+    notes = []
+    prepare(said["source"], out, columns=said["columns"], note=notes.append)
+    assert notes == [f"{out}: continuing after row 14 of 100"]
+    assert {p.name: p.read_bytes() for p in out.iterdir()} == {
+        p.name: p.read_bytes() for p in straight.path.iterdir()
+    }
 
 
 def test_an_unfinished_folder_of_other_data_is_refused(tmp_path, monkeypatch, small_chunks):
@@ -289,23 +377,46 @@ def damage(path, where=0.5):
     path.write_bytes(data)
 
 
-FILES = ["rows.f32", "schema.json", "manifest.json"]
+FILES = ["numbers.f32", "codes.i32", "schema.json", "manifest.json"]
 
 
 @pytest.mark.parametrize("name", FILES)
 @pytest.mark.parametrize("where", [0, 0.3, 0.6, 0.999])
 def test_a_bit_flipped_in_any_file_is_noticed(tmp_path, small_chunks, name, where):
-    prepared = prepare("iris", tmp_path / "rows", columns=TARGET)
+    prepared = mixed(tmp_path)
     damage(tmp_path / "rows" / name, where)
-    with pytest.raises(ModelFormatError, match=name):
+    with pytest.raises(ModelFormatError, match=name) as caught:
         prepared.verify()
+    if name in ("numbers.f32", "codes.i32"):
+        size = (tmp_path / "rows" / name).stat().st_size
+        first = int(where * size) * 100 // size // 7 * 7  # of the chunk that the byte is in
+        assert f"{name}: rows {first} to {min(first + 6, 99)} are not" in str(caught.value)
+
+
+def test_a_folder_of_numbers_alone_needs_no_file_of_codes(tmp_path):
+    prepared = prepare("iris", tmp_path / "rows", columns=TARGET)
+    assert prepared.spec == RowSpec(4) and all_rows(prepared).codes is None
+    assert not (tmp_path / "rows" / "codes.i32").exists()
+    assert _signed.read(tmp_path / "rows" / "manifest.json", _signed.Manifest).sha256.codes is None
+
+
+@pytest.mark.parametrize("changes", [{"codes": 0}, {"codes": 2}, {"numbers": 3}, {"sha256": None}])
+def test_a_manifest_of_other_columns_than_the_schema_is_refused(tmp_path, changes):
+    mixed(tmp_path)
+    manifest = tmp_path / "rows" / "manifest.json"
+    said = _signed.read(manifest, _signed.Manifest)
+    if "sha256" in changes:
+        changes = {"sha256": msgspec.structs.replace(said.sha256, codes=None)}
+    _signed.write(manifest, msgspec.structs.replace(said, **changes))
+    with pytest.raises(ModelFormatError, match=r"of schema\.json 2 and 1"):
+        open_prepared(tmp_path / "rows")
 
 
 @pytest.mark.parametrize("name", FILES)
 @pytest.mark.parametrize("size", [0, 1, -1])
 def test_any_file_cut_short_is_noticed_on_opening(tmp_path, name, size):
     path = tmp_path / "rows" / name
-    prepare("iris", tmp_path / "rows", columns=TARGET)
+    mixed(tmp_path)
     os.truncate(path, size if size >= 0 else path.stat().st_size + size)
     assert is_prepared(tmp_path / "rows")
     with pytest.raises(ModelFormatError, match=name):
@@ -314,7 +425,7 @@ def test_any_file_cut_short_is_noticed_on_opening(tmp_path, name, size):
 
 @pytest.mark.parametrize("name", FILES)
 def test_any_file_removed_is_noticed_on_opening(tmp_path, name):
-    prepare("iris", tmp_path / "rows", columns=TARGET)
+    mixed(tmp_path)
     (tmp_path / "rows" / name).unlink()
     message = "not finished" if name == "manifest.json" else name
     with pytest.raises(ModelFormatError, match=message):
@@ -347,7 +458,7 @@ def test_labels_keep_their_type_and_the_order_of_the_rows(tmp_path, small_chunks
     expected = column.cast(stored) if stored == pa.int64() else column
     assert prepared.labels().to_pylist() == expected.to_pylist()
     assert prepared.labels().type == stored
-    assert prepared.schema.label == "y" and prepared.width == 1
+    assert prepared.schema.label == "y" and prepared.spec == RowSpec(1)
     prepared.verify()
 
 
@@ -384,7 +495,7 @@ def test_without_a_label_there_is_no_file_of_labels(tmp_path):
     assert open_prepared(tmp_path / "rows").labels() is not None
     other = prepare("iris", tmp_path / "rows", columns=Columns(id_column="target"), overwrite=True)
     assert other.labels() is None
-    assert sorted(path.name for path in other.path.iterdir()) == sorted(FILES)
+    assert sorted(path.name for path in other.path.iterdir()) == sorted({*FILES} - {"codes.i32"})
     assert "labels" not in (tmp_path / "rows" / "manifest.json").read_text()
 
 
@@ -544,7 +655,7 @@ def test_unrecognised_and_impossible_folders_are_left_alone(capsys, tmp_path):
 def test_a_disk_too_small_is_noticed_before_anything_is_written(capsys, tmp_path, monkeypatch):
     usage = type("Usage", (), {"free": 1000})
     monkeypatch.setattr("jaxrep.data.store._plan.shutil.disk_usage", lambda path: usage)
-    refused(capsys, tmp_path, "iris", facts=["150 rows of 4 features need", "MiB left"])
+    refused(capsys, tmp_path, "iris", facts=["150 rows of 4 columns need", "MiB left"])
 
 
 def test_what_is_finished_stays_and_other_rows_need_overwrite(capsys, tmp_path):

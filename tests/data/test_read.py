@@ -344,6 +344,6 @@ def test_folder_that_leads_back_into_itself_is_refused(tmp_path):
 
 
 def test_prepared_folder_is_refused(tmp_path):
-    (tmp_path / "rows.f32").touch()
+    (tmp_path / "numbers.f32").touch()
     (tmp_path / "schema.json").touch()
     refused(tmp_path, "jaxrep prepare")

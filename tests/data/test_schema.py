@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jaxrep import strict_json
+from jaxrep.batch import RowSpec
 from jaxrep.data import Schema, fit
 from jaxrep.data.columns import Asked, Columns, parse_kind, read_columns
 from jaxrep.data.schema import (
@@ -36,7 +37,7 @@ FULL = Schema(
         Boolean("sold", 0.5, 0.5, None, stored="bool"),
         Datetime("since", 0.0, 1e8, 0.0, stored="date32[day]", format="%d.%m.%Y", zoned=False),
         Duration("wait", 1.0, 2.0, None, stored="duration[us]"),
-        CategoricalColumn("job", ("a", "b"), has_gaps=True, fills=False),
+        CategoricalColumn("job", ("a", "b"), has_gaps=True, refuses=True),
     ),
     (LeftOut("row", "id", "counts up"), LeftOut("one", "constant", "only one value, 1", 1.0)),
     "y",
@@ -54,13 +55,13 @@ REMOVED = object()
 
 
 def test_the_json_is_that_of_the_contract():
-    assert GOOD["schema_version"] == 2 and set(GOOD) == {
+    assert GOOD["schema_version"] == 3 and set(GOOD) == {
         *("schema_version", "columns", "left_out", "label", "missing", "marks")
     }
-    common = {"kind", "name", "why", "mean", "scale", "fill", "has_gaps", "stored"}
+    common = {"kind", "name", "why", "mean", "scale", "fill", "has_gaps", "stored", "refuses"}
     assert [set(column) - common for column in GOOD["columns"]] == [
         *({"decimal", "thousands"}, {"decimal", "thousands"}, set(), {"format", "zoned"}, set()),
-        {"levels", "fills"},
+        {"levels", "merged"},
     ]
     assert [column["kind"] for column in GOOD["columns"]] == [
         *("number", "count", "boolean", "datetime", "duration", "category")
@@ -68,10 +69,40 @@ def test_the_json_is_that_of_the_contract():
 
 
 def test_what_is_known_of_the_columns():
-    assert FULL.width == 5 + 3
+    assert (len(FULL.numeric), len(FULL.categorical)) == (5, 1)
     assert FULL.names == ("price", "rooms", "sold", "since", "wait", "job")
     assert (FULL.ids, FULL.ignored) == (("row",), ("y", "row", "one"))
     assert FULL.kinds()["row"] == "id" and set(FULL.kinds()) == {*FULL.names, "row", "one"}
+
+
+def test_rows_are_numbers_and_then_codes_in_the_order_of_their_columns():
+    columns = (
+        CategoricalColumn("job", ("a", "b"), has_gaps=True),
+        Number("age", 0.0, 1.0, None, has_gaps=True),
+        CategoricalColumn("town", ("x",), has_gaps=False),
+        Count("rooms", 0.0, 1.0, None),
+    )
+    schema = Schema(columns)
+    assert [c.name for c in schema.numeric] == ["age", "rooms"]
+    assert [c.name for c in schema.categorical] == ["job", "town"]
+    assert schema.column_order == (1, 3, 0, 2)
+    assert schema.row_spec() == RowSpec(2, (3, 2), (True, False, True, False))
+    assert Schema(columns[2:]).row_spec() == RowSpec(1, (2,))
+    assert Schema(columns[1:2]).row_spec() == RowSpec(1, (), (True,))
+    assert Schema(columns[3:]).row_spec() == RowSpec(1)
+
+
+@pytest.mark.parametrize("changes", [{"has_gaps": False}, {"fill": 1}, {"refuses": True}])
+def test_what_is_imputed_or_refused_is_no_gap_to_the_model(changes):
+    number = Number("age", 0.0, 1.0, None, has_gaps=True)
+    category = CategoricalColumn("job", ("a", "b"), has_gaps=True)
+    assert number.keeps_gaps and category.keeps_gaps
+    level = {"fill": "b"} if "fill" in changes else changes
+    changed = (
+        msgspec.structs.replace(number, **changes),
+        msgspec.structs.replace(category, **level),
+    )
+    assert Schema(changed).row_spec() == RowSpec(1, (3,))
 
 
 WORDS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=4)
@@ -87,10 +118,13 @@ def schemas(draw):
         kind = draw(st.sampled_from([Number, Count, Boolean, Datetime, Duration, None]))
         if kind is None:
             levels = tuple(draw(st.lists(WORDS, min_size=1, max_size=5, unique=True)))
-            columns.append(CategoricalColumn(name, levels, *draw(st.tuples(*[st.booleans()] * 2))))
+            fill = draw(st.none() | st.sampled_from(levels))
+            texts = draw(WORDS), draw(WORDS)
+            gaps = draw(st.booleans()), fill
+            columns.append(CategoricalColumn(name, levels, *gaps, *texts, draw(st.booleans())))
             continue
         numbers = draw(FINITE), draw(SCALE), draw(st.none() | FINITE), draw(st.booleans())
-        columns.append(kind(name, *numbers, draw(WORDS), draw(WORDS)))
+        columns.append(kind(name, *numbers, draw(WORDS), draw(WORDS), draw(st.booleans())))
     missing = tuple(draw(st.lists(WORDS, max_size=3)))
     label = draw(st.none() | st.just(names[0]))
     return Schema(tuple(columns), (), label, missing, missing[:1])
@@ -106,8 +140,8 @@ def test_json_brings_the_same_schema_back(schema):
 @pytest.mark.parametrize(
     ("path", "value", "key"),
     [
-        (("schema_version",), 1, "at `$.schema_version`"),
-        (("schema_version",), 3, "at `$.schema_version`"),
+        (("schema_version",), 2, "at `$.schema_version`"),
+        (("schema_version",), 4, "at `$.schema_version`"),
         (("schema_version",), True, "at `$.schema_version`"),
         (("schema_version",), REMOVED, "field `schema_version`"),
         (("label",), 1, "at `$.label`"),
@@ -149,7 +183,10 @@ def test_json_brings_the_same_schema_back(schema):
         (("columns", 5, "levels"), [], "at `$.columns[5].levels`"),
         (("columns", 5, "levels"), ["a", "a"], "at `$.columns[5].levels`"),
         (("columns", 5, "levels", 1), 3, "at `$.columns[5].levels[1]`"),
-        (("columns", 5, "fills"), 1, "at `$.columns[5].fills`"),
+        (("columns", 0, "refuses"), 1, "at `$.columns[0].refuses`"),
+        (("columns", 5, "refuses"), 1, "at `$.columns[5].refuses`"),
+        (("columns", 5, "fill"), 1, "at `$.columns[5].fill`"),
+        (("columns", 5, "fill"), "c", "at `$.columns[5].fill`"),
         (("columns", 5, "has_gaps"), REMOVED, "field `has_gaps` - at `$.columns[5]`"),
         (("columns", 5, "mean"), 1.0, "field `mean` - at `$.columns[5]`"),
         (("left_out", 0, "kind"), "number", "at `$.left_out[0].kind`"),

@@ -4,12 +4,14 @@ import datetime as dt
 import math
 from decimal import Decimal
 
+import msgspec
 import numpy as np
 import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from jaxrep.batch import MISSING, Batch
 from jaxrep.data import Columns, apply, fit, invert
 from jaxrep.data.schema import (
     Boolean,
@@ -26,6 +28,7 @@ from jaxrep.data.transform import (
     apply_blocks,
     draw_raw,
     from_raw,
+    one_hot,
     to_features,
     to_raw,
     to_values,
@@ -48,36 +51,72 @@ def schema_of(*columns):
 # Features
 
 
-def test_features_are_float32_rows_in_c_order():
-    features = apply(PEOPLE, TABLE, source="data.csv")
-    assert features.dtype == np.float32 and features.flags.c_contiguous and features.shape == (4, 5)
-    np.testing.assert_array_equal(features[:, 0], np.array([-1, 1, 0.1, -1], np.float32))
-    np.testing.assert_array_equal(features[:, 1:], np.eye(4)[[1, 0, 1, 2]])
+def same(found, expected):
+    """Two sets of rows are the same, gaps included."""
+    np.testing.assert_array_equal(found.numbers, expected.numbers)
+    assert (found.codes is None) == (expected.codes is None)
+    if found.codes is not None:
+        np.testing.assert_array_equal(found.codes, expected.codes)
 
 
-@pytest.mark.parametrize("has_gaps", [True, False])
-def test_unknown_and_missing_categories_go_to_the_last_feature(has_gaps):
-    schema = schema_of(CategoricalColumn("job", ("a", "b"), has_gaps=has_gaps))
+def test_features_are_numbers_and_codes_in_c_order():
+    schema = schema_of(JOB, AGE, msgspec.structs.replace(JOB, name="past"))
+    features = apply(schema, TABLE.append_column("past", TABLE["job"][::-1]), source="data.csv")
+    assert features.numbers.dtype == np.float32 and features.numbers.flags.c_contiguous
+    assert features.codes.dtype == np.int32 and features.codes.flags.c_contiguous
+    np.testing.assert_array_equal(features.numbers, np.array([[-1, 1, 0.1, -1]], np.float32).T)
+    np.testing.assert_array_equal(features.codes, np.array([[2, 1, 2, 3], [3, 2, 1, 2]]).T)
+    assert features.targets is None and features.weights is None
+
+
+def test_a_table_without_categories_has_no_codes_and_one_without_numbers_none_of_them():
+    assert apply(schema_of(AGE), TABLE.select(["age"]), source="d").codes is None
+    features = apply(schema_of(JOB), TABLE.select(["job"]), source="d")
+    assert features.numbers.shape == (4, 0) and features.numbers.dtype == np.float32
+    assert invert(schema_of(JOB), features).equals(TABLE.select(["job"]))
+
+
+@pytest.mark.parametrize(
+    ("changes", "code"),
+    [
+        ({"has_gaps": True}, MISSING),
+        ({"has_gaps": False}, 0),
+        ({"has_gaps": True, "fill": "b"}, 2),
+        ({"has_gaps": False, "fill": "a"}, 1),
+    ],
+)
+def test_unknown_and_missing_categories(changes, code):
+    schema = schema_of(CategoricalColumn("job", ("a", "b"), **changes))
     table = pa.table({"job": ["new", "", None, "b"]})
-    expected = [[0, 0, 1]] * 3 + [[0, 1, 0]]
-    np.testing.assert_array_equal(apply(schema, table, source="d"), expected)
+    assert apply(schema, table, source="d").codes[:, 0].tolist() == [0, code, code, 2]
 
 
-def test_missing_numbers_are_filled():
-    schema = schema_of(Number("x", mean=1.0, scale=2.0, fill=5.0))
-    table = pa.table({"x": [None, 3.0, math.nan]})
-    np.testing.assert_array_equal(apply(schema, table, source="d"), [[2], [1], [2]])
+@pytest.mark.parametrize(
+    ("changes", "value"),
+    [
+        ({"fill": None, "has_gaps": True}, math.nan),
+        ({"fill": None, "has_gaps": False}, 0.0),  # the mean
+        ({"fill": 5.0, "has_gaps": True}, 2.0),
+        ({"fill": 5.0, "has_gaps": False}, 2.0),
+    ],
+)
+def test_missing_numbers(changes, value):
+    schema = schema_of(Number("x", mean=1.1, scale=1.95, **changes))
+    table = pa.table({"x": [None, 3.05, math.nan]})
+    found = apply(schema, table, source="d").numbers[:, 0]
+    np.testing.assert_allclose(found, [value, 1, value], rtol=1e-7, atol=0)
 
 
 def test_numbers_are_standardised_in_float64():
     schema = schema_of(Number("t", mean=1.7e9, scale=100.0, fill=None))
     table = pa.table({"t": ["1700000050.5"]})
-    assert apply(schema, table, source="d")[0, 0] == np.float32(0.505)
+    assert apply(schema, table, source="d").numbers[0, 0] == np.float32(0.505)
 
 
 def test_missing_values_are_refused_with_their_counts_to_the_end_of_the_table():
-    strict = CategoricalColumn("job", ("a",), has_gaps=False, fills=False)
-    schema = schema_of(*(Number(f"c{i}", 0.0, 1.0, None) for i in range(12)), strict)
+    strict = CategoricalColumn("job", ("a",), has_gaps=False, refuses=True)
+    numbers = (Number(f"c{i}", 0.0, 1.0, None, refuses=True) for i in range(12))
+    schema = schema_of(*numbers, strict)
     columns = {f"c{i}": [1.0, None, math.nan, 4.0] for i in range(12)}
     table = pa.table(columns | {"job": ["a", None, "", "b"]})
     facts = ["later.csv", "'c0' (2)", "'c9' (2) and 3 more"]
@@ -95,7 +134,7 @@ def test_columns_are_matched_by_name_and_those_left_out_may_be_there():
     )
     expected = apply(PEOPLE, TABLE, source="d")
     for names in (["job", "age"], ["i", "job", "y", "age"]):
-        np.testing.assert_array_equal(apply(PEOPLE, table.select(names), source="d"), expected)
+        same(apply(PEOPLE, table.select(names), source="d"), expected)
 
 
 def test_missing_and_extra_columns_are_refused_together():
@@ -112,14 +151,17 @@ def test_two_columns_of_one_name_are_refused():
 def test_values_in_several_chunks_are_features_of_one_table():
     chunked = pa.concat_tables([TABLE[:1], TABLE[1:3], TABLE[3:]])
     expected = apply(PEOPLE, TABLE, source="d")
-    np.testing.assert_array_equal(apply(PEOPLE, chunked, source="d"), expected)
+    same(apply(PEOPLE, chunked, source="d"), expected)
     blocks = list(apply_blocks(PEOPLE, [TABLE[:1], TABLE[1:]], source="d"))
-    np.testing.assert_array_equal(np.concatenate([x for _, x in blocks]), expected)
+    first, second = (x for _, x in blocks)
+    numbers = np.concatenate([first.numbers, second.numbers])
+    same(Batch(numbers, np.concatenate([first.codes, second.codes])), expected)
     assert pa.concat_tables([block for block, _ in blocks]).equals(TABLE)
 
 
 def test_a_table_without_rows_has_no_features():
-    assert apply(PEOPLE, TABLE[:0], source="d").shape == (0, 5)
+    features = apply(PEOPLE, TABLE[:0], source="d")
+    assert features.numbers.shape == features.codes.shape == (0, 1)
 
 
 FAR = schema_of(Number("x", mean=0.0, scale=1e-30, fill=None))
@@ -194,28 +236,80 @@ def test_one_cell_is_said_in_the_singular():
 
 def test_the_inverse_is_computed_in_float64():
     schema = schema_of(Number("t", 1.7e9, 100.0, None))
-    assert invert(schema, np.array([[0.5]], np.float32))["t"].to_pylist() == [1.7e9 + 50]
+    features = Batch(np.array([[0.5]], np.float32))
+    assert invert(schema, features)["t"].to_pylist() == [1.7e9 + 50]
 
 
-@pytest.mark.parametrize("shape", [(2, 4), (2, 6), (5,), (1, 2, 5)])
-def test_the_inverse_of_another_width_is_refused(shape):
-    refused(str(shape), "(rows, 5)", call=lambda: invert(PEOPLE, np.zeros(shape)))
+CODES = np.zeros((2, 1), np.int32)
+
+
+@pytest.mark.parametrize("shape", [(2, 0), (2, 2), (2,), (1, 2, 1)])
+@pytest.mark.parametrize("function", [invert, one_hot])
+def test_numbers_of_another_width_are_refused(function, shape):
+    features = Batch(np.zeros(shape), CODES)
+    refused(str(shape), "(rows, 1)", call=lambda: function(PEOPLE, features))
 
 
 @pytest.mark.parametrize(
-    ("has_gaps", "features", "level"),
+    ("codes", "facts"),
     [
-        (True, [0.1, 0.3, 0.2], "b"),
-        (True, [0.1, 0.3, 0.4], None),
-        (False, [0.1, 0.3, 0.4], "b"),  # below one half, the feature of no level is noise
-        (False, [0.1, 0.3, 0.5], "b"),
-        (False, [0.1, 0.3, 0.6], None),
-        (False, [0.1, 0.8, 0.6], "b"),
+        (None, ("no codes", "expected 1")),
+        (np.zeros((2, 2), np.int32), ("(2, 2)", "(2, 1)")),
+        (np.zeros((3, 1), np.int32), ("(3, 1)", "(2, 1)")),
+        (np.array([[1], [4]]), ("none of its column's values",)),
+        (np.array([[1], [-2]]), ("none of its column's values",)),
     ],
 )
-def test_the_likeliest_level(has_gaps, features, level):
-    schema = schema_of(CategoricalColumn("job", ("a", "b"), has_gaps=has_gaps))
-    assert invert(schema, np.array([features]))["job"].to_pylist() == [level]
+@pytest.mark.parametrize("function", [invert, one_hot])
+def test_codes_that_are_not_those_of_the_columns_are_refused(function, codes, facts):
+    features = Batch(np.zeros((2, 1)), codes)
+    refused(*facts, call=lambda: function(PEOPLE, features))
+
+
+def test_codes_where_there_are_no_categories_are_refused():
+    features = Batch(np.zeros((2, 1)), CODES)
+    refused("(2, 1)", "expected 0", call=lambda: invert(schema_of(AGE), features))
+
+
+def test_other_and_missing_cells_are_missing_in_a_table():
+    schema = schema_of(JOB, AGE)
+    features = Batch(np.array([[0.5], [np.nan], [1.0]]), np.array([[0], [3], [MISSING]]))
+    np.testing.assert_array_equal(
+        to_values(schema, features), [[-1, 45], [2, np.nan], [np.nan, 50]]
+    )
+    assert invert(schema, features).to_pydict() == {
+        "job": [None, "c", None],
+        "age": [45.0, None, 50.0],
+    }
+
+
+# One matrix of numbers, for baselines
+
+
+def test_one_hot_says_what_numbers_and_codes_say():
+    schema = schema_of(
+        msgspec.structs.replace(JOB, has_gaps=True),
+        msgspec.structs.replace(AGE, has_gaps=True),
+        CategoricalColumn("town", ("x", "y"), has_gaps=False),
+        Number("size", 0.0, 1.0, None),
+    )
+    numbers = np.array([[0.5, -1.0], [np.nan, 2.0], [0.0, 0.25]], np.float32)
+    codes = np.array([[3, 0], [0, 2], [MISSING, 1]], np.int32)
+    found = one_hot(schema, Batch(numbers, codes))
+    assert found.dtype == np.float32
+    np.testing.assert_array_equal(found[:, :3], [[0.5, -1, 0], [0, 2, 1], [0, 0.25, 0]])
+    job, town = found[:, 3:8], found[:, 8:]
+    assert town.shape == (3, 3) and (found[:, 3:].sum(axis=1) == 2).all()
+    np.testing.assert_array_equal(job, np.eye(5)[codes[:, 0]])  # MISSING is the last
+    np.testing.assert_array_equal(town, np.eye(3)[codes[:, 1]])
+
+
+def test_numbers_without_gaps_are_their_own_matrix():
+    features = apply(schema_of(AGE), TABLE.select(["age"]), source="d")
+    np.testing.assert_array_equal(one_hot(schema_of(AGE), features), features.numbers)
+
+
+# Types
 
 
 DAY = 86_400
@@ -319,7 +413,7 @@ TYPED = {
 def test_a_table_comes_back_in_its_types(name):
     table = pa.table({"x": TYPED[name]})
     made = fit(lambda: [table], source="d").schema
-    back = invert(made, apply(made, table, source="d").astype(np.float64))
+    back = invert(made, apply(made, table, source="d"))
     assert str(back["x"].type) == name
     if name == "double":
         np.testing.assert_allclose(back["x"], table["x"], rtol=1e-6)
@@ -355,7 +449,8 @@ WORDS = st.text("abcxyz é", min_size=1, max_size=4).map(str.strip).filter(bool)
 def tables(draw):
     rows = draw(st.integers(2, 20))
     kinds = draw(st.lists(st.booleans(), min_size=1, max_size=4))
-    cells = [st.lists(FINITE if kind else WORDS, min_size=rows, max_size=rows) for kind in kinds]
+    present = [FINITE if kind else WORDS for kind in kinds]
+    cells = [st.lists(each | st.none(), min_size=rows, max_size=rows) for each in present]
     return pa.table({f"c{i}": draw(values) for i, values in enumerate(cells)})
 
 
@@ -374,7 +469,8 @@ def test_the_inverse_of_features_is_the_table(table):
         if isinstance(column, CategoricalColumn):
             assert found.to_pylist() == cells.to_pylist()
         else:
-            gap = np.abs(found.to_numpy() - cells.to_numpy())
+            assert found.is_null().equals(cells.is_null())
+            gap = np.abs(found.drop_null().to_numpy() - cells.drop_null().to_numpy())
             rounding = 1e-15 * abs(column.mean)  # of float64 itself, where the scale is far smaller
             assert gap.max() <= 1e-5 * column.scale + rounding
 
@@ -382,21 +478,29 @@ def test_the_inverse_of_features_is_the_table(table):
 def test_raw_rows_go_through_features_and_back():
     raw = np.array([[30.0, 1], [45.0, -1], [50.0, 2]])
     features = to_features(PEOPLE, raw, source="d")
-    np.testing.assert_allclose(to_values(PEOPLE, features), [[30, 1], [45, np.nan], [50, 2]])
+    np.testing.assert_allclose(to_values(PEOPLE, features), raw)
 
 
 def test_drawn_rows_are_accepted_by_the_schema():
-    schema = schema_of(AGE, JOB, Number("x", 0.0, 1.0, fill=0.0))
+    strict = msgspec.structs.replace(AGE, refuses=True)
+    schema = schema_of(strict, JOB, Number("x", 0.0, 1.0, fill=0.0))
     raw = draw_raw(schema, 1000, seed=3)
-    assert to_features(schema, raw, source="drawn").shape == (1000, schema.width)
-    assert not np.isnan(raw[:, 0]).any() and np.isnan(raw[:, 2]).any()
+    assert to_features(schema, raw, source="drawn").numbers.shape == (1000, 2)
+    assert not np.isnan(raw[:, 0]).any()
+    assert np.isnan(raw[:, 1]).any() and np.isnan(raw[:, 2]).any()
     assert set(np.unique(raw[~np.isnan(raw[:, 1]), 1])) == {-1, 0, 1, 2}
     np.testing.assert_array_equal(raw, draw_raw(schema, 1000, seed=3))
+
+
+def test_of_drawn_rows_some_are_unknown_however_many_levels_there_are():
+    words = CategoricalColumn("x", tuple(f"w{i:06}" for i in range(100_000)), has_gaps=False)
+    codes = draw_raw(schema_of(words), 64)[:, 0]
+    assert 0 < (codes == -1).sum() < 32 and np.nanmax(codes) > 50_000
 
 
 def test_a_name_is_the_same_with_blanks_around_it():
     schema = schema_of(Number("age", 0.0, 1.0, None), Number("a b", 0.0, 1.0, None))
     table = pa.table({"a b ": [1.0], " age": [2.0]})
-    assert apply(schema, table, source="t").tolist() == [[2.0, 1.0]]
+    assert apply(schema, table, source="t").numbers.tolist() == [[2.0, 1.0]]
     with pytest.raises(InputError, match="the same name"):
         apply(schema, pa.table({"a b": [1.0], " age": [2.0], "age ": [2.0]}), source="t")

@@ -26,7 +26,7 @@ def column(kind, **changes):
 def schema(*columns, marks=()):
     marks = list(marks)
     return {
-        "schema_version": 2,
+        "schema_version": 3,
         "columns": list(columns),
         "left_out": [],
         "label": None,

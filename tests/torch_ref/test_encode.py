@@ -258,7 +258,7 @@ def test_a_table_that_cannot_be_used_is_refused(cells, reason):
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ({"schema_version": 1}, "schema_version is 1; it must be 2"),
+        ({"schema_version": 1}, "schema_version is 1; it must be 3"),
         ({"missing": "NA"}, "missing is 'NA'; it must be a list of texts"),
         ({"marks": [-999]}, r"marks is \[-999\]; it must be a list of texts"),
         ({"columns": []}, r"columns is \[\]"),

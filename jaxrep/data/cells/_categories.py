@@ -1,22 +1,27 @@
 """Cells as the codes of their categories."""
 
-from collections.abc import Collection
-from decimal import Decimal, InvalidOperation
-from typing import Any
+from typing import Any, NamedTuple
+from weakref import WeakKeyDictionary
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from jaxrep.errors import InputError
 
-from .._arrow import codes_of_dictionary, to_numpy
+from .._arrow import codes_of_dictionary, null_of, texts_to_arrow, to_arrow, to_numpy
 from .._names import BLANKS
 from .._types import decoded, is_bytes_type, is_datetime_type, is_duration_type
 from ..schema import CategoricalColumn
 from . import _times
-from ._keys import ANY_NUMBER, is_short_integer, key_of_text
-from ._missing import Missing, Numbers
+from ._keys import INTEGER_LIMIT, keys_of_texts
+from ._levels import Levels
+from ._missing import Missing, Numbers, trimmed, without_keys
 from ._place import Place
+
+_LEVELS: WeakKeyDictionary[CategoricalColumn, Levels] = WeakKeyDictionary()
+"""The levels of columns in use, which are looked up in many blocks."""
 
 
 def codes_of(column: CategoricalColumn, cells: Any, missing: Missing, place: Place) -> Numbers:
@@ -42,13 +47,16 @@ def codes_of(column: CategoricalColumn, cells: Any, missing: Missing, place: Pla
     cells = decoded(cells)
     if is_bytes_type(cells.type):
         raise _not_text(column, cells, place)
-    keys, _, rows = keys_of(cells, missing)
-    levels = Levels(column.levels)
-    codes = np.array(
-        [*(np.nan if key is None else float(levels.code(key)) for key in keys), np.nan]
-    )
-    found: Numbers = codes[rows]
-    return found
+    keys, rows = keys_of(cells, missing)
+    codes: Numbers = np.append(_levels_of(column).codes(keys), np.nan)[rows]
+    return codes
+
+
+def _levels_of(column: CategoricalColumn) -> Levels:
+    levels = _LEVELS.get(column)
+    if levels is None:
+        levels = _LEVELS[column] = Levels(column.levels)
+    return levels
 
 
 def _not_text(column: CategoricalColumn, cells: Any, place: Place) -> InputError:
@@ -79,95 +87,76 @@ def not_categories(name: str, kind: Any, place: Place) -> InputError:
     )
 
 
-class Levels:
-    """The levels of a category, found by the keys of cells.
+class Keys(NamedTuple):
+    """The categories of cells, by their distinct values.
 
-    Args:
-        levels: as they are spelled.
-
-    Example:
-        >>> zips = Levels(["01067", "10115"])
-        >>> zips.code("01067"), zips.code("1067"), zips.code("20095")
-        (0, 0, -1)
+    Attributes:
+        keys: the key of each distinct value, null if it is missing; a pyarrow Array of strings.
+        rows: the index of each cell among them, `[N]`, −1 if it is null.
     """
 
-    def __init__(self, levels: Collection[str]):
-        self._codes = {key_of_text(level): i for i, level in enumerate(levels)}
-        self._by_value: dict[Decimal, int] = {}
-        for i, level in enumerate(levels):
-            value = _exact_value(level)
-            if value is not None:  # levels of equal value cannot be distinguished by it
-                self._by_value[value] = -1 if value in self._by_value else i
-
-    def code(self, key: str) -> int:
-        """Returns the code of a key, −1 if no level has it."""
-        code = self._codes.get(key)
-        if code is not None:
-            return code
-        value = _exact_value(key) if self._by_value else None
-        return -1 if value is None else self._by_value.get(value, -1)
+    keys: Any
+    rows: npt.NDArray[np.int64]
 
 
-def _exact_value(text: str) -> Decimal | None:
-    """Returns the value of a number as it is written: long ones are not rounded to each other."""
-    try:
-        return Decimal(text) if ANY_NUMBER.fullmatch(text) else None
-    except InvalidOperation:  # an exponent of nineteen digits
-        return None
-
-
-def keys_of(cells: Any, missing: Missing) -> tuple[list[str | None], list[str], Any]:
+def keys_of(cells: Any, missing: Missing) -> Keys:
     """Returns the categories of cells.
 
     Args:
         cells: a ChunkedArray of any type.
         missing: which cells mean "missing".
 
-    Returns:
-        The key of each distinct value, None if it is missing; its spelling; and the index of each
-        cell among them, `[N]`, −1 if it is null.
-
     Example:
-        >>> keys_of(pa.chunked_array([["TRUE", " 1.0", None]]), Missing([""], []))
-        (['true', '1'], ['TRUE', '1.0'], array([ 0,  1, -1]))
+        >>> keys, rows = keys_of(pa.chunked_array([["TRUE", " 1.0", None]]), Missing([""], []))
+        >>> keys.to_pylist(), rows
+        (['true', '1'], array([ 0,  1, -1]))
     """
     cells = decoded(cells)
     if pa.types.is_null(cells.type):
-        return [], [], np.full(len(cells), -1)
+        return Keys(texts_to_arrow([]), np.full(len(cells), -1))
     encoded = cells.combine_chunks().dictionary_encode()
-    spelled = _spellings(encoded.dictionary)
-    is_text, are_floats = cells.type == pa.string(), pa.types.is_floating(cells.type)
-    keys: list[str | None] = []
-    for i, text in enumerate(spelled):
-        text = spelled[i] = text.strip(BLANKS)
-        is_missing = (are_floats and text == "nan") or (is_text and missing.is_text(text))
-        key = None if is_missing else key_of_text(text)
-        keys.append(None if key is None or missing.is_key(key) else key)
-    return keys, spelled, codes_of_dictionary(encoded)
+    keys = keys_of_texts(spelled(encoded.dictionary, missing))
+    return Keys(without_keys(keys, missing), codes_of_dictionary(encoded))
 
 
-def _spellings(values: Any) -> list[str]:
-    """Returns the spelling of each of some distinct values of any type."""
+def spelled(values: Any, missing: Missing) -> Any:
+    """Returns distinct values as text, null where it means "missing" as it is written.
+
+    Args:
+        values: a pyarrow Array of any type, without nulls or dictionaries.
+        missing: which cells mean "missing".
+
+    Example:
+        >>> spelled(pa.array([0.5, 3.0, float("nan")]), Missing([], [])).to_pylist()
+        ['0.5', '3', None]
+    """
     kind = values.type
     if kind == pa.string():
-        return list(values.to_pylist())
-    if pa.types.is_boolean(kind):
-        return ["true" if value else "false" for value in values.to_pylist()]
+        return trimmed(values, missing)
+    if pa.types.is_integer(kind) or pa.types.is_boolean(kind):
+        return values.cast(pa.string())
     if pa.types.is_floating(kind):
-        return [_shortest(value) for value in to_numpy(values)]
+        return _spelled_floats(to_numpy(values))
     if is_datetime_type(kind):
         zoned = pa.types.is_timestamp(kind) and kind.tz is not None
-        return [_times.text_of(*pair, zoned=zoned) for pair in _times.exact(values)]
+        return texts_to_arrow([_times.text_of(*p, zoned=zoned) for p in _times.exact(values)])
     if is_duration_type(kind):
-        return [_shortest(np.float64(value)) for value in _times.of_arrow(pa.chunked_array(values))]
+        return _spelled_floats(_times.of_arrow(pa.chunked_array(values)))
     if is_bytes_type(kind):  # not all UTF-8: only looked through for markers
-        return [value.decode("utf-8", "backslashreplace") for value in values.to_pylist()]
-    if pa.types.is_decimal(kind):
-        return [format(value, "f") for value in values.to_pylist()]
-    return [str(value) for value in values.to_pylist()]
+        texts = (value.decode("utf-8", "backslashreplace") for value in values.to_pylist())
+        return texts_to_arrow([text.strip(BLANKS) for text in texts])
+    write = "{:f}" if pa.types.is_decimal(kind) else "{}"
+    return texts_to_arrow([write.format(value) for value in values.to_pylist()])
 
 
-def _shortest(value: Any) -> str:
-    """Returns a float as the shortest text that means it in its own precision."""
-    number = float(value)  # exact, and beyond the range of float16
-    return str(int(number)) if is_short_integer(number) else repr(float(str(value)))
+def _spelled_floats(values: npt.NDArray[np.floating[Any]]) -> Any:
+    """Returns floats as the shortest texts that mean them in their own precision."""
+    with np.errstate(invalid="ignore"):
+        whole = values.astype(np.float64)  # exact, and beyond the range of float16
+        is_short = (whole == np.floor(whole)) & (np.abs(whole) < INTEGER_LIMIT)
+        texts = to_arrow(np.where(is_short, whole, 0).astype(np.int64)).cast(pa.string())
+    if is_short.all():
+        return texts
+    others = [repr(float(str(value))) for value in values[~is_short]]
+    texts = pc.replace_with_mask(texts, to_arrow(~is_short), texts_to_arrow(others))
+    return pc.if_else(to_arrow(np.isnan(whole)), null_of(pa.string()), texts)

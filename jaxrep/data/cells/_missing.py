@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 
 from .._arrow import null_of, texts_to_arrow, to_arrow
 from .._names import BLANKS
-from ._keys import ANY_NUMBER, PLAIN, key_of_text
+from ._keys import ANY_NUMBER, PLAIN, keys_of_texts
 
 Numbers = npt.NDArray[np.float64]
 
@@ -24,36 +24,38 @@ class Missing:
 
     Example:
         >>> marked = Missing(["", "?", "-999"], ["?", "-999"])
-        >>> marked.is_text("?"), marked.is_key("-999"), marked.values
-        (True, True, array([-999.]))
+        >>> marked.arrow.to_pylist(), marked.keys.to_pylist(), marked.values
+        (['', '-999', '?'], ['?', '-999'], array([-999.]))
     """
 
     def __init__(self, texts: Iterable[str], marks: Iterable[str]):
         marks = [mark.strip(BLANKS) for mark in marks]
-        self._texts = {text.strip(BLANKS) for text in texts} | set(marks)
-        self._keys = {key_of_text(mark) for mark in marks}
-        self.arrow = texts_to_arrow(sorted(self._texts))
+        texts = {text.strip(BLANKS) for text in texts} | set(marks)
+        self.arrow = texts_to_arrow(sorted(texts))
+        """The markers."""
+        self.keys = keys_of_texts(texts_to_arrow(marks))
+        """The keys of the user's."""
         self.values = np.array([float(mark) for mark in marks if ANY_NUMBER.fullmatch(mark)])
-        defaults = self._texts.difference(marks)
+        defaults = texts.difference(marks)
         self.has_number_texts = any(ANY_NUMBER.fullmatch(text) for text in defaults)
         """Whether a default marker is a number, which matches as it is written, not by value."""
-
-    def is_text(self, text: str) -> bool:
-        """Says whether a trimmed text is a missing-value marker."""
-        return text in self._texts
-
-    def is_key(self, key: str) -> bool:
-        """Says whether a category's key is that of a user's marker."""
-        return key in self._keys
 
 
 def trimmed(cells: Any, missing: Missing) -> Any:
     """Returns text stripped of whitespace, null where it is a missing-value marker."""
-    cells = pc.utf8_trim(cells, characters=BLANKS)
-    is_missing = pc.is_in(cells, value_set=missing.arrow)
+    return _without(pc.utf8_trim(cells, characters=BLANKS), missing.arrow)
+
+
+def without_keys(keys: Any, missing: Missing) -> Any:
+    """Returns the keys of categories, null where one is that of a user's marker."""
+    return _without(keys, missing.keys) if len(missing.keys) else keys
+
+
+def _without(texts: Any, others: Any) -> Any:
+    is_missing = pc.is_in(texts, value_set=others)
     if not pc.any(is_missing).as_py():
-        return cells  # spares the copy
-    return pc.if_else(is_missing, null_of(pa.string()), cells)
+        return texts  # spares the copy
+    return pc.if_else(is_missing, null_of(pa.string()), texts)
 
 
 def without_marks(cells: Any, missing: Missing) -> Any:

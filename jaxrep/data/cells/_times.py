@@ -106,15 +106,24 @@ def exact(cells: Any) -> list[tuple[int, int]]:
     return [(whole, rest * 10**9 // per_second) for whole, rest in pairs]
 
 
-def key_of_date(text: str) -> str:
-    """Returns a date by ISO 8601 as `text_of` writes it, and other text as it is.
+def keys_of_dates(texts: Any) -> Any:
+    """Returns dates by ISO 8601 as `text_of` writes them, and those that do not exist as they are.
+
+    Args:
+        texts: a pyarrow Array of strings, all of which match `ISO`.
 
     Example:
-        >>> key_of_date("2024-01-01 00:00:00"), key_of_date("2024-13-01")
-        ('2024-01-01', '2024-13-01')
+        >>> keys_of_dates(pa.array(["2024-01-01 00:00:00", "2024-13-01"])).to_pylist()
+        ['2024-01-01', '2024-13-01']
     """
-    whole, nanos, zoned, possible = _iso_parts(pc.extract_regex(texts_to_arrow([text]), ISO))
-    return text_of(int(whole[0]), int(nanos[0]), zoned=bool(zoned[0])) if possible[0] else text
+    whole, nanos, zoned, possible = _iso_parts(pc.extract_regex(texts, ISO))
+    parts = zip(whole.tolist(), nanos.tolist(), zoned.tolist(), possible, strict=True)
+    return texts_to_arrow(
+        [
+            text_of(seconds, rest, zoned=has_zone) if exists else texts[i].as_py()
+            for i, (seconds, rest, has_zone, exists) in enumerate(parts)
+        ]
+    )
 
 
 def dates_of_text(texts: Any, format: str | None) -> Times:

@@ -2,8 +2,9 @@
 
 The first pass infers what the columns are, and computes mean and scale of plain numbers. Further
 passes are made only for the columns that need them: text whose first block was all numbers and a
-later one was not, dates and numbers in other formats, medians that fill gaps. Blocks have one
-length whatever the source, so that the same table gives the same bits.
+later one was not, dates and numbers in other formats, medians and most frequent levels that fill
+gaps where that is asked for. Blocks have one length whatever the source, so that the same table
+gives the same bits.
 """
 
 import numpy as np
@@ -21,10 +22,11 @@ def fit(
     columns: Columns = Columns(),  # noqa: B008  # it is frozen
     mask: npt.NDArray[np.bool_] | None = None,
 ) -> Fitted:
-    """Infers what a table's columns are, and how to turn its rows into standardised features.
+    """Infers what a table's columns are, and how to turn its rows into numbers and codes.
 
     Mean and population standard deviation are computed in float64 in two passes, so that values
-    such as 1.7e9 ± 100 keep their digits; missing cells count as what they are filled with.
+    such as 1.7e9 ± 100 keep their digits. Missing cells do not count, or as the median that fills
+    them.
 
     Args:
         read: returns the blocks of the table, from the start at every call.

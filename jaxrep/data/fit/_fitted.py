@@ -4,7 +4,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ..schema import LeftOut, NumericColumn, Schema
+from ..schema import CategoricalColumn, LeftOut, NumericColumn, Schema
+from ._levels import MANY_LEVELS
 
 
 @dataclass(frozen=True)
@@ -53,10 +54,22 @@ class Fitted:
                 kind = f"left out ({kind})"
             elif name in self.ranges:
                 why += ", from {:g} to {:g}".format(*self.ranges[name])
+            elif isinstance(column, CategoricalColumn):
+                why += _levels(column)
             if count := self.missing.get(name):
                 why += f"; {count:,} missing"
                 if isinstance(column, NumericColumn) and column.fill is not None:
                     why += f", filled with the median {column.fill:g}"
+                elif isinstance(column, CategoricalColumn) and column.fill is not None:
+                    why += f", filled with the most frequent, {column.fill[:20]!r}"
             yield f"  {name:{width}}  {kind:10}  {why}".rstrip()
         if len(self.order) > most:
             yield f"  … and {len(self.order) - most} more columns"
+
+
+def _levels(column: CategoricalColumn) -> str:
+    """Returns how many levels a column of many has, and how many categories are none."""
+    if len(column.levels) + column.merged <= MANY_LEVELS:
+        return ""
+    count = f", {len(column.levels):,} levels"
+    return count + f"; {column.merged:,} that one row has count as other" * (column.merged > 0)

@@ -22,7 +22,8 @@ from ..schema import (
     Number,
     NumericColumn,
 )
-from ._profile import MOST_LEVELS, NumberStatistics, Profile, TextStatistics
+from ._levels import MANY_LEVELS, ROWS_PER_LEVEL, Counted, are_too_many
+from ._profile import NumberStatistics, Profile, TextStatistics
 
 _FEW = 40  # rows up to which every column of text may be categories
 _FEW_LEVELS = 20  # up to which numbers mixed with other text are categories
@@ -37,10 +38,12 @@ class Draft:
     Attributes:
         column: the column, or why it is left out.
         is_measured: whether the profile holds the statistics of its numbers, or its levels.
+        is_certain: whether it is not left out, whatever its levels are.
     """
 
     column: Column | LeftOut
     is_measured: bool = True
+    is_certain: bool = True
 
 
 def draft(name: str, profile: Profile, asked: Asked | None, place: Place) -> Draft:
@@ -128,36 +131,58 @@ def _of_text(name: str, profile: Profile, seen: TextStatistics, place: Place) ->
     if not seen.present:
         return Draft(LeftOut(name, "constant", "no values"))
     found = _of_one_form(name, seen)
-    if found is not None and len(seen.spelled) > 1:
+    levels, counted = seen.levels.categories, seen.levels.counted()
+    if found is not None and levels > 1:
         return Draft(found, is_measured=False)
-    levels = len(seen.spelled)
     if _are_numbers_but_few(seen):
         row, text = seen.others[0]
         raise not_of_kind(
             Number(name, 0.0, 1.0, None), text, row - place.before,
             seen.present - seen.numbers, place,
         )  # fmt: skip
-    if levels == 1 and not seen.missing:
-        return Draft(LeftOut(name, "constant", f"only one value, {next(iter(seen.spelled))!r}"))
+    if counted is not None and levels == 1 and not seen.missing + counted.missing:
+        only = counted.keys[0].as_py()
+        return Draft(LeftOut(name, "constant", f"only one value, {only!r}"))
     if seen.are_different and seen.present >= _SOME:
         if seen.characters > _LONG * seen.present:
             return Draft(LeftOut(name, "text", "long text that never repeats"))
         why = f"{seen.present:,} values, all different{_besides(seen)}"
         return Draft(LeftOut(name, "id", why))
-    if seen.are_many:
-        why = f"more than {MOST_LEVELS:,} different values{_besides(seen)}"
-        return Draft(LeftOut(name, "text", why))
-    if seen.present > _FEW and levels > seen.present / 2:
-        why = f"{levels:,} different values in {seen.present:,} rows{_besides(seen)}"
-        return Draft(LeftOut(name, "text", why))
-    return Draft(CategoricalColumn(name, ("",), has_gaps=False, why=_values(seen)))
+    if counted is None and not are_too_many(levels, seen.present):
+        # Only a count of all of them tells whether they are too many for their rows.
+        column = CategoricalColumn(name, ("",), has_gaps=False)
+        return Draft(column, is_measured=False, is_certain=False)
+    return Draft(category_or_text(name, counted, seen))
 
 
-def _values(seen: TextStatistics) -> str:
-    some = sorted(seen.spelled)[:3]
+def category_or_text(
+    name: str, counted: Counted | None, seen: TextStatistics
+) -> CategoricalColumn | LeftOut:
+    """Returns text of no other form as categories without their levels, or why it is left out.
+
+    Args:
+        name: the column's name.
+        counted: its categories; None where they are too many to be counted.
+        seen: the statistics of its cells.
+    """
+    rows = seen.present if counted is None else int(counted.rows.sum())
+    if counted is None or are_too_many(len(counted.keys), rows):
+        why = f"more than {MANY_LEVELS:,} different values in {rows:,} rows{_besides(seen)}"
+        return LeftOut(name, "text", why)
+    levels = len(counted.keys)
+    if levels <= MANY_LEVELS and rows > _FEW and levels > rows / 2:
+        why = f"{levels:,} different values in {rows:,} rows{_besides(seen)}"
+        return LeftOut(name, "text", why)
+    return CategoricalColumn(name, ("",), has_gaps=False, why=_values(counted) + _besides(seen))
+
+
+def _values(counted: Counted) -> str:
+    count = len(counted.keys)
+    if count > MANY_LEVELS:  # of which some may be in one row alone, and are not to be named
+        return f"{ROWS_PER_LEVEL} or more rows per value on average"
+    some = sorted(counted.keys.to_pylist())[:3]
     names = ", ".join(text[:20] for text in some)
-    more = ", …" if len(seen.spelled) > 3 else ""
-    return f"{len(seen.spelled)} values: {names}{more}{_besides(seen)}"
+    return f"{count} values: {names}" + (", …" if count > 3 else "")
 
 
 def _besides(seen: TextStatistics) -> str:
@@ -212,7 +237,7 @@ def _datetime(name: str, format: str | None, seen: TextStatistics) -> Datetime:
 def _are_numbers_but_few(seen: TextStatistics) -> bool:
     """Says whether a column is of numbers, and a few cells are wrong or mean "missing"."""
     others = seen.present - seen.numbers
-    is_many = len(seen.spelled) > _FEW_LEVELS
+    is_many = seen.levels.categories > _FEW_LEVELS
     return (
         others > 0
         and is_many
@@ -232,7 +257,8 @@ def _as_asked(name: str, profile: Profile, asked: Asked, place: Place) -> Draft:
         stored = "string" if profile.texts else stored_type(profile)
         stored = "string" if profile.stored == pa.string() else stored
         column = CategoricalColumn(name, ("",), has_gaps=False, why=why, stored=stored)
-        return Draft(column, is_measured=profile.texts is not None and not profile.texts.are_many)
+        texts = profile.texts
+        return Draft(column, is_measured=texts is not None and texts.levels.counted() is not None)
     return Draft(_numeric_as_asked(name, profile, asked, why, place), is_measured=False)
 
 

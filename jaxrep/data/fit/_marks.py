@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from .._arrow import as_array, texts_to_arrow, to_float64
+from .._arrow import as_array, texts_to_arrow, to_float64, to_numpy
 from .._names import BLANKS
 from .._types import decoded, is_number_type
 from ..cells import PLAIN, Missing, _times, key_of_text, keys_of
@@ -58,8 +58,9 @@ def _matched(marks: tuple[str, ...], cells: Any) -> Iterator[str]:
         # Booleans and dates can be written in several ways, which takes longer to compare.
         if not any(key in ("true", "false") or _ISO.fullmatch(key) for key in keys.values()):
             cells = trimmed.filter(pc.is_in(trimmed, texts_to_arrow([*texts.values()])))
-    found = set(keys_of(cells, Missing((), ()))[0])
-    yield from (mark for mark, key in keys.items() if key in found)
+    written = texts_to_arrow([*keys.values()])
+    found = to_numpy(pc.is_in(written, value_set=keys_of(cells, Missing((), ())).keys))
+    yield from (mark for mark, is_there in zip(keys, found, strict=True) if is_there)
 
 
 def _equal(numbers: dict[str, Any], cells: Any) -> Iterator[str]:

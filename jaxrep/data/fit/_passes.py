@@ -1,6 +1,6 @@
 """The passes over a table that a schema needs: the kinds of its columns, then their statistics."""
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -14,7 +14,8 @@ from .._arrow import to_arrow
 from .._gaps import refuse_missing
 from .._messages import joined, listed, nearest
 from .._threads import for_each
-from ..cells import Missing, Numbers, Place, keys_of, numbers_of
+from .._types import decoded
+from ..cells import Missing, Numbers, Place, codes_of, numbers_of
 from ..columns import Columns
 from ..read import DELIMITER
 from ..schema import (
@@ -29,7 +30,8 @@ from ..schema import (
     Schema,
 )
 from ._fitted import Fitted
-from ._kinds import Draft, draft, is_one_value
+from ._kinds import Draft, category_or_text, draft, is_one_value
+from ._levels import MANY_LEVELS, MOST_TEXT, ROWS_PER_LEVEL, LevelCounts, levels_of
 from ._marks import Unmatched
 from ._profile import NumberStatistics, Profile
 from ._statistics import Median
@@ -130,8 +132,9 @@ class Fitting:
         if self._asked.impute == "refuse":
             gaps = {c.name: missing[c.name] for c in learned if c.name in missing}
             refuse_missing(gaps, self._source)
-        if sum(c.width - 1 for c in learned if isinstance(c, CategoricalColumn)) > MOST:
-            raise InputError(f"{self._source}: more than {MOST:,} categories in all")
+        _check_levels([c for c in learned if isinstance(c, CategoricalColumn)], self._source)
+        if self._asked.impute == "median":
+            learned = self._with_fills(learned)
         schema = Schema(learned, left_out, self._asked.label, self._markers, self._asked.na_values)
         return Fitted(schema, self._rows, missing, self._order, self._ranges, self._marks.left)
 
@@ -153,19 +156,21 @@ class Fitting:
     def _measure(self, drafts: Mapping[str, Draft]) -> dict[str, "_Measured"]:
         """Makes the passes that the statistics of some columns need, and those for medians."""
         measured = {
-            name: _Measured(made.column)
+            name: _Measured(made.column, self._missing, self._most_levels(name, made))
             for name, made in drafts.items()
             if not made.is_measured and not isinstance(made.column, LeftOut)
         }
         if measured:
             for block, rows in self._blocks():
                 for name, column in measured.items():
-                    column.add(block[name], self._missing, Place(self._source, rows=rows))
+                    column.add(block[name], Place(self._source, rows=rows))
         bits = 16 if len(drafts) <= _MANY_COLUMNS else 8
         medians: dict[str, tuple[NumericColumn, Median]] = {}
         for name, made in drafts.items():
             numbers = self._numbers(name, made, measured)
-            if numbers is not None and numbers.missing and numbers.moments.count:
+            if numbers is None or self._asked.impute != "median":
+                continue
+            if numbers.missing and numbers.moments.count:
                 assert isinstance(made.column, NumericColumn)
                 medians[name] = (made.column, Median(bits))
         while not all(median.found for _, median in medians.values()):
@@ -177,6 +182,13 @@ class Fitting:
                 median.end_showing()
         self._medians = {name: median.value for name, (_, median) in medians.items()}
         return measured
+
+    def _most_levels(self, name: str, made: Draft) -> int:
+        """Returns how many categories of a column to count before it is clear that it has none."""
+        texts = self._profiles[name].texts
+        if made.is_certain or texts is None:
+            return MOST
+        return min(MOST, max(texts.present // ROWS_PER_LEVEL, MANY_LEVELS))
 
     def _values(self, column: NumericColumn, block: pa.Table, rows: Any) -> Numbers:
         return numbers_of(column, block[column.name], self._missing, Place(self._source, rows=rows))
@@ -192,16 +204,11 @@ class Fitting:
         self, name: str, made: Draft, measured: Mapping[str, "_Measured"]
     ) -> tuple[Column | LeftOut, int]:
         """Returns a column with its statistics, and how many of its cells are missing."""
-        column, profile = made.column, self._profiles[name]
+        column = made.column
         if isinstance(column, LeftOut):
             return column, 0
         if isinstance(column, CategoricalColumn):
-            if made.is_measured:
-                assert profile.texts is not None
-                spelled, count = profile.texts.spelled, profile.texts.missing
-            else:
-                spelled, count = measured[name].spelled, measured[name].missing
-            return self._with_levels(column, spelled, count)
+            return self._with_levels(column, made, measured.get(name))
         numbers = self._numbers(name, made, measured)
         assert numbers is not None
         if isinstance(column, Number) and numbers.moments.count:
@@ -209,18 +216,56 @@ class Fitting:
         return self._with_scale(column, numbers, refine=name not in self._kinds)
 
     def _with_levels(
-        self, column: CategoricalColumn, spelled: Mapping[str, set[str]], missing: int
+        self, column: CategoricalColumn, made: Draft, measured: "_Measured | None"
     ) -> tuple[Column | LeftOut, int]:
-        if not spelled:
-            return LeftOut(column.name, "constant", "no values"), 0
-        # A level that is always spelled alike keeps its spelling.
-        levels = [next(iter(s)) if len(s) == 1 else key for key, s in spelled.items()]
+        name, texts = column.name, self._profiles[column.name].texts
+        if measured is not None:
+            counted, missing = measured.levels.counted(), 0
+        else:
+            assert texts is not None
+            counted, missing = texts.levels.counted(), texts.missing
+        if not made.is_certain:
+            assert texts is not None
+            found = category_or_text(name, counted, texts)
+            if isinstance(found, LeftOut):
+                return found, 0
+            column = found
+        if counted is None:
+            raise InputError(
+                f"{self._source}: column {name!r} has more than {MOST:,} categories, or more than "
+                f"{MOST_TEXT >> 20} MiB of them; {_fewer_levels(name)}"
+            )
+        if not len(counted.keys):
+            return LeftOut(name, "constant", "no values"), 0
+        levels, merged = levels_of(counted)
+        if not levels:
+            return LeftOut(name, "id", f"{merged:,} values, all different"), 0
+        missing += counted.missing
         changes = {
-            "levels": tuple(sorted(levels)),
+            "levels": levels,
             "has_gaps": missing > 0,
-            "fills": self._asked.impute != "refuse",
+            "refuses": self._asked.impute == "refuse",
+            "merged": merged,
         }
         return msgspec.structs.replace(column, **changes), missing
+
+    def _with_fills(self, learned: tuple[Any, ...]) -> tuple[Any, ...]:
+        """Returns the columns, those of categories that have gaps with the most frequent level."""
+        with_gaps = [c for c in learned if isinstance(c, CategoricalColumn) and c.has_gaps]
+        counts = [np.zeros(len(column.levels), np.int64) for column in with_gaps]
+        if not with_gaps:
+            return learned
+        for block, rows in self._blocks():
+            for column, seen in zip(with_gaps, counts, strict=True):
+                place = Place(self._source, rows=rows)
+                codes = codes_of(column, block[column.name], self._missing, place)
+                seen += np.bincount(codes[codes >= 0].astype(np.intp), minlength=len(seen))
+        found = zip(with_gaps, counts, strict=True)
+        fills = {column.name: column.levels[int(seen.argmax())] for column, seen in found}
+        return tuple(
+            msgspec.structs.replace(c, fill=fills[c.name]) if c.name in fills else c
+            for c in learned
+        )
 
     def _with_scale(
         self, column: NumericColumn, seen: NumberStatistics, *, refine: bool
@@ -233,12 +278,8 @@ class Fitting:
         mean, deviation = seen.moments.mean, seen.moments.deviation
         if is_one_value(mean, deviation):
             return LeftOut(column.name, "constant", f"only one value, {mean:g}", mean), 0
-        if self._asked.impute == "refuse":
-            fill = None
-        elif fill is None:
-            fill = mean
         changes: dict[str, Any] = {"mean": mean, "scale": deviation, "fill": fill}
-        changes["has_gaps"] = seen.missing > 0
+        changes |= {"has_gaps": seen.missing > 0, "refuses": self._asked.impute == "refuse"}
         if refine and type(column) is Number and seen.are_whole and seen.least >= 0:
             fields = {name: getattr(column, name) for name in column.__struct_fields__}
             return Count(**fields | changes | {"stored": "int64"}), seen.missing
@@ -251,27 +292,35 @@ class Fitting:
 class _Measured:
     """The statistics of a column whose kind is known."""
 
-    def __init__(self, column: Column):
-        self._column = column
+    def __init__(self, column: Column, missing: Missing, most_levels: int):
+        self._column, self._missing = column, missing
         self.numbers = NumberStatistics()
-        self.spelled: dict[str, set[str]] = {}
-        self.missing = 0
+        self.levels = LevelCounts(missing, most=most_levels)
 
-    def add(self, cells: Any, missing: Missing, place: Place) -> None:
+    def add(self, cells: Any, place: Place) -> None:
         """Adds a block of the column's cells."""
         if isinstance(self._column, NumericColumn):
-            self.numbers.add(numbers_of(self._column, cells, missing, place))
-            return
-        keys, spelled, codes = keys_of(cells, missing)
-        for key, text in zip(keys, spelled, strict=True):
-            if key is not None:
-                self.spelled.setdefault(key, set()).add(text)
-        if len(self.spelled) > MOST:
-            raise InputError(
-                f"{place.source}: column {self._column.name!r} has more than {MOST:,} categories"
-            )
-        is_missing = np.array([*(key is None for key in keys), True])
-        self.missing += int(is_missing[codes].sum())
+            self.numbers.add(numbers_of(self._column, cells, self._missing, place))
+        else:
+            self.levels.add(decoded(cells))
+
+
+def _check_levels(columns: Sequence[CategoricalColumn], source: str) -> None:
+    """Raises an InputError if there are more levels in all columns than a model may have."""
+    levels = sum(len(column.levels) for column in columns)
+    text = sum(len("".join(column.levels).encode()) for column in columns)
+    if levels <= MOST and text <= MOST_TEXT:
+        return
+    most = max(columns, key=lambda column: len(column.levels))
+    raise InputError(
+        f"{source}: {levels:,} categories in all, {len(most.levels):,} of them of {most.name!r}, "
+        f"which take {text / 2**20:,.1f} MiB; at most {MOST:,} and {MOST_TEXT >> 20} MiB are "
+        f"possible; {_fewer_levels(most.name)}"
+    )
+
+
+def _fewer_levels(name: str) -> str:
+    return f"leave the column out with --column '{name}=text', or merge values of it in the table"
 
 
 def _check_rows(rows: int, source: str) -> None:

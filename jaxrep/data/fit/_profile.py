@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from .._arrow import all_match, as_array, to_float64, to_numpy
+from .._arrow import all_match, as_array, texts_to_arrow, to_float64, to_numpy
 from .._types import (
     decoded,
     is_bytes_type,
@@ -22,7 +22,6 @@ from ..cells import (
     Missing,
     Numbers,
     _times,
-    key_of_text,
     number_pattern,
     trimmed,
     typed_numbers,
@@ -30,10 +29,8 @@ from ..cells import (
     without_marks,
 )
 from ._codes import has_codes
+from ._levels import LevelCounts
 from ._statistics import IdCheck, Moments
-
-MOST_LEVELS = 1000
-"""The most distinct values of a column of text that is inferred to be categories."""
 
 NUMBER_FORMATS = (
     *((".", ","), (",", ""), (",", "."), (".", " "), (",", " "), (".", "'"), (",", "'")),
@@ -50,6 +47,7 @@ QUANTITY = (
 _LARGEST_EXACT = 2.0**53
 _GROUPED = r"^[+-]?[0-9]{1,3}(?:\.[0-9]{3})*$"
 _COMPARED = 10_000  # first texts of a column that those of later blocks are compared with
+_MOST_LEVELS, _MOST_TEXT = 1 << 17, 1 << 23  # counted of every column, before its kind is known
 
 
 class NumberStatistics:
@@ -106,11 +104,10 @@ class TextStatistics:
         self.date_formats: list[str | None] = [None, *(name for _, name in _times.FORMATS)]
         self.are_durations = True
         self.have_zones = self.lack_zones = self.have_times = False
-        self.spelled: dict[str, set[str]] = {}
-        self.are_many = False
-        self.are_different = True
-        """Whether no text repeats, within its block or any of the first ones."""
-        self._first: set[str] = set()
+        self.levels = LevelCounts(missing, most=_MOST_LEVELS, most_text=_MOST_TEXT)
+        """The categories that they would be."""
+        self._are_different = True
+        self._first = texts_to_arrow([])
         self.others: list[tuple[int, str]] = []
         """Row and text of the first three different cells that are not plain numbers."""
 
@@ -131,11 +128,29 @@ class TextStatistics:
         self.characters += int((to_numpy(pc.utf8_length(texts)) * counts).sum())
         self._add_numbers(texts, counts, cells, rows)
         self._add_kinds(texts)
-        listed = texts.to_pylist()
-        self.are_different &= len(texts) == count and self._first.isdisjoint(listed)
-        if self.are_different:
-            self._first.update(itertools.islice(listed, max(_COMPARED - len(self._first), 0)))
-        self._add_levels(listed, counts.tolist())
+        self._compare(texts, count)
+        self.levels.add_counted(texts, counts)
+
+    @property
+    def are_different(self) -> bool:
+        """Whether no text repeats, as far as it was compared.
+
+        Each is compared with all that were counted, with its block, and with the first ones.
+        """
+        counted = self.levels.counted()
+        if counted is not None:
+            return self._are_different and bool((counted.rows == 1).all())
+        return self._are_different and not self.levels.repeats
+
+    def _compare(self, texts: Any, count: int) -> None:
+        if not self._are_different:
+            return
+        repeats = pc.any(pc.is_in(texts, value_set=self._first)).as_py()
+        if repeats or len(texts) < count:
+            self._are_different = False
+        elif len(self._first) < _COMPARED:
+            more = texts.slice(0, _COMPARED - len(self._first))
+            self._first = pa.concat_arrays([self._first, more])
 
     def _add_numbers(
         self, texts: Any, counts: Any, cells: Any, rows: npt.NDArray[np.int64]
@@ -176,19 +191,6 @@ class TextStatistics:
             self.lack_zones |= not zoned.all()
             self.have_times |= bool((seconds % 86_400 != 0).any()) or bool(zoned.any())
         self.date_formats = kept
-
-    def _add_levels(self, texts: list[str], counts: list[int]) -> None:
-        if self.are_many:
-            return
-        for text, count in zip(texts, counts, strict=True):
-            key = key_of_text(text)
-            if self._missing.is_key(key):
-                self.missing += count
-                continue
-            self.spelled.setdefault(key, set()).add(text)
-            if len(self.spelled) > MOST_LEVELS:
-                self.are_many = True
-                return
 
 
 class Profile:

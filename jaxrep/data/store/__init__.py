@@ -1,1 +1,1 @@
-"""Folders of standardised rows: made of tables of any length, and read while training."""
+"""Folders of rows as numbers and codes: made of tables of any length, and read while training."""

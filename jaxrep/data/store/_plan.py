@@ -10,6 +10,7 @@ from jaxrep.errors import InputError
 from .._blocks import block_rows
 from ..schema import Schema
 from . import _signed
+from ._parts import CODES, NUMBERS, Part, parts_of
 from .row_file import read_schema
 
 _ROOM = 1 << 20  # bytes for the small files
@@ -27,16 +28,20 @@ class Plan:
     schema_sha256: str
 
     @property
-    def width(self) -> int:
-        return self.schema.width
+    def parts(self) -> list[Part]:
+        return parts_of(self.schema.row_spec())
 
     @property
     def chunk_rows(self) -> int:
-        return block_rows(self.width)
+        return block_rows(len(self.schema.columns))
 
     @property
-    def chunk_bytes(self) -> int:
-        return self.chunk_rows * self.width * 4
+    def chunks(self) -> int:
+        return -(-self.rows // self.chunk_rows)
+
+    def rows_of(self, chunk: int) -> int:
+        """Returns how many rows a chunk has."""
+        return min(self.chunk_rows, self.rows - chunk * self.chunk_rows)
 
 
 def read_plan(out: Path) -> Plan:
@@ -48,17 +53,18 @@ def read_plan(out: Path) -> Plan:
 def check_space(out: Path, plan: Plan, written: int) -> None:
     """Raises an InputError if the disk cannot hold what is not written yet."""
     labels = _LABEL_BYTES * plan.rows if plan.schema.label is not None else 0
-    needed = plan.rows * plan.width * 4 - written + labels + _ROOM
+    needed = plan.rows * sum(part.row_bytes for part in plan.parts) - written + labels + _ROOM
     folder = nearest(out)
-    there = 0  # an earlier one, which goes first
-    if not written and (out / _signed.ROWS).exists():
-        there = (out / _signed.ROWS).stat().st_size
+    there = 0  # earlier ones, which go first
+    if not written:
+        earlier = [out / name for name in (NUMBERS, CODES)]
+        there = sum(path.stat().st_size for path in earlier if path.exists())
     free = shutil.disk_usage(folder).free + there
     if free < needed:
         raise InputError(
-            f"--out {out}: {plan.rows} rows of {plan.width} features need {needed / 2**20:,.0f} "
-            f"MiB more, and the disk has {free / 2**20:,.0f} MiB left; free some, or choose "
-            "another path"
+            f"--out {out}: {plan.rows} rows of {len(plan.schema.columns)} columns need "
+            f"{needed / 2**20:,.0f} MiB more, and the disk has {free / 2**20:,.0f} MiB left; free "
+            "some, or choose another path"
         )
 
 

@@ -4,19 +4,20 @@ import contextlib
 import hashlib
 import itertools
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
 
-import numpy as np
 import pyarrow as pa
 
 from jaxrep import files
+from jaxrep.batch import Batch
 from jaxrep.errors import InputError
 
 from .. import read
 from ..transform import Counts, apply_blocks, to_raw
 from . import _signed
+from ._parts import bytes_of, chunk_digest
 from ._plan import Plan, check_space
 
 _LABEL_ROWS = 1 << 17  # written at once
@@ -37,31 +38,37 @@ def write_rows(
         InputError: the table has changed since its first pass, or the disk is too small.
     """
     source = plan.asked.source
-    with (out / _signed.ROWS).open("a+b") as rows, (out / _signed.JOURNAL).open("a+") as journal:
-        whole = hashlib.sha256()
-        chunks = _kept_chunks(rows, journal, plan, whole)
+    with contextlib.ExitStack() as stack:
+        rows = [stack.enter_context((out / part.name).open("a+b")) for part in plan.parts]
+        journal = stack.enter_context((out / _signed.JOURNAL).open("a+"))
+        wholes = [hashlib.sha256() for _ in rows]
+        chunks = _kept_chunks(rows, journal, plan, wholes)
         if done := len(chunks) * plan.chunk_rows:
             note(f"{out}: continuing after row {min(done, plan.rows):,} of {plan.rows:,}")
-        check_space(out, plan, rows.tell())
+        check_space(out, plan, sum(file.tell() for file in rows))
         count, cells = len(chunks) * plan.chunk_rows, Counts()
         with _writing_labels(out / _signed.LABELS, plan.schema.label, begin()) as blocks:
             for x in _features(plan, blocks, len(chunks), source, cells):
-                chunks.append(_append(rows, journal, x, whole))
-                count += len(x)
+                chunks.append(_append(rows, journal, x, wholes))
+                count += len(x.numbers)
         if min(count, plan.rows) != plan.rows or read.digests(source) != plan.asked.files:
             raise InputError(f"{source}: the table changed while it was read; prepare it again")
-        os.fsync(rows.fileno())
+        for file in rows:
+            os.fsync(file.fileno())
     labels = None
     if plan.schema.label is not None:
         files.flush_to_disk(out / _signed.LABELS)
         labels = files.sha256(out / _signed.LABELS)
+    numbers, *codes = [whole.hexdigest() for whole in wholes]
+    spec = plan.schema.row_spec()
+    cells = cells.without_merged(plan.schema)  # which is fitted to this very table
     manifest = _signed.Manifest(
         asked=plan.asked,
         rows=plan.rows,
-        width=plan.width,
-        dtype="<f4",
+        numbers=spec.numbers,
+        codes=spec.codes,
         chunk_rows=plan.chunk_rows,
-        sha256=_signed.Digests(plan.schema_sha256, whole.hexdigest(), labels),
+        sha256=_signed.Digests(plan.schema_sha256, numbers, next(iter(codes), None), labels),
         chunks=chunks,
         cells=cells.to_json(),
     )
@@ -72,22 +79,26 @@ def write_rows(
         (out / name).unlink()
 
 
-def _kept_chunks(rows: IO[bytes], journal: IO[str], plan: Plan, whole: Any) -> list[str]:
+def _kept_chunks(
+    rows: Sequence[IO[bytes]], journal: IO[str], plan: Plan, wholes: Sequence[Any]
+) -> list[str]:
     """Returns the digests of the chunks that are there and whole, and cuts off what follows."""
-    rows.seek(0)
     journal.seek(0)
+    for file in rows:
+        file.seek(0)
     kept: list[str] = []
-    left = plan.rows * plan.width * 4
-    for line in journal.read().splitlines():
-        size = min(plan.chunk_bytes, left)
-        chunk = rows.read(size)
-        if not size or len(chunk) != size or hashlib.sha256(chunk).hexdigest() != line:
+    for line in journal.read().splitlines()[: plan.chunks]:
+        count = plan.rows_of(len(kept))
+        parts = zip(rows, plan.parts, strict=True)
+        data = [file.read(count * part.row_bytes) for file, part in parts]
+        if chunk_digest(data) != line:
             break
-        whole.update(chunk)
+        for whole, read_bytes in zip(wholes, data, strict=True):
+            whole.update(read_bytes)
         kept.append(line)
-        left -= size
-    rows.truncate(plan.rows * plan.width * 4 - left)
-    rows.seek(0, os.SEEK_END)
+    for file, part in zip(rows, plan.parts, strict=True):
+        file.truncate(min(len(kept) * plan.chunk_rows, plan.rows) * part.row_bytes)
+        file.seek(0, os.SEEK_END)
     journal.truncate(0)
     journal.write("".join(f"{line}\n" for line in kept))
     journal.flush()
@@ -96,7 +107,7 @@ def _kept_chunks(rows: IO[bytes], journal: IO[str], plan: Plan, whole: Any) -> l
 
 def _features(
     plan: Plan, blocks: Iterable[pa.Table], skipped: int, source: str, counts: Counts
-) -> Iterator[np.ndarray]:
+) -> Iterator[Batch]:
     """Yields the features of each block after the first `skipped`, whose cells are counted alone.
 
     Args:
@@ -144,14 +155,15 @@ def _writing_labels(
         yield passing()
 
 
-def _append(rows: IO[bytes], journal: IO[str], x: np.ndarray, whole: Any) -> str:
+def _append(rows: Sequence[IO[bytes]], journal: IO[str], x: Batch, wholes: Sequence[Any]) -> str:
     """Appends a chunk, and notes its digest once it is on the disk."""
-    data = np.ascontiguousarray(x, "<f4").data
-    rows.write(data)
-    rows.flush()
-    os.fdatasync(rows.fileno())
-    digest = hashlib.sha256(data).hexdigest()
-    whole.update(data)
+    data = bytes_of(x)
+    for file, whole, part in zip(rows, wholes, data, strict=True):
+        file.write(part)
+        file.flush()
+        os.fdatasync(file.fileno())
+        whole.update(part)
+    digest = chunk_digest(data)
     journal.write(digest + "\n")
     journal.flush()
     return digest

@@ -10,8 +10,10 @@ from msgspec import Meta
 from jaxrep import files, strict_json
 from jaxrep.errors import ModelFormatError
 
+from ._parts import CODES, NUMBERS
+
 MANIFEST, UNFINISHED, JOURNAL = "manifest.json", "unfinished.json", "chunks.txt"
-ROWS, SCHEMA, LABELS = "rows.f32", "schema.json", "labels.parquet"
+SCHEMA, LABELS = "schema.json", "labels.parquet"
 KIND = "jaxrep prepared rows"
 
 _Count = Annotated[int, Meta(ge=1)]
@@ -40,10 +42,14 @@ class Unfinished(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Digests(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """SHA-256 of the files beside a manifest; labels are there if a column of them was named."""
+    """SHA-256 of the files beside a manifest.
+
+    Codes are there if the table has categories, labels if a column of them was named.
+    """
 
     schema: str = msgspec.field(name=SCHEMA)
-    rows: str = msgspec.field(name=ROWS)
+    numbers: str = msgspec.field(name=NUMBERS)
+    codes: str | None = msgspec.field(name=CODES, default=None)
     labels: str | None = msgspec.field(name=LABELS, default=None)
 
 
@@ -52,12 +58,16 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     asked: Asked
     rows: Annotated[int, Meta(ge=2)]
-    width: _Count
-    dtype: Literal["<f4"]
+    numbers: Annotated[int, Meta(ge=0)]
+    """Numbers of a row."""
+
+    codes: Annotated[int, Meta(ge=0)]
+    """Codes of a row."""
+
     chunk_rows: _Count
     sha256: Digests
     chunks: list[str]
-    """SHA-256 of each chunk's bytes."""
+    """SHA-256 of each chunk's bytes: those of its numbers, then those of its codes."""
 
     cells: dict[str, dict[str, int]]
     """The cells that could not be placed, by column, as of `Counts.to_json`."""
@@ -67,7 +77,7 @@ class _Header(msgspec.Struct, frozen=True):
     """What each of these files says beside that."""
 
     kind: Literal["jaxrep prepared rows"]
-    schema_version: Literal[2]
+    schema_version: Literal[3]
     digest: str
     """Of all else in the file."""
 
@@ -89,12 +99,12 @@ def is_prepared(path: Path) -> bool:
         is_signed = any(_says_kind(path / name) for name in {MANIFEST, UNFINISHED} & names)
     except OSError:
         return False
-    return is_signed or {ROWS, SCHEMA} <= names
+    return is_signed or {NUMBERS, SCHEMA} <= names
 
 
 def write(path: Path, data: Unfinished | Manifest) -> None:
     """Writes a file of the folder with its own digest, whole or not at all."""
-    signed = {"kind": KIND, "schema_version": 2, **msgspec.to_builtins(data)}
+    signed = {"kind": KIND, "schema_version": 3, **msgspec.to_builtins(data)}
     signed["digest"] = digest(strict_json.dumps(signed))
     files.write_text(path, strict_json.dumps(signed))
 

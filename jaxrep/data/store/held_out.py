@@ -5,6 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from jaxrep.batch import Batch, RowSpec, empty, take
+
+from ._parts import arrays_of
 from .row_file import PreparedRows
 
 _BYTES_AT_ONCE = 8 << 20
@@ -22,9 +25,9 @@ class RowsWithout:
         >>> folder = Path(tempfile.mkdtemp()) / "wine"
         >>> wine = prepare("wine", folder, columns=Columns(label="target"))
         >>> rest = RowsWithout(wine, np.array([0, 2]))
-        >>> first = np.empty((1, rest.width), np.float32)
+        >>> first = empty(rest.spec, 1)
         >>> rest.read_into(1, first)  # row 3 of the table
-        >>> rest.rows, bool((first == read_rows(wine, np.array([3]))).all())
+        >>> rest.rows, bool((first.numbers == read_rows(wine, np.array([3])).numbers).all())
         (176, True)
     """
 
@@ -40,27 +43,30 @@ class RowsWithout:
         return self.store.rows - len(self.held_out)
 
     @property
-    def width(self) -> int:
-        """Features of a row."""
-        return self.store.width
+    def spec(self) -> RowSpec:
+        """What every row holds."""
+        return self.store.spec
 
-    def read_into(self, start: int, buffer: npt.NDArray[np.float32]) -> None:
-        """Fills a float32 buffer `[n, width]` with rows `start`, `start` + 1, …."""
-        at_once = max(_BYTES_AT_ONCE // (4 * self.width), 1)
-        for i in range(0, len(buffer), at_once):
-            part = buffer[i : i + at_once]
-            first, last = self._numbers(np.array([start + i, start + i + len(part) - 1]))
-            block = np.empty((last - first + 1, self.width), np.float32)
+    def read_into(self, start: int, buffer: Batch) -> None:
+        """Fills a buffer of n rows with rows `start`, `start` + 1, …."""
+        at_once = max(_BYTES_AT_ONCE // (4 * self.spec.columns), 1)
+        count = len(buffer.numbers)
+        for i in range(0, count, at_once):
+            piece = take(buffer, slice(i, i + at_once))
+            first, last = self._numbers(np.array([i, min(i + at_once, count) - 1]) + start)
+            block = empty(self.spec, int(last - first) + 1)
             self.store.read_into(int(first), block)
             low, high = np.searchsorted(self.held_out, [first, last])
-            part[:] = np.delete(block, self.held_out[low:high] - first, axis=0)
+            left = self.held_out[low:high] - first
+            for filled, rows in zip(arrays_of(piece), arrays_of(block), strict=True):
+                filled[:] = np.delete(rows, left, axis=0)
 
-    def sample(self, count: int) -> npt.NDArray[np.float32]:
+    def sample(self, count: int) -> Batch:
         """Returns at most `count` rows, those of an even spacing that are not held out."""
         sampled = self.store.sample(count)
         step = -(-self.store.rows // count)
-        kept = ~np.isin(np.arange(len(sampled)) * step, self.held_out)
-        return sampled[kept] if kept.any() else sampled
+        kept = ~np.isin(np.arange(len(sampled.numbers)) * step, self.held_out)
+        return take(sampled, kept) if kept.any() else sampled
 
     def _numbers(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
         """Returns the numbers that rows have in the table."""
@@ -68,9 +74,9 @@ class RowsWithout:
         return rows + np.searchsorted(gaps, rows, side="right")
 
 
-def read_rows(store: PreparedRows, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
-    """Returns rows of a prepared table by their numbers, `[n, width]`."""
-    made = np.empty((len(rows), store.width), np.float32)
+def read_rows(store: PreparedRows, rows: npt.NDArray[np.int64]) -> Batch:
+    """Returns n rows of a prepared table by their numbers."""
+    made = empty(store.spec, len(rows))
     for i, row in enumerate(rows):
-        store.read_into(int(row), made[i : i + 1])
+        store.read_into(int(row), take(made, slice(i, i + 1)))
     return made

@@ -1,9 +1,10 @@
-"""Turns a table of any length into a folder of standardised rows: `jaxrep prepare`.
+"""Turns a table of any length into a folder of numbers and codes: `jaxrep prepare`.
 
 The first passes fit the schema; then `unfinished.json` says what is being made. The last one
-appends the features to `rows.f32`, chunk by chunk, and notes the digest of each in `chunks.txt`
-once it is on the disk. It writes the label column, if one is named, to `labels.parquet`, from the
-start again after an interruption. `manifest.json`, written last, makes the folder finished.
+appends the features to `numbers.f32` and, where the table has categories, to `codes.i32`, chunk by
+chunk, and notes the digest of each in `chunks.txt` once it is on the disk. It writes the label
+column, if one is named, to `labels.parquet`, from the start again after an interruption.
+`manifest.json`, written last, makes the folder finished.
 """
 
 import dataclasses
@@ -25,6 +26,7 @@ from ..columns import Columns
 from ..fit import fit
 from ..schema import Schema
 from . import _signed
+from ._parts import CODES, NUMBERS
 from ._plan import Plan, check_space, nearest, read_plan
 from ._row_writer import write_rows
 from .row_file import PreparedRows, is_prepared, open_prepared
@@ -40,7 +42,7 @@ def prepare(
     note: Callable[[str], None] = lambda message: None,
     watch: Callable[[Iterable[pa.Table]], Iterable[pa.Table]] = lambda blocks: blocks,
 ) -> PreparedRows:
-    """Makes a folder of standardised rows from a table, in memory that its rows do not grow.
+    """Makes a folder of numbers and codes from a table, in memory that its rows do not grow.
 
     Nothing is written before the table has been read and found good. What was interrupted while it
     wrote continues from its last whole chunk; what is finished is left as it is.
@@ -61,7 +63,7 @@ def prepare(
     Example:
         >>> folder = Path(tempfile.mkdtemp()) / "wine"
         >>> made = prepare("wine", folder, columns=Columns(label="target"))
-        >>> made.rows, made.width
+        >>> made.rows, made.spec.numbers
         (178, 13)
     """
     asked = _describe(source, columns)
@@ -170,7 +172,7 @@ def _begin(out: Path, plan: Plan) -> None:
             files.write_text(out / _signed.SCHEMA, text)
             unfinished = _signed.Unfinished(plan.asked, plan.rows, plan.schema_sha256)
             _signed.write(out / _signed.UNFINISHED, unfinished)
-            for name in (_signed.ROWS, _signed.LABELS):
+            for name in (NUMBERS, CODES, _signed.LABELS):
                 (out / name).unlink(missing_ok=True)
     except OSError as error:
         raise InputError(f"--out {out}: cannot be written ({error.strerror})") from error

@@ -1,33 +1,32 @@
-"""Reads what `jaxrep prepare` wrote: standardised rows in one file, any of them at once."""
+"""Reads what `jaxrep prepare` wrote: rows as numbers and codes, any of them at once."""
 
 import hashlib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
 from jaxrep import files, strict_json
+from jaxrep.batch import Batch, RowSpec, empty, take
 from jaxrep.errors import ModelFormatError
 
 from ..schema import Schema
 from ..targets import labels_of
 from . import _signed
+from ._parts import Part, arrays_of, bytes_of, chunk_digest, parts_of
 from ._signed import is_prepared as is_prepared
 
 _BUFFER = 1 << 22  # bytes read at once for a sample
 _FAR = 1 << 16  # bytes between the rows of a sample from which on each is read alone
 
-Rows = npt.NDArray[np.float32]
-
 
 @dataclass(frozen=True)
 class PreparedRows:
-    """The rows of a prepared folder, which stay in their file until they are asked for.
+    """The rows of a prepared folder, which stay in their files until they are asked for.
 
     Example:
         >>> import tempfile
@@ -36,9 +35,9 @@ class PreparedRows:
         >>> folder = Path(tempfile.mkdtemp()) / "iris"
         >>> _ = prepare("iris", folder, columns=Columns(label="target"))
         >>> iris = open_prepared(folder)
-        >>> buffer = np.empty((2, iris.width), np.float32)
+        >>> buffer = empty(iris.spec, 2)
         >>> iris.read_into(148, buffer)
-        >>> (iris.rows, iris.width), buffer.round(1).tolist()[1][:2]
+        >>> (iris.rows, iris.spec.numbers), buffer.numbers.round(1).tolist()[1][:2]
         ((150, 4), [0.10000000149011612, -0.10000000149011612])
     """
 
@@ -48,8 +47,8 @@ class PreparedRows:
     rows: int
     """Number of rows."""
 
-    width: int
-    """Features of a row."""
+    spec: RowSpec
+    """What every row holds."""
 
     schema: Schema
     """From the table to the features and back."""
@@ -64,7 +63,7 @@ class PreparedRows:
     """Rows of a chunk, for each of which there is a digest; the last chunk may be shorter."""
 
     chunks: tuple[str, ...]
-    """SHA-256 of each chunk's bytes."""
+    """SHA-256 of each chunk's bytes: those of its numbers, then those of its codes."""
 
     labels_sha256: str | None
     """SHA-256 of the file of labels; None where no label column was named."""
@@ -72,22 +71,24 @@ class PreparedRows:
     cells: Mapping[str, Mapping[str, int]]
     """The cells of the table that could not be placed, by column, as of `Counts.to_json`."""
 
-    def read_into(self, start: int, buffer: Rows) -> None:
+    def read_into(self, start: int, buffer: Batch) -> None:
         """Fills a buffer with rows `start`, `start` + 1, …, through no memory map.
 
         Args:
             start: the first row.
-            buffer: float32, C-contiguous, `[n, width]`; n may be 0.
+            buffer: numbers float32 `[n, D]` and, where there are codes, codes int32 `[n, C]`, both
+                C-contiguous; n may be 0.
 
         Raises:
             ValueError: the buffer is of another kind, or the rows are not all there.
-            ModelFormatError: the file cannot be read, or has become shorter.
+            ModelFormatError: a file cannot be read, or has become shorter.
         """
         self._check_buffer(start, buffer)
-        with self._file() as file:
-            self._fill(file, start, buffer)
+        for part, array in zip(parts_of(self.spec), arrays_of(buffer), strict=True):
+            with self._file(part) as file:
+                self._fill(file, part, start, array)
 
-    def sample(self, count: int) -> Rows:
+    def sample(self, count: int) -> Batch:
         """Returns evenly spaced rows, those of `x[:: -(-rows // count)]`, at most `count`.
 
         Args:
@@ -99,19 +100,24 @@ class PreparedRows:
         if count < 1:
             raise ValueError(f"count is {count}; it must be at least 1")
         step = -(-self.rows // count)
-        sampled = np.empty((-(-self.rows // step), self.width), np.float32)
-        row_bytes = 4 * self.width
-        together = 1 if step * row_bytes > _FAR else max(_BUFFER // (step * row_bytes), 1)
-        with self._file() as file:
+        sampled = empty(self.spec, -(-self.rows // step))
+        for part, array in zip(parts_of(self.spec), arrays_of(sampled), strict=True):
+            self._sample(part, step, array)
+        return sampled
+
+    def _sample(self, part: Part, step: int, sampled: Any) -> None:
+        """Fills `sampled` with every `step`-th row of a part."""
+        step_bytes = max(step * part.row_bytes, 1)
+        together = 1 if step_bytes > _FAR else max(_BUFFER // step_bytes, 1)
+        with self._file(part) as file:
             for i in range(0, len(sampled), together):
                 wanted = sampled[i : i + together]
                 if len(wanted) == 1:
-                    self._fill(file, i * step, wanted)
+                    self._fill(file, part, i * step, wanted)
                     continue
-                block = np.empty(((len(wanted) - 1) * step + 1, self.width), np.float32)
-                self._fill(file, i * step, block)
+                block = np.empty(((len(wanted) - 1) * step + 1, part.columns), wanted.dtype)
+                self._fill(file, part, i * step, block)
                 wanted[:] = block[::step]
-        return sampled
 
     def labels(self) -> Any:
         """Returns the label column, one value for each row, or None where none was named.
@@ -157,17 +163,27 @@ class PreparedRows:
         """
         open_prepared(self.path)  # the two small files
         manifest = _signed.read(self.path / _signed.MANIFEST, _signed.Manifest)
-        whole = hashlib.sha256()
-        for first, chunk in _chunks(self):
-            whole.update(chunk.data)
-            if hashlib.sha256(chunk.data).hexdigest() != self.chunks[first // self.chunk_rows]:
-                raise ModelFormatError(
-                    f"{self.path / _signed.ROWS}: rows {first} to {first + len(chunk) - 1} are not "
-                    "what the manifest says; damaged?"
-                )
-        if whole.hexdigest() != manifest.sha256.rows:
+        parts = parts_of(self.spec)
+        wholes = [hashlib.sha256() for _ in parts]
+        damaged: list[str] = []
+        for i, chunk in enumerate(_chunks(self)):
+            data = bytes_of(chunk)
+            for whole, part in zip(wholes, data, strict=True):
+                whole.update(part)
+            if chunk_digest(data) != self.chunks[i]:
+                first = i * self.chunk_rows
+                damaged.append(f"rows {first} to {first + len(chunk.numbers) - 1} are ")
+        # A chunk's digest is of all files; those of whole files say which of them has changed.
+        said = (manifest.sha256.numbers, manifest.sha256.codes)
+        changed = [
+            part.name
+            for part, whole, digest in zip(parts, wholes, said, strict=False)
+            if whole.hexdigest() != digest
+        ]
+        if damaged or changed:
+            name, which = [*changed, _signed.MANIFEST][0], [*damaged, ""][0]
             raise ModelFormatError(
-                f"{self.path / _signed.ROWS}: not what the manifest says; damaged?"
+                f"{self.path / name}: {which}not what the manifest says; damaged?"
             )
         if self.schema.label is not None:
             self._check_labels(self.path / _signed.LABELS)
@@ -184,40 +200,46 @@ class PreparedRows:
             raise ModelFormatError(f"{path}: cannot be read ({error.strerror})") from None
         raise ModelFormatError(f"{path}: not what the manifest says; damaged?")
 
-    def _check_buffer(self, start: int, buffer: Rows) -> None:
-        if buffer.dtype != np.float32 or buffer.ndim != 2 or buffer.shape[1] != self.width:
+    def _check_buffer(self, start: int, buffer: Batch) -> None:
+        count = len(buffer.numbers)
+        given = [(array.dtype.name, array.shape) for array in arrays_of(buffer)]
+        wanted = [("float32", (count, self.spec.numbers))]
+        if self.spec.codes:
+            wanted.append(("int32", (count, self.spec.codes)))
+        if given != wanted:
+            raise ValueError(f"the buffer is {_shown(given)}; it must be {_shown(wanted)}")
+        for array in arrays_of(buffer):
+            if not array.flags.c_contiguous or not array.flags.writeable:
+                raise ValueError("the buffer must be C-contiguous and writeable")
+        if start < 0 or start + count > self.rows:
             raise ValueError(
-                f"the buffer is {buffer.dtype} of shape {buffer.shape}; it must be float32 of "
-                f"shape (n, {self.width})"
-            )
-        if not buffer.flags.c_contiguous or not buffer.flags.writeable:
-            raise ValueError("the buffer must be C-contiguous and writeable")
-        if start < 0 or start + len(buffer) > self.rows:
-            raise ValueError(
-                f"rows {start} to {start + len(buffer) - 1} are asked for; there are {self.rows}"
+                f"rows {start} to {start + count - 1} are asked for; there are {self.rows}"
             )
 
-    def _file(self) -> Any:
+    def _file(self, part: Part) -> Any:
+        path = self.path / part.name
         try:
-            return (self.path / _signed.ROWS).open("rb", buffering=0)
+            return path.open("rb", buffering=0)
         except OSError as error:
-            raise ModelFormatError(
-                f"{self.path / _signed.ROWS}: cannot be opened ({error.strerror})"
-            ) from None
+            raise ModelFormatError(f"{path}: cannot be opened ({error.strerror})") from None
 
-    def _fill(self, file: Any, start: int, buffer: Rows) -> None:
-        left = buffer.reshape(-1).view(np.uint8).data
-        at = start * self.width * 4
+    def _fill(self, file: Any, part: Part, start: int, array: Any) -> None:
+        left = array.reshape(-1).view(np.uint8).data
+        at = start * part.row_bytes
         while left:
             try:
                 count = os.preadv(file.fileno(), [left], at)
             except OSError as error:
                 raise ModelFormatError(
-                    f"{self.path / _signed.ROWS}: cannot be read ({error.strerror})"
+                    f"{self.path / part.name}: cannot be read ({error.strerror})"
                 ) from None
             if not count:
-                raise ModelFormatError(f"{self.path / _signed.ROWS}: ends too early; damaged?")
+                raise ModelFormatError(f"{self.path / part.name}: ends too early; damaged?")
             left, at = left[count:], at + count
+
+
+def _shown(arrays: Iterable[tuple[str, tuple[int, ...]]]) -> str:
+    return " and ".join(f"{dtype} of shape {shape}" for dtype, shape in arrays)
 
 
 def open_prepared(path: Path) -> PreparedRows:
@@ -245,17 +267,17 @@ PREPARED` makes one
             f"{path}: the preparation has not finished; run the same `jaxrep prepare` again"
         )
     opened = _opened(path, _signed.read(path / _signed.MANIFEST, _signed.Manifest))
-    try:
-        size = (path / _signed.ROWS).stat().st_size
-    except OSError as error:
-        raise ModelFormatError(
-            f"{path / _signed.ROWS}: the file is missing ({error.strerror})"
-        ) from None
-    if size != opened.rows * opened.width * 4:
-        raise ModelFormatError(
-            f"{path / _signed.ROWS}: {size} bytes, where {opened.rows} rows of {opened.width} "
-            f"features take {opened.rows * opened.width * 4}; damaged?"
-        )
+    for part in parts_of(opened.spec):
+        file, wanted = path / part.name, opened.rows * part.row_bytes
+        try:
+            size = file.stat().st_size
+        except OSError as error:
+            raise ModelFormatError(f"{file}: the file is missing ({error.strerror})") from None
+        if size != wanted:
+            raise ModelFormatError(
+                f"{file}: {size} bytes, where {opened.rows} rows of {part.columns} columns take "
+                f"{wanted}; damaged?"
+            )
     return opened
 
 
@@ -283,14 +305,17 @@ def _opened(path: Path, manifest: _signed.Manifest) -> PreparedRows:
             f"{file}: {_signed.LABELS} and the label {schema.label!r} do not agree; prepare "
             "the table again"
         )
-    if manifest.width != schema.width:
+    spec = schema.row_spec()
+    has_codes = manifest.sha256.codes is not None
+    if (manifest.numbers, manifest.codes, has_codes) != (spec.numbers, spec.codes, spec.codes > 0):
         raise ModelFormatError(
-            f"{file}: width is {manifest.width}, and of {_signed.SCHEMA} {schema.width}"
+            f"{file}: {manifest.numbers} numbers and {manifest.codes} codes, and of "
+            f"{_signed.SCHEMA} {spec.numbers} and {spec.codes}"
         )
     return PreparedRows(
         path=path,
         rows=manifest.rows,
-        width=manifest.width,
+        spec=spec,
         schema=schema,
         sha256=files.sha256(file),
         source=manifest.asked.source,
@@ -301,10 +326,10 @@ def _opened(path: Path, manifest: _signed.Manifest) -> PreparedRows:
     )
 
 
-def _chunks(prepared: PreparedRows) -> Iterator[tuple[int, Rows]]:
-    """Yields all rows chunk by chunk, in the same memory, each with its first row's number."""
-    buffer = np.empty((min(prepared.chunk_rows, prepared.rows), prepared.width), np.float32)
+def _chunks(prepared: PreparedRows) -> Iterator[Batch]:
+    """Yields all rows chunk by chunk, in the same memory."""
+    buffer = empty(prepared.spec, min(prepared.chunk_rows, prepared.rows))
     for start in range(0, prepared.rows, prepared.chunk_rows):
-        chunk = buffer[: prepared.rows - start]
+        chunk = take(buffer, slice(prepared.rows - start))
         prepared.read_into(start, chunk)
-        yield start, chunk
+        yield chunk

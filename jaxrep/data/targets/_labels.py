@@ -76,8 +76,9 @@ def label_texts(
         ['true', 'a', None]
     """
     check_label(name, table.column_names, source)
-    keys, _, codes = keys_of(table[name], Missing(["", *marks], marks))
-    return [None if code < 0 else keys[code] for code in codes]
+    keys, rows = keys_of(table[name], Missing(["", *marks], marks))
+    texts = [*keys.to_pylist(), None]
+    return [texts[row] for row in rows]
 
 
 def check_label(name: str, names: Sequence[str], source: str) -> None:

@@ -1,15 +1,16 @@
 """Applies a fitted schema to tables, and inverts it.
 
-Cells become raw rows, float64 `[N, C]` with one value per column: numbers as they are, categories
-as codes (−1 for an unknown one), NaN where a cell is missing. Raw rows become features, float32
-`[N, D]`: standardised numbers and one-hot categories.
+Cells become raw rows, float64 `[N, columns]` with one value per column: numbers as they are,
+categories as the indices of their levels (−1 for an unknown one), NaN where a cell is missing. Raw
+rows become features, a `Batch`: scaled numbers, float32 `[N, D]`, and codes, int32 `[N, C]`, which
+are those indices plus 1.
 """
 
 from ._counts import Counts as Counts
-from ._features import Features as Features
 from ._features import apply as apply
 from ._features import apply_blocks as apply_blocks
 from ._features import invert as invert
+from ._features import one_hot as one_hot
 from ._features import to_features as to_features
 from ._features import to_values as to_values
 from ._raw import draw_raw as draw_raw

@@ -2,9 +2,10 @@
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from .._messages import joined
+from ..schema import CategoricalColumn, Schema
 
 
 @dataclass
@@ -13,8 +14,9 @@ class Counts:
 
     Attributes:
         unknown: cells whose category is not among the levels.
-        filled: missing cells of columns that had none when the schema was fitted.
-        missing: missing cells of the other columns.
+        filled: missing cells of columns that had none when the schema was fitted, which are
+            filled with the mean, or counted among the unknown categories.
+        missing: missing cells of the other columns, which stay missing or are imputed.
 
     Example:
         >>> counts = Counts()
@@ -32,6 +34,24 @@ class Counts:
         self.unknown += other.unknown
         self.filled += other.filled
         self.missing += other.missing
+
+    def without_merged(self, schema: Schema) -> "Counts":
+        """Returns the counts without the cells of categories that were merged.
+
+        Args:
+            schema: fitted to rows of the table whose cells were counted. Each category that it has
+                merged is one of these cells, which training knew.
+
+        Example:
+            >>> from jaxrep.data.schema import CategoricalColumn
+            >>> city = CategoricalColumn("city", ("Oslo",), has_gaps=False, merged=3)
+            >>> Counts(unknown=Counter(city=5)).without_merged(Schema((city,))).unknown
+            Counter({'city': 2})
+        """
+        merged = Counter(
+            {c.name: c.merged for c in schema.columns if isinstance(c, CategoricalColumn)}
+        )
+        return replace(self, unknown=self.unknown - merged)
 
     def to_json(self) -> dict[str, dict[str, int]]:
         """Returns the counts above zero."""

@@ -2,12 +2,14 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from jaxrep.batch import MISSING, Batch, RowSpec, empty
 from jaxrep.errors import InputError
 
 from .._gaps import MissingValuesError, refuse_missing
@@ -17,8 +19,6 @@ from ..schema import CategoricalColumn, NumericColumn, Schema
 from ._counts import Counts
 from ._raw import aligned, count_cells, from_raw, missing_of, values_of_column
 
-Features = npt.NDArray[np.float32]
-
 
 def to_features(
     schema: Schema,
@@ -27,66 +27,73 @@ def to_features(
     source: str,
     before: int = 0,
     rows: npt.NDArray[np.int64] | None = None,
-) -> Features:
-    """Returns raw rows as features: standardised numbers and one-hot categories.
+) -> Batch:
+    """Returns raw rows as features: scaled numbers, and codes of categories.
 
-    A number x becomes (x − mean) / scale, computed in float64 and cast to float32 last.
+    A number x becomes (x − mean) / scale, computed in float64 and cast to float32 last. The
+    category i becomes the code i + 1, an unknown one the code 0. A missing cell stays missing,
+    NaN or `MISSING`, where the training rows had gaps; else it becomes the mean, or the code 0.
+    What a column imputes comes before that.
 
     Args:
         schema: what `fit` returned.
-        raw: `[N, C]`, as of `to_raw`.
+        raw: `[N, columns]`, as of `to_raw`.
         source: where the rows come from, for messages.
         before: the number of rows of the source before them, for messages.
         rows: the index of each row in the source, if they are not consecutive.
 
     Returns:
-        `[N, D]`, C-contiguous.
+        NumPy arrays: numbers float32 `[N, D]`, codes int32 `[N, C]` or None, both C-contiguous.
 
     Raises:
-        InputError: a value is missing in a column without a fill value, or too large for float32.
+        InputError: a value is missing in a column that refuses it, or too large for float32.
 
     Example:
         >>> from jaxrep.data.schema import CategoricalColumn, Number, Schema
-        >>> age = Number("age", mean=40.0, scale=10.0, fill=None)
+        >>> age = Number("age", mean=40.0, scale=10.0, fill=None, has_gaps=True)
         >>> sex = CategoricalColumn("sex", ("Female", "Male"), has_gaps=False)
-        >>> to_features(Schema((sex, age)), np.array([[1, 30.0], [-1, 45.0]]), source="example")
-        array([[ 0. ,  1. ,  0. , -1. ],
-               [ 0. ,  0. ,  1. ,  0.5]], dtype=float32)
+        >>> raw = np.array([[1, 30.0], [-1, 45.0], [0, np.nan]])
+        >>> rows = to_features(Schema((sex, age)), raw, source="example")
+        >>> rows.numbers.T, rows.codes.T
+        (array([[-1. ,  0.5,  nan]], dtype=float32), array([[2, 0, 1]], dtype=int32))
     """
     return _features(schema, len(raw), lambda i: raw[:, i], Place(source, before, rows))
 
 
 def _features(
     schema: Schema, count: int, values_of: Callable[[int], Numbers], place: Place
-) -> Features:
+) -> Batch:
     """Returns the features of columns whose raw values a function gives by index."""
-    features = np.empty((count, schema.width), np.float32)
-    starts = np.cumsum([0, *(column.width for column in schema.columns)]).tolist()
+    features = empty(schema.row_spec(), count)
 
-    def write(i: int) -> int:
-        """Writes a column's features, and returns how many missing cells it refuses."""
+    def write(at: tuple[int, Any]) -> int:
+        """Writes a column's feature, and returns how many missing cells it refuses."""
+        i, feature = at
         column, values = schema.columns[i], values_of(i)
-        block = features[:, starts[i] : starts[i + 1]]
+        if column.refuses and (gaps := int(np.isnan(values).sum())):
+            return gaps
         if isinstance(column, CategoricalColumn):
-            refused = 0 if column.fills else int(np.isnan(values).sum())
-            if not refused:
-                _one_hot(column, values, block)
-            return refused
-        gaps = np.isnan(values)
-        if gaps.any():
-            if column.fill is None:
-                return int(gaps.sum())
-            values = np.where(gaps, column.fill, values)
-        bad = _standardise(column, values, block)
-        if bad is not None:
-            raise _too_far(column, float(values[bad]), bad, place)
+            feature[:] = _codes(column, values)
+            return 0
+        far = _write_scaled(column, values, feature)
+        if far is not None:
+            raise _too_far(column, float(values[far]), far, place)
         return 0
 
-    refused = for_each(write, range(len(schema.columns)), cells=count * len(schema.columns))
+    places = dict(zip(schema.column_order, _by_column(features), strict=True))
+    # In the table's order, in which the first error is found.
+    refused = for_each(write, sorted(places.items(), key=itemgetter(0)), cells=count * len(places))
     names = (column.name for column in schema.columns)
     missing = {name: gaps for name, gaps in zip(names, refused, strict=True) if gaps}
     refuse_missing(missing, place.source)
     return features
+
+
+def _by_column(features: Batch) -> Iterator[Any]:
+    """Yields a view of each number and then of each code of all rows."""
+    yield from features.numbers.T
+    if features.codes is not None:
+        yield from features.codes.T
 
 
 def apply(
@@ -97,13 +104,13 @@ def apply(
     before: int = 0,
     rows: npt.NDArray[np.int64] | None = None,
     counts: Counts | None = None,
-) -> Features:
-    """Returns the features of a table, `[N, D]`; arguments and errors as of `to_raw`.
+) -> Batch:
+    """Returns the features of a table, as of `to_features`; arguments and errors as of `to_raw`.
 
     Example:
         >>> from jaxrep.data.schema import Number, Schema
         >>> age = Number("age", mean=40.0, scale=10.0, fill=None)
-        >>> apply(Schema((age,)), pa.table({"age": ["30", " 45"]}), source="example")
+        >>> apply(Schema((age,)), pa.table({"age": ["30", " 45"]}), source="example").numbers
         array([[-1. ],
                [ 0.5]], dtype=float32)
     """
@@ -129,7 +136,7 @@ def apply_blocks(
     *,
     source: str,
     counts: Counts | None = None,
-) -> Iterator[tuple[pa.Table, Features]]:
+) -> Iterator[tuple[pa.Table, Batch]]:
     """Yields each block of a table with its features, as of `apply`.
 
     Args:
@@ -145,7 +152,7 @@ def apply_blocks(
         >>> from jaxrep.data.schema import Number, Schema
         >>> people = Schema((Number("age", 40.0, 10.0, None),))
         >>> blocks = (pa.table({"age": [age]}) for age in (30.0, 45.0))
-        >>> [x.tolist() for _, x in apply_blocks(people, blocks, source="example")]
+        >>> [x.numbers.tolist() for _, x in apply_blocks(people, blocks, source="example")]
         [[[-1.0]], [[0.5]]]
     """
     before = 0
@@ -162,75 +169,134 @@ def apply_blocks(
     refuse_missing(missing, source)
 
 
-def to_values(schema: Schema, x: npt.NDArray[np.floating[Any]]) -> Numbers:
-    """Returns features as raw rows, `[N, C]`: the inverse of `to_features`.
+def to_values(schema: Schema, features: Batch) -> Numbers:
+    """Returns features as raw rows: the inverse of `to_features`, computed in float64.
 
     Args:
         schema: what `fit` returned.
-        x: features, `[N, D]`, float32 or float64.
+        features: numbers `[N, D]` and codes `[N, C]`.
 
     Returns:
-        Numbers x · scale + mean in float64; of categories the code of the largest feature. That is
-        NaN where the feature of no level is the largest and, if no training cell was missing, also
-        above one half.
+        `[N, columns]`: −1 for the code 0, which is of no level, and NaN for what is missing.
 
     Raises:
-        InputError: `x` has another shape.
+        InputError: the features have another shape, or a code is of none of its column's values.
 
     Example:
         >>> from jaxrep.data.schema import CategoricalColumn, Number, Schema
         >>> age = Number("age", mean=40.0, scale=10.0, fill=None)
         >>> sex = CategoricalColumn("sex", ("Female", "Male"), has_gaps=False)
-        >>> to_values(Schema((age, sex)), np.array([[0.5, 0.1, 0.7, 0.2]]))
+        >>> to_values(Schema((age, sex)), Batch(np.array([[0.5]]), np.array([[2]])))
         array([[45.,  1.]])
     """
-    if x.ndim != 2 or x.shape[1] != schema.width:
-        raise InputError(f"features of shape {x.shape}; expected (rows, {schema.width})")
-    raw = np.empty((len(schema.columns), len(x))).T
-    start = 0
-    for values, column in zip(raw.T, schema.columns, strict=True):
-        block = x[:, start : start + column.width]
-        start += column.width
+    _check(schema.row_spec(), features)
+    raw = np.empty((len(schema.columns), len(features.numbers))).T
+    for feature, i in zip(_by_column(features), schema.column_order, strict=True):
+        column = schema.columns[i]
         if isinstance(column, CategoricalColumn):
-            codes = _likeliest(column, block)
-            values[:] = np.where(codes == len(column.levels), np.nan, codes)
+            raw[:, i] = np.where(feature == MISSING, np.nan, feature - 1.0)
         else:
-            values[:] = block[:, 0].astype(np.float64) * column.scale + column.mean
+            raw[:, i] = _unscaled(column, feature.astype(np.float64))
     return raw
 
 
-def _likeliest(column: CategoricalColumn, block: Any) -> npt.NDArray[np.intp]:
-    if not column.has_gaps:  # no training cell was of no level: below half, the feature is noise
-        none = np.where(block[:, -1:] > 0.5, block[:, -1:], -np.inf)
-        block = np.concatenate([block[:, :-1], none], axis=1)
-    likeliest: npt.NDArray[np.intp] = block.argmax(axis=1)
-    return likeliest
+def _check(rows: RowSpec, features: Batch) -> None:
+    """Raises an InputError if features are not those of such rows."""
+    shape, count = features.numbers.shape, len(features.numbers)
+    if shape != (count, rows.numbers):
+        raise InputError(f"numbers of shape {shape}; expected (rows, {rows.numbers})")
+    codes = features.codes
+    if codes is None or not rows.codes:
+        if codes is not None or rows.codes:
+            there = "no codes" if codes is None else f"codes of shape {codes.shape}"
+            raise InputError(f"{there}; expected {rows.codes} for each row")
+        return
+    if codes.shape != (count, rows.codes):
+        raise InputError(f"codes of shape {codes.shape}; expected ({count}, {rows.codes})")
+    if bool(((codes < MISSING) | (codes >= np.array(rows.levels))).any()):
+        raise InputError("a code is of none of its column's values")
 
 
-def invert(schema: Schema, x: npt.NDArray[np.floating[Any]]) -> pa.Table:
+def invert(schema: Schema, features: Batch) -> pa.Table:
     """Returns features as a table in the columns' own units and types: the inverse of `apply`.
 
     Args:
         schema: what `fit` returned.
-        x: features, `[N, D]`.
+        features: numbers `[N, D]` and codes `[N, C]`.
 
     Example:
         >>> from jaxrep.data.schema import Count, Schema
         >>> age = Count("age", mean=40.0, scale=10.0, fill=None, stored="int64")
-        >>> invert(Schema((age,)), np.array([[0.52], [-9.0]])).to_pylist()
-        [{'age': 45}, {'age': 0}]
+        >>> invert(Schema((age,)), Batch(np.array([[0.52], [-9.0], [np.nan]]))).to_pylist()
+        [{'age': 45}, {'age': 0}, {'age': None}]
     """
-    return from_raw(schema, to_values(schema, x))
+    return from_raw(schema, to_values(schema, features))
 
 
-def _standardise(column: NumericColumn, values: Numbers, block: Features) -> int | None:
-    """Writes the feature of a column into `block`, `[N, 1]`; returns the first row too far."""
+def one_hot(schema: Schema, features: Batch) -> npt.NDArray[np.float32]:
+    """Returns features as one matrix, for what knows of no codes: PCA, neighbours, linear probes.
+
+    Args:
+        schema: what `fit` returned.
+        features: numbers `[N, D]` and codes `[N, C]`.
+
+    Returns:
+        `[N, W]`: the numbers, 0 where they are missing; 1 or 0 for each number that may be
+        missing, whether it is; and for each code 1 or 0 for each of its values, whether it is
+        that one, with `MISSING` as the last of them where a cell may be missing.
+
+    Example:
+        >>> from jaxrep.data.schema import CategoricalColumn, Number, Schema
+        >>> age = Number("age", mean=40.0, scale=10.0, fill=None, has_gaps=True)
+        >>> sex = CategoricalColumn("sex", ("f",), has_gaps=True)
+        >>> one_hot(Schema((age, sex)), Batch(np.array([[0.5], [np.nan]]), np.array([[1], [-1]])))
+        array([[0.5, 0. , 0. , 1. , 0. ],
+               [0. , 1. , 0. , 0. , 1. ]], dtype=float32)
+    """
+    rows = schema.row_spec()
+    _check(rows, features)
+    is_missing = np.isnan(features.numbers)
+    may_be_missing = np.array(rows.number_gaps, bool)
+    blocks: list[Any] = [np.where(is_missing, 0, features.numbers), is_missing[:, may_be_missing]]
+    if features.codes is not None:
+        each = zip(np.asarray(features.codes).T, rows.levels, rows.code_gaps, strict=True)
+        for codes, values, has_gaps in each:
+            taken = np.where(codes == MISSING, values, codes)
+            blocks.append(taken[:, None] == np.arange(values + has_gaps))
+    return np.concatenate(blocks, axis=1, dtype=np.float32)
+
+
+def _scaled(column: NumericColumn, values: Numbers) -> Numbers:
+    """Returns a column's values as the model sees them, in float64."""
+    scaled = values - column.mean
+    scaled /= column.scale
+    return scaled
+
+
+def _unscaled(column: NumericColumn, scaled: Numbers) -> Numbers:
+    """Returns the values, in the column's units, of those that the model sees."""
+    return scaled * column.scale + column.mean
+
+
+def _write_scaled(column: NumericColumn, values: Numbers, feature: Any) -> int | None:
+    """Writes a column's numbers into `feature`, `[N]`; returns the first row too far."""
+    gaps = np.isnan(values)
+    if gaps.any() and not column.keeps_gaps:
+        values = np.where(gaps, column.mean if column.fill is None else column.fill, values)
     with np.errstate(over="ignore"):
-        standardised = values - column.mean
-        standardised /= column.scale
-        block[:, 0] = standardised
-    bad = np.isinf(block[:, 0])
+        feature[:] = _scaled(column, values)
+    bad = np.isinf(feature)
     return int(np.flatnonzero(bad)[0]) if bad.any() else None
+
+
+def _codes(column: CategoricalColumn, values: Numbers) -> Numbers:
+    """Returns the codes of a column's raw values, `[N]`."""
+    missing = 0
+    if column.keeps_gaps:
+        missing = MISSING
+    elif column.fill is not None:
+        missing = column.levels.index(column.fill) + 1
+    return np.where(np.isnan(values), missing, values + 1)
 
 
 def _too_far(column: NumericColumn, value: float, row: int, place: Place) -> InputError:
@@ -241,10 +307,3 @@ def _too_far(column: NumericColumn, value: float, row: int, place: Place) -> Inp
         f"{column.scale:g}) for float32",
         "correct it or remove the row",
     )
-
-
-def _one_hot(column: CategoricalColumn, codes: Numbers, block: Features) -> None:
-    """Writes the features of a column into `block`, `[N, levels + 1]`."""
-    block[:] = 0.0
-    places = np.where(codes >= 0, codes, len(column.levels)).astype(np.intp)  # NaN is not ≥ 0
-    block[np.arange(len(codes)), places] = 1.0

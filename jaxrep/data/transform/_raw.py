@@ -41,8 +41,8 @@ def to_raw(
         counts: updated with the cells that are unknown or missing.
 
     Returns:
-        `[N, C]`. The code of a category is its index among the levels, −1 for an unknown value;
-        missing cells are NaN.
+        `[N, columns]`. A category is its index among the levels, −1 if it is unknown; missing
+        cells are NaN.
 
     Raises:
         InputError: columns are missing or unexpected, or a cell does not fit its column's kind.
@@ -89,7 +89,7 @@ def from_raw(schema: Schema, raw: Numbers) -> pa.Table:
 
     Args:
         schema: what `fit` returned.
-        raw: `[N, C]`.
+        raw: `[N, columns]`.
 
     Example:
         >>> from jaxrep.data.schema import CategoricalColumn, Datetime, Schema
@@ -108,8 +108,8 @@ def from_raw(schema: Schema, raw: Numbers) -> pa.Table:
 def draw_raw(schema: Schema, count: int, *, seed: int = 0) -> Numbers:
     """Draws raw rows that a schema accepts, from its statistics alone.
 
-    Numbers are normal with the column's mean and scale, categories any, unknown ones among them,
-    and where missing values are filled in, a tenth is missing.
+    Numbers are normal with the column's mean and scale, categories any of the levels and a tenth of
+    them unknown, and a tenth of the cells of every column that does not refuse it is missing.
 
     Args:
         schema: what `fit` returned.
@@ -126,11 +126,11 @@ def draw_raw(schema: Schema, count: int, *, seed: int = 0) -> Numbers:
     for values, column in zip(raw.T, schema.columns, strict=True):
         if isinstance(column, NumericColumn):
             values[:] = column.mean + column.scale * rng.normal(size=count)
-            fills = column.fill is not None
         else:
-            values[:] = rng.integers(-1, len(column.levels), count)
-            fills = column.fills
-        values[(rng.random(count) < 0.1) & fills] = np.nan
+            # Of so many levels as there may be, one among them would hardly ever be drawn.
+            levels = rng.integers(0, len(column.levels), count)
+            values[:] = np.where(rng.random(count) < 0.1, -1, levels)
+        values[(rng.random(count) < 0.1) & (not column.refuses)] = np.nan
     return raw
 
 
