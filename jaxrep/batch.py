@@ -4,6 +4,7 @@ A row is what its table holds: numbers, and codes of categories. A part that a t
 is None, which costs a compiled program nothing. Shape letters: B batch, D numbers, C codes.
 """
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -123,6 +124,22 @@ def take(rows: Batch, chosen: Any) -> Batch:
         [9 7]
     """
     parts: list[Any] = [None if part is None else part[chosen] for part in rows]
+    return Batch(*parts)
+
+
+def concatenate(batches: Sequence[Batch]) -> Batch:
+    """Returns the rows of several batches of NumPy arrays, all with the same parts, as one.
+
+    Example:
+        >>> concatenate([Batch(np.ones((2, 3))), Batch(np.zeros((1, 3)))]).numbers.shape
+        (3, 3)
+    """
+    if len(batches) == 1:
+        return batches[0]
+    parts: list[Any] = [
+        None if arrays[0] is None else np.concatenate(arrays)
+        for arrays in zip(*batches, strict=True)
+    ]
     return Batch(*parts)
 
 

@@ -29,7 +29,13 @@ class TableColumns(Command):
 
     schema: Path | None = None
     """A file with the kinds of columns: the schema.json of a run, or a TOML file with a table
-    [columns] of NAME = "KIND" and, besides, drop, missing and na_values."""
+    [columns] of NAME = "KIND" and, besides, a table [likelihoods] of NAME = "LIKELIHOOD", drop,
+    missing and na_values."""
+
+    column_likelihood: Annotated[tuple[str, ...], UseAppendAction, arg(metavar="NAME=KIND")] = ()
+    """By what a reconstruction of a numeric column is judged, whatever the method's --likelihood
+    says: squared, gaussian with a learned variance, bernoulli of a boolean, poisson of a count.
+    Repeat it for other columns."""
 
     label: str = ""
     """Column to keep out of training."""
@@ -40,17 +46,19 @@ class TableColumns(Command):
     na_values: Annotated[tuple[str, ...], UseAppendAction, arg(metavar="CELL")] = ()
     """A missing-value marker, besides the empty cell, NA and the like. Repeat it for others."""
 
-    impute: Literal["median", "refuse"] = "median"
-    """How missing cells are handled: numbers get the column's median and categories a feature of
-    their own, or they are refused."""
+    impute: Literal["median", "refuse"] | None = None
+    """What becomes of missing cells. By default they stay missing, and the model is told so; median
+    fills numbers with the column's median and categories with its most frequent level; refuse
+    refuses them."""
 
     def columns(self) -> "Columns":
         """Returns the kinds and roles that the flags set.
 
         Raises:
-            InputError: a flag does not name a kind, or the schema file cannot be read.
+            InputError: a flag does not name a kind or a likelihood, or the schema file cannot be
+                read.
         """
-        from jaxrep.data.columns import Columns, parse_kind, read_columns
+        from jaxrep.data.columns import Columns, parse_kind, parse_likelihood, read_columns
 
         file = Columns() if self.schema is None else read_columns(self.schema)
         kinds = dict(parse_kind(text) for text in self.column)
@@ -62,5 +70,6 @@ class TableColumns(Command):
             id_column=self.id_column or file.id_column,
             na_values=tuple(dict.fromkeys((*file.na_values, *self.na_values))),
             missing=file.missing,
-            impute=self.impute,
+            impute=self.impute or file.impute,
+            likelihoods={**file.likelihoods, **dict(map(parse_likelihood, self.column_likelihood))},
         )

@@ -1,6 +1,7 @@
 """The commands that read a run: what it is, and tables of what it gives."""
 
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,7 +36,8 @@ class Info(RunReader):
             summary["last"] = {key: value for key, value in told if key != "score_quantiles"}
         summary |= {
             "parameters": sum(array.size for array in run.weights.values()),
-            "features": run.schema.width,
+            "numbers": run.rows.numbers,
+            "codes": run.rows.codes,
         }
         if "score_quantiles" in run.config:  # an imported run may lack them
             summary["score_threshold"] = threshold(run)
@@ -115,13 +117,42 @@ class Reconstruct(Output):
     data: Data
     """A table with the columns that the run trained on."""
 
+    fill: bool = False
+    """Write the table as it is, with its missing cells alone filled by the reconstruction: numbers
+    with their expected value, categories with the likeliest. A network that is trained with --views
+    hide fills best."""
+
     def __call__(self) -> tuple[str, Result]:
         """Writes the table's own columns."""
         from jaxrep.data.transform import Counts
         from jaxrep.runs.outputs import reconstruct_blocks
 
         counts = Counts()
+        if self.fill:
+            return self._fill(counts)
         return self.write(lambda run: reconstruct_blocks(run, self.data, counts), self.data, counts)
+
+    def _fill(self, counts: "Counts") -> tuple[str, Result]:
+        from jaxrep.runs.outputs import fill_blocks, unseen_gaps
+
+        filled: Counter[str] = Counter()
+        unseen: frozenset[str] = frozenset()
+
+        def make(run: "Run") -> "Iterator[pa.Table]":
+            nonlocal unseen
+            unseen = unseen_gaps(run)
+            yield from fill_blocks(run, self.data, counts, filled)
+
+        text, result = self.write(make, self.data, counts)
+        if blind := [name for name in filled if name in unseen]:
+            note(
+                "warning: the run was trained with no missing cells in "
+                f"{', '.join(map(repr, blind))}, and takes each for a usual one; train with "
+                "--views hide for better values"
+            )
+        by_column = ", ".join(f"{count} of {name!r}" for name, count in filled.items())
+        text = f"{text}\nfilled {by_column or 'no cells'}"
+        return text, result | {"filled": dict(filled)}
 
 
 @dataclass(kw_only=True)

@@ -10,7 +10,7 @@ from jaxrep import strict_json
 from jaxrep.errors import InputError, ModelFormatError
 
 from ._messages import listed
-from .schema import KINDS, Datetime, Number, Schema
+from .schema import KINDS, LIKELIHOODS, Datetime, Likelihood, Number, NumericColumn, Schema
 
 LEFT_OUT = ("id", "text", "constant", "dropped")
 """The kinds of columns that a model does not learn from."""
@@ -75,6 +75,9 @@ class Columns:
         impute: "median" to fill missing cells of numbers with the column's median and those of
             categories with its most frequent level, "refuse" to refuse them; None to let them stay
             missing, which the model sees.
+        likelihoods: for columns of numbers by name, by which likelihood a reconstruction of their
+            cells is judged: `squared`, `gaussian`, `bernoulli` of a boolean, `poisson` of a count.
+            The method decides for the others.
 
     Example:
         >>> Columns(kinds={"zip": "category"}, label="price").asked()
@@ -88,6 +91,7 @@ class Columns:
     na_values: tuple[str, ...] = ()
     missing: tuple[str, ...] | None = None
     impute: Impute | None = None
+    likelihoods: Mapping[str, Likelihood] = field(default_factory=dict)
 
     def asked(self) -> dict[str, Asked]:
         """Returns the kinds that were set, by column name.
@@ -104,7 +108,8 @@ class Columns:
         return found
 
 
-_KEYS = tuple(field.name for field in fields(Columns) if field.name != "kinds")
+_TABLES = {"columns": "kinds", "likelihoods": "likelihoods"}  # of a TOML file
+_KEYS = tuple(field.name for field in fields(Columns) if field.name not in _TABLES.values())
 
 
 def parse_kind(text: str) -> tuple[str, str]:
@@ -128,13 +133,34 @@ def parse_kind(text: str) -> tuple[str, str]:
     )
 
 
+def parse_likelihood(text: str) -> tuple[str, Likelihood]:
+    """Returns the name and the likelihood of NAME=KIND; the name may contain "=" too.
+
+    Raises:
+        InputError: it has another form.
+
+    Example:
+        >>> parse_likelihood("visits=poisson")
+        ('visits', 'poisson')
+    """
+    name, _, kind = text.rpartition("=")
+    found = next((known for known in LIKELIHOODS if known == kind), None)
+    if not name or found is None:
+        raise InputError(
+            f"--column-likelihood {text}: must be NAME=KIND, where KIND is one of "
+            f"{', '.join(LIKELIHOODS)}"
+        )
+    return name, found
+
+
 def read_columns(path: Path) -> Columns:
     """Reads the kinds and roles of columns from a file.
 
     Args:
-        path: a TOML file with a table `[columns]` of `NAME = "KIND"` and, besides, `drop`,
-            `label`, `id_column`, `missing` and `na_values`; or the `schema.json` of a run, whose
-            columns keep their kinds.
+        path: a TOML file with a table `[columns]` of `NAME = "KIND"`, a table `[likelihoods]` of
+            `NAME = "LIKELIHOOD"` and, besides, `drop`, `label`, `id_column`, `missing`,
+            `na_values` and `impute`; or the `schema.json` of a run, whose columns keep their kinds
+            and likelihoods.
 
     Raises:
         InputError: the file cannot be read, or holds something else.
@@ -144,10 +170,12 @@ def read_columns(path: Path) -> Columns:
             return _of_schema(Schema.from_json(strict_json.read(path)))
         with path.open("rb") as file:
             options = tomllib.load(file)
-        kinds = options.pop("columns", {})
+        tables = {name: options.pop(key, {}) for key, name in _TABLES.items()}
         if unknown := [key for key in options if key not in _KEYS]:
-            raise ValueError(f"unknown {listed(unknown)}; there are columns, {', '.join(_KEYS)}")
-        columns: Columns = strict_json.convert({"kinds": kinds, **options}, Columns)
+            raise ValueError(
+                f"unknown {listed(unknown)}; there are {', '.join((*_TABLES, *_KEYS))}"
+            )
+        columns: Columns = strict_json.convert({**tables, **options}, Columns)
         columns.asked()
     except OSError as error:
         raise InputError(f"--schema {path}: cannot be read ({error.strerror})") from None
@@ -158,12 +186,21 @@ def read_columns(path: Path) -> Columns:
 
 def _of_schema(schema: Schema) -> Columns:
     kinds: dict[str, str] = {}
+    likelihoods: dict[str, Likelihood] = {}
     for column in schema.columns:
         kinds[column.name] = column.kind
+        if isinstance(column, NumericColumn) and column.likelihood is not None:
+            likelihoods[column.name] = column.likelihood
         if isinstance(column, Datetime) and column.format is not None:
             kinds[column.name] += f":{column.format}"
         if isinstance(column, Number) and (column.decimal, column.thousands) != (".", ""):
             kinds[column.name] += f":{column.decimal}{column.thousands or '-'}"
     kinds |= {column.name: column.kind for column in schema.left_out}
     missing = tuple(text for text in schema.missing if text not in schema.marks)
-    return Columns(kinds, label=schema.label, na_values=schema.marks, missing=missing)
+    return Columns(
+        kinds,
+        label=schema.label,
+        na_values=schema.marks,
+        missing=missing,
+        likelihoods=likelihoods,
+    )

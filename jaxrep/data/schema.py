@@ -20,6 +20,10 @@ Kind = Literal["number", "count", "boolean", "category", "datetime", "duration"]
 KINDS: tuple[Kind, ...] = ("number", "count", "boolean", "category", "datetime", "duration")
 """The kinds of columns that a model learns from."""
 
+Likelihood = Literal["squared", "gaussian", "bernoulli", "poisson"]
+LIKELIHOODS: tuple[Likelihood, ...] = ("squared", "gaussian", "bernoulli", "poisson")
+"""The likelihoods that a column of numbers can have."""
+
 MISSING = (
     *("", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN"),
     *("<NA>", "N/A", "NA", "NULL", "NaN", "None", "n/a", "nan", "null"),
@@ -52,6 +56,8 @@ class NumericColumn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         why: why the column has its kind.
         stored: the name of the Arrow type of its cells in outputs.
         refuses: whether missing cells are refused.
+        likelihood: by which a reconstruction of its cells is judged, where the user said so; None
+            leaves that to the method.
 
     Example:
         >>> Number("age", mean=40.0, scale=13.5, fill=None).kind
@@ -66,6 +72,7 @@ class NumericColumn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     why: Text = ""
     stored: Text = "double"
     refuses: bool = False
+    likelihood: Likelihood | None = None
 
     kind: ClassVar[Kind]
 
@@ -73,6 +80,19 @@ class NumericColumn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def keeps_gaps(self) -> bool:
         """Whether missing cells stay missing, so that the model sees them as such."""
         return self.has_gaps and self.fill is None and not self.refuses
+
+    def likelihood_problem(self) -> str | None:
+        """Says what a column with this likelihood must be; None if it is that.
+
+        Example:
+            >>> Number("age", 40.0, 13.5, None, likelihood="poisson").likelihood_problem()
+            'poisson is for counts'
+        """
+        if self.likelihood == "bernoulli" and not isinstance(self, Boolean):
+            return "bernoulli is for booleans"
+        if self.likelihood == "poisson" and not isinstance(self, Count):
+            return "poisson is for counts"
+        return None
 
 
 class Number(NumericColumn, frozen=True, tag_field="kind", tag="number"):
@@ -337,6 +357,8 @@ def _check_relations(made: Schema) -> None:
     for i, column in enumerate(made.columns):
         if isinstance(column, Number) and column.thousands == column.decimal:
             raise ValueError(f"it is the decimal mark as well - at `$.columns[{i}].thousands`")
+        if isinstance(column, NumericColumn) and (problem := column.likelihood_problem()):
+            raise ValueError(f"{problem} - at `$.columns[{i}].likelihood`")
         if isinstance(column, CategoricalColumn):
             _check_distinct(column.levels, f"$.columns[{i}].levels")
             if column.fill is not None and column.fill not in column.levels:

@@ -10,3 +10,4 @@ from jaxrep.likelihoods import gaussian as gaussian
 from jaxrep.likelihoods import poisson as poisson
 from jaxrep.likelihoods import squared as squared
 from jaxrep.likelihoods._rows import RowLikelihood as RowLikelihood
+from jaxrep.likelihoods._rows import natural_numbers as natural_numbers

@@ -97,13 +97,15 @@ def _said_of_columns(columns: Mapping[str, Any]) -> list[str]:
     words = []
     for name, kind in columns.get("kinds", {}).items():
         words += _flag("column", f"{name}={kind}")
+    for name, likelihood in columns.get("likelihoods", {}).items():
+        words += _flag("column_likelihood", f"{name}={likelihood}")
     for flag in ("drop", "na_values"):
         for value in columns.get(flag, ()):
             words += _flag(flag, value)
     for flag in ("label", "id_column"):
         if value := columns.get(flag):
             words += _flag(flag, value)
-    if (impute := columns.get("impute", "median")) != "median":
+    if impute := columns.get("impute"):
         words += _flag("impute", impute)
     return words
 

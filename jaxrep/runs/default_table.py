@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
+from jaxrep.batch import Batch
 from jaxrep.data import datasets, transform
 from jaxrep.data.read import read_table
 from jaxrep.data.store.row_file import is_prepared, open_prepared
@@ -67,8 +68,8 @@ def raw_rows_of(
     return raw, source
 
 
-def rows_of(run: Run, data: str | None = None, *, note: Note = lambda message: None) -> np.ndarray:
-    """Returns the rows of `table_of` as features, `[N, D]`."""
+def rows_of(run: Run, data: str | None = None, *, note: Note = lambda message: None) -> Batch:
+    """Returns the rows of `table_of` as features."""
     raw, source = raw_rows_of(run, data, note=note)
     return transform.to_features(run.schema, raw, source=source)
 

@@ -10,7 +10,7 @@ from typing import Any, Literal, Unpack
 import numpy as np
 import safetensors.numpy
 
-from jaxrep.batch import RowSpec
+from jaxrep.batch import Batch
 from jaxrep.data import datasets
 from jaxrep.data.columns import Columns
 from jaxrep.data.schema import Schema
@@ -25,6 +25,7 @@ from jaxrep.runs.configuration import read_hyperparameters, read_object
 from jaxrep.runs.folder import Run
 from jaxrep.runs.labelled import Labelled, read_labelled
 from jaxrep.runs.results import TrainResult
+from jaxrep.runs.rows import row_spec
 from jaxrep.runs.sources import Stream
 from jaxrep.runs.train import Options, Task, carry_out, check_asked
 from jaxrep.runs.training_rows import Prepared
@@ -103,8 +104,9 @@ class Pretrained:
         """
         numbers: Any = numbers_of(prepared.x)
         is_store = isinstance(numbers, RowStore)
-        x = numbers.sample(MAX_BACKGROUND_ROWS) if is_store else background_rows(numbers)
-        rows = RowSpec(prepared.schema.width)
+        features = Batch(numbers, prepared.x.codes)
+        x = numbers.sample(MAX_BACKGROUND_ROWS) if is_store else background_rows(features)
+        rows = row_spec(prepared.schema, self.hyperparameters)
         z = map_rows(make(self.hyperparameters), "embed", self.weights, x, rows)
         deviation = z.std(axis=0, dtype=np.float64)
         return {

@@ -21,7 +21,7 @@ import safetensors.numpy
 from msgspec import UNSET, UnsetType
 
 from jaxrep import files, strict_json
-from jaxrep.batch import RowSpec
+from jaxrep.batch import Batch, RowSpec
 from jaxrep.data.schema import Schema
 from jaxrep.data.store.row_file import is_prepared
 from jaxrep.data.targets import Target, target_from_json
@@ -32,6 +32,7 @@ from jaxrep.networks import get_weights
 from jaxrep.runs.configuration import CONFIG as CONFIG
 from jaxrep.runs.configuration import SCHEMA_VERSION as SCHEMA_VERSION
 from jaxrep.runs.configuration import read_config, read_hyperparameters, read_object
+from jaxrep.runs.rows import row_spec
 from jaxrep.training import EpochMetrics, checkpoint
 from jaxrep.training.history import read_metrics
 
@@ -92,23 +93,25 @@ class Run:
     @property
     def rows(self) -> RowSpec:
         """What every row of features holds."""
-        return RowSpec(self.schema.width)
+        return row_spec(self.schema, self.method.hyperparameters)
 
     @property
     def outputs(self) -> tuple[str, ...]:
         """The names of all that the network can be asked for, of `jaxrep.outputs.OUTPUTS`."""
         return self.method.network_type.outputs
 
-    def map(self, output: str, x: np.ndarray, *, part: int = 0) -> np.ndarray:
+    def map(self, output: str, x: np.ndarray | Batch, *, part: int = 0) -> Any:
         """Computes an output of the trained network.
 
         Args:
             output: its name, of `outputs`.
-            x: rows of features, or embeddings or draws, as the output takes them, `[N, ...]`.
+            x: rows of features, of which those of numbers alone may be a matrix; or embeddings or
+                draws, as the output takes them, `[N, ...]`.
             part: which of the output's arrays comes back.
 
         Returns:
-            One result for each row. A score that float32 cannot hold is infinite, never NaN.
+            One result for each row, a NumPy array; of outputs that give rows, a batch of them. A
+            score that float32 cannot hold is infinite, never NaN.
         """
         made = map_rows(self.method, output, self.weights, x, self.rows, part=part)
         if output == "score":  # ∞ − ∞, of a row too far away: NaN would count as normal
@@ -268,7 +271,7 @@ def load(path: Path) -> Run:
         raise ModelFormatError(f"{path / LAST}: {CONFIG} and {MANIFEST} differ in whether it is")
     method = make(read_hyperparameters(config, path))
     schema = Schema.from_json(read_object(path / SCHEMA))
-    rows = RowSpec(schema.width)
+    rows = row_spec(schema, method.hyperparameters)
     weights = _read_weights(path / MODEL, method, rows)
     last = _read_weights(path / LAST, method, rows) if "last" in config else None
     history = _read_history(path / METRICS, may_be_empty="imported" in config)

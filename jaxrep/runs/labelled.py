@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 import pyarrow as pa
 
-from jaxrep.batch import Batch, take
+from jaxrep.batch import Batch, as_batch, take
 from jaxrep.data import read, to_arrow, transform
 from jaxrep.data.columns import Columns
 from jaxrep.data.schema import Schema
@@ -46,8 +46,8 @@ class Labelled:
     schema: Schema
     """From the table to their features."""
 
-    features: Callable[[Note], np.ndarray | PreparedRows]
-    """Returns the features of all rows of the table, `[N, D]`, or the store that they are in."""
+    features: Callable[[Note], Batch | PreparedRows]
+    """Returns the features of all rows of the table, or the store that they are in."""
 
     kept: np.ndarray
     """Numbers of the rows that have a label, sorted, `[n]`."""
@@ -103,7 +103,7 @@ class Labelled:
         validation = None
         if held_out.any():
             validation = self._with_features(take(rows, held_out), features, streamed=False)
-        cells = self.cells if isinstance(features, np.ndarray) else features.cells
+        cells = self.cells if isinstance(features, Batch) else features.cells
         return Prepared(self.schema, training, validation, target, cells)
 
     def _weights(
@@ -114,17 +114,18 @@ class Labelled:
         balanced = balanced_weights(targets, hyperparameters.classes)  # type: ignore[attr-defined]
         return balanced if self.weights is None else balanced * self.weights
 
-    def _with_features(self, rows: Batch, features: Any, streamed: bool) -> Batch:
-        """Returns rows with their features, or a store of them, in the place of their numbers."""
-        numbers: Any = rows.numbers
-        if isinstance(features, np.ndarray):
-            return rows._replace(numbers=features[numbers])
-        if not streamed and len(numbers) < features.rows // 2:
-            found: Any = read_rows(features, numbers)
-            return rows._replace(numbers=found)
-        others = np.setdiff1d(np.arange(features.rows), numbers)
-        store = RowsWithout(features, others) if len(others) else features
-        return rows._replace(numbers=store if streamed else whole(store))  # type: ignore[arg-type]
+    def _with_features(self, rows: Batch, features: Batch | PreparedRows, streamed: bool) -> Batch:
+        """Returns rows with their features, or a store of them, in the place of their indices."""
+        indices = np.asarray(rows.numbers)
+        if isinstance(features, Batch):
+            found = take(features, indices)
+        elif not streamed and len(indices) < features.rows // 2:
+            found = read_rows(features, indices)
+        else:
+            others = np.setdiff1d(np.arange(features.rows), indices)
+            store = RowsWithout(features, others) if len(others) else features
+            found = as_batch(store) if streamed else whole(store)
+        return rows._replace(numbers=found.numbers, codes=found.codes)
 
 
 def read_labelled(
@@ -156,7 +157,7 @@ def read_labelled(
         )
     schema = with_label(fitted, label)
     found = sources.find(source, Columns(), stream)
-    features: Callable[[Note], np.ndarray | PreparedRows]
+    features: Callable[[Note], Batch | PreparedRows]
     counts = Counts()
     if found.stored is not None:
         stored = found.stored

@@ -15,6 +15,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from jaxrep.batch import Batch
 from jaxrep.data import datasets
 from jaxrep.data.columns import Columns
 from jaxrep.data.read import STANDARD_INPUT
@@ -26,11 +27,12 @@ from jaxrep.runs import folder
 from jaxrep.runs.folder import Run
 from jaxrep.runs.predictions import held_out_figures
 from jaxrep.runs.results import TrainResult
+from jaxrep.runs.rows import row_spec
 from jaxrep.runs.scores import score_quantiles
 from jaxrep.runs.sources import digest
 from jaxrep.runs.training_rows import Prepared
 from jaxrep.training import EpochMetrics, Fit
-from jaxrep.training.row_store import numbers_of, row_count
+from jaxrep.training.row_store import row_count
 
 IN_MEMORY = "a table in memory"
 
@@ -147,11 +149,10 @@ def complete(
     """
     method = make(hyperparameters)
     result = figures(path, hyperparameters, trained, prepared)
-    numbers = numbers_of(prepared.x)
-    x = np.asarray(numbers) if isinstance(numbers, jax.Array) else numbers
+    x, spec = _on_host(prepared.x), row_spec(prepared.schema, hyperparameters)
     results = {
         "result": dataclasses.asdict(result),
-        "score_quantiles": score_quantiles(method, trained.weights, x, note),
+        "score_quantiles": score_quantiles(method, trained.weights, x, spec, note),
     }
     last_weights = trained.last_weights
     if last_weights is not None:
@@ -160,12 +161,18 @@ def complete(
             "epoch": trained.last_epoch,
             "loss": last["loss"],
             "validation_loss": last.get("validation_loss"),
-            "score_quantiles": score_quantiles(method, last_weights, x, note),
+            "score_quantiles": score_quantiles(method, last_weights, x, spec, note),
         }
     config = {**config, "hyperparameters": dataclasses.asdict(hyperparameters), **results}
     history = trained.history
     schema, target = prepared.schema, prepared.target
     return Run(path, method, trained.weights, schema, config, history, last_weights, target)
+
+
+def _on_host(rows: Batch) -> Batch:
+    """Returns rows whose arrays are NumPy's; a store in their place stays."""
+    parts = [np.asarray(part) if isinstance(part, jax.Array) else part for part in rows]
+    return Batch(*parts)  # type: ignore[arg-type]
 
 
 def write(run: Run, path: Path) -> None:

@@ -6,6 +6,7 @@ Those that end in `_blocks` read a table of any length and give theirs block by 
 that does not grow with the rows.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -13,15 +14,17 @@ import jax
 import numpy as np
 import pyarrow as pa
 
+from jaxrep.batch import Batch, concatenate, take
 from jaxrep.data import read, transform
 from jaxrep.data.schema import Number, Schema
 from jaxrep.data.transform import Counts
 from jaxrep.dispatch import computing
 from jaxrep.errors import InputError, ModelFormatError
-from jaxrep.hyperparameters import CONTAMINATION
+from jaxrep.hyperparameters import CONTAMINATION, ViewHyperparameters
 from jaxrep.methods import get, hyperparameters_of, names
 from jaxrep.outputs import OUTPUTS
 from jaxrep.runs.folder import Run
+from jaxrep.views import rows_seen
 
 RANDOM = "threefry2x32"  # of draws from a prior, whatever JAX's default is
 MAX_ROWS = 1 << 24  # drawn or interpolated by one call; their codes are held in memory
@@ -36,8 +39,8 @@ def read_table_of(run: Run, source: str) -> pa.Table:
     return read.read_table(source)
 
 
-def read_rows(run: Run, source: str) -> tuple[pa.Table, np.ndarray]:
-    """Reads a table and its rows as a run's features, `[N, D]`.
+def read_rows(run: Run, source: str) -> tuple[pa.Table, Batch]:
+    """Reads a table and its rows as a run's features.
 
     Raises:
         InputError: the table cannot be read, or does not fit the run.
@@ -73,6 +76,48 @@ def reconstruct_blocks(run: Run, source: str, counts: Counts | None = None) -> I
     for table, x in rows_of_table(run, source, counts):
         restored = transform.invert(run.schema, run.map("reconstruct", x))
         yield with_ids(run, table, _columns(restored))
+
+
+def fill_blocks(
+    run: Run, source: str, counts: Counts | None = None, filled: Counter[str] | None = None
+) -> Iterator[pa.Table]:
+    """Yields a table as it came, the missing cells of its features filled by the reconstruction.
+
+    A number becomes its expected value, in the unit and the type of its column, and a category the
+    likeliest level. Ids, the label and the columns that are left out stay as they are.
+
+    Args:
+        run: whose network declares `reconstruct`.
+        source: the table.
+        counts: takes the cells of unknown categories.
+        filled: takes the cells that are filled, by column.
+
+    Raises:
+        InputError: the network does not declare `reconstruct`, or the run refuses missing cells.
+    """
+    need(run, "reconstruct")
+    before, seen = 0, Counts()
+    for table in read.read_blocks(source):
+        raw = transform.to_raw(run.schema, table, source=source, before=before, counts=seen)
+        x = transform.to_features(run.schema, raw, source=source, before=before)
+        values = transform.to_values(run.schema, run.map("reconstruct", x))
+        made, found = transform.fill(run.schema, table, raw, values, source=source)
+        before += table.num_rows
+        if filled is not None:
+            filled.update(found)
+        yield made
+    if counts is not None:
+        counts.unknown += seen.unknown
+
+
+def unseen_gaps(run: Run) -> frozenset[str]:
+    """Returns the columns in which a run's network has not been trained on missing cells."""
+    hyperparameters, rows = run.method.hyperparameters, run.rows
+    if isinstance(hyperparameters, ViewHyperparameters):
+        rows = rows_seen(hyperparameters, rows)
+    features = (*run.schema.numeric, *run.schema.categorical)
+    gaps = (*rows.number_gaps, *rows.code_gaps)
+    return frozenset(c.name for c, is_seen in zip(features, gaps, strict=True) if not is_seen)
 
 
 def score(run: Run, source: str, *, contamination: float = CONTAMINATION) -> pa.Table:
@@ -171,8 +216,8 @@ def generate(run: Run, count: int, *, seed: int = 0) -> pa.Table:
 
 
 @computing()
-def draw_features(run: Run, count: int, *, seed: int = 0) -> np.ndarray:
-    """Returns the features `[count, D]` of rows decoded from draws of the prior N(0, I).
+def draw_features(run: Run, count: int, *, seed: int = 0) -> Batch:
+    """Returns the features of rows decoded from draws of the prior N(0, I).
 
     Args:
         run: whose network declares `generate`.
@@ -190,7 +235,8 @@ def draw_features(run: Run, count: int, *, seed: int = 0) -> np.ndarray:
     shape = (count, run.method.hyperparameters.latent_dim)
     key = jax.random.key(seed, impl=RANDOM)
     draws = np.asarray(jax.random.normal(key, shape, np.float32))
-    return run.map("generate", draws)
+    features: Batch = run.map("generate", draws)
+    return features
 
 
 def interpolate(run: Run, source: str, rows: tuple[int, int], steps: int) -> pa.Table:
@@ -219,8 +265,8 @@ def interpolate(run: Run, source: str, rows: tuple[int, int], steps: int) -> pa.
 
 def rows_of_table(
     run: Run, source: str, counts: Counts | None = None
-) -> Iterator[tuple[pa.Table, np.ndarray]]:
-    """Yields a table's blocks, each with its features, `[N, D]`.
+) -> Iterator[tuple[pa.Table, Batch]]:
+    """Yields a table's blocks, each with its features.
 
     Args:
         run: whose schema makes features of them.
@@ -232,17 +278,18 @@ def rows_of_table(
     )
 
 
-def _rows_at(run: Run, source: str, numbers: tuple[int, ...]) -> np.ndarray:
+def _rows_at(run: Run, source: str, numbers: tuple[int, ...]) -> Batch:
     """Returns the features of some of a table's rows."""
-    found: dict[int, np.ndarray] = {}
+    found: dict[int, Batch] = {}
     before = 0
-    for _, x in rows_of_table(run, source):
-        found |= {n: x[n - before] for n in numbers if before <= n < before + len(x)}
-        before += len(x)
+    for table, x in rows_of_table(run, source):
+        here = [n for n in numbers if before <= n < before + table.num_rows]
+        found |= {n: take(x, slice(n - before, n - before + 1)) for n in here}
+        before += table.num_rows
     for number in numbers:
         if number not in found:
             raise InputError(f"--rows {number}: {source} has rows 0 to {before - 1}")
-    return np.stack([found[number] for number in numbers])
+    return concatenate([found[number] for number in numbers])
 
 
 def _columns(table: pa.Table) -> dict[str, pa.ChunkedArray]:

@@ -2,10 +2,12 @@
 
 from collections.abc import Iterator, Mapping
 
+import jax
 import numpy as np
 import pyarrow as pa
 
-from jaxrep.batch import Batch, RowSpec
+from jaxrep.batch import Batch
+from jaxrep.data.schema import Schema
 from jaxrep.data.targets import Classes, Target
 from jaxrep.data.transform import Counts
 from jaxrep.hyperparameters import TrainingHyperparameters
@@ -13,6 +15,7 @@ from jaxrep.inference import map_rows
 from jaxrep.methods import make
 from jaxrep.runs.folder import Run
 from jaxrep.runs.outputs import need, rows_of_table, with_ids
+from jaxrep.runs.rows import row_spec
 from jaxrep.runs.training_rows import Prepared
 
 
@@ -72,20 +75,24 @@ def held_out_figures(
     """
     if prepared.target is None or prepared.validation is None:
         return None
-    return figures_of(hyperparameters, weights, prepared.validation, prepared.target)
+    rows = prepared.validation
+    return figures_of(hyperparameters, weights, rows, prepared.schema, prepared.target)
 
 
 def figures_of(
     hyperparameters: TrainingHyperparameters,
     weights: Mapping[str, np.ndarray],
     rows: Batch,
+    schema: Schema,
     target: Target,
 ) -> dict[str, float]:
     """Returns how good the predictions of some rows are, as `held_out_figures` does."""
-    x, truth = np.asarray(rows.numbers), np.asarray(rows.targets)
+    truth = np.asarray(rows.targets)
+    x: Batch = jax.tree.map(np.asarray, rows)
+    spec = row_spec(schema, hyperparameters)
     from sklearn import metrics  # half a second, which most commands need not wait for
 
-    predicted = map_rows(make(hyperparameters), "predict", weights, x, RowSpec(x.shape[1]))
+    predicted = map_rows(make(hyperparameters), "predict", weights, x, spec)
     if isinstance(target, Classes):
         chosen, known = predicted.argmax(axis=1), np.arange(len(target.labels))
         recalls = [np.mean(chosen[truth == k] == k) for k in np.unique(truth)]

@@ -12,6 +12,7 @@ from jaxrep.runs import finetune, folder, sources
 from jaxrep.runs.configuration import read_columns, read_config, read_hyperparameters
 from jaxrep.runs.folder import Run
 from jaxrep.runs.making import complete
+from jaxrep.runs.rows import row_spec
 from jaxrep.runs.training_rows import Prepared
 from jaxrep.training import Checkpoints, fit
 
@@ -55,8 +56,8 @@ def _read_unfinished(path: Path, note: Callable[[str], None]) -> Run:
             "with; train anew into another folder"
         )
     prepared = _prepare(config, hyperparameters, path)
-    width = prepared.schema.width
-    start = Checkpoints(path / folder.CHECKPOINTS, note=note).newest(method, width)
+    spec = row_spec(prepared.schema, hyperparameters)
+    start = Checkpoints(path / folder.CHECKPOINTS, note=note).newest(method, spec)
     if start is None:
         raise InputError(f"{path}: has not finished, and has no checkpoint yet; wait for the first")
     note(
@@ -64,7 +65,7 @@ def _read_unfinished(path: Path, note: Callable[[str], None]) -> Run:
         f"{max(map(len, start.histories))} whole epochs"
     )
     x, validation = prepared.x, prepared.validation
-    fitted = fit(method, x, validation=validation, start=start, until=start.step)
+    fitted = fit(method, x, validation=validation, spec=spec, start=start, until=start.step)
     return complete(path, config, hyperparameters, prepared, fitted, note)
 
 

@@ -4,11 +4,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import numpy as np
 
-from jaxrep.batch import RowSpec
+from jaxrep.batch import Batch, RowSpec, empty
 from jaxrep.errors import DivergedError
 from jaxrep.inference import map_rows
 from jaxrep.methods import AnyMethod
 from jaxrep.training import RowStore
+from jaxrep.training.row_store import numbers_of
 
 # Shares of the training rows at which their scores are kept: even, and ever finer at the top.
 SCORE_LEVELS = np.concatenate([np.linspace(0, 0.999, 1000), 1 - np.geomspace(1e-3, 1e-7, 401), [1]])
@@ -20,7 +21,8 @@ _BITS = 20  # of a score that its bucket keeps: sign, exponent and 11 of 23 bits
 def score_quantiles(
     method: AnyMethod,
     weights: Mapping[str, np.ndarray],
-    x: np.ndarray | RowStore,
+    x: Batch,
+    rows: RowSpec,
     note: Callable[[str], None],
 ) -> dict[str, list[float]]:
     """Returns the scores of training rows at `SCORE_LEVELS`.
@@ -31,17 +33,20 @@ def score_quantiles(
     Args:
         method: the trained method.
         weights: of its network, by name.
-        x: the training rows as features.
+        x: the training rows as features, NumPy arrays or a store in the place of their numbers.
+        rows: what every row holds.
         note: called with a warning if all scores are the same.
 
     Raises:
         DivergedError: a score is infinite or NaN.
     """
-    if isinstance(x, np.ndarray):
-        (scores,) = _finite([map_rows(method, "score", weights, x, RowSpec(x.shape[1]))])
-        quantiles = np.quantile(scores.astype(np.float64), SCORE_LEVELS)
+    store = numbers_of(x)
+    if isinstance(store, RowStore):
+        blocks = _finite(map_rows(method, "score", weights, b, rows) for b in _blocks(store))
+        quantiles = streamed_quantiles(blocks, SCORE_LEVELS)
     else:
-        quantiles = streamed_quantiles(_finite(_scores(method, weights, x)), SCORE_LEVELS)
+        (scores,) = _finite([map_rows(method, "score", weights, x, rows)])
+        quantiles = np.quantile(scores.astype(np.float64), SCORE_LEVELS)
     if quantiles[0] == quantiles[-1]:
         note(
             "warning: every row has the same score, so the model tells none apart (its ReLUs may "
@@ -80,13 +85,11 @@ def streamed_quantiles(blocks: Iterator[np.ndarray], levels: np.ndarray) -> np.n
     return quantiles
 
 
-def _scores(
-    method: AnyMethod, weights: Mapping[str, np.ndarray], x: RowStore
-) -> Iterator[np.ndarray]:
-    for start in range(0, x.rows, _ROWS_AT_ONCE):
-        rows = np.empty((min(_ROWS_AT_ONCE, x.rows - start), x.width), np.float32)
-        x.read_into(start, rows)
-        yield map_rows(method, "score", weights, rows, RowSpec(x.width))
+def _blocks(store: RowStore) -> Iterator[Batch]:
+    for start in range(0, store.rows, _ROWS_AT_ONCE):
+        block = empty(store.spec, min(_ROWS_AT_ONCE, store.rows - start))
+        store.read_into(start, block)
+        yield block
 
 
 def _ordered(values: np.ndarray) -> np.ndarray:

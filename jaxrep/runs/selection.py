@@ -3,6 +3,7 @@
 import dataclasses
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import jax
@@ -10,16 +11,18 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from jaxrep.batch import Batch, RowSpec
+from jaxrep.batch import MISSING, Batch, RowSpec
+from jaxrep.data.schema import Schema
 from jaxrep.dispatch import computing
 from jaxrep.errors import DivergedError, InputError
-from jaxrep.hyperparameters import TrainingHyperparameters, declaration
+from jaxrep.hyperparameters import TrainingHyperparameters, ViewHyperparameters, declaration
 from jaxrep.inference import map_rows
 from jaxrep.methods import get, make
+from jaxrep.runs.rows import row_spec
 from jaxrep.training import Trained
 from jaxrep.training.devices import Devices
 from jaxrep.training.program import validation_loss
-from jaxrep.views import Draws, resolve
+from jaxrep.views import Draws, resolve, rows_seen
 
 LOSSES = ("loss", "validation_loss")
 ERROR, COMMON = "validation_error", "common_loss"
@@ -73,26 +76,59 @@ def check_selection(
         )
 
 
+@dataclass(frozen=True)
+class Common:
+    """What is the same for all runs of a sweep when they are compared."""
+
+    hyperparameters: TrainingHyperparameters
+    """Those that change what a loss means have these values."""
+
+    by_squares: bool = False
+    """Whether reconstructed numbers are compared by their squared error, since the runs differ in
+    their likelihood."""
+
+
+def common_of(
+    settings: Sequence[TrainingHyperparameters], shared: TrainingHyperparameters
+) -> Common:
+    """Returns what the runs of a sweep are compared by.
+
+    Args:
+        settings: the hyperparameters of every run.
+        shared: what the sweep's grid varies stands here at one value for all.
+    """
+    if isinstance(shared, ViewHyperparameters):
+        # A network that was not trained with hidden cells takes none.
+        hides = [rows_seen(hp, RowSpec(1)).gaps for hp in settings]  # type: ignore[arg-type]
+        if not all(hides):
+            shared = dataclasses.replace(shared, hide_rate=0.0)
+    likelihoods = {getattr(hp, "likelihood", None) for hp in settings}
+    return Common(shared, by_squares=len(likelihoods) > 1)
+
+
 @computing()
 def metrics_of(
     member: Trained,
     hyperparameters: TrainingHyperparameters,
-    shared: TrainingHyperparameters,
+    common: Common,
     validation: Batch | None,
+    schema: Schema,
 ) -> dict[str, float | None]:
     """Returns what a run has reached: the metrics of the epoch that it serves, and a common one.
 
     That is `validation_error` of the rows held out: where classes are predicted the share of them
     that is wrong, where numbers are, their mean squared error in standardised units, and else the
-    mean squared error of their reconstruction, through a VAE's μ. Where there is neither, it is
-    `common_loss`: the loss of the rows held out, for all runs under the temperature, the noise, the
-    batch size and the seed of `shared`.
+    mean of their scores. Under the squared likelihood a score of numbers is the mean squared error
+    of their reconstruction, through a VAE's μ; where the runs differ in their likelihood, all
+    numbers are compared so. Where there is neither, it is `common_loss`: the loss of the rows held
+    out, for all runs under the temperature, the noise, the batch size and the seed of `common`.
 
     Args:
         member: trained, not diverged.
         hyperparameters: of the run.
-        shared: what the sweep's grid varies stands here at one value for all.
+        common: from `common_of`.
         validation: rows held out.
+        schema: of the table.
 
     Returns:
         Values by name; None where one is not finite.
@@ -101,15 +137,21 @@ def metrics_of(
     del metrics["epoch"]
     if validation is None:
         return metrics
+    spec = row_spec(schema, hyperparameters)
     if default_metric(type(hyperparameters).name) == ERROR:
-        return metrics | {ERROR: _finite(_error(hyperparameters, member.weights, validation))}
-    common = {name: getattr(shared, name) for name in _changes_loss(shared)}
-    made = make(dataclasses.replace(hyperparameters, **common))
+        rows: Batch = jax.tree.map(np.asarray, validation)
+        measure = _error_by_squares if common.by_squares else _error
+        return metrics | {ERROR: _finite(measure(hyperparameters, member.weights, rows, spec))}
+    shared = common.hyperparameters
+    if isinstance(hyperparameters, ViewHyperparameters):
+        spec = rows_seen(hyperparameters, spec)  # of its network, whatever the common views are
+    values = {name: getattr(shared, name) for name in _changes_loss(shared)}
     loss = validation_loss(
-        made,
+        make(dataclasses.replace(hyperparameters, **values)),
         np.uint32(shared.seed),
         member.weights,
         validation,
+        spec=spec,
         batch_size=shared.batch_size,
         devices=Devices(),
     )
@@ -117,16 +159,38 @@ def metrics_of(
 
 
 def _error(
-    hyperparameters: TrainingHyperparameters, weights: Mapping[str, np.ndarray], held_out: Batch
+    hyperparameters: TrainingHyperparameters,
+    weights: Mapping[str, np.ndarray],
+    held_out: Batch,
+    spec: RowSpec,
 ) -> float:
     """Returns the `validation_error` of a network on the rows held out."""
-    x, targets = np.asarray(held_out.numbers), np.asarray(held_out.targets)
-    output = "reconstruct" if hyperparameters.predicts is None else "predict"
-    made = map_rows(make(hyperparameters), output, weights, x, RowSpec(x.shape[1]))
+    output = "score" if hyperparameters.predicts is None else "predict"
+    made = map_rows(make(hyperparameters), output, weights, held_out, spec)
+    if hyperparameters.predicts is None:
+        return float(np.mean(made, dtype=np.float64))
+    targets = np.asarray(held_out.targets)
     if hyperparameters.predicts == "classes":
         return float(np.mean(made.argmax(axis=1) != targets))
-    wanted = x if hyperparameters.predicts is None else targets[:, None]
-    return float(np.mean((wanted - made) ** 2, dtype=np.float64))
+    return float(np.mean((targets - made[:, 0]) ** 2, dtype=np.float64))
+
+
+def _error_by_squares(
+    hyperparameters: TrainingHyperparameters,
+    weights: Mapping[str, np.ndarray],
+    held_out: Batch,
+    spec: RowSpec,
+) -> float:
+    """Returns the `validation_error` where numbers are compared by their squared error."""
+    method, x = make(hyperparameters), np.asarray(held_out.numbers)
+    terms = map_rows(method, "score_by_column", weights, held_out, spec).astype(np.float64)
+    made = map_rows(method, "reconstruct", weights, held_out, spec)
+    terms[:, : spec.numbers] = np.square(x - np.asarray(made.numbers), dtype=np.float64)
+    is_observed = ~np.isnan(x)
+    if held_out.codes is not None:
+        is_observed = np.hstack([is_observed, np.asarray(held_out.codes) != MISSING])
+    observed = np.maximum(is_observed.sum(axis=1), 1)
+    return float(np.mean(np.where(is_observed, terms, 0).sum(axis=1) / observed))
 
 
 def best(rows: Sequence[Mapping[str, Any]], select: str) -> int:
@@ -174,7 +238,7 @@ def _logged(hyperparameters: TrainingHyperparameters) -> list[str]:
         targets = None if hyperparameters.predicts is None else jnp.zeros(2, jnp.int32)
         made = make(hyperparameters)
         batch = Batch(jnp.zeros((2, 2)), targets=targets, weights=jnp.ones(2))
-        noise = resolve(made.noise(Draws(jax.random.key(0), batch.numbers), batch))
+        noise = resolve(made.noise(Draws(jax.random.key(0), batch), batch))
         found: dict[str, jax.Array] = made.loss(made.init(RowSpec(2), nnx.Rngs(0)), batch, noise)[1]
         return found
 

@@ -15,7 +15,7 @@ from typing import Literal
 import numpy as np
 import pyarrow.parquet as pq
 
-from jaxrep.batch import as_batch
+from jaxrep.batch import Batch, as_batch, empty
 from jaxrep.data import datasets, read
 from jaxrep.data.columns import Columns
 from jaxrep.data.store import preparation
@@ -93,9 +93,10 @@ def find(source: str, columns: Columns, stream: Stream = "auto") -> Source:
     if stored is not None and columns != Columns():
         raise InputError(
             f"{source}: the columns of a prepared folder were set when it was prepared; "
-            "leave --column, --drop, --schema, --label, --id-column, --na-values and --impute out"
+            "leave --column, --column-likelihood, --drop, --schema, --label, --id-column, "
+            "--na-values and --impute out"
         )
-    size = _size(source) if stored is None else 4 * stored.rows * stored.width
+    size = _size(source) if stored is None else 4 * stored.rows * stored.spec.columns
     streamed = stream == "always" or (stream == "auto" and size > STREAMED_BYTES)
     return Source(source, columns, streamed, stored)
 
@@ -120,7 +121,7 @@ def remove_spool(out: Path) -> None:
 
 
 def _size(source: str) -> int:
-    """Returns about how many bytes a table's features take as float32, without reading it."""
+    """Returns about how many bytes a table's features take, 4 for a cell, without reading it."""
     if source in datasets.NAMES:
         return 0
     path = Path(source)
@@ -149,13 +150,13 @@ def _hold_out(
         note(f"{len(held_out):,} rows held out are more than memory is for; {_MOST_HELD_OUT:,} are")
         held_out = held_out[:: -(-len(held_out) // _MOST_HELD_OUT)]
     rows = RowsWithout(stored, held_out) if len(held_out) else stored
-    validation = as_batch(read_rows(stored, held_out)) if len(held_out) else None
+    validation = read_rows(stored, held_out) if len(held_out) else None
     training = as_batch(rows if streamed else whole(rows))
     return Prepared(stored.schema, training, validation, cells=stored.cells)
 
 
-def whole(store: RowStore) -> np.ndarray:
-    """Returns all rows of a store, `[rows, D]`."""
-    x = np.empty((store.rows, store.width), np.float32)
+def whole(store: RowStore) -> Batch:
+    """Returns all rows of a store."""
+    x = empty(store.spec, store.rows)
     store.read_into(0, x)
     return x

@@ -1,15 +1,18 @@
 """From a table and a grid to the best of many runs: read, prepare, train all, compare, save."""
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from jaxrep import files
+from jaxrep.batch import RowSpec
 from jaxrep.data import read, write_table
 from jaxrep.data.columns import Columns
 from jaxrep.errors import InputError, ModelFormatError
@@ -20,9 +23,10 @@ from jaxrep.runs.folder import Run
 from jaxrep.runs.identity import find_earlier
 from jaxrep.runs.making import complete, describe, write
 from jaxrep.runs.results import SweepResult as SweepResult
+from jaxrep.runs.rows import network_constants, row_spec
 from jaxrep.runs.train import Task
 from jaxrep.runs.training_rows import Prepared, prepare, warning, with_known_label
-from jaxrep.training import Fit, Progress, Sweep
+from jaxrep.training import Fit, Progress, Sweep, Trained
 from jaxrep.training import sweep as train_all
 from jaxrep.training.row_store import row_count
 
@@ -123,13 +127,8 @@ def carry_out(
     with folder.held(out):
         folder.begin(out, config, prepared.schema)
         settings = grid.members(asked["grid"], hyperparameters)
-        trained = train_all(
-            [make(hp) for hp in settings],
-            prepared.x,
-            validation=prepared.validation,
-            weights=task.initial(prepared) if task.initial else None,
-            on_progress=on_progress,
-        )
+        weights = task.initial(prepared) if task.initial else None
+        trained = _train_all(settings, prepared, weights, on_progress)
         outcome = _Outcome(config, hyperparameters, settings, prepared, trained, note)
         return outcome.save(out)
 
@@ -184,6 +183,41 @@ def _ask(
     }
 
 
+def _train_all(
+    settings: Sequence[TrainingHyperparameters],
+    prepared: Prepared,
+    weights: Mapping[str, np.ndarray] | None,
+    on_progress: Callable[[Progress], None],
+) -> Sweep:
+    """Trains all runs, at once where their rows have the same likelihoods."""
+    alike: dict[RowSpec, list[int]] = {}
+    for i, hp in enumerate(settings):
+        alike.setdefault(row_spec(prepared.schema, hp), []).append(i)
+    sweeps: list[Sweep] = []
+    members: dict[int, Trained] = {}
+    for spec, at in alike.items():
+        made = train_all(
+            [make(settings[i]) for i in at],
+            prepared.x,
+            validation=prepared.validation,
+            spec=spec,
+            weights=network_constants(prepared.schema, spec) if weights is None else weights,
+            on_progress=on_progress,
+        )
+        sweeps.append(made)
+        members |= dict(zip(at, made.members, strict=True))
+    if len(sweeps) == 1:
+        return sweeps[0]
+    seconds = sum(made.seconds for made in sweeps)
+    return Sweep(
+        members=[members[i] for i in range(len(settings))],
+        compiles=sum(made.compiles for made in sweeps),
+        seconds=seconds,
+        compile_seconds=sum(made.compile_seconds for made in sweeps),
+        rows_per_second=sum(member.rows for member in members.values()) / max(seconds, 1e-9),
+    )
+
+
 @dataclass(frozen=True)
 class _Outcome:
     """A sweep that has been trained, on its way into its folder."""
@@ -222,8 +256,14 @@ class _Outcome:
         varied = {name: getattr(hp, name) for name in self.config["sweep"]["grid"]}
         row = {"member": i} | {k: _cell(value) for k, value in varied.items()}
         if not member.diverged:
-            row |= selection.metrics_of(member, hp, self.shared, self.prepared.validation)
+            rows, schema = self.prepared.validation, self.prepared.schema
+            row |= selection.metrics_of(member, hp, self.common, rows, schema)
         return row | {"diverged": member.diverged}
+
+    @functools.cached_property
+    def common(self) -> selection.Common:
+        """What the runs are compared by."""
+        return selection.common_of(self.settings, self.shared)
 
     def result(self, out: Path, rows: Sequence[Row], best: int) -> SweepResult:
         """Returns the figures of the whole sweep."""

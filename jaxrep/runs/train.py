@@ -23,6 +23,7 @@ from jaxrep.runs.identity import Earlier, find_earlier, warn_of_other_versions
 from jaxrep.runs.interruption import listening
 from jaxrep.runs.making import complete, describe, figures
 from jaxrep.runs.results import TrainResult as TrainResult
+from jaxrep.runs.rows import network_constants, row_spec
 from jaxrep.runs.sources import Stream
 from jaxrep.runs.training_rows import Prepared, with_known_label
 from jaxrep.training import (
@@ -232,12 +233,13 @@ def carry_out(
 
     method = make(hyperparameters)
     members = members_of(method)
+    spec = row_spec(prepared.schema, hyperparameters)
     with contextlib.ExitStack() as stack:
         run_on_main(lambda: stack.enter_context(folder.held(out)))
         run_on_main(begin)
         _check_shared(out)
         checkpoints = Checkpoints(out / folder.CHECKPOINTS, every, keep=keep, note=note)
-        start = checkpoints.newest(method, prepared.schema.width, devices)
+        start = checkpoints.newest(method, spec, devices)
         if finish_now and start is None:
             raise InputError(f"--finish-now: {out} has no checkpoint to make a run of")
         weights = pretrained.read(out)
@@ -255,9 +257,10 @@ def carry_out(
             members,
             prepared.x,
             prepared.validation,
+            spec,
             devices,
             start=start,
-            weights=weights,
+            weights=weights if task.initial else network_constants(prepared.schema, spec),
             checkpoints=checkpoints,
         )
         with listening() as interrupted:

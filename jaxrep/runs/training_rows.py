@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pyarrow as pa
 
-from jaxrep.batch import Batch, as_batch, take
+from jaxrep.batch import Batch, concatenate, take
 from jaxrep.data import datasets, transform
 from jaxrep.data.columns import Columns
 from jaxrep.data.fit import fit
@@ -28,7 +28,7 @@ class Prepared:
     """Fitted to the training rows."""
 
     x: Batch
-    """Training rows; their numbers may be in a store that is read while training."""
+    """Training rows; a store that is read while training may be in the place of their numbers."""
 
     validation: Batch | None
     """Rows held out; None where there are none."""
@@ -103,8 +103,7 @@ def prepare(
     counts = counts.without_merged(schema) if is_fitted else counts
     for sentence in counts.sentences(source):
         warn(sentence)
-    x = parts[0] if len(parts) == 1 else np.concatenate(parts)
-    rows = as_batch(x)._replace(weights=weights)  # type: ignore[arg-type]
+    rows = concatenate(parts)._replace(weights=weights)  # type: ignore[arg-type]
     validation = take(rows, held_out) if held_out.any() else None
     rows = rows if training.all() else take(rows, training)
     return Prepared(schema, rows, validation, cells=counts.to_json())

@@ -135,6 +135,7 @@ class Fitting:
         _check_levels([c for c in learned if isinstance(c, CategoricalColumn)], self._source)
         if self._asked.impute == "median":
             learned = self._with_fills(learned)
+        learned = self._with_likelihoods(learned)
         schema = Schema(learned, left_out, self._asked.label, self._markers, self._asked.na_values)
         return Fitted(schema, self._rows, missing, self._order, self._ranges, self._marks.left)
 
@@ -267,6 +268,25 @@ class Fitting:
             for c in learned
         )
 
+    def _with_likelihoods(self, learned: tuple[Any, ...]) -> tuple[Any, ...]:
+        """Returns the columns, with the likelihoods that were set for some of them."""
+        asked = self._asked.likelihoods
+        numeric = {c.name: c for c in learned if isinstance(c, NumericColumn)}
+        for name, likelihood in asked.items():
+            column = numeric.get(name)
+            if column is None:
+                problem = "it is for columns of numbers that are learned from"
+            else:
+                numeric[name] = msgspec.structs.replace(column, likelihood=likelihood)
+                problem = numeric[name].likelihood_problem() or ""
+            if problem:
+                kind = {c.name: f"a {c.kind}" for c in learned}.get(name, "left out")
+                raise InputError(
+                    f"{self._source}: --column-likelihood {name}={likelihood}: {problem}, and "
+                    f"{name!r} is {kind}"
+                )
+        return tuple(numeric.get(c.name, c) for c in learned)
+
     def _with_scale(
         self, column: NumericColumn, seen: NumberStatistics, *, refine: bool
     ) -> tuple[Column | LeftOut, int]:
@@ -333,16 +353,14 @@ def _check_rows(rows: int, source: str) -> None:
 
 def _check_roles(names: Collection[str], source: str, asked: Columns) -> None:
     roles = [(name, "--column or --schema") for name in asked.kinds]
+    for name in asked.likelihoods:
+        _check_name(name, "--column-likelihood", names, source)
     roles += [(name, "--drop") for name in dict.fromkeys(asked.drop)]
     roles += [(asked.label, "--label")] if asked.label is not None else []
     roles += [(asked.id_column, "--id-column")] if asked.id_column is not None else []
     flags: dict[str, str] = {}
     for name, flag in roles:
-        if name not in names:
-            raise InputError(
-                f"{source}: {flag} names {name!r}, which is not a column"
-                f"{nearest(name, list(names))}"
-            )
+        _check_name(name, flag, names, source)
         if name in flags:
             raise InputError(
                 f"{source}: column {name!r} is named by both {flags[name]} and {flag}; choose one"
@@ -351,3 +369,10 @@ def _check_roles(names: Collection[str], source: str, asked: Columns) -> None:
     if len(set(names)) < len(names):
         twice = [name for name in names if list(names).count(name) > 1]
         raise InputError(f"{source}: more than one column is named {listed(set(twice))}; rename")
+
+
+def _check_name(name: str, flag: str, names: Collection[str], source: str) -> None:
+    if name not in names:
+        raise InputError(
+            f"{source}: {flag} names {name!r}, which is not a column{nearest(name, list(names))}"
+        )

@@ -1,0 +1,78 @@
+"""What every row of a run holds, as its table's schema and its method have it."""
+
+import numpy as np
+
+from jaxrep.batch import RowSpec
+from jaxrep.data.schema import Boolean, NumericColumn, Schema
+from jaxrep.hyperparameters import TrainingHyperparameters
+from jaxrep.likelihoods import natural_numbers
+from jaxrep.methods import Backbone
+
+
+def row_spec(schema: Schema, hyperparameters: TrainingHyperparameters) -> RowSpec:
+    """Returns what every row of a method's network holds.
+
+    A number has the likelihood that its column says, else the one that the method's hyperparameter
+    `likelihood` gives its kind. Of a fine-tuned run its backbone's hyperparameters count. Methods
+    without that hyperparameter compare no numbers, and their rows name no likelihoods.
+
+    Args:
+        schema: of the table.
+        hyperparameters: of the method.
+
+    Example:
+        >>> from jaxrep.data.schema import Boolean, Number, Schema
+        >>> from jaxrep.methods import VAEHyperparameters
+        >>> people = Schema((Number("age", 40.0, 13.5, None), Boolean("member", 0.5, 0.5, None)))
+        >>> row_spec(people, VAEHyperparameters()).number_likelihoods
+        ('squared', 'squared')
+        >>> row_spec(people, VAEHyperparameters(likelihood="by_kind")).number_likelihoods
+        ('gaussian', 'bernoulli')
+    """
+    rows, asked = schema.row_spec(), _likelihood(hyperparameters)
+    if asked is None:
+        return rows
+    names = tuple(column.likelihood or _of_kind(column, asked) for column in schema.numeric)
+    return rows._replace(likelihoods=names if set(names) - {"squared"} else ())
+
+
+def network_constants(schema: Schema, spec: RowSpec) -> dict[str, np.ndarray]:
+    """Returns the weights of a network that follow from a schema and are not trained, by name.
+
+    These are the means and scales of numbers that a Bernoulli or Poisson likelihood compares in
+    their own units. A fine-tuned network has them from its backbone's run.
+
+    Args:
+        schema: of the table.
+        spec: from `row_spec`.
+
+    Returns:
+        `likelihood.mean` and `likelihood.scale`, float32; none where no number needs them.
+
+    Example:
+        >>> from jaxrep.data.schema import Count, Schema
+        >>> visits = Schema((Count("visits", 3.0, 2.0, None, likelihood="poisson"),))
+        >>> network_constants(visits, RowSpec(1, likelihoods=("poisson",)))["likelihood.mean"]
+        array([3.], dtype=float32)
+    """
+    columns = [schema.numeric[i] for i in natural_numbers(spec)]
+    if not columns:
+        return {}
+    return {
+        "likelihood.mean": np.array([column.mean for column in columns], np.float32),
+        "likelihood.scale": np.array([column.scale for column in columns], np.float32),
+    }
+
+
+def _likelihood(hyperparameters: TrainingHyperparameters) -> str | None:
+    """Returns the hyperparameter of a method that reconstructs, or of the one below it."""
+    backbone = getattr(hyperparameters, "backbone", None)
+    if isinstance(backbone, Backbone):
+        return backbone.hyperparameters.get("likelihood")
+    return getattr(hyperparameters, "likelihood", None)
+
+
+def _of_kind(column: NumericColumn, asked: str) -> str:
+    if asked == "squared":
+        return asked
+    return "bernoulli" if isinstance(column, Boolean) else "gaussian"
