@@ -239,7 +239,8 @@ RATES = (
     {},
     {"noise_std": 0.3, "drop_rate": 0.2},
     {"views": ("scarf",)},
-    {"views": ("swap", "noise")},
+    {"views": ("swap", "noise"), "noise_std": 0.3},
+    {"views": ("hide", "dropout"), "drop_rate": 0.2},
 )
 
 
