@@ -22,9 +22,13 @@ import torch_ref.networks
 import torch_ref.outputs
 import torch_ref.views
 
-PURE = ("losses", "nt_xent", "optim", "views", "networks")
+LIKELIHOODS = ("squared", "gaussian", "categorical", "bernoulli", "poisson", "_rows")
+PURE = (
+    *("losses", "nt_xent", "optim", "views", "networks", "likelihoods"),
+    *(f"likelihoods.{name}" for name in LIKELIHOODS),
+)
 METHODS = tuple(torch_ref.methods.names())
-SHARED = ("_backbone", "_finetuning", "_list", "_method")
+SHARED = ("_backbone", "_finetuning", "_list", "_method", "_reconstruction")
 ROOM = tuple(f"methods.{name}" for name in (*SHARED, *METHODS))
 MIRRORED = (*PURE, "batch", "outputs", "methods", *ROOM, "training")
 
@@ -121,7 +125,7 @@ def test_functions_have_equal_signatures(module):
             assert parameters(ours) == parameters(theirs), name
 
 
-@pytest.mark.parametrize("module", ["networks", *ROOM])
+@pytest.mark.parametrize("module", ["networks", "likelihoods", *ROOM])
 def test_classes_have_the_same_functions_with_equal_signatures(module):
     for name, (ours, theirs) in in_both(module, inspect.isclass).items():
         ours_public, theirs_public = functions(ours, "jaxrep"), functions(theirs, "torch_ref")
@@ -251,13 +255,10 @@ def test_noise_has_the_same_names_shapes_and_dtypes(method, rates):
     ours = jaxrep.methods.make(hyperparameters)
     theirs = torch_ref.methods.get(method)(**dataclasses.asdict(hyperparameters))
     x = np.ones((5, 3), np.float32)
-    array, tensor = jax.numpy.asarray(x), torch.from_numpy(x)
-    drawn = jaxrep.views.resolve(
-        ours.noise(jaxrep.views.Draws(jax.random.key(0), array), jaxrep.batch.Batch(array))
-    )
-    other = theirs.noise(
-        torch_ref.views.Draws(torch.Generator(), tensor), torch_ref.batch.Batch(tensor)
-    )
+    batch = jaxrep.batch.Batch(jax.numpy.asarray(x))
+    same = torch_ref.batch.Batch(torch.from_numpy(x))
+    drawn = jaxrep.views.resolve(ours.noise(jaxrep.views.Draws(jax.random.key(0), batch), batch))
+    other = theirs.noise(torch_ref.views.Draws(torch.Generator(), same), same)
     assert {k: (v.shape, v.dtype) for k, v in drawn.items()} == {
         k: (tuple(v.shape), v.numpy().dtype) for k, v in other.items()
     }

@@ -104,7 +104,7 @@ def test_a_run_in_pieces_ends_with_the_bits_of_one(streamed, monkeypatch, tmp_pa
     for chunks in (3, 4, 1, 100):
         asked = iter(range(chunks))
         try:
-            start = checkpoints.newest(method, FEATURES)
+            start = checkpoints.newest(method, SPEC)
             resumed.append(start.step if start else 0)
             pieces = fit(
                 method,
@@ -164,7 +164,7 @@ def test_what_members_cannot_be_is_refused(tmp_path):
     fit(make("autoencoder", epochs=1), X, checkpoints=checkpoints)
     method = make("autoencoder", members=2)
     with pytest.raises(InputError, match="1 members, is not of this run"):
-        fit(method, X, start=checkpoints.newest(method, FEATURES, members=1))
+        fit(method, X, start=checkpoints.newest(method, SPEC, members=1))
 
 
 @pytest.mark.end_to_end

@@ -9,10 +9,10 @@ import jax
 import numpy as np
 import pytest
 
-from jaxrep.batch import Batch
+from jaxrep.batch import Batch, RowSpec
 from jaxrep.training import Devices, fit, members, program, sweep
 from tests.helpers.compilations import count_compilations
-from tests.helpers.small import FEATURES, ROWS, X, labelled, make, one_of_all
+from tests.helpers.small import FEATURES, ROWS, SPEC, X, labelled, make, one_of_all
 from tests.helpers.sweeps import HELD_OUT, assert_equal, largest, make_all
 
 
@@ -94,7 +94,7 @@ def test_parts_are_as_large_as_the_budget_allows_with_few_copies(monkeypatch):
 
 def test_wide_models_train_one_at_a_time_and_small_ones_by_the_dozen():
     def at_once(width, batch_size):
-        state = program.empty_state(make("vae", hidden_dims=(width,)), 32)
+        state = program.empty_state(make("vae", hidden_dims=(width,)), RowSpec(32))
         return members.members_at_once(1000, state, 32, batch_size, jax.devices())
 
     assert at_once(16, 16) > 12
@@ -133,7 +133,7 @@ def test_states_are_given_back_to_the_device():
     stacked = members.stack([make("vae"), make("vae", seed=1)])
     state = jax.tree.map(
         lambda a: jax.numpy.zeros((2, *a.shape), a.dtype),
-        program.empty_state(make("vae"), FEATURES),
+        program.empty_state(make("vae"), SPEC),
     )
     x, seeds = jax.numpy.asarray(X), np.zeros(2, np.uint32)
     options = {"batch_size": 16, "chunk": 4, "devices": Devices()}
