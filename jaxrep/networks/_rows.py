@@ -203,16 +203,16 @@ class RowEncoder(MLP):
     def _places(self, codes: Array) -> Array:
         """Returns the kernel's row of each narrow code, `[B, C]`."""
         narrow, starts = self.layout.narrow, self.layout.starts[:-1]
-        levels = np.array([self.layout.rows.levels[c] for c in narrow], np.int32)
+        levels = np.array([[self.layout.rows.levels[c] for c in narrow]], np.int32)  # (1, C)
         chosen = codes if len(narrow) == codes.shape[1] else codes[:, np.array(narrow)]
-        return _place(chosen, levels) + np.array(starts, np.int32)
+        return _place(chosen, levels) + np.array([starts], np.int32)
 
     def _one_hot(self, dense: Array, codes: Array | None) -> Array:
         if codes is None or not self.layout.narrow:
             return dense
         places = self._places(codes)
         values = jnp.arange(self.layout.dense, self.layout.inputs)
-        is_value = jnp.any(places[:, :, None] == values, axis=1)  # (B, values)
+        is_value = jnp.any(places[:, :, None] == values[None, None, :], axis=1)  # (B, values)
         return jnp.concatenate([dense, is_value.astype(dense.dtype)], axis=1)
 
 
