@@ -62,7 +62,7 @@ def draw(spec, rows=9):
 
 def one_hot(spec, numbers, codes, tables):
     """The inputs of a linear layer, from their definition."""
-    is_missing = np.isnan(numbers)
+    is_missing = jnp.isnan(numbers)
     parts = [jnp.where(is_missing, 0, numbers)]
     parts += [
         is_missing[:, i : i + 1].astype(float) for i in range(spec.numbers) if spec.number_gaps[i]
@@ -77,6 +77,10 @@ def one_hot(spec, numbers, codes, tables):
             narrow.append(own)
     assert not tables
     return jnp.concatenate([*parts, *narrow], axis=1)
+
+
+def tables_of(weights):
+    return [array for name, array in weights.items() if name.endswith("table")]
 
 
 def in_float64(network):
@@ -95,15 +99,16 @@ def test_the_first_layer_is_a_linear_layer_on_one_hot_codes_in_value_and_gradien
         return jnp.sum(slope * h), h
 
     def through_linear_layers(weights, numbers):
-        tables = [weights[name] for name in weights if name.endswith("table")]
-        h = one_hot(spec, numbers, batch.codes, tables)
+        h = one_hot(spec, numbers, batch.codes, tables_of(weights))
         for i in range(len(dims)):
             h = h @ weights[f"encoder.{i}.kernel"] + weights[f"encoder.{i}.bias"][None, :]
             h = jax.nn.relu(h) if i < len(dims) - 1 else h
         return jnp.sum(slope * h), h
 
     found, expected = (
-        jax.grad(function, argnums=(0, 1), has_aux=True)(in_float64(network), batch.numbers)
+        jax.jit(jax.grad(function, argnums=(0, 1), has_aux=True))(
+            in_float64(network), batch.numbers
+        )
         for function in (looked_up, through_linear_layers)
     )
     for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
@@ -117,7 +122,7 @@ def test_without_layers_the_rows_inputs_come_out(spec, x64):
     weights = in_float64(network)
     made = with_weights(network, weights)
     found = made.encoder(batch, made.embeddings)
-    expected = one_hot(spec, batch.numbers, batch.codes, weights.values())
+    expected = one_hot(spec, batch.numbers, batch.codes, tables_of(weights))
     np.testing.assert_array_equal(found, expected)
     assert found.shape == (len(batch.numbers), RowLayout(spec).inputs)
 

@@ -128,7 +128,7 @@ def test_a_member_of_a_sweep_stops_where_its_lone_run_does():
 
 def test_members_with_checkpoints_end_with_the_bits_of_those_left_alone(short_chunks, tmp_path):
     methods = [stopping(seed=seed) for seed in range(3)]
-    whole = Loop(methods, Batch(X), Batch(HELD_OUT), Devices())
+    whole = Loop(methods, Batch(X), Batch(HELD_OUT), SPEC, Devices())
     whole.train()
     checkpoints = Checkpoints(tmp_path, Every(seconds=1e9))
     stopped_before = 0
@@ -137,7 +137,13 @@ def test_members_with_checkpoints_end_with_the_bits_of_those_left_alone(short_ch
         stopped_before += start is not None and start.last is not None
         asked = iter(range(chunks))
         pieces = Loop(
-            methods, Batch(X), Batch(HELD_OUT), Devices(), start=start, checkpoints=checkpoints
+            methods,
+            Batch(X),
+            Batch(HELD_OUT),
+            SPEC,
+            Devices(),
+            start=start,
+            checkpoints=checkpoints,
         )
         try:
             pieces.train(interrupted=lambda asked=asked: next(asked, None) is None)

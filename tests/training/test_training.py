@@ -269,7 +269,7 @@ def test_a_method_of_ones_own_trains_in_the_same_engine():
         """Mean absolute error in the place of the squared one."""
 
         def loss(self, network, batch, noise):
-            rows = jnp.abs(batch.numbers - network.reconstruct(batch)).mean(axis=-1)
+            rows = jnp.abs(batch.numbers - network.reconstruct(batch).numbers).mean(axis=-1)
             return jnp.sum(batch.weights * rows) / jnp.sum(batch.weights), {}
 
     run = fit(Median(AutoencoderHyperparameters(**SMALL, epochs=4)), X)
