@@ -26,7 +26,7 @@ CELLS = ("squared", "gaussian", "categorical", "bernoulli", "poisson")
 LIKELIHOODS = ("likelihoods", *(f"likelihoods.{name}" for name in CELLS))
 PURE = ("losses", "nt_xent", "optim", "views", "networks", *LIKELIHOODS)
 METHODS = tuple(torch_ref.methods.names())
-SHARED = ("_backbone", "_finetuning", "_list", "_method")
+SHARED = ("_backbone", "_finetuning", "_list", "_method", "_reconstruction")
 ROOM = tuple(f"methods.{name}" for name in (*SHARED, *METHODS))
 MIRRORED = (*PURE, "batch", "outputs", "methods", *ROOM, "training")
 
