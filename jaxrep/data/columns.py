@@ -1,7 +1,7 @@
 """The kinds and roles of columns that a user sets; all others are inferred."""
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Literal
@@ -10,12 +10,16 @@ from jaxrep import strict_json
 from jaxrep.errors import InputError, ModelFormatError
 
 from ._messages import listed
-from .schema import KINDS, Datetime, Number, Schema
+from .schema import KINDS, Datetime, Number, NumericColumn, Schema, Standard
 
 LEFT_OUT = ("id", "text", "constant", "dropped")
 """The kinds of columns that a model does not learn from."""
 
 Impute = Literal["median", "refuse"]
+Scale = Literal["standard", "robust", "log1p", "quantile"]
+
+SCALES: tuple[Scale, ...] = ("standard", "robust", "log1p", "quantile")
+"""How numbers become features."""
 
 _MARKS = [d + t for d, other in (".,", ",.") for t in ("", "-", other, " ", "'")]
 """Decimal marks, and thousands separators after them, that can be given."""
@@ -72,6 +76,9 @@ class Columns:
         na_values: missing-value markers besides the default ones.
         missing: the default missing-value markers; None for those of `MISSING`.
         impute: fill missing cells with the column's median, or refuse them.
+        scale: how numbers become features: `standard`, `robust`, `log1p` or `quantile`. Booleans
+            are always standard.
+        scales: the same by column name, for those with a scale of their own.
 
     Example:
         >>> Columns(kinds={"zip": "category"}, label="price").asked()
@@ -85,6 +92,8 @@ class Columns:
     na_values: tuple[str, ...] = ()
     missing: tuple[str, ...] | None = None
     impute: Impute = "median"
+    scale: Scale = "standard"
+    scales: Mapping[str, Scale] = field(default_factory=dict)
 
     def asked(self) -> dict[str, Asked]:
         """Returns the kinds that were set, by column name.
@@ -100,8 +109,24 @@ class Columns:
                 raise InputError(f"column {name!r}: {error}") from None
         return found
 
+    def asked_scales(self) -> dict[str, Scale]:
+        """Returns the scales that were set for single columns, by name.
 
-_KEYS = tuple(field.name for field in fields(Columns) if field.name != "kinds")
+        Raises:
+            InputError: one of them, or `scale`, is unknown.
+
+        Example:
+            >>> Columns(scale="robust", scales={"income": "log1p"}).asked_scales()
+            {'income': 'log1p'}
+        """
+        for name, scale in [(None, self.scale), *self.scales.items()]:
+            if scale not in SCALES:
+                where = "" if name is None else f"column {name!r}: "
+                raise InputError(f"{where}{scale!r} is not a scale; use {', '.join(SCALES)}")
+        return dict(self.scales)
+
+
+_KEYS = tuple(field.name for field in fields(Columns) if field.name not in ("kinds", "scales"))
 
 
 def parse_kind(text: str) -> tuple[str, str]:
@@ -125,13 +150,42 @@ def parse_kind(text: str) -> tuple[str, str]:
     )
 
 
+def parse_scales(texts: Iterable[str]) -> tuple[Scale | None, dict[str, Scale]]:
+    """Returns the scale of all columns and those of single ones, out of NAME and COLUMN=NAME.
+
+    Raises:
+        InputError: a text has another form, or there are two scales for all columns.
+
+    Example:
+        >>> parse_scales(["robust", "income=log1p"])
+        ('robust', {'income': 'log1p'})
+    """
+    all_of_them: list[Scale] = []
+    found: dict[str, Scale] = {}
+    by_name: dict[str, Scale] = {scale: scale for scale in SCALES}
+    for text in texts:
+        column, _, name = text.rpartition("=")
+        if name not in by_name or text == f"={name}":
+            raise InputError(
+                f"--scale {text}: must be NAME or COLUMN=NAME, where NAME is one of "
+                f"{', '.join(SCALES)}"
+            )
+        if column:
+            found[column] = by_name[name]
+        else:
+            all_of_them.append(by_name[name])
+    if len(set(all_of_them)) > 1:
+        raise InputError(f"--scale {' and --scale '.join(all_of_them)}: choose one for all columns")
+    return all_of_them[0] if all_of_them else None, found
+
+
 def read_columns(path: Path) -> Columns:
     """Reads the kinds and roles of columns from a file.
 
     Args:
-        path: a TOML file with a table `[columns]` of `NAME = "KIND"` and, besides, `drop`,
-            `label`, `id_column`, `missing` and `na_values`; or the `schema.json` of a run, whose
-            columns keep their kinds.
+        path: a TOML file with a table `[columns]` of `NAME = "KIND"`, a table `[scales]` of
+            `NAME = "SCALE"` and, besides, `drop`, `label`, `id_column`, `missing`, `na_values` and
+            `scale`; or the `schema.json` of a run, whose columns keep their kinds and scales.
 
     Raises:
         InputError: the file cannot be read, or holds something else.
@@ -141,10 +195,14 @@ def read_columns(path: Path) -> Columns:
             return _of_schema(Schema.from_json(strict_json.read(path)))
         with path.open("rb") as file:
             options = tomllib.load(file)
-        kinds = options.pop("columns", {})
+        kinds, scales = options.pop("columns", {}), options.pop("scales", {})
         if unknown := [key for key in options if key not in _KEYS]:
-            raise ValueError(f"unknown {listed(unknown)}; there are columns, {', '.join(_KEYS)}")
-        columns: Columns = strict_json.convert({"kinds": kinds, **options}, Columns)
+            raise ValueError(
+                f"unknown {listed(unknown)}; there are columns, scales, {', '.join(_KEYS)}"
+            )
+        columns: Columns = strict_json.convert(
+            {"kinds": kinds, "scales": scales, **options}, Columns
+        )
         columns.asked()
     except OSError as error:
         raise InputError(f"--schema {path}: cannot be read ({error.strerror})") from None
@@ -155,12 +213,17 @@ def read_columns(path: Path) -> Columns:
 
 def _of_schema(schema: Schema) -> Columns:
     kinds: dict[str, str] = {}
+    scales: dict[str, Scale] = {}
     for column in schema.columns:
         kinds[column.name] = column.kind
+        if isinstance(column, NumericColumn) and not isinstance(column.scaling, Standard):
+            scales[column.name] = column.scaling.kind
         if isinstance(column, Datetime) and column.format is not None:
             kinds[column.name] += f":{column.format}"
         if isinstance(column, Number) and (column.decimal, column.thousands) != (".", ""):
             kinds[column.name] += f":{column.decimal}{column.thousands or '-'}"
     kinds |= {column.name: column.kind for column in schema.left_out}
     missing = tuple(text for text in schema.missing if text not in schema.marks)
-    return Columns(kinds, label=schema.label, na_values=schema.marks, missing=missing)
+    return Columns(
+        kinds, label=schema.label, na_values=schema.marks, missing=missing, scales=scales
+    )

@@ -16,7 +16,8 @@ from jaxrep import files
 from jaxrep.cli import main
 from jaxrep.data import NAMES, Columns, apply, fit, read_table
 from jaxrep.data.datasets import LABELS
-from jaxrep.data.fit._statistics import IdCheck, Median, Moments
+from jaxrep.data.fit._ranks import Median
+from jaxrep.data.fit._statistics import IdCheck, Moments
 from jaxrep.data.schema import CategoricalColumn
 from jaxrep.data.store import _signed
 from jaxrep.data.store.preparation import prepare

@@ -15,3 +15,6 @@ from ._features import to_values as to_values
 from ._raw import draw_raw as draw_raw
 from ._raw import from_raw as from_raw
 from ._raw import to_raw as to_raw
+from ._scaling import scaled as scaled
+from ._scaling import signed_log1p as signed_log1p
+from ._scaling import unscaled as unscaled

@@ -16,6 +16,7 @@ from ..cells import Numbers, Place
 from ..schema import CategoricalColumn, NumericColumn, Schema
 from ._counts import Counts
 from ._raw import aligned, count_cells, from_raw, missing_of, values_of_column
+from ._scaling import scaled, unscaled
 
 Features = npt.NDArray[np.float32]
 
@@ -30,7 +31,7 @@ def to_features(
 ) -> Features:
     """Returns raw rows as features: standardised numbers and one-hot categories.
 
-    A number x becomes (x − mean) / scale, computed in float64 and cast to float32 last.
+    A number x becomes what `scaled` returns, computed in float64 and cast to float32 last.
 
     Args:
         schema: what `fit` returned.
@@ -77,7 +78,7 @@ def _features(
             if column.fill is None:
                 return int(gaps.sum())
             values = np.where(gaps, column.fill, values)
-        bad = _standardise(column, values, block)
+        bad = _scale(column, values, block)
         if bad is not None:
             raise _too_far(column, float(values[bad]), bad, place)
         return 0
@@ -170,7 +171,7 @@ def to_values(schema: Schema, x: npt.NDArray[np.floating[Any]]) -> Numbers:
         x: features, `[N, D]`, float32 or float64.
 
     Returns:
-        Numbers x · scale + mean in float64; of categories the code of the largest feature. That is
+        Numbers as of `unscaled`, in float64; of categories the code of the largest feature. That is
         NaN where the feature of no level is the largest and, if no training cell was missing, also
         above one half.
 
@@ -195,7 +196,7 @@ def to_values(schema: Schema, x: npt.NDArray[np.floating[Any]]) -> Numbers:
             codes = _likeliest(column, block)
             values[:] = np.where(codes == len(column.levels), np.nan, codes)
         else:
-            values[:] = block[:, 0].astype(np.float64) * column.scale + column.mean
+            values[:] = unscaled(column, block[:, 0])
     return raw
 
 
@@ -223,12 +224,10 @@ def invert(schema: Schema, x: npt.NDArray[np.floating[Any]]) -> pa.Table:
     return from_raw(schema, to_values(schema, x))
 
 
-def _standardise(column: NumericColumn, values: Numbers, block: Features) -> int | None:
+def _scale(column: NumericColumn, values: Numbers, block: Features) -> int | None:
     """Writes the feature of a column into `block`, `[N, 1]`; returns the first row too far."""
     with np.errstate(over="ignore"):
-        standardised = values - column.mean
-        standardised /= column.scale
-        block[:, 0] = standardised
+        block[:, 0] = scaled(column, values)
     bad = np.isinf(block[:, 0])
     return int(np.flatnonzero(bad)[0]) if bad.any() else None
 

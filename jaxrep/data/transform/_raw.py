@@ -12,6 +12,7 @@ from .._threads import for_each
 from ..cells import Missing, Numbers, Place, codes_of, numbers_of, to_stored
 from ..schema import CategoricalColumn, Column, NumericColumn, Schema
 from ._counts import Counts
+from ._scaling import unscaled
 
 
 def missing_of(schema: Schema) -> Missing:
@@ -108,7 +109,7 @@ def from_raw(schema: Schema, raw: Numbers) -> pa.Table:
 def draw_raw(schema: Schema, count: int, *, seed: int = 0) -> Numbers:
     """Draws raw rows that a schema accepts, from its statistics alone.
 
-    Numbers are normal with the column's mean and scale, categories any, unknown ones among them,
+    Numbers are those of standard normal features, categories any, unknown ones among them,
     and where missing values are filled in, a tenth is missing.
 
     Args:
@@ -125,7 +126,7 @@ def draw_raw(schema: Schema, count: int, *, seed: int = 0) -> Numbers:
     raw = np.empty((count, len(schema.columns)))
     for values, column in zip(raw.T, schema.columns, strict=True):
         if isinstance(column, NumericColumn):
-            values[:] = column.mean + column.scale * rng.normal(size=count)
+            values[:] = unscaled(column, rng.normal(size=count))
             fills = column.fill is not None
         else:
             values[:] = rng.integers(-1, len(column.levels), count)
