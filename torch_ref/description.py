@@ -4,6 +4,7 @@ import sys
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
+from itertools import pairwise
 from typing import Annotated, Any, Literal, TypeVar, get_type_hints
 
 import msgspec
@@ -27,6 +28,7 @@ _MAX_SIZE = 1 << 20  # of layers and the like
 _MAX_COUNT = 1 << 32  # of epochs, rows and seeds
 _MAX_ENTRIES = 64
 _MAX_CLASSES = 1000
+_MAX_QUANTILES = 1000
 
 _T = TypeVar("_T")
 _Plain = str | int | float | bool | None
@@ -57,6 +59,42 @@ class Contents:
     """Whether the file holds one function of rows that gives all outputs."""
 
 
+class _Standard(
+    msgspec.Struct, frozen=True, tag_field="kind", tag="standard", forbid_unknown_fields=True
+):
+    pass
+
+
+class _Robust(
+    msgspec.Struct, frozen=True, tag_field="kind", tag="robust", forbid_unknown_fields=True
+):
+    pass
+
+
+class _Log1p(
+    msgspec.Struct, frozen=True, tag_field="kind", tag="log1p", forbid_unknown_fields=True
+):
+    pass
+
+
+_Knots = Annotated[list[_Finite], Meta(min_length=2, max_length=_MAX_QUANTILES)]
+
+
+class _Quantile(msgspec.Struct, tag_field="kind", tag="quantile", forbid_unknown_fields=True):
+    values: _Knots
+    scores: _Knots
+
+    def __post_init__(self) -> None:
+        if len(self.values) != len(self.scores):
+            raise ValueError("values and scores are not pairs")
+        for knots in (self.values, self.scores):
+            if any(not a < b for a, b in pairwise(knots)):
+                raise ValueError("values or scores that do not ascend")
+
+
+_Scaling = _Standard | _Robust | _Log1p | _Quantile
+
+
 class _Numeric(msgspec.Struct, forbid_unknown_fields=True):
     name: str
     mean: _Finite
@@ -65,6 +103,7 @@ class _Numeric(msgspec.Struct, forbid_unknown_fields=True):
     has_gaps: bool = False
     why: str = ""
     stored: str = "double"
+    scaling: _Scaling = _Standard()
 
 
 class _Number(_Numeric, tag_field="kind", tag="number"):
@@ -77,7 +116,9 @@ class _Count(_Number, tag_field="kind", tag="count"):
 
 
 class _Boolean(_Numeric, tag_field="kind", tag="boolean"):
-    pass
+    def __post_init__(self) -> None:
+        if not isinstance(self.scaling, _Standard):
+            raise ValueError("a boolean is always standard")
 
 
 class _Datetime(_Numeric, tag_field="kind", tag="datetime"):

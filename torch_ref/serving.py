@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from torch_ref.batch import Batch
 from torch_ref.description import check_weights, described_network
 from torch_ref.networks import Network
+from torch_ref.scaling import Scaling
 from torch_ref.units import units_of
 from torch_ref.weights import with_weights
 
@@ -29,7 +30,8 @@ class RawRows(nn.Module):
 
     Args:
         columns: for each column that is learned from its `kind`: `category` with `levels`, `fills`
-            and `has_gaps`, or one of the numeric ones with `mean`, `scale` and `fill`.
+            and `has_gaps`, or one of the numeric ones with `mean`, `scale`, `fill` and, unless it
+            is `standard`, `scaling`.
 
     Example:
         >>> age = {"kind": "number", "name": "age", "mean": 40.0, "scale": 10.0, "fill": None}
@@ -46,8 +48,6 @@ class RawRows(nn.Module):
     """
 
     source: Tensor
-    mean: Tensor
-    scale: Tensor
     fill: Tensor
     code: Tensor
     count: Tensor
@@ -65,6 +65,7 @@ class RawRows(nn.Module):
         for name, dtype in _FEATURE_BUFFERS.items():
             values = [line[name] for line in features]
             self.register_buffer(name, torch.tensor(values, dtype=dtype))
+        self.scaling = Scaling(features)
         numeric = [c for c, column in enumerate(columns) if column["kind"] != "category"]
         categorical = [c for c, column in enumerate(columns) if column["kind"] == "category"]
         # Where each column's features begin; `source` counts the columns up.
@@ -90,7 +91,7 @@ class RawRows(nn.Module):
         # In numbers, since onnxruntime has no Where of booleans.
         one_hot = torch.where(self.is_unknown, (~known).double(), (values == self.code).double())
         one_hot = torch.where(torch.isnan(values), values, one_hot)
-        return torch.where(self.is_number, (values - self.mean) / self.scale, one_hot).float()
+        return torch.where(self.is_number, self.scaling(values), one_hot).float()
 
     def invert(self, features: Tensor) -> Tensor:
         """Maps features `[B, D]` to raw rows `[B, C]`, float64, with −1 for an unknown category.
@@ -98,7 +99,7 @@ class RawRows(nn.Module):
         A category is the one with the largest feature. If no training cell was missing, the feature
         of none of the levels counts only above one half.
         """
-        values = features.double() * self.scale + self.mean
+        values = self.scaling.invert(features.double())
         columns = [values.index_select(1, self.numbers)]
         for start, stop, has_gaps in self.blocks:
             unknown = features[:, stop : stop + 1]
@@ -211,7 +212,7 @@ class _Functions(Served):
 
     def generate(self, count: int) -> Tensor:
         """Draws `count` raw rows `[count, C]` from the prior, with torch's own generator."""
-        draws = torch.randn([count, self.latent_dim], device=self.rows.mean.device)
+        draws = torch.randn([count, self.latent_dim], device=self.rows.source.device)
         return self.rows.invert(self.network.generate(draws))
 
 
@@ -273,8 +274,6 @@ def serving(outputs: tuple[str, ...]) -> type[Served]:
 
 _FEATURE_BUFFERS = {
     "source": torch.int64,
-    "mean": torch.float64,
-    "scale": torch.float64,
     "fill": torch.float64,
     "code": torch.float64,
     "count": torch.float64,
@@ -290,8 +289,8 @@ def _features(position: int, column: Mapping[str, Any]) -> list[dict[str, Any]]:
     nan = float("nan")  # stays what it is: a missing value is refused
     if column["kind"] != "category":
         fill = nan if column["fill"] is None else column["fill"]
-        scaling = {"mean": column["mean"], "scale": column["scale"], "fill": fill}
-        return [plain | scaling | {"is_number": True}]
+        own = {name: column[name] for name in ("mean", "scale", "scaling") if name in column}
+        return [plain | own | {"fill": fill, "is_number": True}]
     count = len(column["levels"])
     plain |= {"fill": -1.0 if column["fills"] else nan, "count": float(count)}
     known = [plain | {"code": float(code)} for code in range(count)]
