@@ -5,14 +5,11 @@ neither has log1p and expm1 without loss of digits, nor a search in sorted numbe
 """
 
 import math
-import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-
-_LARGEST_LOG = math.log(sys.float_info.max)
 
 
 class Scaling(nn.Module):
@@ -129,7 +126,7 @@ def _signed_log1p(x: Tensor) -> Tensor:
 
 def _signed_expm1(x: Tensor) -> Tensor:
     """Returns the inverse of `_signed_log1p`, at most the largest float64."""
-    largest = torch.full_like(x, _LARGEST_LOG)
+    largest = torch.full_like(x, 709.782712893384)  # its exponential is the largest float64
     log = torch.where(x.abs() > largest, largest, x.abs())
     power = torch.exp(log)
     is_tiny, is_large = power == 1, log > 1
