@@ -29,7 +29,8 @@ class TableColumns(Command):
 
     schema: Path | None = None
     """A file with the kinds of columns: the schema.json of a run, or a TOML file with a table
-    [columns] of NAME = "KIND" and, besides, drop, missing and na_values."""
+    [columns] of NAME = "KIND" and, besides, drop, missing, na_values, scale and a table [scales] of
+    NAME = "SCALE"."""
 
     label: str = ""
     """Column to keep out of training."""
@@ -44,17 +45,23 @@ class TableColumns(Command):
     """How missing cells are handled: numbers get the column's median and categories a feature of
     their own, or they are refused."""
 
+    scale: Annotated[tuple[str, ...], UseAppendAction, arg(metavar="NAME|COLUMN=NAME")] = ()
+    """How numbers become features: standard (the default), robust (median and interquartile range),
+    log1p (signed logarithms) or quantile (normal scores), for all columns or for one. Repeat it for
+    other columns."""
+
     def columns(self) -> "Columns":
         """Returns the kinds and roles that the flags set.
 
         Raises:
-            InputError: a flag does not name a kind, or the schema file cannot be read.
+            InputError: a flag does not name a kind or a scale, or the schema file cannot be read.
         """
-        from jaxrep.data.columns import Columns, parse_kind, read_columns
+        from jaxrep.data.columns import Columns, parse_kind, parse_scales, read_columns
 
         file = Columns() if self.schema is None else read_columns(self.schema)
         kinds = dict(parse_kind(text) for text in self.column)
         kinds |= dict.fromkeys(self.categorical, "category")
+        scale, scales = parse_scales(self.scale)
         return Columns(
             kinds={**file.kinds, **kinds},
             drop=tuple(dict.fromkeys((*file.drop, *self.drop))),
@@ -63,4 +70,6 @@ class TableColumns(Command):
             na_values=tuple(dict.fromkeys((*file.na_values, *self.na_values))),
             missing=file.missing,
             impute=self.impute,
+            scale=scale or file.scale,
+            scales={**file.scales, **scales},
         )

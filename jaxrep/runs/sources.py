@@ -93,7 +93,8 @@ def find(source: str, columns: Columns, stream: Stream = "auto") -> Source:
     if stored is not None and columns != Columns():
         raise InputError(
             f"{source}: the columns of a prepared folder were set when it was prepared; "
-            "leave --column, --drop, --schema, --label, --id-column, --na-values and --impute out"
+            "leave --column, --drop, --schema, --label, --id-column, --na-values, --impute and "
+            "--scale out"
         )
     size = _size(source) if stored is None else 4 * stored.rows * stored.width
     streamed = stream == "always" or (stream == "auto" and size > STREAMED_BYTES)

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ..schema import LeftOut, NumericColumn, Schema
+from ..schema import LeftOut, NumericColumn, Schema, Standard
 
 
 @dataclass(frozen=True)
@@ -53,6 +53,8 @@ class Fitted:
                 kind = f"left out ({kind})"
             elif name in self.ranges:
                 why += ", from {:g} to {:g}".format(*self.ranges[name])
+            if isinstance(column, NumericColumn) and not isinstance(column.scaling, Standard):
+                why += f"; scaled by {column.scaling.kind}"
             if count := self.missing.get(name):
                 why += f"; {count:,} missing"
                 if isinstance(column, NumericColumn) and column.fill is not None:
