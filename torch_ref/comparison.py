@@ -91,10 +91,8 @@ def _share(column: Mapping[str, Any]) -> float:
         return (abs(mean) + 1.0) / scale
     if scaling["kind"] != "quantile":
         return abs(mean) / scale
-    knots = list(zip(scaling["values"], scaling["scores"], strict=True))
-    return max(
-        max(abs(x), abs(y)) / (y - x) * (there - here) for (x, here), (y, there) in pairwise(knots)
-    )
+    pairs = pairwise(zip(scaling["values"], scaling["scores"], strict=True))
+    return float(max(max(abs(x), abs(y)) / (y - x) * (b - a) for (x, a), (y, b) in pairs))
 
 
 def _units(name: str, description: Mapping[str, Any]) -> list[Mapping[str, Any]]:
