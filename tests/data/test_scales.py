@@ -208,6 +208,13 @@ def test_extremes_are_finite_there_and_back(scale):
     np.testing.assert_allclose(far / MAX, values / MAX, atol=1e-12)
 
 
+def test_two_quantiles_may_be_further_apart_than_the_largest_number():
+    column = Number("x", 0.0, 1.0, None, scaling=Quantile((-MAX, MAX), (-1.0, 1.0)))
+    values = np.array([-MAX, -MAX / 2, 0.0, MAX / 4, MAX])
+    np.testing.assert_array_equal(scaled(column, values), [-1.0, -0.5, 0.0, 0.25, 1.0])
+    np.testing.assert_allclose(unscaled(column, scaled(column, values)) / MAX, values / MAX)
+
+
 def test_a_far_feature_of_log1p_is_the_largest_number_and_no_infinity():
     column = Number("x", 0.0, 1.0, None, scaling=Log1p())
     back = unscaled(column, [1e30, -1e30])

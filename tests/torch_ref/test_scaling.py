@@ -127,7 +127,7 @@ def test_all_columns_may_be_on_one_scale(scale):
 
 @pytest.mark.parametrize("kind", ["log1p", "quantile"])
 def test_the_largest_numbers_are_finite(kind):
-    knots = {"values": [-MAX, 0.0, MAX], "scores": [-1.0, 0.5, 1.0]} if kind == "quantile" else {}
+    knots = {"values": [-MAX, MAX], "scores": [-1.0, 1.0]} if kind == "quantile" else {}
     column = {"mean": 0.0, "scale": 1.0, "scaling": {"kind": kind, **knots}}
     x = torch.tensor([[-MAX], [-MAX / 3], [MAX / 3], [MAX]], dtype=torch.float64)
     back = Scaling([column]).invert(Scaling([column])(x))
