@@ -57,7 +57,7 @@ def test_the_json_is_that_of_the_contract():
     assert GOOD["schema_version"] == 2 and set(GOOD) == {
         *("schema_version", "columns", "left_out", "label", "missing", "marks")
     }
-    common = {"kind", "name", "why", "mean", "scale", "fill", "has_gaps", "stored"}
+    common = {"kind", "name", "why", "mean", "scale", "fill", "has_gaps", "stored", "scaling"}
     assert [set(column) - common for column in GOOD["columns"]] == [
         *({"decimal", "thousands"}, {"decimal", "thousands"}, set(), {"format", "zoned"}, set()),
         {"levels", "fills"},
