@@ -5,6 +5,7 @@ import sys
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
+from itertools import pairwise
 from typing import Annotated, Any, Literal, TypeVar, get_type_hints
 
 import msgspec
@@ -29,6 +30,7 @@ _MAX_SIZE = 1 << 20  # of layers and the like
 _MAX_COUNT = 1 << 32  # of epochs, rows and seeds
 _MAX_ENTRIES = 64
 _MAX_CLASSES = 1000
+_MAX_QUANTILES = 1000
 
 _T = TypeVar("_T")
 _Plain = str | int | float | bool | None
@@ -59,6 +61,42 @@ class Contents:
     """Whether the file holds one function of rows that gives all outputs."""
 
 
+class _Standard(
+    msgspec.Struct, frozen=True, tag_field="kind", tag="standard", forbid_unknown_fields=True
+):
+    pass
+
+
+class _Robust(
+    msgspec.Struct, frozen=True, tag_field="kind", tag="robust", forbid_unknown_fields=True
+):
+    pass
+
+
+class _Log1p(
+    msgspec.Struct, frozen=True, tag_field="kind", tag="log1p", forbid_unknown_fields=True
+):
+    pass
+
+
+_Knots = Annotated[list[_Finite], Meta(min_length=2, max_length=_MAX_QUANTILES)]
+
+
+class _Quantile(msgspec.Struct, tag_field="kind", tag="quantile", forbid_unknown_fields=True):
+    values: _Knots
+    scores: _Knots
+
+    def __post_init__(self) -> None:
+        if len(self.values) != len(self.scores):
+            raise ValueError("values and scores are not pairs")
+        for knots in (self.values, self.scores):
+            if any(not a < b for a, b in pairwise(knots)):
+                raise ValueError("values or scores that do not ascend")
+
+
+_Scaling = _Standard | _Robust | _Log1p | _Quantile
+
+
 class _Numeric(msgspec.Struct, forbid_unknown_fields=True):
     name: str
     mean: _Finite
@@ -68,6 +106,18 @@ class _Numeric(msgspec.Struct, forbid_unknown_fields=True):
     why: str = ""
     stored: str = "double"
     refuses: bool = False
+    likelihood: Literal["squared", "gaussian", "bernoulli", "poisson"] | None = None
+    scaling: _Scaling = _Standard()
+
+    def __post_init__(self) -> None:
+        kind = type(self)
+        if self.likelihood == "bernoulli" and kind is not _Boolean:
+            raise ValueError("bernoulli is for booleans")
+        is_standard = isinstance(self.scaling, _Standard)
+        if self.likelihood == "poisson" and not (kind is _Count and is_standard):
+            raise ValueError("poisson is for counts on the scale standard")
+        if kind is _Boolean and not is_standard:
+            raise ValueError("a boolean is always standard")
 
 
 class _Number(_Numeric, tag_field="kind", tag="number"):
@@ -312,13 +362,16 @@ def described_network(description: Mapping[str, Any]) -> Network:
     return network
 
 
-def row_spec(columns: Sequence[Mapping[str, Any]], *, likelihood: str = "squared") -> RowSpec:
+def row_spec(
+    columns: Sequence[Mapping[str, Any]], *, likelihood: str | None = "squared"
+) -> RowSpec:
     """Returns what every row of a table holds.
 
     Args:
         columns: of its schema, as JSON has them.
-        likelihood: `squared`, or `by_kind`: that of a boolean is then `bernoulli`, and that of any
-            other number `gaussian`.
+        likelihood: of the numbers whose columns name none: `squared`, or `by_kind`, which is
+            `bernoulli` of a boolean and `gaussian` of any other number. None for a method that
+            compares no numbers, whose rows name no likelihoods.
 
     Example:
         >>> age = {"kind": "number", "has_gaps": True, "fill": None}
@@ -329,14 +382,12 @@ def row_spec(columns: Sequence[Mapping[str, Any]], *, likelihood: str = "squared
     numeric = [column for column in columns if column["kind"] != "category"]
     categorical = [column for column in columns if column["kind"] == "category"]
     gaps = tuple(has_gaps(column) for column in numeric + categorical)
-    kinds = (column["kind"] for column in numeric)
+    likelihoods = tuple(_likelihood_of(column, likelihood) for column in numeric)
     return RowSpec(
         numbers=len(numeric),
         levels=tuple(len(column["levels"]) + 1 for column in categorical),
         gaps=gaps if any(gaps) else (),
-        likelihoods=()
-        if likelihood == "squared"
-        else tuple("bernoulli" if kind == "boolean" else "gaussian" for kind in kinds),
+        likelihoods=likelihoods if set(likelihoods) - {"squared"} else (),
     )
 
 
@@ -350,11 +401,22 @@ def has_gaps(column: Mapping[str, Any]) -> bool:
     return bool(column.get("has_gaps")) and not is_filled and not column.get("refuses")
 
 
-def _likelihood(hyperparameters: Mapping[str, Any]) -> str:
-    """Returns the likelihood of numbers under a method, or under the one below it."""
+def _likelihood(hyperparameters: Mapping[str, Any]) -> str | None:
+    """Returns the hyperparameter of a method that reconstructs, or of the one below it."""
     if "backbone" in hyperparameters:
         return _likelihood(hyperparameters["backbone"]["hyperparameters"])
-    return str(hyperparameters.get("likelihood", "squared"))
+    return hyperparameters.get("likelihood")
+
+
+def _likelihood_of(column: Mapping[str, Any], asked: str | None) -> str:
+    """Returns the likelihood of a number: its column's own, or what a method gives its kind."""
+    if asked is None:
+        return "squared"
+    if column.get("likelihood") is not None:
+        return str(column["likelihood"])
+    if asked == "squared":
+        return asked
+    return "bernoulli" if column["kind"] == "boolean" else "gaussian"
 
 
 def check_weights(network: Network, weights: Mapping[str, np.ndarray]) -> None:
