@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from jaxrep.data.schema import NumericColumn, Schema
+from jaxrep.data.schema import NumericColumn, Robust, Schema, Standard
 from jaxrep.data.transform import to_values
 
 Rows = npt.NDArray[np.floating[Any]]
@@ -54,10 +54,18 @@ def column_errors(schema: Schema, x: Rows, x_hat: Rows) -> ColumnErrors:
         start += column.width
         standardised.append(error)
         if isinstance(column, NumericColumn):
-            own.append(error * column.scale)
+            own.append(_in_own_units(column, error, after[:, i] - before[:, i]))
         else:
             ours, theirs = np.nan_to_num(before[:, i], nan=-1), np.nan_to_num(after[:, i], nan=-1)
             own.append(float(np.mean(ours != theirs)))
         kinds.append("numeric" if isinstance(column, NumericColumn) else "categorical")
     names = tuple(column.name for column in schema.columns)
     return ColumnErrors(names, tuple(kinds), np.array(standardised), np.array(own))
+
+
+def _in_own_units(column: NumericColumn, error: float, differences: Any) -> float:
+    """Returns the root mean squared error of a column in its own units."""
+    if isinstance(column.scaling, Standard | Robust):
+        return error * column.scale  # the digits of large values do not cancel
+    with np.errstate(over="ignore"):
+        return float(np.sqrt(np.mean(np.square(differences))))

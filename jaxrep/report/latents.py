@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from jaxrep.data.schema import NumericColumn
-from jaxrep.data.transform import from_raw, to_values
+from jaxrep.data.transform import from_raw, scaled, to_values
 from jaxrep.report.content import Drawing, Paragraph, Part, Section, Table
 from jaxrep.report.figures import blank, draw
 from jaxrep.report.subject import Subject, posterior
@@ -116,7 +116,8 @@ def _table(subject: Subject, between: np.ndarray, caption: str) -> Table:
     for column, values in zip(subject.run.schema.columns, between.T, strict=True):
         first, last = np.nan_to_num(values[[0, -1]], nan=-1)
         if isinstance(column, NumericColumn):
-            change[column.name] = abs(last - first) / column.scale
+            first, last = scaled(column, [first, last])
+            change[column.name] = abs(last - first)
         else:
             change[column.name] = float(last != first)
     table = from_raw(subject.run.schema, between)

@@ -179,6 +179,17 @@ def test_info_says_what_a_run_holds_of_its_data(folder, tmp_path):
     assert tuned["target"] == {"name": "y", "classes": [0, 1]}
 
 
+def test_info_says_the_scales_and_how_many_quantiles_are_kept(folder, tmp_path):
+    argv = ("train", "autoencoder", folder / "people.csv", "--out", tmp_path / "run", *SMALL)
+    done(*argv, *ROLES, "--scale", "quantile", "--scale", "a=log1p")
+    numbers = done("info", tmp_path / "run")["kept_of_training_data"]["numbers"]
+    schema = json.loads((tmp_path / "run" / "schema.json").read_text())
+    kept = {column["name"]: column.get("scaling") for column in schema["columns"]}
+    assert numbers["a"]["scaling"] == "log1p" and "quantiles" not in numbers["a"]
+    assert numbers["b"]["scaling"] == "quantile"
+    assert numbers["b"]["quantiles"] == len(kept["b"]["values"]) > 2
+
+
 def test_info_names_the_files_that_show_rows(folder, tmp_path):
     argv = ("train", "autoencoder", folder / "people.csv", "--out", tmp_path / "run", *SMALL)
     done(*argv, *ROLES, "--plots")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from jaxrep import evaluation
-from jaxrep.data.schema import CategoricalColumn, Number, Schema
+from jaxrep.data.schema import CategoricalColumn, Log1p, Number, Schema
 from jaxrep.evaluation import Result, split
 
 pytestmark = pytest.mark.quick
@@ -138,6 +138,15 @@ def test_errors_of_columns_are_in_both_units_and_count_wrong_categories():
     of_jobs = 2 * 0.01 + 2 * 0.04 + 2 * 0.49
     np.testing.assert_allclose(errors.standardised, np.sqrt([squares / 3, of_jobs / 9]))
     np.testing.assert_allclose(errors.own, [10 * np.sqrt(squares / 3), 1 / 3])
+
+
+def test_errors_of_a_column_of_logarithms_are_those_of_its_numbers():
+    amount = Number("amount", mean=1.0, scale=2.0, fill=None, scaling=Log1p())
+    x = (np.log1p([[3.0], [100.0]]) - 1) / 2
+    x_hat = (np.log1p([[6.0], [96.0]]) - 1) / 2
+    errors = evaluation.column_errors(Schema((amount,)), x, x_hat)
+    np.testing.assert_allclose(errors.standardised, np.sqrt(np.mean((x - x_hat) ** 2)))
+    np.testing.assert_allclose(errors.own, np.sqrt((3**2 + 4**2) / 2))
 
 
 def test_a_result_has_the_sample_deviation_and_no_nan_in_json():
