@@ -5,6 +5,7 @@ import sys
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
+from itertools import pairwise
 from typing import Annotated, Any, Literal, TypeVar, get_type_hints
 
 import msgspec
@@ -29,6 +30,7 @@ _MAX_SIZE = 1 << 20  # of layers and the like
 _MAX_COUNT = 1 << 32  # of epochs, rows and seeds
 _MAX_ENTRIES = 64
 _MAX_CLASSES = 1000
+_MAX_QUANTILES = 1000
 
 _T = TypeVar("_T")
 _Plain = str | int | float | bool | None
@@ -59,6 +61,42 @@ class Contents:
     """Whether the file holds one function of rows that gives all outputs."""
 
 
+class _Standard(
+    msgspec.Struct, frozen=True, tag_field="kind", tag="standard", forbid_unknown_fields=True
+):
+    pass
+
+
+class _Robust(
+    msgspec.Struct, frozen=True, tag_field="kind", tag="robust", forbid_unknown_fields=True
+):
+    pass
+
+
+class _Log1p(
+    msgspec.Struct, frozen=True, tag_field="kind", tag="log1p", forbid_unknown_fields=True
+):
+    pass
+
+
+_Knots = Annotated[list[_Finite], Meta(min_length=2, max_length=_MAX_QUANTILES)]
+
+
+class _Quantile(msgspec.Struct, tag_field="kind", tag="quantile", forbid_unknown_fields=True):
+    values: _Knots
+    scores: _Knots
+
+    def __post_init__(self) -> None:
+        if len(self.values) != len(self.scores):
+            raise ValueError("values and scores are not pairs")
+        for knots in (self.values, self.scores):
+            if any(not a < b for a, b in pairwise(knots)):
+                raise ValueError("values or scores that do not ascend")
+
+
+_Scaling = _Standard | _Robust | _Log1p | _Quantile
+
+
 class _Numeric(msgspec.Struct, forbid_unknown_fields=True):
     name: str
     mean: _Finite
@@ -67,6 +105,19 @@ class _Numeric(msgspec.Struct, forbid_unknown_fields=True):
     has_gaps: bool = False
     why: str = ""
     stored: str = "double"
+    refuses: bool = False
+    likelihood: Literal["squared", "gaussian", "bernoulli", "poisson"] | None = None
+    scaling: _Scaling = _Standard()
+
+    def __post_init__(self) -> None:
+        kind = type(self)
+        if self.likelihood == "bernoulli" and kind is not _Boolean:
+            raise ValueError("bernoulli is for booleans")
+        is_standard = isinstance(self.scaling, _Standard)
+        if self.likelihood == "poisson" and not (kind is _Count and is_standard):
+            raise ValueError("poisson is for counts on the scale standard")
+        if kind is _Boolean and not is_standard:
+            raise ValueError("a boolean is always standard")
 
 
 class _Number(_Numeric, tag_field="kind", tag="number"):
@@ -95,14 +146,17 @@ class _Category(msgspec.Struct, tag_field="kind", tag="category", forbid_unknown
     name: str
     levels: Annotated[list[str], Meta(min_length=1)]
     has_gaps: bool
-    fills: bool = True
+    fill: str | None = None
     why: str = ""
     stored: str = "string"
+    refuses: bool = False
     merged: Annotated[int, Meta(ge=0)] = 0
 
     def __post_init__(self) -> None:
         if len(set(self.levels)) < len(self.levels):
             raise ValueError("a level stands there twice")
+        if self.fill is not None and self.fill not in self.levels:
+            raise ValueError("what fills gaps is no level")
 
 
 class _LeftOut(msgspec.Struct, forbid_unknown_fields=True):
@@ -118,7 +172,7 @@ _Column = _Number | _Count | _Boolean | _Datetime | _Duration | _Category
 class _Schema(msgspec.Struct, forbid_unknown_fields=True):
     columns: Annotated[list[_Column], Meta(min_length=1)]
     # What follows is for `jaxrep import`, which needs all of it.
-    schema_version: Literal[2] = 2
+    schema_version: Literal[3] = 3
     left_out: list[_LeftOut] = []
     label: str | None = None
     missing: list[str] = []
@@ -286,8 +340,9 @@ def described_network(description: Mapping[str, Any]) -> Network:
             cannot be built or has other outputs.
     """
     check_description(description)
-    columns = description["schema"]["columns"]
-    width = sum(1 if c["kind"] != "category" else len(c["levels"]) + 1 for c in columns)
+    rows = row_spec(
+        description["schema"]["columns"], likelihood=_likelihood(description["hyperparameters"])
+    )
     try:
         methods.get(description["method"])
     except ValueError as error:
@@ -296,7 +351,7 @@ def described_network(description: Mapping[str, Any]) -> Network:
         method = methods.make(description["method"], description["hyperparameters"])
         with torch.device("meta"), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # layers without units, for one: an error will follow
-            network = init_members(method, RowSpec(width), torch.Generator())
+            network = init_members(method, rows, torch.Generator())
     except Exception as error:  # also of code that is not ours
         raise FileFormatError(f"the network that is described cannot be built: {error}") from error
     if tuple(description.get("outputs", network.outputs)) != network.outputs:
@@ -305,6 +360,63 @@ def described_network(description: Mapping[str, Any]) -> Network:
         )
     _check_target(description, network.outputs)
     return network
+
+
+def row_spec(
+    columns: Sequence[Mapping[str, Any]], *, likelihood: str | None = "squared"
+) -> RowSpec:
+    """Returns what every row of a table holds.
+
+    Args:
+        columns: of its schema, as JSON has them.
+        likelihood: of the numbers whose columns name none: `squared`, or `by_kind`, which is
+            `bernoulli` of a boolean and `gaussian` of any other number. None for a method that
+            compares no numbers, whose rows name no likelihoods.
+
+    Example:
+        >>> age = {"kind": "number", "has_gaps": True, "fill": None}
+        >>> sex = {"kind": "category", "levels": ["f", "m"], "has_gaps": False}
+        >>> row_spec([sex, age])
+        RowSpec(numbers=1, levels=(3,), gaps=(True, False), likelihoods=())
+    """
+    numeric = [column for column in columns if column["kind"] != "category"]
+    categorical = [column for column in columns if column["kind"] == "category"]
+    gaps = tuple(has_gaps(column) for column in numeric + categorical)
+    likelihoods = tuple(_likelihood_of(column, likelihood) for column in numeric)
+    return RowSpec(
+        numbers=len(numeric),
+        levels=tuple(len(column["levels"]) + 1 for column in categorical),
+        gaps=gaps if any(gaps) else (),
+        likelihoods=likelihoods if set(likelihoods) - {"squared"} else (),
+    )
+
+
+def has_gaps(column: Mapping[str, Any]) -> bool:
+    """Says whether missing cells of a column stay missing: none of them is filled or refused.
+
+    Args:
+        column: of a schema, as JSON has it.
+    """
+    is_filled = column.get("fill") is not None
+    return bool(column.get("has_gaps")) and not is_filled and not column.get("refuses")
+
+
+def _likelihood(hyperparameters: Mapping[str, Any]) -> str | None:
+    """Returns the hyperparameter of a method that reconstructs, or of the one below it."""
+    if "backbone" in hyperparameters:
+        return _likelihood(hyperparameters["backbone"]["hyperparameters"])
+    return hyperparameters.get("likelihood")
+
+
+def _likelihood_of(column: Mapping[str, Any], asked: str | None) -> str:
+    """Returns the likelihood of a number: its column's own, or what a method gives its kind."""
+    if asked is None:
+        return "squared"
+    if column.get("likelihood") is not None:
+        return str(column["likelihood"])
+    if asked == "squared":
+        return asked
+    return "bernoulli" if column["kind"] == "boolean" else "gaussian"
 
 
 def check_weights(network: Network, weights: Mapping[str, np.ndarray]) -> None:

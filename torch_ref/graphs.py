@@ -14,6 +14,8 @@ from torch_ref.batch import Batch
 from torch_ref.outputs import OUTPUTS
 from torch_ref.serving import Served
 
+_NAMES: dict[str, str] = {"rows": "reconstruction", "terms": "score_by_column"}
+
 
 def graph_outputs(outputs: Sequence[str]) -> dict[str, str]:
     """Returns what a graph of a network gives, by the names of its outputs.
@@ -34,7 +36,7 @@ def graph_outputs(outputs: Sequence[str]) -> dict[str, str]:
     for name, output in OUTPUTS.items():
         if name in outputs and output.takes == "rows":
             for i, gives in enumerate(output.gives):
-                found.setdefault("reconstruction" if gives == "rows" else gives, f"{name}.{i}")
+                found.setdefault(_NAMES.get(gives, gives), f"{name}.{i}")
     return found
 
 
@@ -48,12 +50,13 @@ class RowGraph(nn.Module):
         >>> from torch_ref.batch import RowSpec
         >>> from torch_ref.methods import AutoencoderNetwork
         >>> from torch_ref.serving import RawRows, serving
-        >>> rows = RawRows([{"kind": "number", "mean": 5.0, "scale": 2.0, "fill": None}])
+        >>> column = {"kind": "number", "mean": 5.0, "scale": 2.0, "fill": None}
+        >>> rows = RawRows([column | {"refuses": True}])
         >>> network = AutoencoderNetwork(RowSpec(1), (4,), 2, generator=torch.Generator())
         >>> graph = RowGraph(serving(network.outputs)(rows, network, 2))
         >>> outputs = graph(torch.tensor([[5.0], [float("nan")]]))
         >>> {name: tuple(output.shape) for name, output in outputs.items()}
-        {'embedding': (2, 2), 'reconstruction': (2, 1), 'score': (2,)}
+        {'embedding': (2, 2), 'reconstruction': (2, 1), 'score': (2,), 'score_by_column': (2, 1)}
         >>> print(torch.isnan(outputs["score"]))
         tensor([False,  True])
     """
@@ -66,16 +69,19 @@ class RowGraph(nn.Module):
         self.outputs = served.outputs
 
     def forward(self, rows: Tensor) -> dict[str, Tensor]:
-        """Maps raw rows `[B, C]` to the outputs of `graph_outputs`, `[B, …]` each."""
-        features: Tensor = self.rows(rows)
-        usable = torch.isfinite(features).all(dim=1)
+        """Maps raw rows `[B, columns]` to the outputs of `graph_outputs`, `[B, …]` each."""
+        batch: Batch = self.rows(rows)
+        usable = ~self.rows.unusable(rows, batch).any(dim=1)
         found: dict[str, Tensor] = {}
         for name, of in graph_outputs(self.outputs).items():
             function, _, i = of.partition(".")
-            results = getattr(self.network, function)(Batch(features))
-            output = results[int(i)] if isinstance(results, tuple) else results
+            output = getattr(self.network, function)(batch)
+            if len(OUTPUTS[function].gives) > 1:
+                output = output[int(i)]
             if OUTPUTS[function].gives[int(i)] == "rows":
                 output = self.rows.invert(output)
+            elif OUTPUTS[function].gives[int(i)] == "terms":
+                output = self.rows.in_order(output)
             elif OUTPUTS[function].gives[int(i)] == "prediction":
                 output = self.units(output)
             # Masked at the end: a category from `argmax` of NaN would look like any other.

@@ -6,6 +6,9 @@ Conventions, the same in `jaxrep.losses`:
   summed over features and latents and averaged over rows. `nt_xent_loss` is the mean over all 2B
   anchors, `cross_entropy` over rows, both with natural logarithms. `half_squared_error` is the mean
   over rows.
+- `observed` says which cells of x are known: the mean is then over a row's observed columns, the
+  sum of the ELBO over them alone, and a row without any has weight 0. What stands in x where it is
+  not observed, NaN included, changes neither value nor gradient.
 - `weights` w gives each row a weight: the mean over rows is Σ wᵢℓᵢ / Σ wᵢ, and 0 with zero gradient
   where all weights are 0. A row of weight 0 must still hold finite numbers; it changes neither
   value nor gradient, and stands in no denominator of NT-Xent. This is how padded batches work.
@@ -22,30 +25,34 @@ from torch import Tensor
 from torch_ref.nt_xent import MAX_DENSE, nt_xent
 
 
-def mse_by_row(x: Tensor, x_hat: Tensor) -> Tensor:
+def mse_by_row(x: Tensor, x_hat: Tensor, *, observed: Tensor | None = None) -> Tensor:
     """Mean squared error of each row: 1/D Σⱼ (xᵢⱼ − x̂ᵢⱼ)².
 
     Args:
         x: data, `[B, D]`.
         x_hat: reconstruction, `[B, D]`.
+        observed: which cells of x are known, booleans `[B, D]`; None if all are.
 
     Returns:
-        One error for each row, `[B]`.
+        One error for each row, `[B]`; 0 where nothing is observed.
 
     Example:
         >>> print(mse_by_row(torch.tensor([[1.0, 2.0]]), torch.tensor([[1.0, 4.0]])))
         tensor([2.])
     """
-    return _squared_error(x, x_hat).mean(dim=-1)
+    return mean_over_columns(_squared_error(x, x_hat, observed), observed)
 
 
-def mse_loss(x: Tensor, x_hat: Tensor, *, weights: Tensor | None = None) -> Tensor:
+def mse_loss(
+    x: Tensor, x_hat: Tensor, *, weights: Tensor | None = None, observed: Tensor | None = None
+) -> Tensor:
     """Mean squared error over all elements: 1/(B·D) Σᵢⱼ (xᵢⱼ − x̂ᵢⱼ)².
 
     Args:
         x: data, `[B, D]`.
         x_hat: reconstruction, `[B, D]`.
         weights: row weights, `[B]`, at least 0; None weighs all rows alike.
+        observed: which cells of x are known, booleans `[B, D]`; None if all are.
 
     Returns:
         A scalar.
@@ -54,7 +61,8 @@ def mse_loss(x: Tensor, x_hat: Tensor, *, weights: Tensor | None = None) -> Tens
         >>> print(mse_loss(torch.tensor([[1.0, 2.0]]), torch.tensor([[1.0, 4.0]])))
         tensor(2.)
     """
-    return mean_over_rows(mse_by_row(x, x_hat), weights)
+    rows = mse_by_row(x, x_hat, observed=observed)
+    return mean_over_rows(rows, observed_weights(weights, observed))
 
 
 def gaussian_kl(mu: Tensor, log_var: Tensor, *, weights: Tensor | None = None) -> Tensor:
@@ -91,6 +99,7 @@ def elbo_loss(
     *,
     beta: float | Tensor,
     weights: Tensor | None = None,
+    observed: Tensor | None = None,
 ) -> Tensor:
     """Negative evidence lower bound of a β-VAE with unit-variance Gaussian likelihood.
 
@@ -104,6 +113,7 @@ def elbo_loss(
         log_var: posterior log-variances log σ², `[B, Z]`.
         beta: weight β of the KL.
         weights: row weights, `[B]`, at least 0; None weighs all rows alike.
+        observed: which cells of x are known, booleans `[B, D]`; None if all are.
 
     Returns:
         A scalar, to be minimised.
@@ -117,8 +127,9 @@ def elbo_loss(
         >>> print(elbo_loss(x, x + 1.0, mu, torch.zeros((1, 2)), beta=4.0))
         tensor(4.)
     """
-    reconstruction = mean_over_rows(_squared_error(x, x_hat).sum(dim=-1), weights)
-    return reconstruction + beta * gaussian_kl(mu, log_var, weights=weights)
+    weights = observed_weights(weights, observed)
+    rows = _squared_error(x, x_hat, observed).sum(dim=-1)
+    return mean_over_rows(rows, weights) + beta * gaussian_kl(mu, log_var, weights=weights)
 
 
 def nt_xent_loss(
@@ -246,6 +257,47 @@ def mean_over_rows(rows: Tensor, weights: Tensor | None) -> Tensor:
     return (weights * rows).sum() / torch.where(total > 0, total, 1.0)
 
 
+def mean_over_columns(terms: Tensor, observed: Tensor | None = None) -> Tensor:
+    """Mean of each row's terms over its observed columns, 0 where nothing is observed.
+
+    Args:
+        terms: a finite number for each cell, `[B, D]`; 0 where it is not observed.
+        observed: which cells are known, booleans `[B, D]`; None if all are.
+
+    Returns:
+        `[B]`.
+
+    Example:
+        >>> observed = torch.tensor([[True, False], [False, False]])
+        >>> print(mean_over_columns(torch.tensor([[3.0, 0.0], [0.0, 0.0]]), observed))
+        tensor([3., 0.])
+    """
+    if observed is None:
+        return terms.mean(dim=-1)
+    count = observed.sum(dim=-1).to(terms.dtype)
+    return terms.sum(dim=-1) / count.clamp_min(1.0)
+
+
+def observed_weights(weights: Tensor | None, observed: Tensor | None) -> Tensor | None:
+    """Returns row weights that are 0 where nothing of a row is observed.
+
+    Args:
+        weights: row weights, `[B]`, at least 0; None weighs all rows alike.
+        observed: which cells are known, booleans `[B, D]`; None if all are.
+
+    Returns:
+        `[B]`; None where that weighs all rows alike.
+
+    Example:
+        >>> print(observed_weights(None, torch.tensor([[True, False], [False, False]])))
+        tensor([1., 0.])
+    """
+    if observed is None:
+        return weights
+    is_known = observed.any(dim=-1)
+    return is_known.float() if weights is None else torch.where(is_known, weights, 0.0)
+
+
 def l2_normalize(v: Tensor) -> Tensor:
     """Scales each row to length 1: v · rsqrt(max(Σv², ε²)), ε = 1e-12 (1e-4 in float16).
 
@@ -288,8 +340,11 @@ class _ExpM1Minus(torch.autograd.Function):
 _expm1_minus: Callable[[Tensor], Tensor] = _ExpM1Minus.apply
 
 
-def _squared_error(x: Tensor, x_hat: Tensor) -> Tensor:
-    return (_at_least_float32(x) - _at_least_float32(x_hat)) ** 2
+def _squared_error(x: Tensor, x_hat: Tensor, observed: Tensor | None = None) -> Tensor:
+    difference = _at_least_float32(x) - _at_least_float32(x_hat)
+    if observed is not None:  # before it is squared: NaN · 0 would be NaN in the gradient
+        difference = torch.where(observed, difference, 0.0)
+    return difference**2
 
 
 def _at_least_float32(x: Tensor) -> Tensor:

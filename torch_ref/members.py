@@ -55,9 +55,16 @@ class _Functions(MembersNetwork):
         z: Tensor = self.members[0].project(batch)  # type: ignore[operator]
         return z
 
-    def reconstruct(self, batch: Batch) -> Tensor:
-        """Returns the first network's reconstructions, `[B, D]`."""
-        x_hat: Tensor = self.members[0].reconstruct(batch)  # type: ignore[operator]
+    def score_by_column(self, batch: Batch) -> Tensor:
+        """Returns the mean of the networks' terms, `[B, D + C]`."""
+        found: list[Tensor] = []
+        for member in self.members:
+            found.append(member.score_by_column(batch))  # type: ignore[operator]
+        return torch.stack(found).mean(dim=0)
+
+    def reconstruct(self, batch: Batch) -> Batch:
+        """Returns the first network's reconstructions."""
+        x_hat: Batch = self.members[0].reconstruct(batch)  # type: ignore[operator]
         return x_hat
 
     def predict(self, batch: Batch) -> Tensor:
@@ -67,14 +74,14 @@ class _Functions(MembersNetwork):
             found.append(member.predict(batch))  # type: ignore[operator]
         return torch.stack(found).mean(dim=0)
 
-    def decode(self, z: Tensor) -> Tensor:
-        """Maps the first network's embeddings, `[B, Z]`, to rows `[B, D]`."""
-        x_hat: Tensor = self.members[0].decode(z)  # type: ignore[operator]
+    def decode(self, z: Tensor) -> Batch:
+        """Maps the first network's embeddings, `[B, Z]`, to rows."""
+        x_hat: Batch = self.members[0].decode(z)  # type: ignore[operator]
         return x_hat
 
-    def generate(self, draws: Tensor) -> Tensor:
-        """Maps draws from the first network's prior, `[B, Z]`, to rows `[B, D]`."""
-        x_hat: Tensor = self.members[0].generate(draws)  # type: ignore[operator]
+    def generate(self, draws: Tensor) -> Batch:
+        """Maps draws from the first network's prior, `[B, Z]`, to rows."""
+        x_hat: Batch = self.members[0].generate(draws)  # type: ignore[operator]
         return x_hat
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 Takes = Literal["rows", "codes", "draws"]
-Gives = Literal["embedding", "rows", "score", "log_var", "projection", "prediction"]
+Gives = Literal["embedding", "rows", "score", "terms", "log_var", "projection", "prediction"]
 Members = Literal["first", "mean"]
 
 
@@ -21,8 +21,8 @@ class Output:
     """rows: a batch of B rows; codes: embeddings `[B, Z]`; draws: draws from N(0, 1), `[B, Z]`."""
 
     gives: tuple[Gives, ...]
-    """What comes back, an array each: embedding and log_var `[B, Z]`, rows `[B, D]`, score `[B]`,
-    projection `[B, P]`, prediction `[B, O]`."""
+    """What comes back: embedding and log_var `[B, Z]`, score `[B]`, terms `[B, D + C]`, projection
+    `[B, P]`, prediction `[B, O]`, an array each; rows, a batch of them."""
 
     help: str
     """What it is."""
@@ -36,6 +36,9 @@ OUTPUTS = {
     "embed": Output("rows", ("embedding",), "representations of rows; nothing is random", "first"),
     "reconstruct": Output("rows", ("rows",), "rows as the network gives them back", "first"),
     "score": Output("rows", ("score",), "anomaly scores of rows; higher is more anomalous", "mean"),
+    "score_by_column": Output(
+        "rows", ("terms",), "what each column adds to the score, in nats", "mean"
+    ),
     "encode": Output(
         "rows", ("embedding", "log_var"), "mean and log-variance of the posterior", "first"
     ),

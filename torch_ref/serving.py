@@ -1,15 +1,16 @@
-"""Trained networks on raw rows: standardisation, network and the way back in one module.
+"""Trained networks on raw rows: scales, network and the way back in one module.
 
-What a served network takes are the rows of a table as one matrix `[B, C]`, float32 or float64:
-numbers as they stand in the table, categories as codes, which are positions in the column's list of
-levels. Any other code, such as −1, is a value that training did not know; NaN is a missing one.
-Standardisation is computed in float64, the network in float32, and rows come back in float64.
+What a served network takes are the rows of a table as one matrix `[B, columns]`, float32 or
+float64: numbers as they stand in the table, categories as positions in the column's list of levels.
+Any other position, such as −1, is a value that training did not know; NaN is a missing one. Scales
+are computed in float64, the network in float32, and rows come back in float64.
 
 No function of a class has keyword-only defaults or `**`: TorchScript compiles this file. Shape
-letters: B batch, C columns of the table, D features, Z latent, P projection.
+letters: B batch, D numbers, C codes, Z latent, P projection.
 """
 
 import functools
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -17,101 +18,117 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from torch_ref.batch import Batch
-from torch_ref.description import check_weights, described_network
+from torch_ref.batch import MISSING, Batch
+from torch_ref.description import check_weights, described_network, has_gaps
 from torch_ref.networks import Network
+from torch_ref.scaling import Scaling
 from torch_ref.units import units_of
 from torch_ref.weights import with_weights
 
 
 class RawRows(nn.Module):
-    """Raw rows to features and back, as the `columns` of a run's `schema.json` say.
+    """Raw rows to numbers and codes and back, as the `columns` of a run's `schema.json` say.
+
+    A missing cell becomes what its column imputes, `fill`; else it stays missing where the training
+    rows had gaps, and becomes the number 0, which is the mean on the standard scale, or the code 0,
+    where they had none.
 
     Args:
-        columns: for each column that is learned from its `kind`: `category` with `levels`, `fills`
-            and `has_gaps`, or one of the numeric ones with `mean`, `scale` and `fill`.
+        columns: for each column that is learned from its `kind`, `fill`, `has_gaps` and `refuses`;
+            of a `category` its `levels`, of the numeric ones what `Scaling` takes.
 
     Example:
         >>> age = {"kind": "number", "name": "age", "mean": 40.0, "scale": 10.0, "fill": None}
-        >>> sex = {"kind": "category", "name": "sex", "levels": ["f", "m"]}
-        >>> sex |= {"fills": True, "has_gaps": False}
-        >>> rows = RawRows([age, sex])
-        >>> features = rows(torch.tensor([[30.0, 1.0], [45.0, -1.0]]))
-        >>> print(features)
-        tensor([[-1.0000,  0.0000,  1.0000,  0.0000],
-                [ 0.5000,  0.0000,  0.0000,  1.0000]])
-        >>> print(rows.invert(features))
-        tensor([[30.,  1.],
-                [45., -1.]], dtype=torch.float64)
+        >>> sex = {"kind": "category", "name": "sex", "levels": ["f", "m"], "has_gaps": False}
+        >>> rows = RawRows([sex, age])
+        >>> batch = rows(torch.tensor([[1.0, 30.0], [-1.0, 45.0]]))
+        >>> print(batch.numbers.T, batch.codes.T)
+        tensor([[-1.0000,  0.5000]]) tensor([[2, 0]], dtype=torch.int32)
+        >>> print(rows.invert(batch))
+        tensor([[ 1., 30.],
+                [-1., 45.]], dtype=torch.float64)
     """
 
     source: Tensor
-    mean: Tensor
-    scale: Tensor
-    fill: Tensor
-    code: Tensor
-    count: Tensor
-    is_number: Tensor
-    is_unknown: Tensor
-    numbers: Tensor
     order: Tensor
+    refuses: Tensor
+    fill: Tensor
+    keeps_gaps: Tensor
+    count: Tensor
+    missing: Tensor
     width: int
-    blocks: list[tuple[int, int, bool]]
+    numbers: int
 
     def __init__(self, columns: Sequence[Mapping[str, Any]]):
         super().__init__()
-        features = [line for c, column in enumerate(columns) for line in _features(c, column)]
-        self.width = len(columns)
-        for name, dtype in _FEATURE_BUFFERS.items():
-            values = [line[name] for line in features]
-            self.register_buffer(name, torch.tensor(values, dtype=dtype))
         numeric = [c for c, column in enumerate(columns) if column["kind"] != "category"]
         categorical = [c for c, column in enumerate(columns) if column["kind"] == "category"]
-        # Where each column's features begin; `source` counts the columns up.
-        first = torch.searchsorted(self.source, torch.arange(len(columns))).tolist()
-        self.register_buffer(
-            "numbers", torch.tensor([first[c] for c in numeric], dtype=torch.int64)
-        )
-        written = numeric + categorical  # the order in which `invert` has the columns at first
-        self.register_buffer(
-            "order",
-            torch.argsort(torch.tensor(written, dtype=torch.int64)),
-        )
-        self.blocks = [
-            (first[c], first[c] + len(columns[c]["levels"]), bool(columns[c]["has_gaps"]))
-            for c in categorical
-        ]
+        self.width, self.numbers = len(columns), len(numeric)
+        self.scaling = Scaling([columns[c] for c in numeric])
+        features = [columns[c] for c in numeric + categorical]
+        source = torch.tensor(numeric + categorical, dtype=torch.int64)
+        self.register_buffer("source", source)
+        self.register_buffer("order", torch.argsort(source))
+        refuses = [bool(column.get("refuses")) for column in features]
+        self.register_buffer("refuses", torch.tensor(refuses, dtype=torch.bool))
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Maps raw rows `[B, C]` to features `[B, D]`, float32; what is unusable becomes NaN."""
+        numbers, categories = features[: self.numbers], features[self.numbers :]
+        fill = [math.nan if column["fill"] is None else column["fill"] for column in numbers]
+        self.register_buffer("fill", torch.tensor(fill, dtype=torch.float64))
+        keeps_gaps = [has_gaps(column) for column in numbers]
+        self.register_buffer("keeps_gaps", torch.tensor(keeps_gaps, dtype=torch.bool))
+        counts = [len(column["levels"]) for column in categories]
+        self.register_buffer("count", torch.tensor(counts, dtype=torch.float64))
+        missing = [_missing_code(column) for column in categories]
+        self.register_buffer("missing", torch.tensor(missing, dtype=torch.float64))
+
+    def forward(self, x: Tensor) -> Batch:
+        """Maps raw rows `[B, columns]` to numbers, float32, and codes, int32."""
         values = x.double().index_select(1, self.source)
-        values = torch.where(torch.isnan(values), self.fill, values)
-        known = (values >= 0) & (values < self.count) & (values == torch.floor(values))
-        # In numbers, since onnxruntime has no Where of booleans.
-        one_hot = torch.where(self.is_unknown, (~known).double(), (values == self.code).double())
-        one_hot = torch.where(torch.isnan(values), values, one_hot)
-        return torch.where(self.is_number, (values - self.mean) / self.scale, one_hot).float()
+        numbers = values[:, : self.numbers]
+        numbers = self.scaling(torch.where(torch.isnan(numbers), self.fill, numbers))
+        is_filled = torch.isnan(numbers) & ~self.keeps_gaps
+        numbers = torch.where(is_filled, torch.zeros_like(numbers), numbers).float()
+        if self.numbers == self.width:
+            return Batch(numbers, None, None, None)
+        levels = values[:, self.numbers :]
+        known = (levels >= 0) & (levels < self.count) & (levels == torch.floor(levels))
+        codes = torch.where(known, levels + 1, torch.zeros_like(levels))
+        codes = torch.where(torch.isnan(levels), self.missing, codes)
+        return Batch(numbers, codes.int(), None, None)
 
-    def invert(self, features: Tensor) -> Tensor:
-        """Maps features `[B, D]` to raw rows `[B, C]`, float64, with −1 for an unknown category.
+    def unusable(self, x: Tensor, batch: Batch) -> Tensor:
+        """Says which cells cannot be used: missing ones that are refused, and infinite numbers.
 
-        A category is the one with the largest feature. If no training cell was missing, the feature
-        of none of the levels counts only above one half.
+        Args:
+            x: raw rows, `[B, columns]`.
+            batch: what `forward` made of them.
+
+        Returns:
+            Booleans `[B, D + C]`; `source` has the column of each.
         """
-        values = features.double() * self.scale + self.mean
-        columns = [values.index_select(1, self.numbers)]
-        for start, stop, has_gaps in self.blocks:
-            unknown = features[:, stop : stop + 1]
-            if not has_gaps:
-                unknown = torch.where(
-                    unknown > 0.5, unknown, torch.full_like(unknown, float("-inf"))
-                )
-            block = torch.cat([features[:, start:stop], unknown], dim=1)
-            code = block.argmax(dim=1, keepdim=True)
-            columns.append(
-                torch.where(code == stop - start, torch.full_like(code, -1), code).double()
-            )
-        return torch.cat(columns, dim=1).index_select(1, self.order)
+        refused = torch.isnan(x.index_select(1, self.source)) & self.refuses
+        is_infinite, codes = torch.isinf(batch.numbers), batch.codes
+        if codes is not None:  # a cell is of none of the levels at worst
+            is_infinite = torch.cat([is_infinite, torch.zeros_like(codes, dtype=torch.bool)], dim=1)
+        return refused | is_infinite
+
+    def invert(self, batch: Batch) -> Tensor:
+        """Maps numbers and codes to raw rows `[B, columns]`, float64.
+
+        The code 0 becomes −1; what is missing is NaN.
+        """
+        found: Tensor = self.scaling.invert(batch.numbers.double())
+        codes = batch.codes
+        if codes is not None:
+            levels = codes.double() - 1
+            levels = torch.where(codes < 0, torch.full_like(levels, float("nan")), levels)
+            found = torch.cat([found, levels], dim=1)
+        return self.in_order(found)
+
+    def in_order(self, features: Tensor) -> Tensor:
+        """Puts what is said of each number and each code, `[B, D + C]`, in the columns' order."""
+        return features.index_select(1, self.order)
 
 
 class Served(nn.Module):
@@ -144,21 +161,21 @@ class Served(nn.Module):
         self.units = nn.Identity() if units is None else units
 
     def forward(self, x: Tensor) -> Tensor:
-        """Maps raw rows `[B, C]` to embeddings `[B, Z]`, as `embed` does."""
+        """Maps raw rows `[B, columns]` to embeddings `[B, Z]`, as `embed` does."""
         return self.embed(x)
 
     def embed(self, x: Tensor) -> Tensor:
-        """Maps raw rows `[B, C]` to embeddings `[B, Z]`."""
+        """Maps raw rows `[B, columns]` to embeddings `[B, Z]`."""
         z: Tensor = self.network.embed(self.batch(x))
         return z
 
     def score(self, x: Tensor) -> Tensor:
-        """Maps raw rows `[B, C]` to anomaly scores `[B]`; higher is more anomalous."""
+        """Maps raw rows `[B, columns]` to anomaly scores `[B]`; higher is more anomalous."""
         scores: Tensor = self.network.score(self.batch(x))
         return scores
 
     def batch(self, x: Tensor) -> Batch:
-        """Maps raw rows `[B, C]` to what the network takes.
+        """Maps raw rows `[B, columns]` to what the network takes.
 
         Raises:
             ValueError: `x` has another shape or dtype, or a value that cannot be used.
@@ -169,49 +186,54 @@ class Served(nn.Module):
             )
         if x.dtype != torch.float32 and x.dtype != torch.float64:
             raise ValueError("expected rows of float32 or float64; got another dtype")
-        features: Tensor = self.rows(x)
-        if not bool(torch.isfinite(features).all()):
-            row, feature = (~torch.isfinite(features)).nonzero()[0].unbind()
+        batch: Batch = self.rows(x)
+        unusable: Tensor = self.rows.unusable(x, batch)
+        if bool(unusable.any()):
+            row, feature = unusable.nonzero()[0].unbind()
             column = self.rows.source[feature]
             raise ValueError(
                 f"row {int(row)}, column {int(column)}, counted from 0: {float(x[row, column])} is "
                 "missing, infinite or too far from the training data"
             )
-        return Batch(features, None, None, None)
+        return batch
 
 
 class _Functions(Served):
     """A function for every output that a network may declare besides."""
 
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Maps raw rows `[B, C]` to the posterior's μ and log σ², `[B, Z]` each."""
+        """Maps raw rows `[B, columns]` to the posterior's μ and log σ², `[B, Z]` each."""
         posterior: tuple[Tensor, Tensor] = self.network.encode(self.batch(x))
         return posterior
 
     def project(self, x: Tensor) -> Tensor:
-        """Maps raw rows `[B, C]` to projections `[B, P]`."""
+        """Maps raw rows `[B, columns]` to projections `[B, P]`."""
         z: Tensor = self.network.project(self.batch(x))
         return z
 
     def predict(self, x: Tensor) -> Tensor:
-        """Maps raw rows `[B, C]` to probabilities of classes `[B, K]`, or to numbers `[B, 1]`.
+        """Maps raw rows to probabilities of classes `[B, K]`, or to numbers `[B, 1]`.
 
         Numbers are float64, in the units of the label.
         """
         prediction: Tensor = self.units(self.network.predict(self.batch(x)))
         return prediction
 
+    def score_by_column(self, x: Tensor) -> Tensor:
+        """Maps raw rows `[B, columns]` to what each column adds to the score, of the same shape."""
+        return self.rows.in_order(self.network.score_by_column(self.batch(x)))
+
     def reconstruct(self, x: Tensor) -> Tensor:
-        """Maps raw rows `[B, C]` to their reconstructions `[B, C]`, in raw units."""
+        """Maps raw rows `[B, columns]` to their reconstructions `[B, columns]`, in raw units."""
         return self.rows.invert(self.network.reconstruct(self.batch(x)))
 
     def decode(self, z: Tensor) -> Tensor:
-        """Maps embeddings `[B, Z]` to raw rows `[B, C]`."""
+        """Maps embeddings `[B, Z]` to raw rows `[B, columns]`."""
         return self.rows.invert(self.network.decode(z.float()))
 
     def generate(self, count: int) -> Tensor:
-        """Draws `count` raw rows `[count, C]` from the prior, with torch's own generator."""
-        draws = torch.randn([count, self.latent_dim], device=self.rows.mean.device)
+        """Draws `count` raw rows `[count, columns]` from the prior, with torch's own generator."""
+        draws = torch.randn([count, self.latent_dim], device=self.rows.order.device)
         return self.rows.invert(self.network.generate(draws))
 
 
@@ -271,28 +293,8 @@ def serving(outputs: tuple[str, ...]) -> type[Served]:
     return type("Served", (Served,), {**functions, "outputs": outputs, "__module__": __name__})
 
 
-_FEATURE_BUFFERS = {
-    "source": torch.int64,
-    "mean": torch.float64,
-    "scale": torch.float64,
-    "fill": torch.float64,
-    "code": torch.float64,
-    "count": torch.float64,
-    "is_number": torch.bool,
-    "is_unknown": torch.bool,
-}
-
-
-def _features(position: int, column: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Says for each feature of a column where its value is and what becomes of it."""
-    plain = {"source": position, "mean": 0.0, "scale": 1.0, "code": 0.0, "count": 0.0}
-    plain |= {"is_number": False, "is_unknown": False}
-    nan = float("nan")  # stays what it is: a missing value is refused
-    if column["kind"] != "category":
-        fill = nan if column["fill"] is None else column["fill"]
-        scaling = {"mean": column["mean"], "scale": column["scale"], "fill": fill}
-        return [plain | scaling | {"is_number": True}]
-    count = len(column["levels"])
-    plain |= {"fill": -1.0 if column["fills"] else nan, "count": float(count)}
-    known = [plain | {"code": float(code)} for code in range(count)]
-    return [*known, plain | {"is_unknown": True}]
+def _missing_code(column: Mapping[str, Any]) -> float:
+    """Returns the code of a missing cell in a column of categories."""
+    if column.get("fill") is not None:
+        return float(column["levels"].index(column["fill"]) + 1)
+    return float(MISSING) if has_gaps(column) else 0.0

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from torch_ref import optim
-from torch_ref.batch import Batch, RowSpec
+from torch_ref.batch import Batch, RowSpec, as_batch, take
 from torch_ref.methods import AnyMethod
 from torch_ref.networks import Network
 from torch_ref.views import Draws, Noise
@@ -92,12 +92,13 @@ def replay(
         yield train_step(method, network, optimizer, batch, noise)
 
 
-def fit(method: AnyMethod, x: Tensor | Batch) -> Fit:
+def fit(method: AnyMethod, x: Tensor | Batch, *, spec: RowSpec | None = None) -> Fit:
     """Trains a method on rows, drawing order and noise itself.
 
     Args:
         method: from `torch_ref.methods`.
-        x: training rows, standardised, `[rows, D]`; or a batch of them, with targets.
+        x: training rows: numbers, scaled, `[rows, D]`; or a batch of them, with codes and targets.
+        spec: what every row holds; by default D numbers, none of which may be missing.
 
     Returns:
         The trained network and the history.
@@ -119,21 +120,20 @@ def fit(method: AnyMethod, x: Tensor | Batch) -> Fit:
             f"members is {hyperparameters.members}; train each by itself, with its own seed, and "
             "make one network of them by `torch_ref.members.members_network`"
         )
-    x, targets = (x.numbers, x.targets) if isinstance(x, Batch) else (x, None)
+    x = as_batch(x)
+    numbers = x.numbers
     generator = torch.Generator().manual_seed(hyperparameters.seed)
-    network = method.init(RowSpec(x.shape[1]), generator)
-    steps = -(-len(x) // hyperparameters.batch_size) * hyperparameters.epochs
+    network = method.init(spec or RowSpec(numbers.shape[1]), generator)
+    steps = -(-len(numbers) // hyperparameters.batch_size) * hyperparameters.epochs
     optimizer = method.optimizer(steps)(network.named_parameters())
     history = []
     for epoch in range(1, hyperparameters.epochs + 1):
         sums: dict[str, float] = {}
-        order = torch.randperm(len(x), generator=generator)
-        for rows in torch.split(order, hyperparameters.batch_size):
-            weights = torch.ones(len(rows), dtype=x.dtype)
-            chosen = None if targets is None else targets[rows]
-            batch = Batch(x[rows], targets=chosen, weights=weights)
+        order = torch.randperm(len(numbers), generator=generator)
+        for chosen in torch.split(order, hyperparameters.batch_size):
+            batch = take(x, chosen)._replace(weights=torch.ones(len(chosen), dtype=numbers.dtype))
             noise = method.noise(Draws(generator, x), batch)
             for name, value in train_step(method, network, optimizer, batch, noise).items():
-                sums[name] = sums.get(name, 0.0) + value * len(rows)
-        history.append({"epoch": epoch, **{name: s / len(x) for name, s in sums.items()}})
+                sums[name] = sums.get(name, 0.0) + value * len(chosen)
+        history.append({"epoch": epoch, **{name: s / len(numbers) for name, s in sums.items()}})
     return Fit(network, history)

@@ -104,7 +104,7 @@ class FineTune(Saving, Scaling, RunReader):
                 overwrite=self.overwrite,
                 every=Every.parse(self.checkpoint_every),
                 keep=self.keep,
-                **self.scale(),
+                **self.mesh_settings(),
                 note=note,
                 callbacks=callbacks,
             )

@@ -95,7 +95,7 @@ class Train(Saving, Scaling, Training, WithHyperparameters):
                 overwrite=self.overwrite,
                 every=Every.parse(self.checkpoint_every),
                 keep=self.keep,
-                **self.scale(),
+                **self.mesh_settings(),
                 note=note,
                 callbacks=callbacks,
             )
@@ -137,7 +137,7 @@ class Resume(Saving, Scaling):
                 data=self.data,
                 every=Every.parse(self.checkpoint_every),
                 keep=self.keep,
-                **self.scale(),
+                **self.mesh_settings(),
                 note=note,
                 callbacks=callbacks,
             )

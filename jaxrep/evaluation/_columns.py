@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from jaxrep.batch import Batch
-from jaxrep.data.schema import NumericColumn, Schema
+from jaxrep.data.schema import NumericColumn, Robust, Schema, Standard
 from jaxrep.data.transform import to_values
 
 Rows = npt.NDArray[np.floating[Any]]
@@ -77,10 +77,13 @@ def own_errors(schema: Schema, x: Batch, x_hat: Batch) -> Errors:
         if not there.any():
             continue
         if isinstance(column, NumericColumn):
-            # Of scaled values, so that the digits of large ones do not cancel.
-            scaled, restored = (rows.numbers[there, places[i]] for rows in (x, x_hat))
-            difference = np.asarray(restored, np.float64) - scaled
-            errors[i] = np.sqrt(np.mean(difference**2)) * column.scale
+            difference, unit = after[there, i] - before[there, i], 1.0
+            if isinstance(column.scaling, Standard | Robust):
+                # Of scaled values, so that the digits of large ones do not cancel.
+                scaled, restored = (rows.numbers[there, places[i]] for rows in (x, x_hat))
+                difference, unit = np.asarray(restored, np.float64) - scaled, column.scale
+            with np.errstate(over="ignore"):
+                errors[i] = np.sqrt(np.mean(np.square(difference))) * unit
         else:
             errors[i] = np.mean(before[there, i] != after[there, i])
     return errors

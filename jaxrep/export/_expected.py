@@ -9,7 +9,7 @@ import numpy as np
 
 from jaxrep.batch import Batch, RowSpec
 from jaxrep.data import transform
-from jaxrep.data.schema import NumericColumn, Schema
+from jaxrep.data.schema import NumericColumn, Robust, Schema, Standard
 from jaxrep.data.targets import Numbers
 from jaxrep.errors import VerificationError
 from jaxrep.methods import abstract_network
@@ -117,6 +117,13 @@ def _gives(name: str) -> Gives | None:
     return OUTPUTS[function].gives[int(i)] if function in OUTPUTS else None
 
 
+def _within_reach(column: NumericColumn, features: np.ndarray) -> np.ndarray:
+    """Returns the features of a column that its numbers have: some scales have ends."""
+    if isinstance(column.scaling, Standard | Robust):
+        return features
+    return transform.scaled(column, transform.unscaled(column, features))
+
+
 def _columns(prepared: Schema, features: np.ndarray, *, mark: bool) -> np.ndarray:
     """Features `[N, D]` as one number a column `[N, C]`: a category's code, or NaN where open."""
     columns, start = [], 0
@@ -124,7 +131,7 @@ def _columns(prepared: Schema, features: np.ndarray, *, mark: bool) -> np.ndarra
         block = features[:, start : start + column.width].astype(np.float64)
         start += column.width
         if isinstance(column, NumericColumn):
-            columns.append(block[:, 0])
+            columns.append(_within_reach(column, block[:, 0]))
             continue
         limit = np.full(len(block), -np.inf) if column.has_gaps else np.full(len(block), 0.5)
         bucket = block[:, -1:]

@@ -107,6 +107,10 @@ def _said_of_columns(columns: Mapping[str, Any]) -> list[str]:
             words += _flag(flag, value)
     if impute := columns.get("impute"):
         words += _flag("impute", impute)
+    if (scale := columns.get("scale", "standard")) != "standard":
+        words += _flag("scale", scale)
+    for name, scale in columns.get("scales", {}).items():
+        words += _flag("scale", f"{name}={scale}")
     return words
 
 

@@ -5,7 +5,7 @@ import pytest
 
 from jaxrep import evaluation
 from jaxrep.batch import Batch
-from jaxrep.data.schema import CategoricalColumn, Number, Schema
+from jaxrep.data.schema import CategoricalColumn, Log1p, Number, Schema
 from jaxrep.data.transform import one_hot
 from jaxrep.evaluation import RawColumns, Result, split
 
@@ -195,6 +195,17 @@ def test_raw_columns_of_a_wide_category_are_those_of_its_most_frequent_levels(fi
     np.testing.assert_array_equal(matrix[:, 0] == 1, ~is_frequent & (codes >= 0))
     others = Batch(np.empty((2, 0)), np.array([[4500, 1], [3001, 2]]))  # not among those looked at
     assert raw.matrix(others)[:, :2].tolist() == [[1, 0], [0, 1]]
+
+
+def test_errors_of_a_column_of_logarithms_are_those_of_its_numbers():
+    amount = Number("amount", mean=1.0, scale=2.0, fill=None, scaling=Log1p())
+    x = (np.log1p([[3.0], [100.0]]) - 1) / 2
+    x_hat = (np.log1p([[6.0], [96.0]]) - 1) / 2
+    errors = evaluation.column_errors(
+        Schema((amount,)), Batch(x), Batch(x_hat), (x - x_hat) ** 2
+    )
+    np.testing.assert_allclose(errors.nats, np.mean((x - x_hat) ** 2))
+    np.testing.assert_allclose(errors.own, np.sqrt((3**2 + 4**2) / 2))
 
 
 def test_a_result_has_the_sample_deviation_and_no_nan_in_json():

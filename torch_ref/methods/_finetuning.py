@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 import torch
 from torch import Tensor
 
+from torch_ref import views
 from torch_ref.batch import Batch, RowSpec
 from torch_ref.methods import _list
 from torch_ref.methods._backbone import Backbone
@@ -81,7 +82,7 @@ class FineTunedNetwork(Network):
         self.distance = Mahalanobis(latent_dim)
 
     def embed(self, batch: Batch) -> Tensor:
-        """Maps rows `[B, D]` to the backbone's representations `[B, Z]`."""
+        """Maps rows to the backbone's representations `[B, Z]`."""
         z: Tensor = self.backbone.embed(batch)
         return z
 
@@ -91,13 +92,13 @@ class FineTunedNetwork(Network):
         return distance
 
     def apply_head(self, batch: Batch) -> Tensor:
-        """Maps rows `[B, D]` to the head's outputs `[B, O]`."""
+        """Maps rows to the head's outputs `[B, O]`."""
         outputs: Tensor = self.head(self.standardisation(self.embed(batch)))
         return outputs
 
     @abstractmethod
     def predict(self, batch: Batch) -> Tensor:
-        """Maps rows `[B, D]` to what is predicted of them."""
+        """Maps rows to what is predicted of them."""
 
 
 Hyperparameters = TypeVar("Hyperparameters", bound=FineTuningHyperparameters)
@@ -135,17 +136,17 @@ class FineTuning(Method[Hyperparameters, Net], Generic[Hyperparameters, Net]):
         return {BACKBONE: hp.backbone_learning_rate, HEAD: hp.learning_rate}
 
     def noise(self, draws: Draws, batch: Batch) -> Noise:
-        """Draws nothing."""
-        return {}
+        """Draws which codes are "other"."""
+        return views.draw_other(self.hyperparameters.other_rate, draws, batch)
 
-    def apply(self, network: Net, batch: Batch) -> Tensor:
+    def apply(self, network: Net, batch: Batch, noise: Noise) -> Tensor:
         """Returns the head's outputs `[B, O]` as training has them.
 
         A frozen backbone computes as it serves, so that no statistic of it changes.
         """
         if self.hyperparameters.frozen:
             network.backbone.eval()
-        return network.apply_head(batch)
+        return network.apply_head(views.replace_by_other(batch, noise))
 
     def penalty(self, network: Net) -> Tensor:
         """Returns l2/2 · Σ‖W‖² over the head's kernels, a scalar."""

@@ -42,6 +42,7 @@ class TrainingHyperparameters:
     warmup_fraction: float
     clip_norm: float
     beta2: float
+    other_rate: float
     precision: Literal["highest", "default", "bfloat16"]
     validation_fraction: float
     patience: Count
@@ -59,6 +60,7 @@ class ViewHyperparameters(TrainingHyperparameters):
     drop_rate: float
     corruption_rate: float
     swap_rate: float
+    hide_rate: float
 
 
 Hyperparameters = TypeVar("Hyperparameters", bound=TrainingHyperparameters)

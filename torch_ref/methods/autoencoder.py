@@ -2,27 +2,32 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from torch_ref import losses, views
 from torch_ref.batch import Batch, RowSpec
+from torch_ref.likelihoods import RowLikelihood
 from torch_ref.methods._method import Method, Metrics, ViewHyperparameters
-from torch_ref.networks import MLP, Network
+from torch_ref.methods._reconstruction import ReconstructionNetwork, decoder_dims
+from torch_ref.networks import MLP, Embeddings, RowEncoder
 from torch_ref.views import Draws, Noise
 
 
 @dataclass(frozen=True, kw_only=True)
 class AutoencoderHyperparameters(ViewHyperparameters):
-    """Autoencoder: mean squared error of the reconstruction."""
+    """Autoencoder: −log p of the row under its reconstruction, the mean over its columns."""
+
+    likelihood: Literal["squared", "by_kind"]
 
 
-class AutoencoderNetwork(Network):
-    """Encoder D–hidden–Z and the mirrored decoder Z–hidden–D.
+class AutoencoderNetwork(ReconstructionNetwork):
+    """Encoder rows–hidden–Z and the mirrored decoder Z–hidden–rows.
 
     Args:
-        rows: what every row holds; D numbers.
+        rows: what every row holds; D numbers, C codes.
         hidden_dims: widths of the encoder's hidden layers; the decoder has them in reverse.
         latent_dim: Z, size of the code.
         generator: source of the initial weights.
@@ -30,11 +35,9 @@ class AutoencoderNetwork(Network):
     Example:
         >>> network = AutoencoderNetwork(RowSpec(32), (64,), 8, generator=torch.Generator())
         >>> batch = Batch(torch.ones(3, 32))
-        >>> tuple(network.embed(batch).shape), tuple(network.reconstruct(batch).shape)
+        >>> tuple(network.embed(batch).shape), tuple(network.reconstruct(batch).numbers.shape)
         ((3, 8), (3, 32))
     """
-
-    outputs = ("embed", "reconstruct", "score", "decode")
 
     def __init__(
         self,
@@ -45,26 +48,15 @@ class AutoencoderNetwork(Network):
         generator: torch.Generator,
     ):
         super().__init__()
-        self.encoder = MLP((rows.numbers, *hidden_dims, latent_dim), generator=generator)
-        self.decoder = MLP((latent_dim, *reversed(hidden_dims), rows.numbers), generator=generator)
+        self.encoder = RowEncoder(rows, (*hidden_dims, latent_dim), generator=generator)
+        self.decoder = MLP(decoder_dims(rows, hidden_dims, latent_dim), generator=generator)
+        self.embeddings = Embeddings(rows, generator=generator)
+        self.likelihood = RowLikelihood(rows)
 
     def embed(self, batch: Batch) -> Tensor:
-        """Maps rows `[B, D]` to codes `[B, Z]`."""
-        z: Tensor = self.encoder(batch.numbers)
+        """Maps rows to representations `[B, Z]`."""
+        z: Tensor = self.encoder(batch, self.embeddings())
         return z
-
-    def decode(self, z: Tensor) -> Tensor:
-        """Maps codes `[B, Z]` to rows `[B, D]`."""
-        x_hat: Tensor = self.decoder(z)
-        return x_hat
-
-    def reconstruct(self, batch: Batch) -> Tensor:
-        """Maps rows `[B, D]` to their reconstructions `[B, D]`."""
-        return self.decode(self.embed(batch))
-
-    def score(self, batch: Batch) -> Tensor:
-        """Mean squared reconstruction error of each row, `[B]`; higher is more anomalous."""
-        return losses.mse_by_row(batch.numbers, self.reconstruct(batch))
 
 
 class Autoencoder(Method[AutoencoderHyperparameters, AutoencoderNetwork]):
@@ -86,16 +78,21 @@ class Autoencoder(Method[AutoencoderHyperparameters, AutoencoderNetwork]):
     def init(self, rows: RowSpec, generator: torch.Generator) -> AutoencoderNetwork:
         """Returns a new network for rows."""
         hp = self.hyperparameters
-        return AutoencoderNetwork(rows, hp.hidden_dims, hp.latent_dim, generator=generator)
+        seen = views.rows_seen(hp, rows)
+        return AutoencoderNetwork(seen, hp.hidden_dims, hp.latent_dim, generator=generator)
 
     def noise(self, draws: Draws, batch: Batch) -> Noise:
-        """Draws what the input's views need, as `draw_views` says."""
-        return views.draw_views(self.hyperparameters, draws, batch.numbers)
+        """Draws what the input's views need, as `draw_views` says, and which codes are "other"."""
+        return views.draw_all(self.hyperparameters, draws, batch)
 
     def loss(
         self, network: AutoencoderNetwork, batch: Batch, noise: Noise
     ) -> tuple[Tensor, Metrics]:
-        """Mean squared error between rows and the reconstruction of corrupted rows."""
-        corrupted = views.corrupt(self.hyperparameters, batch.numbers, noise)
-        x_hat = network.reconstruct(batch._replace(numbers=corrupted))
-        return losses.mse_loss(batch.numbers, x_hat, weights=batch.weights), {}
+        """Mean of the terms of rows, over columns, under the reconstruction of corrupted rows."""
+        batch = views.replace_by_other(batch, noise)
+        corrupted = views.corrupt(self.hyperparameters, batch, noise)
+        terms = network.terms(batch, network.embed(corrupted))
+        observed = network.observed(batch)
+        rows = losses.mean_over_columns(terms, observed)
+        weights = losses.observed_weights(batch.weights, observed)
+        return losses.mean_over_rows(rows, weights), {}

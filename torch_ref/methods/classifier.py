@@ -40,7 +40,7 @@ class ClassifierNetwork(FineTunedNetwork):
     """
 
     def predict(self, batch: Batch) -> Tensor:
-        """Maps rows `[B, D]` to the probabilities of their classes, `[B, K]`."""
+        """Maps rows to the probabilities of their classes, `[B, K]`."""
         logits = self.apply_head(batch)
         wide = logits if logits.dtype == torch.float64 else logits.float()
         return torch.softmax(wide, dim=-1)
@@ -77,7 +77,7 @@ class Classifier(FineTuning[ClassifierHyperparameters, ClassifierNetwork]):
     ) -> tuple[Tensor, Metrics]:
         """Cross-entropy and penalty; and `cross_entropy` alone, and the share of rows right."""
         assert batch.targets is not None
-        logits, targets = self.apply(network, batch), batch.targets
+        logits, targets = self.apply(network, batch, noise), batch.targets
         cross_entropy = losses.cross_entropy(
             logits,
             targets,

@@ -34,7 +34,7 @@ class RegressorNetwork(FineTunedNetwork):
     """
 
     def predict(self, batch: Batch) -> Tensor:
-        """Maps rows `[B, D]` to their numbers in units of the standardised target, `[B, 1]`."""
+        """Maps rows to their numbers in units of the standardised target, `[B, 1]`."""
         return self.apply_head(batch)
 
 
@@ -67,7 +67,7 @@ class Regressor(FineTuning[RegressorHyperparameters, RegressorNetwork]):
     def loss(self, network: RegressorNetwork, batch: Batch, noise: Noise) -> tuple[Tensor, Metrics]:
         """Half the squared error and penalty; and `squared_error`, 1 − R² on the training rows."""
         assert batch.targets is not None
-        predicted = self.apply(network, batch)[:, 0]
+        predicted = self.apply(network, batch, noise)[:, 0]
         error = losses.half_squared_error(predicted, batch.targets, weights=batch.weights)
         loss = error + self.penalty(network)
         return loss, {"squared_error": 2 * error}

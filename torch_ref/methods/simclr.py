@@ -8,9 +8,9 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from torch_ref import losses, views
-from torch_ref.batch import Batch, RowSpec
+from torch_ref.batch import Batch, RowSpec, take
 from torch_ref.methods._method import Count, Method, Metrics, ViewHyperparameters
-from torch_ref.networks import MLP, Mahalanobis, Network, ProjectionHead
+from torch_ref.networks import Embeddings, Mahalanobis, Network, ProjectionHead, RowEncoder
 from torch_ref.views import Draws, Noise
 
 
@@ -30,7 +30,7 @@ class SimCLRNetwork(Network):
     Its score is the Mahalanobis distance of a row's representation from those of the training rows.
 
     Args:
-        rows: what every row holds; D numbers.
+        rows: what every row holds; D numbers, C codes.
         hidden_dims: widths of the backbone's hidden layers.
         latent_dim: Z, size of the representation.
         proj_dim: P, size of the projection.
@@ -58,18 +58,19 @@ class SimCLRNetwork(Network):
         generator: torch.Generator,
     ):
         super().__init__()
-        dims = (rows.numbers, *hidden_dims, latent_dim)
-        self.backbone = MLP(dims, activate_last=True, generator=generator)
+        dims = (*hidden_dims, latent_dim)
+        self.backbone = RowEncoder(rows, dims, activate_last=True, generator=generator)
         self.projection = ProjectionHead(latent_dim, proj_dim, generator=generator)
+        self.embeddings = Embeddings(rows, generator=generator)
         self.distance = Mahalanobis(latent_dim)
 
     def embed(self, batch: Batch) -> Tensor:
-        """Maps rows `[B, D]` to the backbone's output h `[B, Z]`, never to the projection."""
-        h: Tensor = self.backbone(batch.numbers)
+        """Maps rows to the backbone's output h `[B, Z]`, never to the projection."""
+        h: Tensor = self.backbone(batch, self.embeddings())
         return h
 
     def project(self, batch: Batch) -> Tensor:
-        """Maps rows `[B, D]` to projections `[B, P]` of length 1."""
+        """Maps rows to projections `[B, P]` of length 1."""
         z: Tensor = self.projection(self.embed(batch))
         return z
 
@@ -90,7 +91,7 @@ class SimCLR(Method[SimCLRHyperparameters, SimCLRNetwork]):
         >>> method = SimCLR(**asdict(jaxrep.methods.SimCLRHyperparameters()))
         >>> network = method.init(RowSpec(32), torch.Generator())
         >>> batch = Batch(torch.ones(4, 32))
-        >>> noise = method.noise(Draws(torch.Generator(), batch.numbers), batch)
+        >>> noise = method.noise(Draws(torch.Generator(), batch), batch)
         >>> {name: tuple(draws.shape) for name, draws in noise.items()}
         {'normal': (2, 4, 32), 'keep': (2, 4, 32)}
         >>> loss, _ = method.loss(network, batch, noise)
@@ -103,35 +104,43 @@ class SimCLR(Method[SimCLRHyperparameters, SimCLRNetwork]):
     def init(self, rows: RowSpec, generator: torch.Generator) -> SimCLRNetwork:
         """Returns a new network for rows."""
         hp = self.hyperparameters
-        return SimCLRNetwork(rows, hp.hidden_dims, hp.latent_dim, hp.proj_dim, generator=generator)
+        seen = views.rows_seen(hp, rows)
+        return SimCLRNetwork(seen, hp.hidden_dims, hp.latent_dim, hp.proj_dim, generator=generator)
 
     def noise(self, draws: Draws, batch: Batch) -> Noise:
-        """Draws what the corrupted views of rows need, `[2, B, D]`; `[1, B, D]` for one of them."""
+        """Draws what the corrupted views of rows need, `[2, B, …]`; `[1, B, …]` for one of them.
+
+        Which codes are "other" is drawn once, for both.
+        """
         count = 1 if self.hyperparameters.clean_anchor else 2
-        x = batch.numbers[None].expand(count, *batch.numbers.shape)
-        return views.draw_views(self.hyperparameters, draws, x)
+        return views.draw_all(self.hyperparameters, draws, batch, count=count)
 
     def loss(self, network: SimCLRNetwork, batch: Batch, noise: Noise) -> tuple[Tensor, Metrics]:
-        """NT-Xent between the projections of two views of rows `[B, D]`."""
+        """NT-Xent between the projections of two views of rows."""
         project = self._project_in_pieces if self.hyperparameters.microbatch else self._project
         z1, z2 = project(network, batch, noise)
         temperature = self.hyperparameters.temperature
         return losses.nt_xent_loss(z1, z2, temperature=temperature, weights=batch.weights), {}
 
     def _project(self, network: SimCLRNetwork, batch: Batch, noise: Noise) -> Tensor:
-        """Maps rows `[B, D]` to the projections of both their views, `[2, B, P]`."""
-        size, width = batch.numbers.shape
-        both = self._both_views(batch.numbers, noise)
+        """Maps rows to the projections of both their views, `[2, B, P]`."""
+        both = self._both_views(batch, noise)
+        codes = None if both.codes is None else both.codes.flatten(0, 1)
         weights = None if batch.weights is None else batch.weights.repeat(2)
-        z = network.project(Batch(both.reshape(-1, width), weights=weights))  # (2B, P)
-        return z.reshape(2, size, -1)
+        z = network.project(Batch(both.numbers.flatten(0, 1), codes, weights=weights))  # (2B, P)
+        return z.reshape(2, len(batch.numbers), -1)
 
-    def _both_views(self, x: Tensor, noise: Noise) -> Tensor:
-        """Returns both views of rows `[B, D]`, `[2, B, D]`."""
-        if self.hyperparameters.clean_anchor:
-            corrupted = views.corrupt(self.hyperparameters, x[None], noise)
-            return torch.cat([x[None], corrupted])
-        return views.corrupt(self.hyperparameters, x[None].expand(2, *x.shape), noise)
+    def _both_views(self, batch: Batch, noise: Noise) -> Batch:
+        """Returns both views of rows: numbers `[2, B, D]` and codes `[2, B, C]`."""
+        rows = views.replace_by_other(Batch(batch.numbers, batch.codes), noise)
+        if not self.hyperparameters.clean_anchor:
+            return views.corrupt(self.hyperparameters, views.copies(rows, 2), noise)
+        rows = views.copies(rows, 1)
+        corrupted = views.corrupt(self.hyperparameters, rows, noise)
+        numbers = torch.cat([rows.numbers, corrupted.numbers])
+        if rows.codes is None or corrupted.codes is None:
+            return Batch(numbers)
+        return Batch(numbers, torch.cat([rows.codes, corrupted.codes]))
 
     def _project_in_pieces(self, network: SimCLRNetwork, batch: Batch, noise: Noise) -> Tensor:
         """Does the same for `microbatch` rows at a time, and again for their gradient.
@@ -142,11 +151,15 @@ class SimCLR(Method[SimCLRHyperparameters, SimCLRNetwork]):
             Gao et al., Scaling Deep Contrastive Learning Batch Size under Memory Limited Setup,
             2021, whose gradient cache this is.
         """
-        x, size = batch.numbers, self.hyperparameters.microbatch
+        size = self.hyperparameters.microbatch
         pieces = []
-        for start in range(0, len(x), size):
+        for start in range(0, len(batch.numbers), size):
             rows = slice(start, start + size)
-            draws = {name: array[:, rows] for name, array in noise.items()}
-            piece = Batch(x[rows])
+            # What is drawn for each view has the views along its first axis.
+            draws = {
+                name: array[rows] if name == "other" else array[:, rows]
+                for name, array in noise.items()
+            }
+            piece = take(Batch(batch.numbers, batch.codes), rows)
             pieces.append(checkpoint(self._project, network, piece, draws, use_reentrant=False))
         return torch.cat(pieces, dim=1)

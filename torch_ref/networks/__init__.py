@@ -14,3 +14,10 @@ from torch_ref.networks._network import Network as Network
 from torch_ref.networks._norms import BatchNorm as BatchNorm
 from torch_ref.networks._norms import LayerNorm as LayerNorm
 from torch_ref.networks._projection import ProjectionHead as ProjectionHead
+from torch_ref.networks._rows import EMBEDDING_DIM as EMBEDDING_DIM
+from torch_ref.networks._rows import WIDE as WIDE
+from torch_ref.networks._rows import Embedding as Embedding
+from torch_ref.networks._rows import Embeddings as Embeddings
+from torch_ref.networks._rows import RowEncoder as RowEncoder
+from torch_ref.networks._rows import RowLayout as RowLayout
+from torch_ref.networks._rows import Tables as Tables

@@ -37,6 +37,16 @@ class MLP(nn.Module):
                 x = torch.relu(x)
         return x
 
+    def after_first(self, x: Tensor) -> Tensor:
+        """Maps what the first layer gives, `[B, dims[1]]`, to `[B, dims[-1]]`."""
+        last = len(self.layers) - 1
+        for i, layer in enumerate(self.layers):
+            if i > 0:
+                x = layer(x)
+            if i < last or self.activate_last:
+                x = torch.relu(x)
+        return x
+
 
 def linears(
     sizes: Sequence[tuple[int, int]], generator: torch.Generator, *, bias: bool = True

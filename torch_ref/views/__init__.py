@@ -1,20 +1,23 @@
 """Views of rows: what each draws, and how those that a method chose are applied in its order.
 
 `VIEWS` lists them. What is random comes into a view as an argument, so that it can be replayed from
-JAX's draws. Shape letters: B batch, D features, R background rows.
+JAX's draws. Shape letters: B batch, D numbers, C codes, R background rows.
 """
 
 from typing import Any
 
-from torch import Tensor
-
+from torch_ref.batch import Batch, RowSpec
+from torch_ref.views._codes import draw_other as draw_other
+from torch_ref.views._codes import replace_by_other as replace_by_other
 from torch_ref.views._draws import Draws as Draws
 from torch_ref.views._draws import Noise as Noise
+from torch_ref.views._hide import draw_hide
+from torch_ref.views._hide import hide as hide
+from torch_ref.views._noise_dropout import add_noise as add_noise
 from torch_ref.views._noise_dropout import draw_dropout, draw_noise
-from torch_ref.views._noise_dropout import feature_dropout as feature_dropout
-from torch_ref.views._noise_dropout import gaussian_noise as gaussian_noise
+from torch_ref.views._noise_dropout import drop_columns as drop_columns
 from torch_ref.views._replacement import draw_scarf, draw_swap
-from torch_ref.views._replacement import replace_features as replace_features
+from torch_ref.views._replacement import replace_columns as replace_columns
 from torch_ref.views._view import Rate as Rate
 from torch_ref.views._view import View as View
 from torch_ref.views._view import is_off as is_off
@@ -23,22 +26,40 @@ VIEWS: dict[str, View] = {
     "noise": View(
         "noise_std",
         draw_noise,
-        lambda x, noise, rate: gaussian_noise(x, noise["normal"], noise_std=rate),
+        lambda batch, noise, rate: add_noise(batch, noise["normal"], noise_std=rate),
     ),
     "dropout": View(
         "drop_rate",
         draw_dropout,
-        lambda x, noise, rate: feature_dropout(x, noise["keep"]),
+        lambda batch, noise, rate: drop_columns(batch, noise["keep"], noise.get("keep_codes")),
     ),
     "scarf": View(
         "corruption_rate",
         draw_scarf,
-        lambda x, noise, rate: replace_features(x, noise["scarf"], noise["scarf_values"]),
+        lambda batch, noise, rate: replace_columns(
+            batch,
+            noise["scarf"],
+            noise["scarf_values"],
+            noise.get("scarf_codes"),
+            noise.get("scarf_code_values"),
+        ),
     ),
     "swap": View(
         "swap_rate",
         draw_swap,
-        lambda x, noise, rate: replace_features(x, noise["swap"], noise["swap_values"]),
+        lambda batch, noise, rate: replace_columns(
+            batch,
+            noise["swap"],
+            noise["swap_values"],
+            noise.get("swap_codes"),
+            noise.get("swap_code_values"),
+        ),
+    ),
+    "hide": View(
+        "hide_rate",
+        draw_hide,
+        lambda batch, noise, rate: hide(batch, noise["hide"], noise.get("hide_codes")),
+        makes_gaps=True,
     ),
 }
 
@@ -58,44 +79,85 @@ def add_view(name: str, view: View) -> None:
     VIEWS[name] = view
 
 
-def draw_views(hyperparameters: Any, draws: Draws, x: Tensor) -> Noise:
+def rows_seen(hyperparameters: Any, rows: RowSpec) -> RowSpec:
+    """Returns what a network has to take that sees rows through the chosen views.
+
+    Args:
+        hyperparameters: the views and their rates.
+        rows: what every row of the table holds.
+
+    Example:
+        >>> from types import SimpleNamespace
+        >>> rows_seen(SimpleNamespace(views=("hide",), hide_rate=0.2), RowSpec(2)).gaps
+        (True, True)
+    """
+    rates = _rates(hyperparameters)
+    makes_gaps = any(view.makes_gaps and not is_off(rates[view.rate]) for view in VIEWS.values())
+    return rows.with_gaps() if makes_gaps else rows
+
+
+def draw_views(hyperparameters: Any, draws: Draws, batch: Batch) -> Noise:
     """Draws what the chosen views of rows need, and nothing for others or for rates of 0.
 
     Args:
         hyperparameters: the views and their rates, such as a `torch_ref.methods.ViewMethod` has.
         draws: source of the random numbers, and background rows.
-        x: rows `[..., B, D]`; their shape and dtype count.
+        batch: rows, numbers `[..., B, D]` and codes `[..., B, C]`; their shapes and dtypes count.
 
     Returns:
-        By name, each `[..., B, D]`: `normal` of noise; `keep` of dropout; `scarf` and `swap`, which
-        features the two replace, and `scarf_values` and `swap_values`, by what.
+        By name, of the shape of the numbers: `normal` of noise; `keep` of dropout; `scarf` and
+        `swap`, which numbers the two replace, and `scarf_values` and `swap_values`, by what;
+        `hide`. And the same for codes, where there are any: `keep_codes`, `scarf_codes`,
+        `scarf_code_values`, `swap_codes`, `swap_code_values` and `hide_codes`.
 
     Example:
         >>> import torch
         >>> from types import SimpleNamespace
         >>> hyperparameters = SimpleNamespace(views=("scarf",), corruption_rate=0.5)
-        >>> x = torch.ones(4, 3)
-        >>> sorted(draw_views(hyperparameters, Draws(torch.Generator(), x), x))
+        >>> batch = Batch(torch.ones(4, 3))
+        >>> sorted(draw_views(hyperparameters, Draws(torch.Generator(), batch), batch))
         ['scarf', 'scarf_values']
     """
     rates = _rates(hyperparameters)
     noise: Noise = {}
     for view in VIEWS.values():
         if not is_off(rates[view.rate]):
-            noise |= view.draw(draws, x, rates)
+            noise |= view.draw(draws, batch, rates)
     return noise
 
 
-def corrupt(hyperparameters: Any, x: Tensor, noise: Noise) -> Tensor:
+def draw_all(
+    hyperparameters: Any, draws: Draws, batch: Batch, *, count: int | None = None
+) -> Noise:
+    """Draws what the views of rows need, and which codes count as "other".
+
+    Args:
+        hyperparameters: the views and their rates, and the rate of "other".
+        draws: source of the random numbers, and background rows.
+        batch: rows, numbers `[B, D]` and codes `[B, C]`.
+        count: of copies of the rows, each with views of its own, `[count, B, …]`; None: the rows
+            themselves. `other` is the same for all.
+    """
+    rows = Batch(batch.numbers, batch.codes)
+    seen = draw_views(hyperparameters, draws, rows if count is None else copies(rows, count))
+    return seen | draw_other(hyperparameters.other_rate, draws, rows)
+
+
+def copies(batch: Batch, count: int) -> Batch:
+    """Returns rows several times, along a new first axis."""
+    return Batch(*(None if part is None else part.expand(count, *part.shape) for part in batch))  # type: ignore[arg-type]
+
+
+def corrupt(hyperparameters: Any, batch: Batch, noise: Noise) -> Batch:
     """Applies the chosen views to rows, one after the other.
 
     Args:
         hyperparameters: the views, in their order, and their rates.
-        x: rows, `[..., B, D]`.
+        batch: rows, numbers `[..., B, D]` and codes `[..., B, C]`.
         noise: from `draw_views`.
 
     Returns:
-        Corrupted rows, of the same shape.
+        Corrupted rows, of the same shapes.
 
     Example:
         >>> import torch
@@ -104,15 +166,15 @@ def corrupt(hyperparameters: Any, x: Tensor, noise: Noise) -> Tensor:
         ...     views=("dropout", "noise"), noise_std=0.5, drop_rate=0.5
         ... )
         >>> noise = {"keep": torch.tensor([[True, False]]), "normal": torch.tensor([[1.0, -2.0]])}
-        >>> print(corrupt(hyperparameters, torch.ones(1, 2), noise))
+        >>> print(corrupt(hyperparameters, Batch(torch.ones(1, 2)), noise).numbers)
         tensor([[ 1.5000, -1.0000]])
     """
     rates = _rates(hyperparameters)
     for name in hyperparameters.views:
         view = VIEWS[name]
         if not is_off(rates[view.rate]):
-            x = view.apply(x, noise, rates[view.rate])
-    return x
+            batch = view.apply(batch, noise, rates[view.rate])
+    return batch
 
 
 def _rates(hyperparameters: Any) -> dict[str, Rate]:

@@ -5,6 +5,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from torch_ref.batch import Batch
+
 Noise = dict[str, Tensor]
 
 
@@ -14,5 +16,5 @@ class Draws(NamedTuple):
     generator: torch.Generator
     """Source of the random numbers."""
 
-    background: Tensor
-    """Training rows `[R, D]`, for views that take values from other rows."""
+    background: Batch
+    """R training rows, for views that take values from other rows."""

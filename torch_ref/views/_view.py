@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from torch import Tensor
 
+from torch_ref.batch import Batch
 from torch_ref.views._draws import Draws, Noise
 
 Rate = float | Tensor
@@ -16,12 +17,15 @@ class View(NamedTuple):
     rate: str
     """The hyperparameter that says how much; a rate of 0 leaves the view out."""
 
-    draw: Callable[[Draws, Tensor, Mapping[str, Rate]], Noise]
-    """Draws noise by name for rows `[..., B, D]` of which shape and dtype count, under the rates of
-    all views by the hyperparameters' names."""
+    draw: Callable[[Draws, Batch, Mapping[str, Rate]], Noise]
+    """Draws noise by name for rows, numbers `[..., B, D]` and codes `[..., B, C]` of which shapes
+    and dtypes count, under the rates of all views by the hyperparameters' names."""
 
-    apply: Callable[[Tensor, Noise, Rate], Tensor]
-    """Maps rows `[..., B, D]`, drawn noise by name, and the rate to corrupted rows."""
+    apply: Callable[[Batch, Noise, Rate], Batch]
+    """Maps rows, drawn noise by name, and the rate to corrupted rows."""
+
+    makes_gaps: bool = False
+    """Whether cells may be missing of corrupted rows that are not of the rows themselves."""
 
 
 def is_off(rate: Rate) -> bool:

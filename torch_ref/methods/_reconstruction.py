@@ -1,0 +1,68 @@
+"""What autoencoder and VAE share: rows decoded from representations, and their terms by column."""
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from torch import Tensor
+
+from torch_ref import losses
+from torch_ref.batch import Batch, RowSpec
+from torch_ref.networks import Network, RowLayout
+
+
+class ReconstructionNetwork(Network):
+    """A network with a decoder, whose outputs have a likelihood for each column of the rows.
+
+    A subclass has an `encoder`, and `embed`. The terms by column are −log p of the cells of a row
+    under its reconstruction, in nats; the score is their mean over the observed columns.
+    """
+
+    outputs: ClassVar[tuple[str, ...]] = (
+        "embed",
+        "reconstruct",
+        "score",
+        "score_by_column",
+        "decode",
+    )
+
+    if TYPE_CHECKING:  # TorchScript takes an annotation for an attribute's type, not a module's
+        decoder: Any
+        embeddings: Any
+        likelihood: Any
+
+    @abstractmethod
+    def embed(self, batch: Batch) -> Tensor:
+        """Maps rows to their representations `[B, Z]`."""
+
+    def decode(self, z: Tensor) -> Batch:
+        """Maps representations `[B, Z]` to rows: expected numbers, and the likeliest levels."""
+        rows: Batch = self.likelihood.expectation(self.decoder(z), self.embeddings())
+        return rows
+
+    def reconstruct(self, batch: Batch) -> Batch:
+        """Maps rows to their reconstructions."""
+        return self.decode(self.embed(batch))
+
+    def score_by_column(self, batch: Batch) -> Tensor:
+        """Returns the terms of rows by column, `[B, D + C]`; 0 where a cell is missing."""
+        return self.terms(batch, self.embed(batch))
+
+    def score(self, batch: Batch) -> Tensor:
+        """Mean of the terms over the observed columns, `[B]`; higher is more anomalous."""
+        return losses.mean_over_columns(self.score_by_column(batch), self.observed(batch))
+
+    def terms(self, batch: Batch, z: Tensor) -> Tensor:
+        """Returns −log p of rows by column, `[B, D + C]`, decoded from representations `[B, Z]`."""
+        found: Tensor = self.likelihood.terms(batch, self.decoder(z), self.embeddings())
+        return found
+
+    def observed(self, batch: Batch) -> Tensor | None:
+        """Returns which cells of rows are not missing, `[B, D + C]`; None where none can be."""
+        found: Tensor | None = self.likelihood.observed(batch)
+        return found
+
+
+def decoder_dims(rows: RowSpec, hidden_dims: Sequence[int], latent_dim: int) -> tuple[int, ...]:
+    """Returns the sizes of a decoder that mirrors an encoder's hidden layers."""
+    return (latent_dim, *reversed(hidden_dims), RowLayout(rows).outputs)
