@@ -413,3 +413,41 @@ def test_messages_name_parameters_and_not_flags():
     with pytest.raises(InputError, match=r"'\?' is not a number") as caught:
         fitted.transform(frame)
     assert "--" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        (Columns(impute="mean"), "impute is 'mean'; it must be median, refuse or None"),
+        (Columns(likelihoods={"a": "binomial"}), "column 'a': 'binomial' is not a likelihood"),
+        (
+            Columns(likelihoods={"a": "poisson"}),
+            r"likelihoods={'a': 'poisson'} of columns=Columns\(...\): poisson is for counts",
+        ),
+        (
+            Columns(likelihoods={"zap": "squared"}),
+            r"X: likelihoods of .* names 'zap', which is not",
+        ),
+        (Columns(scale="square"), "'square' is not a scale; use standard"),
+        (Columns(scales={"job": "robust"}), r"leave out scales={'job': 'robust'} of columns="),
+    ],
+)
+def test_what_columns_cannot_say_is_refused_in_words_of_python(columns, message):
+    frame = pd.DataFrame({"a": np.arange(60.0) / 7, "job": ["clerk", "smith"] * 30})
+    with pytest.raises(InputError, match=message) as caught:
+        AutoencoderEmbedding(epochs=1, columns=columns).fit(frame)
+    assert "--" not in str(caught.value)
+
+
+def test_scales_and_likelihoods_of_columns_are_parameters_that_a_folder_keeps(people, tmp_path):
+    columns = Columns(
+        likelihoods={"age": "gaussian"}, scale="robust", scales={"height": "quantile"}
+    )
+    made = AutoencoderEmbedding(**SMALL, columns=columns).fit(people)
+    scales = {c.name: c.scaling.kind for c in made.schema_.numeric}
+    assert scales["height"] == "quantile" and scales["age"] == "robust"
+    assert made.run_.rows.number_likelihoods[0] == "gaussian"
+    restored = made.inverse_transform(made.transform(people))
+    assert restored["height"].between(people["height"].min(), people["height"].max()).all()
+    made.save(tmp_path / "run")
+    assert AutoencoderEmbedding.load(tmp_path / "run").columns == columns
