@@ -68,6 +68,13 @@ class _Numeric(msgspec.Struct, forbid_unknown_fields=True):
     why: str = ""
     stored: str = "double"
     refuses: bool = False
+    likelihood: Literal["squared", "gaussian", "bernoulli", "poisson"] | None = None
+
+    def __post_init__(self) -> None:
+        if self.likelihood == "bernoulli" and not isinstance(self, _Boolean):
+            raise ValueError("bernoulli is for booleans")
+        if self.likelihood == "poisson" and not isinstance(self, _Count):
+            raise ValueError("poisson is for counts")
 
 
 class _Number(_Numeric, tag_field="kind", tag="number"):
@@ -312,13 +319,17 @@ def described_network(description: Mapping[str, Any]) -> Network:
     return network
 
 
-def row_spec(columns: Sequence[Mapping[str, Any]], *, likelihood: str = "squared") -> RowSpec:
+def row_spec(
+    columns: Sequence[Mapping[str, Any]], *, likelihood: str | None = "squared"
+) -> RowSpec:
     """Returns what every row of a table holds.
+
+    A number has the likelihood that its column says, else the one that the method gives its kind.
 
     Args:
         columns: of its schema, as JSON has them.
-        likelihood: `squared`, or `by_kind`: that of a boolean is then `bernoulli`, and that of any
-            other number `gaussian`.
+        likelihood: of the method: `squared`, or `by_kind`, which is `bernoulli` for a boolean and
+            `gaussian` for any other number. None, of a method that compares no numbers, names none.
 
     Example:
         >>> age = {"kind": "number", "has_gaps": True, "fill": None}
@@ -329,15 +340,21 @@ def row_spec(columns: Sequence[Mapping[str, Any]], *, likelihood: str = "squared
     numeric = [column for column in columns if column["kind"] != "category"]
     categorical = [column for column in columns if column["kind"] == "category"]
     gaps = tuple(has_gaps(column) for column in numeric + categorical)
-    kinds = (column["kind"] for column in numeric)
+    names: tuple[str, ...] = ()
+    if likelihood is not None:
+        names = tuple(column.get("likelihood") or _of_kind(column, likelihood) for column in numeric)
     return RowSpec(
         numbers=len(numeric),
         levels=tuple(len(column["levels"]) + 1 for column in categorical),
         gaps=gaps if any(gaps) else (),
-        likelihoods=()
-        if likelihood == "squared"
-        else tuple("bernoulli" if kind == "boolean" else "gaussian" for kind in kinds),
+        likelihoods=names if set(names) - {"squared"} else (),
     )
+
+
+def _of_kind(column: Mapping[str, Any], likelihood: str) -> str:
+    if likelihood == "squared":
+        return likelihood
+    return "bernoulli" if column["kind"] == "boolean" else "gaussian"
 
 
 def has_gaps(column: Mapping[str, Any]) -> bool:
@@ -350,11 +367,11 @@ def has_gaps(column: Mapping[str, Any]) -> bool:
     return bool(column.get("has_gaps")) and not is_filled and not column.get("refuses")
 
 
-def _likelihood(hyperparameters: Mapping[str, Any]) -> str:
+def _likelihood(hyperparameters: Mapping[str, Any]) -> str | None:
     """Returns the likelihood of numbers under a method, or under the one below it."""
     if "backbone" in hyperparameters:
         return _likelihood(hyperparameters["backbone"]["hyperparameters"])
-    return str(hyperparameters.get("likelihood", "squared"))
+    return hyperparameters.get("likelihood")
 
 
 def check_weights(network: Network, weights: Mapping[str, np.ndarray]) -> None:
