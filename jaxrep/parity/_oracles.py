@@ -11,18 +11,34 @@ from jaxrep.parity._cross_check import Reference
 Array = np.ndarray
 
 
-def mse_loss(x: Array, x_hat: Array, weights: Array | None = None) -> Reference:
-    """1/D Σᵢ aᵢ Σⱼ (xᵢⱼ − x̂ᵢⱼ)² with a = w / Σw."""
-    shares = _shares(len(x), weights)[:, None]
-    gap = x - x_hat
-    gradient = 2 * shares * gap / x.shape[1]
+def mse_loss(
+    x: Array, x_hat: Array, weights: Array | None = None, observed: Array | None = None
+) -> Reference:
+    """Σᵢ aᵢ 1/dᵢ Σⱼ (xᵢⱼ − x̂ᵢⱼ)² over the dᵢ observed cells of a row, with a = w / Σw.
+
+    A row in which nothing is observed has weight 0.
+    """
+    shares, gap, count = _observed(x, x_hat, weights, observed)
+    gradient = 2 * shares * gap / count
     return Reference(
         {
-            "value": np.sum(shares * gap**2) / x.shape[1],
+            "value": np.sum(shares * gap**2 / count),
             "gradient of x": gradient,
             "gradient of x_hat": -gradient,
         }
     )
+
+
+def _observed(
+    x: Array, x_hat: Array, weights: Array | None, observed: Array | None
+) -> tuple[Array, Array, Array]:
+    """Returns rows' shares `[B, 1]`, x − x̂, 0 where x is not observed, and observed cells."""
+    if observed is None:
+        return _shares(len(x), weights)[:, None], x - x_hat, np.full((len(x), 1), x.shape[1])
+    weights = np.ones(len(x)) if weights is None else weights
+    shares = _shares(len(x), weights * observed.any(axis=1))
+    count = np.maximum(observed.sum(axis=1), 1)
+    return shares[:, None], np.where(observed, x - x_hat, 0), count[:, None]
 
 
 def gaussian_kl(mu: Array, log_var: Array, weights: Array | None = None) -> Reference:
@@ -40,14 +56,23 @@ def gaussian_kl(mu: Array, log_var: Array, weights: Array | None = None) -> Refe
 
 
 def elbo_loss(
-    x: Array, x_hat: Array, mu: Array, log_var: Array, beta: Array, weights: Array | None = None
+    x: Array,
+    x_hat: Array,
+    mu: Array,
+    log_var: Array,
+    beta: Array,
+    weights: Array | None = None,
+    observed: Array | None = None,
 ) -> Reference:
-    """Σᵢ aᵢ Σⱼ (xᵢⱼ − x̂ᵢⱼ)² + β·KL."""
-    squares, kl = mse_loss(x, x_hat, weights), gaussian_kl(mu, log_var, weights)
-    width = x.shape[1]
-    arrays = {name: width * array for name, array in squares.arrays.items()}
+    """Σᵢ aᵢ Σⱼ (xᵢⱼ − x̂ᵢⱼ)² over the observed cells, + β·KL.
+
+    A row in which nothing is observed has weight 0 in both.
+    """
+    shares, gap, _ = _observed(x, x_hat, weights, observed)
+    kl = gaussian_kl(mu, log_var, shares[:, 0])
+    value, gradient = np.sum(shares * gap**2), 2 * shares * gap
+    arrays = {"gradient of x": gradient, "gradient of x_hat": -gradient}
     arrays |= {name: beta * array for name, array in kl.arrays.items() if name != "value"}
-    value = width * squares.arrays["value"]
     return Reference(
         arrays | {"value": value + beta * kl.arrays["value"]},
         {"value": float(value + beta * kl.scales["value"])},
