@@ -342,7 +342,9 @@ def row_spec(
     gaps = tuple(has_gaps(column) for column in numeric + categorical)
     names: tuple[str, ...] = ()
     if likelihood is not None:
-        names = tuple(column.get("likelihood") or _of_kind(column, likelihood) for column in numeric)
+        names = tuple(
+            column.get("likelihood") or _of_kind(column, likelihood) for column in numeric
+        )
     return RowSpec(
         numbers=len(numeric),
         levels=tuple(len(column["levels"]) + 1 for column in categorical),

@@ -185,9 +185,7 @@ def decided_of_outputs(
     if not rows.codes or not any("rows" in OUTPUTS[output].gives for output in outputs):
         return {}
     given = {"rows": x, "codes": z}
-    return {
-        takes: decided_levels(method, rows, weights, array) for takes, array in given.items()
-    }
+    return {takes: decided_levels(method, rows, weights, array) for takes, array in given.items()}
 
 
 def without_undecided(output: str, found: Any, decided: Any) -> Any:
@@ -217,9 +215,7 @@ def _draw_inputs(rows: RowSpec, latent_dim: int) -> tuple[Batch, np.ndarray]:
     return Batch(x) if rows == RowSpec(rows.numbers) else draw_rows(rows, ROWS, seed=1), z
 
 
-def twins(
-    name: str, dims: tuple[tuple[int, ...], int], **settings: Any
-) -> tuple[AnyMethod, Any]:
+def twins(name: str, dims: tuple[tuple[int, ...], int], **settings: Any) -> tuple[AnyMethod, Any]:
     """Returns a method of both packages with the same hyperparameters.
 
     Args:

@@ -4,6 +4,8 @@ Each returns a `Reference`: the value, the gradients, and for sums that cancel t
 absolute terms, which is what float32 errors are to be measured against.
 """
 
+import math
+
 import numpy as np
 
 from jaxrep.parity._cross_check import Reference
@@ -153,6 +155,55 @@ def half_squared_error(
             "gradient of targets": -shares * gap,
         }
     )
+
+
+def squared_terms(x: Array, mean: Array) -> dict[str, Array]:
+    """(x − x̂)², and its slopes."""
+    gap = x - mean
+    return {"value": gap**2, "x": 2 * gap, "mean": -2 * gap}
+
+
+def gaussian_terms(x: Array, mean: Array, log_var: Array) -> dict[str, Array]:
+    """log(σ √2π) + (x − x̂)²/2σ², where log σ² counts within ±12, and its slopes."""
+    sigma = np.exp(np.clip(log_var, -12, 12) / 2)
+    gap = (x - mean) / sigma
+    counts = np.abs(log_var) < 12
+    return {
+        "value": np.log(sigma * np.sqrt(2 * np.pi)) + gap**2 / 2,
+        "x": gap / sigma,
+        "mean": -gap / sigma,
+        "log_var": counts * (1 - gap**2) / 2,
+    }
+
+
+def bernoulli_terms(x: Array, logit: Array) -> dict[str, Array]:
+    """log(1 + exp(ℓ)) − x·ℓ, and its slopes; that by x is −ℓ."""
+    p = np.exp(-np.logaddexp(0, -logit))
+    return {"value": np.logaddexp(0, logit) - x * logit, "x": -logit, "logit": p - x}
+
+
+def poisson_terms(count: Array, log_rate: Array) -> dict[str, Array]:
+    """λ − k·log λ + log k!, where log λ counts up to 30, and its slope."""
+    log_factorial = np.vectorize(math.lgamma)(count + 1)
+    log_rate, counts = np.minimum(log_rate, 30), log_rate < 30
+    rate = np.exp(log_rate)
+    return {
+        "value": rate - count * log_rate + log_factorial,
+        "log_rate": counts * (rate - count),
+    }
+
+
+def categorical_terms(codes: Array, logits: Array) -> dict[str, Array]:
+    """log Σₖ exp(ℓₖ − ℓ of the code), and its slopes softmax(ℓ) − onehot(code)."""
+    most = logits.max(axis=-1, keepdims=True)
+    of_code = np.take_along_axis(logits, codes[..., None], axis=-1)
+    total = np.exp(logits - most).sum(axis=-1, keepdims=True)
+    value = (np.log(total) + (most - of_code))[..., 0]
+    is_code = np.arange(logits.shape[-1]) == codes[..., None]
+    p = np.exp(logits - most) / total
+    # At the code −Σ of the others, which does not cancel.
+    others = np.where(is_code, 0, p)
+    return {"value": value, "logits": np.where(is_code, -others.sum(-1, keepdims=True), p)}
 
 
 def _shares(rows: int, weights: Array | None) -> Array:
