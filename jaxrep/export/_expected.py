@@ -32,8 +32,8 @@ def expected_outputs(run: Run, rows: np.ndarray, source: str) -> dict[str, np.nd
 
     Returns:
         `rows` `[N, columns]`, `codes` `[N, Z]` (their embeddings, for `decode`), and for each
-        output of each function `jax.NAME` and `exact.NAME`. Predicted numbers are in the label's own
-        units; a level that is as likely as another is NaN in `exact.NAME`.
+        output of each function `jax.NAME` and `exact.NAME`. Predicted numbers are in the label's
+        own units; a level that is as likely as another is NaN in `exact.NAME`.
     """
     x = transform.to_features(run.schema, rows, source=source)
     ours = _evaluate(run, x, None, "float32")

@@ -205,8 +205,10 @@ def _loss_inputs(name: str, quick: bool) -> Iterator[tuple[str, Inputs, tuple[st
 
 
 def _with_gaps(x: np.ndarray) -> Inputs:
-    """Returns rows with missing cells and which are observed; in the first row, if not the only
-    one, none is."""
+    """Returns rows with missing cells, and which are observed.
+
+    In the first row, if it is not the only one, none is.
+    """
     observed = np.random.default_rng(x.shape).random(x.shape) > 0.3
     observed[:1] = len(x) == 1
     return {"x": np.where(observed, x, np.nan), "observed": observed}
@@ -254,8 +256,7 @@ def _extremes(name: str, rows: int, width: int) -> dict[str, Inputs]:
     return found
 
 
-# Rows whose noise is drawn. Standardised, so that what is borrowed has the moments of what is drawn.
-_DRAWN, _DRAWN_ROWS = RowSpec(32, (5, 7, 30)), 2048
+_DRAWN, _DRAWN_ROWS = RowSpec(32, (5, 7, 30)), 2048  # rows whose noise is drawn
 
 
 def _noise_checks(quick: bool) -> Iterator[Check]:
@@ -264,6 +265,7 @@ def _noise_checks(quick: bool) -> Iterator[Check]:
         settings = {"other_rate": 0.1} | all_views(make(hyperparameters_of(name)()))
         ours, theirs = twins(name, ((64,), 8), **settings)
         batch = draw_rows(_DRAWN, _DRAWN_ROWS, seed=5)
+        # Standardised, so that what is borrowed has the moments of what is drawn.
         x = batch.numbers
         batch = batch._replace(numbers=((x - x.mean(0)) / x.std(0)).astype(np.float32))
         drawn = {"jax": _noise_in_jax(ours, batch, quick), "torch": _noise_in_torch(theirs, batch)}

@@ -194,7 +194,7 @@ def poisson_terms(count: Array, log_rate: Array) -> dict[str, Array]:
 
 
 def categorical_terms(codes: Array, logits: Array) -> dict[str, Array]:
-    """log Σₖ exp(ℓₖ − ℓ of the code), and its slopes softmax(ℓ) − onehot(code)."""
+    """The logarithm of Σₖ exp(ℓₖ − ℓ of the code), and its slopes softmax(ℓ) − onehot(code)."""
     most = logits.max(axis=-1, keepdims=True)
     of_code = np.take_along_axis(logits, codes[..., None], axis=-1)
     total = np.exp(logits - most).sum(axis=-1, keepdims=True)

@@ -72,12 +72,27 @@ def all_kinds(path):
     return path / "kinds.csv", Columns(kinds={"zip": "category", "grade": "category"})
 
 
+def wide_table(path):
+    """Numbers of every likelihood, narrow and wide codes, in turn and with gaps, and no order."""
+    rng = np.random.default_rng(5)
+    lines = ["city,income,place,visits,member,since"]
+    for i in range(3300):
+        city = "" if i % 9 == 0 else rng.choice(["Ulm", "Bonn", "Köln"])
+        place = "" if i % 11 == 0 else f"p{i % 1050}"
+        income = "" if i % 7 == 0 else f"{rng.normal(40, 9):.2f}"
+        member = "" if i % 13 == 0 else rng.choice(["true", "false"])
+        lines.append(f"{city},{income},{place},{rng.poisson(4)},{member},2023-01-{1 + i % 28:02}")
+    (path / "wide.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    kinds = {"place": "category", "visits": "count"}
+    return path / "wide.csv", Columns(kinds=kinds, likelihoods={"visits": "poisson"})
+
+
 DATA = {"plain": plain_matrix, "times": times_with_gaps, "mixed": mixed}
 
 
 def make_run(path, method, data="plain", architecture="plain", **settings):
     """A run that was never trained: drawn weights, written as training would."""
-    source, columns = (DATA | {"kinds": all_kinds})[data](path)
+    source, columns = (DATA | {"kinds": all_kinds, "wide": wide_table})[data](path)
     settings = of_shape(method, *ARCHITECTURES[architecture], **settings)
     table = read_table(str(source))
     schema = fit(lambda: [table], source=str(source), columns=columns).schema
