@@ -57,7 +57,8 @@ class Embedding(Decoding, OutlierMixin, RunEstimator):  # type: ignore[misc]
         Args:
             X: at least 2 rows, `[rows, columns]`: a matrix, sparse or not, or a DataFrame of pandas
                 or polars or a table of Arrow. Its columns may be numbers, categories,
-                booleans, dates and times; missing cells are filled.
+                booleans, dates and times. Missing cells stay missing, unless `columns` imputes
+                them.
             y: ignored.
             sample_weight: how much each row counts in the loss, `[rows]`, at least 0; only the
                 ratios matter. A row of weight 0 is left out. None counts all alike.
@@ -114,9 +115,11 @@ class Embedding(Decoding, OutlierMixin, RunEstimator):  # type: ignore[misc]
             X: rows with the columns of the training, `[rows, columns]`, as of `fit`.
 
         Returns:
-            `[rows]`, at most 0; lower is more anomalous. For autoencoder and VAE the mean squared
-            reconstruction error in standardised units, for SimCLR the squared Mahalanobis distance
-            of the representation over its size.
+            `[rows]`; lower is more anomalous. For autoencoder and VAE the mean over a row's
+            observed cells of their log-likelihood under the reconstruction: of numbers minus the
+            squared error in standardised units, unless `likelihood` says otherwise, of categories
+            the log-probability of the level. For SimCLR minus the squared Mahalanobis distance of
+            the representation over its size.
         """
         scores: np.ndarray = -self._map("score", X)
         return scores
@@ -139,9 +142,10 @@ class Embedding(Decoding, OutlierMixin, RunEstimator):  # type: ignore[misc]
     def score(self, X: Any, y: Any = None) -> float:
         """Returns the mean of `score_samples`, for model selection; higher is better.
 
-        For autoencoder and VAE that is −(mean squared reconstruction error), whatever `beta`,
-        `latent_dim` and the widths are, so that they compare. For SimCLR it compares only models
-        of the same size and training, and a score on labels (a probe in a Pipeline) says more.
+        For autoencoder and VAE that is how well rows are reconstructed, whatever `beta`,
+        `latent_dim` and the widths are, so that they compare; under another `likelihood` it is
+        another quantity. For SimCLR it compares only models of the same size and training, and a
+        score on labels (a probe in a Pipeline) says more.
 
         Args:
             X: rows held out, `[rows, columns]`.

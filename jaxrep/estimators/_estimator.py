@@ -14,6 +14,7 @@ import numpy as np
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
+from jaxrep.batch import Batch
 from jaxrep.data.frames import Kind
 from jaxrep.data.schema import Schema
 from jaxrep.estimators import _folders, _runs
@@ -196,14 +197,14 @@ class RunEstimator(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             settings["seed"] = seed_of(self.random_state)
         return settings
 
-    def _features(self, X: Any) -> tuple[np.ndarray, np.dtype[Any]]:
+    def _features(self, X: Any) -> tuple[Batch, np.dtype[Any]]:
         """Returns rows as the run's features, and the dtype that X has."""
         check_is_fitted(self)
         return self._to_features(self.run_.schema, X)
 
     def _to_features(
         self, schema: Schema, X: Any, *, at_least: int = 1
-    ) -> tuple[np.ndarray, np.dtype[Any]]:
+    ) -> tuple[Batch, np.dtype[Any]]:
         """Returns rows with the expected columns as features, and the dtype that X has."""
         X = check_rows(self, X, at_least=at_least, schema=schema)
         dtype = X.dtype if getattr(X, "dtype", None) in FLOATS else np.dtype(np.float64)
@@ -213,7 +214,8 @@ class RunEstimator(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
     def _map(self, function: Any, X: Any) -> np.ndarray:
         features, dtype = self._features(X)
-        return self.run_.map(function, features).astype(dtype)
+        made: np.ndarray = self.run_.map(function, features).astype(dtype)
+        return made
 
     @contextlib.contextmanager
     def _reporter(
@@ -249,7 +251,7 @@ class RunEstimator(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         tags = super().__sklearn_tags__()
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         tags.input_tags.sparse = True
-        tags.input_tags.allow_nan = True  # a missing number is filled, as `fit` has found
+        tags.input_tags.allow_nan = True  # a missing number stays missing, or is filled
         return tags
 
 

@@ -97,9 +97,9 @@ class FineTuned(RunEstimator):
         features, _ = self._to_features(fitted, X, at_least=2)
         if named:  # of X, which may have columns that were left out, or lack them
             self._expect(names_of(X) or columns, named, self._kind)
-        labels = self._check_labels(y, len(features))
+        labels = self._check_labels(y, len(features.numbers))
         weighted = self._weights(labels, sample_weight)
-        weights = check_weights(weighted, len(features))
+        weights = check_weights(weighted, len(features.numbers))
         kept = np.flatnonzero(weights)
         target = self._fit_target(labels, kept, name)
         rows = Labelled(

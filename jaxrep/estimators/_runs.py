@@ -13,6 +13,7 @@ import numpy as np
 
 from jaxrep.batch import RowSpec
 from jaxrep.data.columns import Columns
+from jaxrep.data.schema import Schema
 from jaxrep.data.targets import Target
 from jaxrep.dispatch import computing
 from jaxrep.errors import InputError, InterruptedRunError
@@ -25,12 +26,14 @@ from jaxrep.runs.folder import Run
 from jaxrep.runs.interruption import listening
 from jaxrep.runs.labelled import Labelled
 from jaxrep.runs.making import complete, describe
+from jaxrep.runs.rows import network_constants, row_spec
 from jaxrep.runs.training_rows import Prepared, prepare
 from jaxrep.training import Callback, Fit, TrainState, fit
 from jaxrep.training.epoch_plan import EpochPlan
 from jaxrep.training.program import abstract_state
 from jaxrep.training.row_store import row_count
 from jaxrep.training.snapshot import Snapshot
+from jaxrep.views import VIEWS
 
 Note = Callable[[str], None]
 
@@ -123,7 +126,9 @@ def train(
     else:
         named = (*columns.kinds, *columns.drop, columns.id_column)
         warnings += left_out(prepared.schema, [name for name in named if name])
-        fitted = _fit(make(hyperparameters), prepared, callbacks)
+        spec = row_spec(prepared.schema, hyperparameters)
+        constants = network_constants(prepared.schema, spec)
+        fitted = _fit(make(hyperparameters), prepared, spec, callbacks, weights=constants)
     warnings += _said_of(fitted)
     config = describe(None, hyperparameters, columns)
     return complete(Path(), config, hyperparameters, prepared, fitted, note), warnings
@@ -160,7 +165,8 @@ def finetune(
     completed = pretrained.completed(hyperparameters, target)
     prepared = rows.prepare(target, completed, note)
     initial = pretrained.initial(prepared)
-    trained = _fit(make(completed), prepared, callbacks, weights=initial)
+    spec = row_spec(prepared.schema, completed)
+    trained = _fit(make(completed), prepared, spec, callbacks, weights=initial)
     config = describe(None, completed, Columns(label=target.name), target=target)
     run = complete(Path(), config | pretrained.origin(), completed, prepared, trained, note)
     return run, _said_of(trained)
@@ -169,6 +175,7 @@ def finetune(
 def _fit(
     method: AnyMethod,
     prepared: Prepared,
+    spec: RowSpec,
     callbacks: Sequence[Callback],
     *,
     start: Snapshot | None = None,
@@ -181,6 +188,7 @@ def _fit(
                 method,
                 prepared.x,
                 validation=prepared.validation,
+                spec=spec,
                 start=start,
                 weights=weights,
                 callbacks=callbacks,
@@ -215,7 +223,8 @@ def _train_on(
     method = make(dataclasses.replace(hyperparameters, epochs=epochs))
     count, members = row_count(prepared.x), hyperparameters.members
     plan = EpochPlan(rows=count, batch_size=min(hyperparameters.batch_size, count))
-    shapes = abstract_state(method, prepared.schema.width)
+    spec = row_spec(prepared.schema, hyperparameters)
+    shapes = abstract_state(method, spec)
 
     def begin(weights: Mapping[str, np.ndarray]) -> TrainState:
         params, model_state = (
@@ -236,7 +245,7 @@ def _train_on(
         histories=[known] * members,
         seconds=0.0,
     )
-    trained = _fit(method, prepared, callbacks, start=start)
+    trained = _fit(method, prepared, spec, callbacks, start=start)
     history = [*earlier.history, *trained.history[before:]]
     rows = members * count * (len(history) - before)
     rate = rows / max(trained.seconds, 1e-9)
@@ -246,23 +255,25 @@ def _train_on(
 def _check_same_network(earlier: Run, asked: TrainingHyperparameters) -> None:
     """Refuses to continue from the weights of a network of other shapes."""
     there = earlier.method.hyperparameters
-    before, now = _shapes(there, earlier.rows), _shapes(asked, earlier.rows)
+    if _shapes(there, earlier.schema) == _shapes(asked, earlier.schema):
+        return
+    # A view that makes gaps is switched on and off by its rate, too.
+    switches = [view.rate for view in VIEWS.values() if view.makes_gaps]
     differing = [
         f"{field.name} was {getattr(there, field.name)} and is {getattr(asked, field.name)}"
         for field in dataclasses.fields(asked)
-        if before != now
-        and declaration(field).kind == "shaping"
-        and getattr(there, field.name) != getattr(asked, field.name)
+        if declaration(field).kind == "shaping" or field.name in switches
+        if getattr(there, field.name) != getattr(asked, field.name)
     ]
-    if differing:
-        raise InputError(
-            "warm_start continues from the weights of the last fit, whose network is another: "
-            f"{', '.join(differing)}; set warm_start=False to begin anew"
-        )
+    raise InputError(
+        "warm_start continues from the weights of the last fit, whose network is another: "
+        f"{', '.join(differing)}; set warm_start=False to begin anew"
+    )
 
 
-def _shapes(hyperparameters: TrainingHyperparameters, rows: RowSpec) -> dict[str, tuple[int, ...]]:
+def _shapes(hyperparameters: TrainingHyperparameters, schema: Schema) -> dict[str, tuple[int, ...]]:
     """Returns the shapes of the weights of a network."""
+    rows = row_spec(schema, hyperparameters)
     weights = get_weights(abstract_network(make(hyperparameters), rows))
     return {name: array.shape for name, array in weights.items()}
 

@@ -7,22 +7,23 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxrep.batch import Batch, RowSpec
+from jaxrep.batch import Batch
 from jaxrep.data import transform
-from jaxrep.data.schema import NumericColumn, Robust, Schema, Standard
+from jaxrep.data.schema import CategoricalColumn, Robust, Schema, Standard
 from jaxrep.data.targets import Numbers
 from jaxrep.errors import VerificationError
 from jaxrep.methods import abstract_network
 from jaxrep.networks import with_weights
 from jaxrep.outputs import OUTPUTS, Gives
+from jaxrep.parity import decided_levels
 from jaxrep.runs.folder import Run
-
-# Two categories whose features are nearer than this are as likely: either answer is right.
-_OPEN_CHOICE = 1e-4
 
 
 def expected_outputs(run: Run, rows: np.ndarray, source: str) -> dict[str, np.ndarray]:
     """Returns raw rows and what JAX gives for them in float32 and in float64.
+
+    What is said of columns is in the columns' order. A reconstructed cell is a number in units of
+    its column's scale, or the position of a level.
 
     Args:
         run: the trained run.
@@ -31,9 +32,8 @@ def expected_outputs(run: Run, rows: np.ndarray, source: str) -> dict[str, np.nd
 
     Returns:
         `rows` `[N, columns]`, `codes` `[N, Z]` (their embeddings, for `decode`), and for each
-        output of each function `jax.NAME` and `exact.NAME`. Decoded numbers are in units of their
-        columns' scales, predicted ones in the label's own; a category that is as likely as another
-        is NaN in `exact.NAME`.
+        output of each function `jax.NAME` and `exact.NAME`. Predicted numbers are in the label's
+        own units; a level that is as likely as another is NaN in `exact.NAME`.
     """
     x = transform.to_features(run.schema, rows, source=source)
     ours = _evaluate(run, x, None, "float32")
@@ -43,21 +43,37 @@ def expected_outputs(run: Run, rows: np.ndarray, source: str) -> dict[str, np.nd
         for name, output in outputs.items():
             gives = _gives(name)
             if gives == "rows":
-                output = _columns(run.schema, output, mark=prefix == "exact")
+                output = _in_order(run.schema, _cells(run.schema, output))
+            elif gives == "terms":
+                output = _in_order(run.schema, output)
             elif gives == "prediction" and isinstance(run.target, Numbers):
                 output = run.target.decode(output)
             found[f"{prefix}.{name}"] = output
+    for name in (name for name in exact if _gives(name) == "rows" and run.rows.codes):
+        takes = OUTPUTS[name.partition(".")[0]].takes
+        given = x if takes == "rows" else found["codes"]
+        decided = decided_levels(run.method, run.rows, run.weights, given)
+        every_number = np.ones((len(rows), run.rows.numbers), bool)
+        is_decided = _in_order(run.schema, np.concatenate([every_number, decided], axis=1))
+        found[f"exact.{name}"] = np.where(is_decided, found[f"exact.{name}"], np.nan)
     return found
 
 
 def golden_outputs(run: Run, count: int) -> dict[str, np.ndarray]:
     """Returns `expected_outputs` for rows drawn from a run's statistics: none is of its data.
 
+    Each column has a missing cell if it takes them, and each category an unknown one.
+
     Args:
         run: the trained run.
         count: how many rows.
     """
     drawn = transform.draw_raw(run.schema, count)
+    for i, column in enumerate(run.schema.columns):
+        if isinstance(column, CategoricalColumn):
+            drawn[(2 * i) % count, i] = -1
+        if not column.refuses:
+            drawn[(2 * i + 1) % count, i] = np.nan
     return expected_outputs(run, drawn, "rows drawn from its statistics")
 
 
@@ -77,22 +93,20 @@ def as_json(arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
     return found
 
 
-def _evaluate(
-    run: Run, x: np.ndarray, codes: np.ndarray | None, dtype: str
-) -> dict[str, np.ndarray]:
+def _evaluate(run: Run, x: Batch, codes: np.ndarray | None, dtype: str) -> dict[str, Any]:
     """Computes, in one program, every output of the run's network that takes rows or codes.
 
     Args:
         run: the trained run.
-        x: features, `[N, D]`.
+        x: features.
         codes: what to decode, `[N, Z]`; None decodes the embedding.
         dtype: to compute in.
     """
 
-    def outputs(weights: dict[str, jax.Array], x: jax.Array, codes: jax.Array | None) -> Any:
-        network: Any = with_weights(abstract_network(run.method, RowSpec(x.shape[1])), weights)
-        embedding = network.embed(Batch(x))
-        inputs = {"rows": Batch(x), "codes": embedding if codes is None else codes}
+    def outputs(weights: dict[str, jax.Array], x: Batch, codes: jax.Array | None) -> Any:
+        network: Any = with_weights(abstract_network(run.method, run.rows), weights)
+        embedding = network.embed(x)
+        inputs = {"rows": x, "codes": embedding if codes is None else codes}
         found = {
             name: getattr(network, name)(inputs[OUTPUTS[name].takes])
             for name in network.outputs
@@ -103,12 +117,14 @@ def _evaluate(
     with jax.enable_x64(dtype == "float64"), jax.default_matmul_precision("highest"):
         cast = {name: jnp.asarray(array, dtype) for name, array in run.weights.items()}
         given = None if codes is None else jnp.asarray(codes, dtype)
-        results = jax.jit(outputs)(cast, jnp.asarray(x, dtype), given)
-    return {
-        f"{name}.{i}": np.asarray(output)
-        for name, result in results.items()
-        for i, output in enumerate(result if isinstance(result, tuple) else (result,))
-    }
+        rows = x._replace(numbers=jnp.asarray(x.numbers, dtype))
+        results = jax.tree.map(np.asarray, jax.jit(outputs)(cast, rows, given))
+    found = {}
+    for name, result in results.items():
+        gives = OUTPUTS[name].gives if name in OUTPUTS else ("embedding",)
+        parts = result if len(gives) > 1 else (result,)
+        found |= {f"{name}.{i}": part for i, part in enumerate(parts)}
+    return found
 
 
 def _gives(name: str) -> Gives | None:
@@ -117,32 +133,17 @@ def _gives(name: str) -> Gives | None:
     return OUTPUTS[function].gives[int(i)] if function in OUTPUTS else None
 
 
-def _within_reach(column: NumericColumn, features: np.ndarray) -> np.ndarray:
-    """Returns the features of a column that its numbers have: some scales have ends."""
-    if isinstance(column.scaling, Standard | Robust):
-        return features
-    return transform.scaled(column, transform.unscaled(column, features))
+def _cells(schema: Schema, rows: Batch) -> np.ndarray:
+    """Returns rows as a number for each cell, `[N, D + C]`: of codes the position of the level."""
+    cells = rows.numbers.astype(np.float64)
+    for values, column in zip(cells.T, schema.numeric, strict=True):
+        if not isinstance(column.scaling, Standard | Robust):  # whose numbers have ends
+            values[:] = transform.scaled(column, transform.unscaled(column, values))
+    if rows.codes is None:
+        return cells
+    return np.concatenate([cells, rows.codes - 1.0], axis=1)
 
 
-def _columns(prepared: Schema, features: np.ndarray, *, mark: bool) -> np.ndarray:
-    """Features `[N, D]` as one number a column `[N, C]`: a category's code, or NaN where open."""
-    columns, start = [], 0
-    for column in prepared.columns:
-        block = features[:, start : start + column.width].astype(np.float64)
-        start += column.width
-        if isinstance(column, NumericColumn):
-            columns.append(_within_reach(column, block[:, 0]))
-            continue
-        limit = np.full(len(block), -np.inf) if column.has_gaps else np.full(len(block), 0.5)
-        bucket = block[:, -1:]
-        block[:, -1:] = np.where(bucket > limit[:, None], bucket, -np.inf)
-        code = block.argmax(axis=1).astype(np.float64)
-        code[code == column.width - 1] = -1
-        if mark:
-            top = np.sort(block, axis=1)
-            near = (top[:, -1] - top[:, -2] < _OPEN_CHOICE) | (
-                np.abs(bucket[:, 0] - limit) < _OPEN_CHOICE
-            )
-            code[near] = np.nan
-        columns.append(code)
-    return np.stack(columns, axis=1)
+def _in_order(schema: Schema, cells: np.ndarray) -> np.ndarray:
+    """Returns what is said of each number and code, `[N, D + C]`, in the columns' order."""
+    return cells[:, np.argsort(schema.column_order)]

@@ -167,10 +167,10 @@ def _value_and_vjp(function: Function, varied: Inputs, held: Inputs) -> tuple[An
     floats = [leaf for f, leaf in zip(is_float, leaves, strict=True) if f]
     values, pullback, outputs = jax.vjp(weighted, floats, has_aux=True)
     shapes = [value.shape for value in values]
-    cotangents = [
-        jnp.asarray(c, value.dtype) for c, value in zip(_cotangents(shapes), values, strict=True)
+    slopes = [
+        jnp.asarray(c, value.dtype) for c, value in zip(cotangents(shapes), values, strict=True)
     ]
-    found = iter(pullback(cotangents)[0])
+    found = iter(pullback(slopes)[0])
     gradients = jax.tree.unflatten(structure, [next(found) if f else None for f in is_float])
     return outputs, gradients
 
@@ -195,7 +195,7 @@ def _torch_vjp(outputs: Any, leaves: list[Any]) -> list[Any]:
     values = [o for o in values if o.is_floating_point()]
     pairs = [
         (value, torch.from_numpy(cotangent).to(value.dtype))
-        for value, cotangent in zip(values, _cotangents([v.shape for v in values]), strict=True)
+        for value, cotangent in zip(values, cotangents([v.shape for v in values]), strict=True)
         if value.requires_grad
     ]
     if not pairs or not leaves:
@@ -205,7 +205,7 @@ def _torch_vjp(outputs: Any, leaves: list[Any]) -> list[Any]:
     return [torch.zeros_like(x) if g is None else g for x, g in zip(leaves, found, strict=True)]
 
 
-def _cotangents(shapes: Sequence[Sequence[int]]) -> list[np.ndarray]:
+def cotangents(shapes: Sequence[Sequence[int]]) -> list[np.ndarray]:
     """Weights of the outputs' elements: 1 for a single number, else eighths, exact in any dtype."""
     if [tuple(shape) for shape in shapes] == [()]:
         return [np.ones(())]

@@ -8,13 +8,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxrep.batch import Batch
+from jaxrep.batch import MISSING, Batch, RowSpec
 from jaxrep.methods import AnyMethod, hyperparameters_of, make, names
 from jaxrep.parity import _oracles
 from jaxrep.parity._check import Check
 from jaxrep.parity._cross_check import Case, Reference
 from jaxrep.parity._evaluate import Inputs, compiled
-from jaxrep.parity._models import ARCHITECTURES, all_views, noise_in_jax, twin_of, twins
+from jaxrep.parity._mixed import draw_rows
+from jaxrep.parity._models import all_views, noise_in_jax, twin_of, twins
 
 HALF = ("bfloat16", "float16")
 ARGUMENTS = {
@@ -33,6 +34,8 @@ SETTINGS: dict[str, list[dict[str, float]]] = {
     "cross_entropy": [{"label_smoothing": smoothing} for smoothing in (0.0, 0.1)],
     "half_squared_error": [{}],
 }
+
+OBSERVED = ("mse_loss", "elbo_loss")  # which may be told that cells are missing
 
 # Every optimiser, and what a run may do to its steps.
 OPTIMIZERS: dict[str, dict[str, Any]] = {
@@ -95,26 +98,60 @@ def tiled_cases(quick: bool) -> Iterator[Case]:
 
 
 def view_cases(quick: bool) -> Iterator[Case | Check]:
-    """Yields the augmentations on given noise, and what the noise that is drawn must be like."""
-    rng = np.random.default_rng(0)
+    """Yields the views on given noise, and what the noise that is drawn must be like."""
     for shape in ((17, 8),) if quick else ((1, 1), (17, 8), (2, 17, 8)):
-        x, normal, keep = rng.normal(size=shape), rng.normal(size=shape), rng.random(shape) > 0.3
-        views: dict[str, Inputs] = {
-            "gaussian_noise": {"x": x, "normal": normal, "noise_std": np.float64(0.1)},
-            "feature_dropout": {"x": x, "keep": keep},
-            "replace_features": {"x": x, "replace": keep, "values": rng.normal(size=shape)},
-        }
-        for name, inputs in views.items():
-            yield Case(
-                check=name,
-                case=f"shape {shape}",
-                jax_function=_looked_up("jaxrep.views", name),
-                torch_function=_looked_up("torch_ref.views", name),
-                inputs=inputs,
-                wanted=[argument for argument in ("x", "values") if argument in inputs],
-                oracle=_VIEW_ORACLES[name],
-            )
+        yield from _cases_of_views(shape, RowSpec(shape[-1]), f"shape {shape}")
+        rows = RowSpec(shape[-1], (4, 3, 6), (True,) * shape[-1] + (True, False, True))
+        yield from _cases_of_views(shape, rows, f"shape {shape}, with codes and gaps")
     yield from _noise_checks(quick)
+
+
+def _cases_of_views(shape: tuple[int, ...], rows: RowSpec, case: str) -> Iterator[Case]:
+    """Yields every view on rows, numbers of a shape."""
+    rng = np.random.default_rng(0)
+    leading, size = shape[:-1], int(np.prod(shape[:-1]))
+
+    def draw(seed: int) -> Batch:
+        drawn = draw_rows(rows, size, seed=seed)
+        return jax.tree.map(lambda array: array.reshape(*leading, array.shape[-1]), drawn)
+
+    batch, other = draw(0), draw(1)
+    chosen = rng.random(shape) > 0.3
+    of_codes = None if batch.codes is None else rng.random(batch.codes.shape) > 0.3
+    views: dict[str, Inputs] = {
+        "add_noise": {"normal": rng.normal(size=shape), "noise_std": np.float64(0.1)},
+        "drop_columns": {"keep": chosen, "keep_codes": of_codes},
+        "replace_columns": {
+            "replace": chosen,
+            "values": other.numbers,
+            "replace_codes": of_codes,
+            "codes": other.codes,
+        },
+        "hide": {"numbers": chosen, "codes": of_codes},
+        "replace_by_other": {"noise": {} if of_codes is None else {"other": of_codes}},
+    }
+    for name, noise in views.items():
+        yield Case(
+            check=name,
+            case=case,
+            jax_function=_looked_up("jaxrep.views", name),
+            torch_function=_view_in_torch(name),
+            inputs={"batch": batch, **noise},
+            wanted=[argument for argument in ("batch", "values") if argument in ("batch", *noise)],
+            oracle=_VIEW_ORACLES[name],
+        )
+
+
+def _view_in_torch(name: str) -> Any:
+    """A view of the twin, which takes its own batches."""
+    view = _looked_up("torch_ref.views", name)
+
+    def function(*, batch: Any, **noise: Any) -> Any:
+        import torch_ref.batch
+
+        return view(batch=torch_ref.batch.Batch(*batch), **noise)
+
+    return function
 
 
 def optimizer_cases(quick: bool) -> Iterator[Case]:
@@ -159,9 +196,22 @@ def _loss_inputs(name: str, quick: bool) -> Iterator[tuple[str, Inputs, tuple[st
             inputs = _draw(name, rows, width) | weights
             half = HALF if rows == 17 and (weights or not quick) else ()
             yield f"B={rows}, D={width}, {weighting}", inputs, (*wide, *half)
+            if name in OBSERVED and (weights or not quick):
+                gaps = inputs | _with_gaps(inputs["x"])
+                yield f"B={rows}, D={width}, {weighting}, cells missing", gaps, wide
     # At a shape from above: no new program.
     for extreme, inputs in _extremes(name, 17, 8).items():
         yield extreme, inputs, wide if quick else (*wide, *HALF)
+
+
+def _with_gaps(x: np.ndarray) -> Inputs:
+    """Returns rows with missing cells, and which are observed.
+
+    In the first row, if it is not the only one, none is.
+    """
+    observed = np.random.default_rng(x.shape).random(x.shape) > 0.3
+    observed[:1] = len(x) == 1
+    return {"x": np.where(observed, x, np.nan), "observed": observed}
 
 
 def _draw(name: str, rows: int, width: int, scale: float = 1.0) -> Inputs:
@@ -206,15 +256,19 @@ def _extremes(name: str, rows: int, width: int) -> dict[str, Inputs]:
     return found
 
 
+_DRAWN, _DRAWN_ROWS = RowSpec(32, (5, 7, 30)), 2048  # rows whose noise is drawn
+
+
 def _noise_checks(quick: bool) -> Iterator[Check]:
     """Yields whether the twins draw the same tree of noise, of the right distribution."""
     for name in names():
-        settings = all_views(make(hyperparameters_of(name)()))
-        ours, theirs = twins(name, ARCHITECTURES[0], **settings)
+        settings = {"other_rate": 0.1} | all_views(make(hyperparameters_of(name)()))
+        ours, theirs = twins(name, ((64,), 8), **settings)
+        batch = draw_rows(_DRAWN, _DRAWN_ROWS, seed=5)
         # Standardised, so that what is borrowed has the moments of what is drawn.
-        x = np.random.default_rng(5).normal(size=(2048, ARCHITECTURES[0][0]))
-        x = ((x - x.mean(0)) / x.std(0)).astype(np.float32)
-        drawn = {"jax": _noise_in_jax(ours, x, quick), "torch": _noise_in_torch(theirs, x)}
+        x = batch.numbers
+        batch = batch._replace(numbers=((x - x.mean(0)) / x.std(0)).astype(np.float32))
+        drawn = {"jax": _noise_in_jax(ours, batch, quick), "torch": _noise_in_torch(theirs, batch)}
         trees = [
             {key: (draws.shape, str(draws.dtype)) for key, draws in noise.items()}
             for noise in drawn.values()
@@ -222,26 +276,29 @@ def _noise_checks(quick: bool) -> Iterator[Check]:
         problem = "" if trees[0] == trees[1] else f"jax draws {trees[0]}, torch {trees[1]}"
         check = f"noise of {name}: names and shapes"
         yield Check(check, "", "float32", not problem, message=problem)
+        codes = np.asarray(batch.codes, np.float64)
         for twin, noise in drawn.items():
-            problem = "; ".join(filter(None, (_moments(*draw) for draw in noise.items())))
+            found = (_moments(key, draws, codes) for key, draws in noise.items())
+            problem = "; ".join(filter(None, found))
             check = f"noise of {name}: distribution"
             yield Check(check, twin, "float32", not problem, message=problem)
 
 
-def _noise_in_jax(method: AnyMethod, x: np.ndarray, quick: bool) -> dict[str, np.ndarray]:
-    draw = compiled(lambda x: noise_in_jax(method, jax.random.key(0), Batch(x)), light=quick)
-    return _by_path(draw(jnp.asarray(x)))
+def _noise_in_jax(method: AnyMethod, batch: Batch, quick: bool) -> dict[str, np.ndarray]:
+    draw = compiled(lambda batch: noise_in_jax(method, jax.random.key(0), batch), light=quick)
+    return _by_path(draw(jax.tree.map(jnp.asarray, batch)))
 
 
-def _noise_in_torch(method: Any, x: np.ndarray) -> dict[str, np.ndarray]:
+def _noise_in_torch(method: Any, batch: Batch) -> dict[str, np.ndarray]:
     import torch
 
     import torch_ref.batch
     import torch_ref.views
 
-    rows = torch.from_numpy(x)
+    numbers, codes = torch.from_numpy(batch.numbers), torch.from_numpy(batch.codes)
+    rows = torch_ref.batch.Batch(numbers, codes)
     draws = torch_ref.views.Draws(torch.Generator().manual_seed(0), rows)
-    return _by_path(method.noise(draws, torch_ref.batch.Batch(rows)))
+    return _by_path(method.noise(draws, rows))
 
 
 def _by_path(noise: Any) -> dict[str, np.ndarray]:
@@ -253,19 +310,31 @@ def _by_path(noise: Any) -> dict[str, np.ndarray]:
 
 
 # The share of True in what is drawn under the rates of `all_views`, and what is standard normal.
-_SHARES = {"keep": 0.8, "scarf": 0.6, "swap": 0.3}
+_SHARES = {"keep": 0.8, "scarf": 0.6, "swap": 0.3, "hide": 0.2}
+_SHARES |= {f"{name}_codes": share for name, share in _SHARES.items()} | {"other": 0.1}
 _NORMAL = ("eps", "normal", "scarf_values", "swap_values")
+_CODES = ("scarf_code_values", "swap_code_values")
 
 
-def _moments(name: str, draws: np.ndarray) -> str:
-    """Says what is wrong with drawn noise, at six standard errors."""
+def _moments(name: str, draws: np.ndarray, codes: np.ndarray) -> str:
+    """Says what is wrong with drawn noise, at six standard errors.
+
+    Args:
+        name: of the noise.
+        draws: the noise.
+        codes: of the background rows; those that are borrowed have their moments.
+    """
     values = draws.reshape(-1, draws.shape[-1]).astype(np.float64)
     error = 6 / values.size**0.5
     if not np.isfinite(values).all():
         return f"{name} is not finite"
     kind = name.rpartition(".")[2]
-    if kind not in (*_SHARES, *_NORMAL):
+    if kind not in (*_SHARES, *_NORMAL, *_CODES):
         return ""  # of a method of another package: what it is to be is not known here
+    if kind in _CODES:
+        if unknown := [c for c in range(values.shape[1]) if set(values[:, c]) - set(codes[:, c])]:
+            return f"{name} has values that column {unknown[0]} has not"
+        values = (values - codes.mean(0)) / codes.std(0)
     mean, variance = 0.0, 1.0
     if kind in _SHARES:
         mean, variance = _SHARES[kind], _SHARES[kind] * (1 - _SHARES[kind])
@@ -280,17 +349,56 @@ def _moments(name: str, draws: np.ndarray) -> str:
     return ""
 
 
+def _rows(numbers: np.ndarray, codes: np.ndarray | None) -> Reference:
+    """Rows as an oracle has them."""
+    arrays = {"value.numbers": numbers}
+    return Reference(arrays if codes is None else arrays | {"value.codes": codes})
+
+
+def _dropped(batch: Batch, keep: np.ndarray, keep_codes: np.ndarray | None) -> Reference:
+    codes = batch.codes
+    if codes is not None:
+        codes = np.where(keep_codes, codes, np.where(codes == MISSING, MISSING, 0))
+    return _rows(np.array(batch.numbers) * keep, codes)
+
+
+def _replaced(
+    batch: Batch,
+    replace: np.ndarray,
+    values: np.ndarray,
+    replace_codes: np.ndarray | None,
+    codes: np.ndarray | None,
+) -> Reference:
+    numbers = np.array(batch.numbers)
+    numbers[replace] = values[replace]
+    made = None if batch.codes is None else np.array(batch.codes)
+    if made is not None and codes is not None:
+        made[replace_codes] = codes[replace_codes]
+    return _rows(numbers, made)
+
+
+def _hidden(batch: Batch, numbers: np.ndarray, codes: np.ndarray | None) -> Reference:
+    made = None if batch.codes is None else np.array(batch.codes)
+    if made is not None:
+        made[codes] = MISSING
+    return _rows(np.array(batch.numbers) + np.where(numbers, np.nan, 0), made)
+
+
+def _other(batch: Batch, noise: dict[str, np.ndarray]) -> Reference:
+    made = None if batch.codes is None else np.array(batch.codes)
+    if made is not None:
+        made[noise["other"] & (made != MISSING)] = 0
+    return _rows(batch.numbers, made)
+
+
 _VIEW_ORACLES = {
-    "gaussian_noise": lambda inputs: Reference(
-        {"value": inputs["x"] + inputs["noise_std"] * inputs["normal"]}
+    "add_noise": lambda inputs: _rows(
+        inputs["batch"].numbers + inputs["noise_std"] * inputs["normal"], inputs["batch"].codes
     ),
-    "feature_dropout": lambda inputs: Reference({"value": inputs["x"] * inputs["keep"]}),
-    "replace_features": lambda inputs: Reference(
-        {
-            "value": inputs["x"] * (1 - inputs["replace"].astype(float))
-            + inputs["values"] * inputs["replace"]
-        }
-    ),
+    "drop_columns": lambda inputs: _dropped(**inputs),
+    "replace_columns": lambda inputs: _replaced(**inputs),
+    "hide": lambda inputs: _hidden(**inputs),
+    "replace_by_other": lambda inputs: _other(**inputs),
 }
 
 

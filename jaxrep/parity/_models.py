@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxrep.batch import Batch, RowSpec
+from jaxrep.batch import MISSING, Batch, RowSpec
 from jaxrep.errors import InputError
 from jaxrep.hyperparameters import (
     Names,
@@ -35,6 +35,8 @@ from jaxrep.networks import get_model_state, get_weights, with_weights
 from jaxrep.outputs import OUTPUTS
 from jaxrep.parity._check import Check
 from jaxrep.parity._cross_check import Case
+from jaxrep.parity._decided import decided_levels
+from jaxrep.parity._mixed import BY_KIND, MIXED, MIXED_ROWS, draw_rows, with_constants
 from jaxrep.views import Draws, resolve
 
 Architecture = tuple[int, tuple[int, ...], int]
@@ -48,6 +50,7 @@ ARCHITECTURES: tuple[Architecture, ...] = (
     (3, (17, 9, 4), 2),
     (1, (4,), 1),
 )
+SMALL: tuple[tuple[int, ...], int] = ((9, 4), 3)  # of networks on mixed rows
 ROWS = 17
 
 
@@ -58,9 +61,8 @@ def weight_checks(quick: bool) -> Iterator[Check]:
     import torch_ref.weights
 
     for name in names():
-        for architecture, members in _sizes(ARCHITECTURES[: 2 if quick else None]):
-            ours, theirs = twins(name, architecture, members=members)
-            rows = RowSpec(architecture[0])
+        for described, rows, dims, members in _sizes(ARCHITECTURES[: 2 if quick else None], quick):
+            ours, theirs = twins(name, dims, members=members)
             drawn = draw_weights(ours, rows)
             for dtype in ("float64", "float32"):
                 start = {key: array.astype(dtype) for key, array in drawn.items()}
@@ -68,49 +70,54 @@ def weight_checks(quick: bool) -> Iterator[Check]:
                     arrays = {key: jnp.asarray(array) for key, array in start.items()}
                     network = with_weights(abstract_network(ours, rows), arrays)
                     through_jax = {k: np.asarray(v) for k, v in get_weights(network).items()}
-                twin = _torch_network(theirs, rows.numbers)
+                twin = _torch_network(theirs, rows)
                 twin.to(getattr(torch, dtype))
                 own = {k: v.shape for k, v in torch_ref.weights.get_weights(twin).items()}
                 torch_ref.weights.with_weights(twin, through_jax)
                 end = torch_ref.weights.get_weights(twin)
                 problem = _first_difference(start, own, end)
-                case = _described(architecture, members)
-                yield Check(
-                    f"weights of {name}: there and back", case, dtype, not problem, message=problem
-                )
+                check = f"weights of {name}: there and back"
+                yield Check(check, described, dtype, not problem, message=problem)
 
 
 def output_cases(quick: bool) -> Iterator[Case]:
     """Yields everything that every network can be asked for, differentiated by rows and weights."""
     for name in names():
-        for architecture, members in _sizes((SQUARE,) if quick else ARCHITECTURES):
-            ours, theirs = twins(name, architecture, members=members)
-            rng = np.random.default_rng(1)
-            weights = draw_weights(ours, RowSpec(architecture[0]))
-            x = rng.normal(size=(ROWS, architecture[0]))
-            z = rng.normal(size=(ROWS, architecture[2]))
-            case = output_case(ours, theirs, weights, x, z, _described(architecture, members))
+        for described, rows, dims, members in _sizes((SQUARE,) if quick else ARCHITECTURES, quick):
+            ours, theirs = twins(name, dims, members=members)
+            weights = draw_weights(ours, rows)
+            x, z = _draw_inputs(rows, dims[1])
+            case = output_case(ours, theirs, rows, weights, x, z, described)
             yield dataclasses.replace(case, wanted=("weights", "x", "z"))
 
 
 def method_cases(quick: bool) -> Iterator[Case]:
     """Yields every method's loss with its gradients, and what a trained model is used for."""
-    architecture, row_weights = ARCHITECTURES[0], (np.arange(ROWS) % 4 != 1).astype(np.float64)
-    drawn = [
-        np.random.default_rng([2, seed]).normal(size=(ROWS, architecture[0]))
-        for seed in range(1 if quick else 4)
+    row_weights = (np.arange(ROWS) % 4 != 1).astype(np.float64)
+    width, *dims = ARCHITECTURES[0]
+    seeds = range(1 if quick else 4)
+    numbers = [
+        Batch(np.random.default_rng([2, seed]).normal(size=(ROWS, width)))  # type: ignore[arg-type]
+        for seed in seeds
     ]
+    tables: list[tuple[str, RowSpec, Any, list[Batch]]] = [("", RowSpec(width), dims, numbers)]
+    for described, rows in MIXED_ROWS.items():
+        drawn = [draw_rows(rows, ROWS, seed=seed) for seed in seeds]
+        tables.append((described, rows, SMALL, drawn))
     for name in names():
         for settings in get(name).parity_cases[: 1 if quick else None]:
-            ours, theirs = twins(name, architecture, **settings)
-            weights = draw_weights(ours, RowSpec(architecture[0]))
-            told = ", ".join(f"{key}={_as_text(value)}" for key, value in settings.items())
-            yield from _on_each(
-                drawn, loss_case(ours, theirs, weights, drawn[0], row_weights, told)
-            )
+            for described, rows, dims, drawn in tables:
+                if rows == BY_KIND and not _has_likelihood(name):
+                    continue
+                ours, theirs = twins(name, dims, **settings)
+                weights = draw_weights(ours, rows)
+                told = [f"{key}={_as_text(value)}" for key, value in settings.items()]
+                case = ", ".join(filter(None, [described, *told]))
+                first = loss_case(ours, theirs, rows, weights, drawn[0], row_weights, case)
+                yield from _on_each(drawn, first)
 
 
-def _on_each(drawn: list[np.ndarray], case: Case) -> Iterator[Case]:
+def _on_each(drawn: list[Batch], case: Case) -> Iterator[Case]:
     """Yields a case with each of the drawn rows; they share a program."""
     for seed, x in enumerate(drawn):
         told = ", ".join(filter(None, [case.case, f"seed {seed}"]))
@@ -120,8 +127,9 @@ def _on_each(drawn: list[np.ndarray], case: Case) -> Iterator[Case]:
 def loss_case(
     ours: AnyMethod,
     theirs: Any,
+    rows: RowSpec,
     weights: dict[str, np.ndarray],
-    x: np.ndarray,
+    x: Batch,
     row_weights: np.ndarray,
     case: str,
 ) -> Case:
@@ -129,14 +137,14 @@ def loss_case(
     return Case(
         check=f"loss of {ours.name}",
         case=case,
-        jax_function=functools.partial(_loss_in_jax, ours),
-        torch_function=functools.partial(_loss_in_torch, theirs),
+        jax_function=functools.partial(_loss_in_jax, ours, rows),
+        torch_function=functools.partial(_loss_in_torch, theirs, rows),
         inputs={
             "weights": weights,
             "x": x,
-            "noise": _draw_noise(ours, x),
+            "noise": _draw_noise(ours, rows, x),
             "row_weights": row_weights,
-            "targets": draw_targets(ours, len(x)),
+            "targets": draw_targets(ours, len(x.numbers)),
         },
         wanted=("weights", "x"),
     )
@@ -145,24 +153,77 @@ def loss_case(
 def output_case(
     ours: AnyMethod,
     theirs: Any,
+    rows: RowSpec,
     weights: dict[str, np.ndarray],
-    x: np.ndarray,
+    x: Batch,
     z: np.ndarray,
     case: str,
 ) -> Case:
-    """Returns the comparison of all that a network declares, for rows x and embeddings z."""
+    """Returns the comparison of all that a network declares, for rows x and embeddings z.
+
+    Decoded levels must be the same where one clearly leads the others.
+    """
     return Case(
         check=f"outputs of {ours.name}",
         case=case,
-        jax_function=functools.partial(_outputs_in_jax, ours),
-        torch_function=functools.partial(outputs_in_torch, theirs),
-        inputs={"weights": weights, "x": x, "z": z},
+        jax_function=functools.partial(_outputs_in_jax, ours, rows),
+        torch_function=functools.partial(outputs_in_torch, theirs, rows),
+        inputs={
+            "weights": weights,
+            "x": x,
+            "z": z,
+            "decided": decided_of_outputs(ours, rows, weights, x, z),
+        },
     )
 
 
-def twins(name: str, architecture: Architecture, **settings: Any) -> tuple[AnyMethod, Any]:
-    """Returns a method of both packages with the same hyperparameters."""
-    ours = make(of_shape(name, *architecture[1:], **settings))
+def decided_of_outputs(
+    method: AnyMethod, rows: RowSpec, weights: dict[str, np.ndarray], x: Batch, z: np.ndarray
+) -> dict[str, np.ndarray]:
+    """Returns `decided_levels` of the outputs that give rows, by what they take."""
+    outputs = method.network_type.outputs
+    if not rows.codes or not any("rows" in OUTPUTS[output].gives for output in outputs):
+        return {}
+    given = {"rows": x, "codes": z}
+    return {takes: decided_levels(method, rows, weights, array) for takes, array in given.items()}
+
+
+def without_undecided(output: str, found: Any, decided: Any) -> Any:
+    """Returns what an output gives, with levels set to 0 where none clearly leads the others.
+
+    Args:
+        output: its name.
+        found: what it gives, of either framework.
+        decided: from `decided_of_outputs`; draws are decoded as embeddings are.
+    """
+    if OUTPUTS[output].gives != ("rows",) or found.codes is None:
+        return found
+    kept = decided["rows" if OUTPUTS[output].takes == "rows" else "codes"]
+    return found._replace(codes=found.codes * kept)
+
+
+def _has_likelihood(name: str) -> bool:
+    """Says whether a method compares numbers with their reconstruction."""
+    return "reconstruct" in get(name).network_type.outputs
+
+
+def _draw_inputs(rows: RowSpec, latent_dim: int) -> tuple[Batch, np.ndarray]:
+    """Returns drawn rows, and embeddings."""
+    rng = np.random.default_rng(1)
+    x: Any = rng.normal(size=(ROWS, rows.numbers))
+    z = rng.normal(size=(ROWS, latent_dim))
+    return Batch(x) if rows == RowSpec(rows.numbers) else draw_rows(rows, ROWS, seed=1), z
+
+
+def twins(name: str, dims: tuple[tuple[int, ...], int], **settings: Any) -> tuple[AnyMethod, Any]:
+    """Returns a method of both packages with the same hyperparameters.
+
+    Args:
+        name: of the method.
+        dims: widths of the hidden layers, and the number of latents.
+        **settings: other hyperparameters.
+    """
+    ours = make(of_shape(name, *dims, **settings))
     return ours, twin_of(ours)
 
 
@@ -223,7 +284,7 @@ def _draw_weights(method: AnyMethod, rows: RowSpec, seed: int) -> dict[str, np.n
     drawn = {name: rng.normal(size=shape) * shape[0] ** -0.5 for name, shape in shapes.items()}
     # Among the vectors that no step trains may be variances and scales.
     vectors = [name for name in get_model_state(network) if len(shapes[name]) == 1]
-    return drawn | {name: 0.5 + np.abs(drawn[name]) for name in vectors}
+    return with_constants(drawn | {name: 0.5 + np.abs(drawn[name]) for name in vectors})
 
 
 def draw_targets(method: AnyMethod, rows: int) -> np.ndarray | None:
@@ -234,23 +295,38 @@ def draw_targets(method: AnyMethod, rows: int) -> np.ndarray | None:
     return rng.normal(size=rows) if kind == "numbers" else None
 
 
-def _draw_noise(method: AnyMethod, x: np.ndarray) -> dict[str, Any]:
+def _draw_noise(method: AnyMethod, rows: RowSpec, x: Batch) -> dict[str, Any]:
     """Draws what a method's own `noise` would, without compiling it."""
-    batch = Batch(x.astype(np.float32))  # type: ignore[arg-type]
+    batch = x._replace(numbers=x.numbers.astype(np.float32))
     like = jax.eval_shape(lambda key: noise_in_jax(method, key, batch), jax.random.key(0))
     rng = np.random.default_rng(4)
 
-    def draw(leaf: jax.ShapeDtypeStruct) -> np.ndarray:
+    def draw(path: Any, leaf: jax.ShapeDtypeStruct) -> np.ndarray:
         draws: np.ndarray = rng.normal(size=leaf.shape)
-        return draws > -1 if leaf.dtype == bool else draws
+        name = str(path[-1].key)
+        if leaf.dtype == bool:
+            # What hides a cell takes all that a network may learn of it: it shall do so rarely.
+            return draws > (0.5 if name in _TAKING_AWAY else -1)
+        if leaf.dtype == np.int32:
+            levels = np.array(rows.levels)
+            codes = rng.integers(0, levels, leaf.shape).astype(np.int32)
+            codes[(draws > 1) & np.array(rows.code_gaps)] = MISSING
+            return codes
+        if name.endswith("_values"):
+            draws[(draws > 1) & np.array(rows.number_gaps, bool)] = np.nan
+        return draws
 
-    drawn: dict[str, Any] = jax.tree.map(draw, like)
+    drawn: dict[str, Any] = jax.tree_util.tree_map_with_path(draw, like)
     return drawn
+
+
+_TAKING_AWAY = ("hide", "hide_codes", "other")
 
 
 def noise_in_jax(method: AnyMethod, key: jax.Array, batch: Batch) -> Any:
     """Returns a method's noise for a batch whose rows are the background, too."""
-    return resolve(method.noise(Draws(key, jnp.asarray(batch.numbers)), batch))
+    batch = jax.tree.map(jnp.asarray, batch)
+    return resolve(method.noise(Draws(key, Batch(batch.numbers, batch.codes)), batch))
 
 
 def _first_difference(
@@ -274,69 +350,90 @@ def _described(architecture: Architecture, members: int) -> str:
     return described + f", {members} members" * (members > 1)
 
 
-def _sizes(architectures: tuple[Architecture, ...]) -> list[tuple[Architecture, int]]:
-    """Returns architectures with their numbers of members: one each, and the square one's of 3."""
-    return [*((architecture, 1) for architecture in architectures), (SQUARE, 3)]
+def _sizes(
+    architectures: tuple[Architecture, ...], quick: bool
+) -> Iterator[tuple[str, RowSpec, tuple[tuple[int, ...], int], int]]:
+    """Yields rows and the networks on them: described, of which widths, of how many members.
+
+    There is one of numbers for each architecture, the square one of 3 members too; and on mixed
+    rows one, and one of 2 members.
+    """
+    sizes = [*((architecture, 1) for architecture in architectures), (SQUARE, 3)]
+    for architecture, members in sizes:
+        width, *dims = architecture
+        yield _described(architecture, members), RowSpec(width), (dims[0], dims[1]), members
+    yield "mixed, by kind", BY_KIND, SMALL, 1
+    yield "mixed, 2 members", MIXED, SMALL, 2
+    if not quick:
+        yield "mixed, by kind, 2 members", BY_KIND, SMALL, 2
+        yield "mixed, no hidden layer", MIXED, ((), 3), 1
+        yield "codes alone", RowSpec(0, (4, 3), (True, False)), SMALL, 1
 
 
 def _loss_in_jax(
     method: AnyMethod,
+    rows: RowSpec,
     *,
     weights: Any,
-    x: jax.Array,
+    x: Batch,
     noise: Any,
     row_weights: jax.Array,
     targets: jax.Array | None,
 ) -> Any:
-    network = with_weights(training_network(method, RowSpec(x.shape[1])), weights)
-    batch = Batch(x, targets=targets, weights=row_weights)
+    network = with_weights(training_network(method, rows), weights)
+    batch = x._replace(targets=targets, weights=row_weights)
     loss, metrics = method.loss(network, batch, noise)
     return {"loss": loss, **jax.lax.stop_gradient(metrics)}
 
 
 def _loss_in_torch(
-    method: Any, *, weights: Any, x: Any, noise: Any, row_weights: Any, targets: Any
+    method: Any, rows: RowSpec, *, weights: Any, x: Any, noise: Any, row_weights: Any, targets: Any
 ) -> Any:
     import torch_ref.batch
     import torch_ref.weights
 
-    batch = torch_ref.batch.Batch(x, targets=targets, weights=row_weights)
-    network = _torch_network(method, x.shape[1])
+    batch = torch_ref.batch.Batch(x.numbers, x.codes, targets=targets, weights=row_weights)
+    network = _torch_network(method, rows)
     loss, metrics = torch_ref.weights.apply(network, method.loss, weights, batch, noise)
     return {"loss": loss, **{key: metric.detach() for key, metric in metrics.items()}}
 
 
-def _outputs_in_jax(method: AnyMethod, *, weights: Any, x: jax.Array, z: jax.Array) -> Any:
-    network = with_weights(abstract_network(method, RowSpec(x.shape[1])), weights)
+def _outputs_in_jax(
+    method: AnyMethod, rows: RowSpec, *, weights: Any, x: Batch, z: jax.Array, decided: Any
+) -> Any:
+    network = with_weights(abstract_network(method, rows), weights)
     return {
-        output: apply_output(network, output, x if OUTPUTS[output].takes == "rows" else z)
+        output: without_undecided(
+            output,
+            apply_output(network, output, x if OUTPUTS[output].takes == "rows" else z),
+            decided,
+        )
         for output in method.network_type.outputs
     }
 
 
-def outputs_in_torch(method: Any, *, weights: Any, x: Any, z: Any) -> Any:
+def outputs_in_torch(
+    method: Any, rows: RowSpec, *, weights: Any, x: Any, z: Any, decided: Any
+) -> Any:
     """Returns all that a torch network declares, with the given weights."""
     import torch_ref.batch
     import torch_ref.weights
 
-    network = _torch_network(method, x.shape[1]).eval()
-    outputs = network.outputs
-    return {
-        output: torch_ref.weights.apply(
-            network,
-            getattr(type(network), output),
-            weights,
-            torch_ref.batch.Batch(x) if OUTPUTS[output].takes == "rows" else z,
-        )
-        for output in outputs
-    }
+    network = _torch_network(method, rows).eval()
+    batch = torch_ref.batch.Batch(x.numbers, x.codes)
+    found = {}
+    for output in network.outputs:
+        given = batch if OUTPUTS[output].takes == "rows" else z
+        made = torch_ref.weights.apply(network, getattr(type(network), output), weights, given)
+        found[output] = without_undecided(output, made, decided)
+    return found
 
 
-def _torch_network(method: Any, numbers: int) -> Any:
+def _torch_network(method: Any, rows: RowSpec) -> Any:
     import torch
 
     import torch_ref.batch
     import torch_ref.members
 
-    rows = torch_ref.batch.RowSpec(numbers)
-    return torch_ref.members.init_members(method, rows, torch.Generator())
+    own = torch_ref.batch.RowSpec(*rows)
+    return torch_ref.members.init_members(method, own, torch.Generator())

@@ -4,6 +4,8 @@ Each returns a `Reference`: the value, the gradients, and for sums that cancel t
 absolute terms, which is what float32 errors are to be measured against.
 """
 
+import math
+
 import numpy as np
 
 from jaxrep.parity._cross_check import Reference
@@ -11,18 +13,34 @@ from jaxrep.parity._cross_check import Reference
 Array = np.ndarray
 
 
-def mse_loss(x: Array, x_hat: Array, weights: Array | None = None) -> Reference:
-    """1/D Σᵢ aᵢ Σⱼ (xᵢⱼ − x̂ᵢⱼ)² with a = w / Σw."""
-    shares = _shares(len(x), weights)[:, None]
-    gap = x - x_hat
-    gradient = 2 * shares * gap / x.shape[1]
+def mse_loss(
+    x: Array, x_hat: Array, weights: Array | None = None, observed: Array | None = None
+) -> Reference:
+    """Σᵢ aᵢ 1/dᵢ Σⱼ (xᵢⱼ − x̂ᵢⱼ)² over the dᵢ observed cells of a row, with a = w / Σw.
+
+    A row in which nothing is observed has weight 0.
+    """
+    shares, gap, count = _observed(x, x_hat, weights, observed)
+    gradient = 2 * shares * gap / count
     return Reference(
         {
-            "value": np.sum(shares * gap**2) / x.shape[1],
+            "value": np.sum(shares * gap**2 / count),
             "gradient of x": gradient,
             "gradient of x_hat": -gradient,
         }
     )
+
+
+def _observed(
+    x: Array, x_hat: Array, weights: Array | None, observed: Array | None
+) -> tuple[Array, Array, Array]:
+    """Returns rows' shares `[B, 1]`, x − x̂, 0 where x is not observed, and observed cells."""
+    if observed is None:
+        return _shares(len(x), weights)[:, None], x - x_hat, np.full((len(x), 1), x.shape[1])
+    weights = np.ones(len(x)) if weights is None else weights
+    shares = _shares(len(x), weights * observed.any(axis=1))
+    count = np.maximum(observed.sum(axis=1), 1)
+    return shares[:, None], np.where(observed, x - x_hat, 0), count[:, None]
 
 
 def gaussian_kl(mu: Array, log_var: Array, weights: Array | None = None) -> Reference:
@@ -40,14 +58,23 @@ def gaussian_kl(mu: Array, log_var: Array, weights: Array | None = None) -> Refe
 
 
 def elbo_loss(
-    x: Array, x_hat: Array, mu: Array, log_var: Array, beta: Array, weights: Array | None = None
+    x: Array,
+    x_hat: Array,
+    mu: Array,
+    log_var: Array,
+    beta: Array,
+    weights: Array | None = None,
+    observed: Array | None = None,
 ) -> Reference:
-    """Σᵢ aᵢ Σⱼ (xᵢⱼ − x̂ᵢⱼ)² + β·KL."""
-    squares, kl = mse_loss(x, x_hat, weights), gaussian_kl(mu, log_var, weights)
-    width = x.shape[1]
-    arrays = {name: width * array for name, array in squares.arrays.items()}
+    """Σᵢ aᵢ Σⱼ (xᵢⱼ − x̂ᵢⱼ)² over the observed cells, + β·KL.
+
+    A row in which nothing is observed has weight 0 in both.
+    """
+    shares, gap, _ = _observed(x, x_hat, weights, observed)
+    kl = gaussian_kl(mu, log_var, shares[:, 0])
+    value, gradient = np.sum(shares * gap**2), 2 * shares * gap
+    arrays = {"gradient of x": gradient, "gradient of x_hat": -gradient}
     arrays |= {name: beta * array for name, array in kl.arrays.items() if name != "value"}
-    value = width * squares.arrays["value"]
     return Reference(
         arrays | {"value": value + beta * kl.arrays["value"]},
         {"value": float(value + beta * kl.scales["value"])},
@@ -128,6 +155,55 @@ def half_squared_error(
             "gradient of targets": -shares * gap,
         }
     )
+
+
+def squared_terms(x: Array, mean: Array) -> dict[str, Array]:
+    """(x − x̂)², and its slopes."""
+    gap = x - mean
+    return {"value": gap**2, "x": 2 * gap, "mean": -2 * gap}
+
+
+def gaussian_terms(x: Array, mean: Array, log_var: Array) -> dict[str, Array]:
+    """log(σ √2π) + (x − x̂)²/2σ², where log σ² counts within ±12, and its slopes."""
+    sigma = np.exp(np.clip(log_var, -12, 12) / 2)
+    gap = (x - mean) / sigma
+    counts = np.abs(log_var) < 12
+    return {
+        "value": np.log(sigma * np.sqrt(2 * np.pi)) + gap**2 / 2,
+        "x": gap / sigma,
+        "mean": -gap / sigma,
+        "log_var": counts * (1 - gap**2) / 2,
+    }
+
+
+def bernoulli_terms(x: Array, logit: Array) -> dict[str, Array]:
+    """log(1 + exp(ℓ)) − x·ℓ, and its slopes; that by x is −ℓ."""
+    p = np.exp(-np.logaddexp(0, -logit))
+    return {"value": np.logaddexp(0, logit) - x * logit, "x": -logit, "logit": p - x}
+
+
+def poisson_terms(count: Array, log_rate: Array) -> dict[str, Array]:
+    """λ − k·log λ + log k!, where log λ counts up to 30, and its slope."""
+    log_factorial = np.vectorize(math.lgamma)(count + 1)
+    log_rate, counts = np.minimum(log_rate, 30), log_rate < 30
+    rate = np.exp(log_rate)
+    return {
+        "value": rate - count * log_rate + log_factorial,
+        "log_rate": counts * (rate - count),
+    }
+
+
+def categorical_terms(codes: Array, logits: Array) -> dict[str, Array]:
+    """The logarithm of Σₖ exp(ℓₖ − ℓ of the code), and its slopes softmax(ℓ) − onehot(code)."""
+    most = logits.max(axis=-1, keepdims=True)
+    of_code = np.take_along_axis(logits, codes[..., None], axis=-1)
+    total = np.exp(logits - most).sum(axis=-1, keepdims=True)
+    value = (np.log(total) + (most - of_code))[..., 0]
+    is_code = np.arange(logits.shape[-1]) == codes[..., None]
+    p = np.exp(logits - most) / total
+    # At the code −Σ of the others, which does not cancel.
+    others = np.where(is_code, 0, p)
+    return {"value": value, "logits": np.where(is_code, -others.sum(-1, keepdims=True), p)}
 
 
 def _shares(rows: int, weights: Array | None) -> Array:

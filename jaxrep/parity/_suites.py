@@ -12,12 +12,14 @@ from jaxrep.parity._functions import loss_cases, optimizer_cases, view_cases
 from jaxrep.parity._models import method_cases, output_cases, weight_checks
 from jaxrep.parity._norms import norm_cases
 from jaxrep.parity._report import Report, environment
+from jaxrep.parity._rows import row_cases
 from jaxrep.parity._training import epoch_checks, trajectory_checks
 
 Suite = Callable[[bool], Iterable[Case | Check]]
 
 SUITES: dict[str, Suite] = {
     "weights": weight_checks,
+    "rows": row_cases,
     "outputs": output_cases,
     "norms": norm_cases,
     "losses": loss_cases,

@@ -28,15 +28,17 @@ from jaxrep.networks import MLP, Network
 from jaxrep.parity._bounds import FLOAT64, TRAJECTORY_WEIGHTS, judge
 from jaxrep.parity._check import Check
 from jaxrep.parity._evaluate import compiled
+from jaxrep.parity._mixed import BY_KIND, MIXED, draw_rows, with_constants
 from jaxrep.parity._models import draw_weights, twin_of
 from jaxrep.training import TrainState, draw_batch, fit, init_state, train_step
 from jaxrep.training.epoch_plan import EpochPlan
 from jaxrep.training.history import EpochMeans
-from jaxrep.training.program import abstract_state
+from jaxrep.training.program import abstract_state, background_rows
 from jaxrep.training.step import steps_per_epoch
 from jaxrep.views import Draws, Noise
 
 QUICK_STEPS = 40  # two epochs and a half, two smaller last batches among them
+MIXED_TRAINING_ROWS, MIXED_EPOCHS = 700, 40
 
 
 class Recorded(NamedTuple):
@@ -91,44 +93,73 @@ def trajectory_checks(quick: bool) -> Iterator[Check]:
 
     They are those of the bundled blobs; the quick ones take the first steps on rows and from
     weights that cost less to come by. A method that trains a head is compared a second time, with
-    the network below it trained on for 50 epochs.
+    the network below it trained on for 50 epochs. Then come trainings on rows of numbers and codes,
+    some of them wide, with missing cells.
     """
     x = np.random.default_rng(0).normal(size=(2000, 32)) if quick else _blobs()
     with ThreadPoolExecutor(min(os.cpu_count() or 1, len(names()))) as pool:
-        made = list(_trainings())
+        made = [(case, method, RowSpec(x.shape[1]), as_batch(x)) for case, method in _trainings()]
+        made += _trainings_on_mixed_rows()
         recordings = pool.map(
-            lambda method: record(
-                method, _labelled(method, x), _steps(method, x, quick), light=quick
-            ),
-            (method for _, method in made),
+            lambda training: _record(*training[1:], quick=quick),
+            made,
         )
-        for (case, method), recorded in zip(made, recordings, strict=True):
-            yield from _follow_in_torch(method, recorded, case)
+        for (case, method, spec, _), recorded in zip(made, recordings, strict=True):
+            yield from follow_in_torch(method, recorded, spec, case)
+
+
+def _record(method: AnyMethod, spec: RowSpec, x: Batch, *, quick: bool) -> Recorded:
+    steps = _steps(method, len(x.numbers), quick)
+    return record(method, labelled(method, x), steps, spec, light=quick)
+
+
+def _trainings_on_mixed_rows() -> Iterator[tuple[str, AnyMethod, RowSpec, Batch]]:
+    """Yields trainings on mixed rows: under each likelihood, and with every view."""
+    every_view = ("scarf", "swap", "hide", "dropout", "noise")
+    settings: list[tuple[str, RowSpec, dict[str, dict[str, Any]]]] = [
+        (
+            "mixed rows",
+            MIXED,
+            {
+                "autoencoder": {"views": every_view},
+                "simclr": {"views": every_view},
+                "classifier": {"frozen": False},
+            },
+        ),
+        ("mixed rows, by kind", BY_KIND, {"autoencoder": {}, "vae": {}}),
+    ]
+    for case, spec, methods in settings:
+        x = draw_rows(spec, MIXED_TRAINING_ROWS, seed=9)
+        for name, own in methods.items():
+            made: Any = hyperparameters_of(name)
+            yield case, make(made(other_rate=0.1, epochs=MIXED_EPOCHS, **own)), spec, x
 
 
 def record(
-    method: AnyMethod, x: np.ndarray | Batch, steps: int, *, light: bool = False
+    method: AnyMethod, x: np.ndarray | Batch, steps: int, spec: RowSpec, *, light: bool = False
 ) -> Recorded:
     """Trains in JAX in float64 and keeps every batch, all weights and metrics of every step.
 
     Args:
         method: with its hyperparameters.
-        x: rows, `[rows, D]`, float64; a batch of them where they have targets.
+        x: rows, numbers `[rows, D]` in float64; a batch of them where they have codes or targets.
         steps: how many to take.
+        spec: what every row holds.
         light: whether XLA is to compile fast in the place of well, and the weights to start from
             are not to be the method's own.
     """
-    numbers = as_batch(x).numbers
-    rows, width = numbers.shape
+    rows = len(as_batch(x).numbers)
     size, seed = min(method.hyperparameters.batch_size, rows), method.hyperparameters.seed
 
     def run(x: Batch, start: dict[str, jax.Array]) -> Any:
+        background = background_rows(x)
+
         def step(state: TrainState, i: jax.Array) -> Any:
-            batch, noise = draw_batch(method, seed, x, x.numbers, i, batch_size=size)
-            state, metrics = train_step(method, state, batch, noise, steps=steps)
+            batch, noise = draw_batch(method, seed, x, background, i, batch_size=size)
+            state, metrics = train_step(method, state, batch, noise, spec=spec, steps=steps)
             return state, (batch, noise, state.weights, metrics)
 
-        trained = abstract_state(method, width)
+        trained = abstract_state(method, spec)
         params, model_state = (
             {name: start[name] for name in part} for part in (trained.params, trained.model_state)
         )
@@ -137,12 +168,14 @@ def record(
 
     with jax.enable_x64(True), jax.default_matmul_precision("highest"):
         begin = _drawn_start if light else _own_start
-        start = begin(method, RowSpec(width))
+        start = begin(method, spec)
         found = compiled(run, light=light)(jax.tree.map(jnp.asarray, as_batch(x)), start)
         return Recorded(*jax.tree.map(np.asarray, (start, *found)))
 
 
-def _follow_in_torch(ours: AnyMethod, recorded: Recorded, case: str = "") -> Iterator[Check]:
+def follow_in_torch(
+    ours: AnyMethod, recorded: Recorded, spec: RowSpec, case: str = ""
+) -> Iterator[Check]:
     """Takes the recorded steps in torch, and compares metrics and weights after each."""
     import torch
 
@@ -151,8 +184,7 @@ def _follow_in_torch(ours: AnyMethod, recorded: Recorded, case: str = "") -> Ite
     import torch_ref.weights
 
     name, method = ours.name, twin_of(ours)
-    rows = torch_ref.batch.RowSpec(recorded.batches.numbers.shape[-1])
-    network = method.init(rows, torch.Generator()).double()
+    network = method.init(torch_ref.batch.RowSpec(*spec), torch.Generator()).double()
     torch_ref.weights.with_weights(network, recorded.start)
     steps = len(recorded.batches.numbers)
 
@@ -196,16 +228,16 @@ def _relative(ours: float, theirs: float) -> float:
     return abs(ours - theirs) / abs(theirs) if ours != theirs else 0.0
 
 
-def _own_start(method: AnyMethod, rows: RowSpec) -> dict[str, jax.Array]:
+def _own_start(method: AnyMethod, spec: RowSpec) -> dict[str, jax.Array]:
     seed = method.hyperparameters.seed
     # Drawn as a run compiles it.
-    drawn = jax.jit(lambda: init_state(method, rows.numbers, seed).weights)()
-    return {key: array.astype(jnp.float64) for key, array in drawn.items()}
+    drawn = jax.jit(lambda: init_state(method, spec, seed).weights)()
+    return with_constants({key: array.astype(jnp.float64) for key, array in drawn.items()})
 
 
-def _drawn_start(method: AnyMethod, rows: RowSpec) -> dict[str, jax.Array]:
-    drawn = draw_weights(method, rows)
-    trained = abstract_state(method, rows.numbers).weights
+def _drawn_start(method: AnyMethod, spec: RowSpec) -> dict[str, jax.Array]:
+    drawn = draw_weights(method, spec)
+    trained = abstract_state(method, spec).weights
     return {key: jnp.asarray(drawn[key]) for key in trained}
 
 
@@ -219,25 +251,27 @@ def _trainings() -> Iterator[tuple[str, AnyMethod]]:
             yield "backbone not frozen", make(made(**shorter))
 
 
-def _labelled(method: AnyMethod, x: np.ndarray) -> Batch:
+def labelled(method: AnyMethod, x: Batch) -> Batch:
     """Returns rows with what a method is to predict of them, which is a function of the rows."""
-    targets, kind = None, method.hyperparameters.predicts
+    numbers, targets = np.nan_to_num(x.numbers), None
+    kind = method.hyperparameters.predicts
     if kind == "classes":
-        targets = x[:, : method.hyperparameters.classes].argmax(axis=1).astype(np.int32)
+        targets = numbers[:, : method.hyperparameters.classes].argmax(axis=1).astype(np.int32)
     elif kind == "numbers":
-        targets = x[:, 0]
-    return Batch(x, targets=targets)  # type: ignore[arg-type]
+        targets = numbers[:, 0]
+    return x._replace(targets=targets)
 
 
 def _blobs() -> np.ndarray:
     table = datasets.load("blobs")
     schema = fit_schema(lambda: [table], source="blobs", columns=Columns(label="label")).schema
-    return transform.apply(schema, table, source="blobs").astype(np.float64)
+    numbers: np.ndarray = transform.apply(schema, table, source="blobs").numbers
+    return numbers.astype(np.float64)
 
 
-def _steps(method: AnyMethod, x: np.ndarray, quick: bool) -> int:
+def _steps(method: AnyMethod, rows: int, quick: bool) -> int:
     whole: int = method.hyperparameters.epochs * steps_per_epoch(
-        len(x), method.hyperparameters.batch_size
+        rows, method.hyperparameters.batch_size
     )
     return min(QUICK_STEPS, whole) if quick else whole
 

@@ -11,12 +11,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from jaxrep.commands._columns import TableColumns
 from jaxrep.data import Columns, apply, fit, invert
 from jaxrep.data.columns import SCALES, parse_scales, read_columns
 from jaxrep.data.fit._ranks import Ranks
 from jaxrep.data.schema import Log1p, Number, Quantile, Robust, Schema, Standard
-from jaxrep.data.transform import scaled, to_features, unscaled
+from jaxrep.data.transform import one_hot, scaled, to_features, unscaled
 from jaxrep.errors import InputError, ModelFormatError
+from jaxrep.methods import AutoencoderHyperparameters
+from jaxrep.runs.rows import row_spec
 from tests.helpers.refusals import refused
 
 pytestmark = pytest.mark.quick
@@ -361,3 +364,105 @@ def test_a_boolean_in_a_file_is_standard():
         Schema.from_json(plain)
     with pytest.raises(FileFormatError, match="a boolean is always standard"):
         check_description({"method": "pca", "hyperparameters": {}, "schema": plain})
+
+
+# Beside gaps and likelihoods
+
+
+GAPPY = pa.table({"sum": pa.array([0.0, None, 3.0, 100.0, None, 8.0]), "n": [1, 2, 2, 9, 5, 3]})
+
+
+@pytest.mark.parametrize("scale", SCALES)
+def test_missing_numbers_stay_missing_on_any_scale(scale):
+    schema = fitted(GAPPY, scale=scale).schema
+    batch = apply(schema, GAPPY, source="x")
+    np.testing.assert_array_equal(np.isnan(batch.numbers[:, 0]), GAPPY["sum"].is_null())
+    back = invert(schema, batch)["sum"]
+    np.testing.assert_array_equal(back.is_null(), GAPPY["sum"].is_null())
+    np.testing.assert_allclose(
+        back.drop_null(), GAPPY["sum"].drop_null(), rtol=1e-5, atol=1e-5
+    )  # float32
+    present = fitted(GAPPY.slice(2, 2), scale=scale).schema.row_spec()
+    assert (schema.row_spec().gaps, present.gaps) == ((True, False), ())
+    dense = one_hot(schema, batch)
+    np.testing.assert_array_equal(dense[:, 0], np.nan_to_num(batch.numbers[:, 0]))
+
+
+@pytest.mark.parametrize("scale", SCALES)
+def test_imputed_numbers_are_the_median_on_any_scale(scale):
+    schema = fitted(GAPPY, scale=scale, impute="median").schema
+    column = schema.columns[0]
+    assert (column.fill, schema.row_spec().gaps) == (5.5, ())
+    numbers = apply(schema, GAPPY, source="x").numbers[:, 0]
+    assert numbers[[1, 4]].tolist() == [np.float32(scaled(column, 5.5))] * 2
+
+
+def test_mean_and_deviation_of_logarithms_count_what_is_imputed_and_no_gap():
+    present = np.log1p([0.0, 3.0, 100.0, 8.0])
+    for impute, logs in ((None, present), ("median", [*present, *np.log1p([5.5, 5.5])])):
+        column = fitted(GAPPY, scale="log1p", impute=impute).schema.columns[0]
+        expected = np.mean(logs), np.std(logs)
+        assert (column.mean, column.scale) == pytest.approx(expected, rel=1e-13)
+
+
+def test_medians_are_found_only_to_be_imputed():
+    for scale in SCALES:
+        assert fitted(GAPPY, scale=scale).schema.columns[0].fill is None
+
+
+@pytest.mark.parametrize("scale", ["robust", "log1p", "quantile"])
+def test_poisson_is_for_counts_on_the_standard_scale(scale):
+    from torch_ref.description import FileFormatError, check_description
+
+    said = {"scale": scale, "likelihoods": {"n": "poisson"}}
+    facts = ["--column-likelihood n=poisson", "on the scale standard", f"the scale {scale}"]
+    refused(*facts, call=lambda: fitted(GAPPY, **said))
+    schema = fitted(GAPPY, **said | {"scales": {"n": "standard"}}).schema
+    assert [c.scaling.kind for c in schema.columns] == [scale, "standard"]
+    assert row_spec(schema, AutoencoderHyperparameters()).likelihoods == ("squared", "poisson")
+
+    other = fitted(GAPPY, scale=scale).schema.columns[1].scaling
+    columns = (schema.columns[0], msgspec.structs.replace(schema.columns[1], scaling=other))
+    changed = msgspec.structs.replace(schema, columns=columns)
+    refused(
+        "'n' is a count",
+        "the scale standard",
+        call=lambda: row_spec(changed, AutoencoderHyperparameters()),
+    )
+    with pytest.raises(ModelFormatError, match="poisson is for counts on the scale standard"):
+        Schema.from_json(changed.to_json())
+    with pytest.raises(FileFormatError, match="poisson is for counts on the scale standard"):
+        check_description({"method": "pca", "hyperparameters": {}, "schema": changed.to_json()})
+
+
+def test_files_set_scales_and_likelihoods_together(tmp_path):
+    path = tmp_path / "columns.toml"
+    path.write_text(
+        'scale = "robust"\nimpute = "median"\n[columns]\nsum = "number"\n'
+        '[likelihoods]\nn = "poisson"\n[scales]\nn = "standard"\n'
+    )
+    said = read_columns(path)
+    kinds, poisson, scales = {"sum": "number"}, {"n": "poisson"}, {"n": "standard"}
+    assert said == Columns(
+        kinds=kinds, impute="median", likelihoods=poisson, scale="robust", scales=scales
+    )
+    path = tmp_path / "schema.json"
+    schema = fit(lambda: [GAPPY], source="x", columns=said).schema
+    path.write_text(json.dumps(schema.to_json()))
+    again = read_columns(path)
+    assert (again.likelihoods, again.scales) == ({"n": "poisson"}, {"sum": "robust"})
+    assert Schema.from_json(json.loads(path.read_text())) == schema
+
+
+def test_flags_set_scales_and_likelihoods_together(tmp_path):
+    flags = TableColumns(
+        column_likelihood=("n=poisson",), scale=("robust", "n=standard"), impute="median"
+    )
+    expected = Columns(
+        impute="median", likelihoods={"n": "poisson"}, scale="robust", scales={"n": "standard"}
+    )
+    assert flags.columns() == expected
+    path = tmp_path / "columns.toml"
+    path.write_text('scale = "log1p"\n[scales]\nsum = "quantile"\n')
+    found = TableColumns(schema=path, scale=("n=standard",))
+    assert found.columns() == Columns(scale="log1p", scales={"sum": "quantile", "n": "standard"})

@@ -22,7 +22,6 @@ from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.preprocessing import StandardScaler
 
 import jaxrep
-from jaxrep.batch import RowSpec
 from jaxrep.data import datasets
 from jaxrep.data.columns import Columns
 from jaxrep.data.fit import fit
@@ -437,7 +436,7 @@ def untrained(fitted) -> Run:
     """A run whose network was never trained, and whose embedding keeps all of a row."""
     hyperparameters = AutoencoderHyperparameters(hidden_dims=(), latent_dim=16)
     method, rng = Autoencoder(hyperparameters), np.random.default_rng(0)
-    shapes = get_weights(abstract_network(method, RowSpec(fitted.width)))
+    shapes = get_weights(abstract_network(method, fitted.row_spec()))
     weights = {name: rng.normal(size=a.shape).astype(np.float32) for name, a in shapes.items()}
     return Run(Path(), method, weights, fitted, {}, [])
 

@@ -11,7 +11,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import torch
-import torch_ref.likelihoods
 from flax import nnx
 
 import jaxrep.batch
@@ -19,6 +18,7 @@ import jaxrep.likelihoods
 import jaxrep.networks
 import jaxrep.views
 import torch_ref.batch
+import torch_ref.likelihoods
 import torch_ref.methods
 import torch_ref.networks
 import torch_ref.views

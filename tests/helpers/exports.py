@@ -8,13 +8,13 @@ import zipfile
 import numpy as np
 import safetensors.numpy
 
-from jaxrep.batch import RowSpec
 from jaxrep.data import Columns, fit, read_table, transform
 from jaxrep.data.targets import Classes, Numbers
 from jaxrep.methods import make
 from jaxrep.parity._models import draw_weights, of_shape
 from jaxrep.runs import folder, outputs
 from jaxrep.runs.making import describe
+from jaxrep.runs.rows import network_constants, row_spec
 from tests.helpers.saved_runs import results
 from torch_ref import verify
 from torch_ref.files import write_safetensors
@@ -85,17 +85,33 @@ def long_tails(path):
     )
 
 
+def wide_table(path):
+    """Numbers of every likelihood, narrow and wide codes, in turn and with gaps, and no order."""
+    rng = np.random.default_rng(5)
+    lines = ["city,income,place,visits,member,since"]
+    for i in range(3300):
+        city = "" if i % 9 == 0 else rng.choice(["Ulm", "Bonn", "Köln"])
+        place = "" if i % 11 == 0 else f"p{i % 1050}"
+        income = "" if i % 7 == 0 else f"{rng.normal(40, 9):.2f}"
+        member = "" if i % 13 == 0 else rng.choice(["true", "false"])
+        lines.append(f"{city},{income},{place},{rng.poisson(4)},{member},2023-01-{1 + i % 28:02}")
+    (path / "wide.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    kinds = {"place": "category", "visits": "count"}
+    return path / "wide.csv", Columns(kinds=kinds, likelihoods={"visits": "poisson"})
+
+
 DATA = {"plain": plain_matrix, "times": times_with_gaps, "mixed": mixed}
 
 
 def make_run(path, method, data="plain", architecture="plain", **settings):
     """A run that was never trained: drawn weights, written as training would."""
-    source, columns = (DATA | {"kinds": all_kinds, "tails": long_tails})[data](path)
+    tables = DATA | {"kinds": all_kinds, "tails": long_tails, "wide": wide_table}
+    source, columns = tables[data](path)
     settings = of_shape(method, *ARCHITECTURES[architecture], **settings)
     table = read_table(str(source))
     schema = fit(lambda: [table], source=str(source), columns=columns).schema
-    drawn = draw_weights(make(settings), RowSpec(schema.width))
-    weights = {name: array.astype(np.float32) for name, array in drawn.items()}
+    rows = row_spec(schema, settings)
+    weights = draw_float32(make(settings), rows, network_constants(schema, rows))
     config = describe(str(source), settings, columns) | results(path / "run", method)
     if settings.predicts is not None:
         config["target"] = TARGETS[settings.predicts].to_json()
@@ -104,6 +120,15 @@ def make_run(path, method, data="plain", architecture="plain", **settings):
     folder.append_metrics(path / "run", {"epoch": 1, "loss": 1.0})
     folder.finish(path / "run", config, weights)
     return folder.load(path / "run")
+
+
+def draw_float32(method, rows, constants):
+    """Drawn weights, but for those that follow from a schema."""
+    weights = {name: array.astype(np.float32) for name, array in draw_weights(method, rows).items()}
+    for name, value in constants.items():
+        for own in (own for own in weights if own.endswith(name)):
+            weights[own] = np.broadcast_to(value, weights[own].shape).copy()
+    return weights
 
 
 def raw_rows(run):

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 
+from jaxrep.batch import RowSpec
 from jaxrep.cli import main
 from jaxrep.errors import InputError, MissingPackageError
 from jaxrep.methods import VAEHyperparameters, make
@@ -349,6 +350,56 @@ def test_closed_forms_equal_the_loops(name, rows):
                 assert np.abs(closed - gradient).max() <= tolerance * max(1, np.abs(gradient).max())
 
 
+TERMS = {
+    "squared": {"x": (-2, 2), "mean": (-2, 2)},
+    "gaussian": {"x": (-2, 2), "mean": (-2, 2), "log_var": (-3, 3)},
+    "bernoulli": {"x": (0, 1), "logit": (-4, 4)},
+    "poisson": {"count": (0, 9), "log_rate": (-2, 2)},
+}
+
+
+@pytest.mark.parametrize("kind", TERMS)
+def test_slopes_of_closed_terms_are_central_differences(kind):
+    rng = np.random.default_rng(0)
+    inputs = {name: rng.uniform(*ends, size=(5, 3)) for name, ends in TERMS[kind].items()}
+    if kind == "poisson":
+        inputs["count"] = inputs["count"].round()
+    terms, h = getattr(_oracles, f"{kind}_terms"), 1e-6
+    for name in inputs:
+        if name == "count":
+            continue
+        up, down = (terms(**inputs | {name: inputs[name] + e})["value"] for e in (h, -h))
+        np.testing.assert_allclose(terms(**inputs)[name], (up - down) / (2 * h), atol=1e-8)
+
+
+def test_closed_terms_are_those_of_scipy():
+    stats = pytest.importorskip("scipy.stats")
+    x, mean, log_var = np.array([0.0, 1.0, 1.0]), np.array([0.3, -2.0, 4.0]), np.array([-1.0, 0, 2])
+    found = _oracles.gaussian_terms(x, mean, log_var)["value"]
+    np.testing.assert_allclose(found, -stats.norm(mean, np.exp(log_var / 2)).logpdf(x), rtol=1e-12)
+    found = _oracles.bernoulli_terms(x, mean)["value"]
+    expected = -stats.bernoulli(1 / (1 + np.exp(-mean))).logpmf(x)
+    np.testing.assert_allclose(found, expected, rtol=1e-12)
+    found = _oracles.poisson_terms(5 * x, mean)["value"]
+    np.testing.assert_allclose(found, -stats.poisson(np.exp(mean)).logpmf(5 * x), rtol=1e-12)
+
+
+@pytest.mark.parametrize("name", ["mse_loss", "elbo_loss"])
+def test_a_closed_loss_of_observed_cells_is_that_of_the_rows_without_the_others(name):
+    inputs, settings = _draw(name, 3, 4), {} if name == "mse_loss" else {"beta": 2.0}
+    observed = np.array([[True, True, False, True], [False] * 4, [True, False, False, False]])
+    oracle = getattr(_oracles, name)
+    found = oracle(**inputs, **settings, observed=observed).arrays
+    each = []
+    for i in (0, 2):
+        row = {key: array[i : i + 1] for key, array in inputs.items()}
+        for key in ("x", "x_hat"):
+            row[key] = row[key][:, observed[i]]
+        each.append(oracle(**row, **settings).arrays["value"])
+    assert found["value"] == pytest.approx(np.mean(each), rel=1e-12)
+    assert (found["gradient of x_hat"][~observed] == 0).all()
+
+
 def test_the_closed_kl_keeps_its_digits_near_zero():
     v = np.array([[1e-5, -3e-4, 0.4999, -0.5001, 3.0]])
     exact = [math.fsum(x**k / math.factorial(k) for k in range(2, 40)) for x in v[0]]
@@ -385,7 +436,7 @@ def test_a_run_is_checked_on_its_own_data(run, capsys):
         "commands on vae: value",
         "loss of vae: value",
         "loss of vae: gradient of weights",
-        "loss of vae: gradient of x",
+        "loss of vae: gradient of x.numbers",
     }
     assert {row["case"] for row in result["checks"] if row["check"].startswith("outputs")} == {
         "80 rows"
@@ -424,7 +475,7 @@ def test_a_run_whose_embedding_parts_exits_with_1(run, capsys, monkeypatch):
     assert code == 1
     assert result["passed"] is False
     differing = {re.findall(r"\['(\w+)'\]", row["array"])[0] for row in result["failures"]}
-    assert differing <= {"embed", "reconstruct", "score"}
+    assert differing <= {"embed", "reconstruct", "score", "score_by_column"}
     assert "FAILED" in captured.out
 
 
@@ -451,18 +502,21 @@ def test_a_trajectory_of_nan_or_of_missing_steps_fails(monkeypatch):
     from jaxrep.parity import _training
 
     method = make(VAEHyperparameters())
-    recorded = _training.record(method, np.ones((9, 3)) * np.arange(3), 3, light=True)
-    assert all(check.passed for check in _training._follow_in_torch(method, recorded))
+    rows = RowSpec(3)
+    recorded = _training.record(method, np.ones((9, 3)) * np.arange(3), 3, rows, light=True)
+
+    def follow(recorded):
+        return list(_training.follow_in_torch(method, recorded, rows))
+
+    assert all(check.passed for check in follow(recorded))
     for part in ("weights", "metrics"):
         spoilt = {key: np.full_like(a, np.nan) for key, a in getattr(recorded, part).items()}
-        checks = _training._follow_in_torch(method, recorded._replace(**{part: spoilt}))
+        checks = follow(recorded._replace(**{part: spoilt}))
         assert not all(check.passed for check in checks), part
     extra = recorded._replace(metrics={**recorded.metrics, "other": np.zeros(3)})
-    assert [c.check for c in _training._follow_in_torch(method, extra) if not c.passed] == [
-        "trajectory of vae: other"
-    ]
+    assert [c.check for c in follow(extra) if not c.passed] == ["trajectory of vae: other"]
     monkeypatch.setattr("torch_ref.training.replay", lambda *arguments: iter(()))
-    checks = list(_training._follow_in_torch(method, recorded))
+    checks = follow(recorded)
     assert {check.message for check in checks} == {"torch took 0 steps of 3"}
 
 
@@ -540,4 +594,4 @@ def test_gradients_of_whole_numbers_and_odd_scales_are_refused():
 def test_noise_that_is_not_finite_is_reported():
     from jaxrep.parity._functions import _moments
 
-    assert _moments("eps", np.full((64, 8), np.nan)) == "eps is not finite"
+    assert _moments("eps", np.full((64, 8), np.nan), np.zeros((4, 2))) == "eps is not finite"

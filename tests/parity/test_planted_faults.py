@@ -10,22 +10,28 @@ import pytest
 import torch
 from flax import nnx
 
+import jaxrep.likelihoods
 import jaxrep.losses
 import jaxrep.methods
 import jaxrep.methods._finetuning
 import jaxrep.networks
+import jaxrep.networks._rows
 import jaxrep.optim
 import jaxrep.training.epoch_plan
 import jaxrep.training.step
 import jaxrep.views
+import torch_ref.likelihoods
 import torch_ref.losses
 import torch_ref.methods
+import torch_ref.networks._rows
 import torch_ref.optim
 import torch_ref.training
 import torch_ref.views
 import torch_ref.weights
+from jaxrep.batch import RowSpec
 from jaxrep.parity import _training, cross_check
 from jaxrep.parity._cross_check import Case, check_cases
+from jaxrep.parity._mixed import BY_KIND, MIXED, draw_rows
 from jaxrep.parity._models import of_shape
 from jaxrep.parity._suites import SUITES
 
@@ -52,6 +58,7 @@ def test_without_a_fault_all_of_these_pass():
     assert failed(checks_of("methods", *(f"loss of {name}" for name in names))) == set()
     assert failed(checks_of("optimizers", "Adam")) == set()
     assert failed(checks_of("views")) == set()
+    assert failed(checks_of("rows")) == set()
     assert failed(checks_of("epochs", "epoch")) == set()
 
 
@@ -69,9 +76,9 @@ LOSS_FAULTS = {
     "mean instead of sum over features": (
         "elbo_loss",
         lambda right: (
-            lambda x, x_hat, mu, log_var, *, beta, weights=None: (
-                right(x, x_hat, mu, log_var, beta=0.0, weights=weights) / x.shape[1]
-                + right(x, x, mu, log_var, beta=beta, weights=weights)
+            lambda x, x_hat, mu, log_var, *, beta, **k: (
+                right(x, x_hat, mu, log_var, beta=0.0, **k) / x.shape[1]
+                + right(x, x, mu, log_var, beta=beta, **k)
             )
         ),
     ),
@@ -149,12 +156,11 @@ def test_a_missing_self_mask_is_caught(monkeypatch, side):
 def test_a_missing_half_in_the_exponent_of_sigma_is_caught(monkeypatch, side):
     exp = {"jax": jnp.exp, "torch": torch.exp}[side]
 
-    def call(self, batch, eps):
+    def sample(self, batch, eps):
         mu, log_var = self.encode(batch)
-        return self.decode(mu + eps * exp(log_var)), mu, log_var
+        return mu + eps * exp(log_var), mu, log_var
 
-    name = {"jax": "__call__", "torch": "forward"}[side]
-    monkeypatch.setattr(ROOM[side].methods.VAENetwork, name, call)
+    monkeypatch.setattr(ROOM[side].methods.VAENetwork, "sample", sample)
     checks = failed(checks_of("methods", "loss of vae"))
     assert {"loss of vae: value float64", "loss of vae: value float32"} <= checks
 
@@ -264,14 +270,14 @@ def test_noise_drawn_once_for_both_views_is_caught(monkeypatch, side):
 
 
 @pytest.mark.parametrize("side", SIDES)
-def test_features_kept_that_are_to_be_replaced_are_caught(monkeypatch, side):
+def test_cells_kept_that_are_to_be_replaced_are_caught(monkeypatch, side):
     views = ROOM[side].views
-    right = views.replace_features
+    right = views.replace_columns
     monkeypatch.setattr(
-        views, "replace_features", lambda x, replace, values: right(x, ~replace, values)
+        views, "replace_columns", lambda batch, replace, *a, **k: right(batch, ~replace, *a, **k)
     )
-    suite = checks_of("views", "replace_features") + checks_of("methods", "loss of autoencoder")
-    assert {"replace_features: value", "loss of autoencoder: value"} <= {
+    suite = checks_of("views", "replace_columns") + checks_of("methods", "loss of autoencoder")
+    assert {"replace_columns: value.numbers", "loss of autoencoder: value"} <= {
         check.check for check in suite if not check.passed
     }
 
@@ -283,7 +289,8 @@ def test_one_views_noise_used_for_both_is_caught(monkeypatch, side):
 
     def loss(self, network, batch, noise):
         stack = {"jax": jnp.stack, "torch": torch.stack}[side]
-        return right(self, network, batch, {k: stack([n[0], n[0]]) for k, n in noise.items()})
+        once = {k: n if k == "other" else stack([n[0], n[0]]) for k, n in noise.items()}
+        return right(self, network, batch, once)
 
     monkeypatch.setattr(module.SimCLR, "loss", loss)
     assert "loss of simclr: value float64" in failed(checks_of("methods", "loss of simclr"))
@@ -354,11 +361,11 @@ def test_a_fault_in_the_outputs_of_a_head_is_caught(monkeypatch, side, plant):
     )
 
 
-def trained_together(method):
+def trained_together(method, spec=RowSpec(3)):  # noqa: B008
     """The checks of a few steps of both twins."""
-    x = np.random.default_rng(0).normal(size=(20, 3))
-    recorded = _training.record(method, _training._labelled(method, x), 6, light=True)
-    return list(_training._follow_in_torch(method, recorded))
+    x = _training.labelled(method, draw_rows(spec, 20, seed=0))
+    recorded = _training.record(method, x, 6, spec, light=True)
+    return list(_training.follow_in_torch(method, recorded, spec))
 
 
 def head(**settings):
@@ -392,6 +399,240 @@ def test_a_fault_in_the_steps_of_a_head_is_caught(monkeypatch, side, plant):
     plant(monkeypatch, side)
     checks = failed(trained_together(head(**STEP_FAULTS[plant])))
     assert "trajectory of classifier: weights float64" in checks
+
+
+# Rows of numbers and codes
+
+LIKELIHOOD_FAULTS = {
+    "squares halved": ("squared", lambda right: lambda **k: 0.5 * right(**k)),
+    "log 2π left out": (
+        "gaussian",
+        lambda right: lambda **k: right(**k) - 0.5 * float(np.log(2 * np.pi)),
+    ),
+    "σ for σ²": (
+        "gaussian",
+        lambda right: lambda log_var, **k: right(log_var=2 * log_var, **k),
+    ),
+    "0 taken for 1": ("bernoulli", lambda right: lambda x, **k: right(x=1 - x, **k)),
+    "log k! left out": (
+        "poisson",
+        lambda right: (
+            lambda count, log_rate: right(count=0 * count, log_rate=log_rate) - count * log_rate
+        ),
+    ),
+    "neighbouring code": (
+        "categorical",
+        lambda right: lambda codes, **k: right(codes=(codes + 1) % 5, **k),
+    ),
+}
+
+
+@pytest.mark.parametrize("side", SIDES)
+@pytest.mark.parametrize("fault", LIKELIHOOD_FAULTS)
+def test_wrong_terms_of_a_cell_are_caught(monkeypatch, side, fault):
+    kind, make = LIKELIHOOD_FAULTS[fault]
+    module = getattr(ROOM[side].likelihoods, kind)
+    monkeypatch.setattr(module, "terms", make(module.terms))
+    checks = failed(checks_of("rows", f"{kind} terms"))
+    assert {f"{kind} terms: value float64", f"{kind} terms: value float32"} <= checks
+
+
+@pytest.mark.parametrize("side", SIDES)
+@pytest.mark.parametrize(("kind", "argument"), [("gaussian", "log_var"), ("poisson", "log_rate")])
+def test_ends_that_do_not_hold_are_caught(monkeypatch, side, kind, argument):
+    monkeypatch.setattr(getattr(ROOM[side].likelihoods, kind), "MOST", 1e3)
+    checks = failed(checks_of("rows", f"{kind} terms"))
+    assert f"{kind} terms: gradient of {argument} float64" in checks
+
+
+def missing_taken_for_other(monkeypatch, side):
+    if side == "jax":
+        rows = jaxrep.networks._rows
+        monkeypatch.setattr(rows, "_place", lambda codes, levels: jnp.maximum(codes, 0))
+    else:
+        encoder = torch_ref.networks._rows.RowEncoder
+        right = encoder._places
+        monkeypatch.setattr(encoder, "_places", lambda self, codes: right(self, codes.clamp_min(0)))
+
+
+def missing_numbers_not_flagged(monkeypatch, side):
+    encoder = ROOM[side].networks._rows.RowEncoder
+    right = encoder._dense
+
+    def unflagged(self, batch, embeddings):
+        nan_to_num = {"jax": jnp.nan_to_num, "torch": torch.nan_to_num}[side]
+        return right(self, batch._replace(numbers=nan_to_num(batch.numbers)), embeddings)
+
+    monkeypatch.setattr(encoder, "_dense", unflagged)
+
+
+ENCODER_FAULTS = (missing_taken_for_other, missing_numbers_not_flagged)
+
+
+@pytest.mark.parametrize("side", SIDES)
+@pytest.mark.parametrize("plant", ENCODER_FAULTS)
+def test_a_fault_in_the_look_up_is_caught(monkeypatch, side, plant):
+    plant(monkeypatch, side)
+    assert "rows: encoder: value float64" in failed(checks_of("rows", "rows: encoder"))
+
+
+@pytest.mark.parametrize("side", SIDES)
+def test_embeddings_that_are_tied_to_other_levels_are_caught(monkeypatch, side):
+    if side == "jax":
+        embedding = jaxrep.networks._rows.Embedding
+        monkeypatch.setattr(
+            embedding,
+            "logits",
+            lambda self, q: q @ self.table[...][-self.levels :].T + self.bias[...][None, :],
+        )
+    else:
+        monkeypatch.setattr(
+            torch_ref.likelihoods.categorical,
+            "_logits",
+            lambda query, table, bias: query @ table[-len(bias) :].t() + bias,
+        )
+    assert "rows: likelihood: value float64" in failed(checks_of("rows", "rows: likelihood"))
+
+
+@pytest.mark.parametrize("side", SIDES)
+def test_other_among_decoded_levels_is_caught(monkeypatch, side):
+    integer = {"jax": lambda x: x.astype(jnp.int32), "torch": lambda x: x.int()}[side]
+    monkeypatch.setattr(
+        ROOM[side].likelihoods.categorical, "expectation", lambda logits: integer(logits.argmax(-1))
+    )
+    for suite, names in {"rows": "rows: decoded", "outputs": "outputs of vae"}.items():
+        wrong = [check for check in checks_of(suite, names) if not check.passed]
+        assert {"float64", "float32"} <= {check.dtype for check in wrong}
+        assert all("codes" in check.array for check in wrong)
+
+
+@pytest.mark.parametrize("side", SIDES)
+@pytest.mark.parametrize("method", ["autoencoder", "vae"])
+def test_missing_cells_that_count_as_observed_are_caught(monkeypatch, side, method):
+    likelihood = ROOM[side].likelihoods.RowLikelihood
+    monkeypatch.setattr(likelihood, "observed", lambda self, batch: None)
+    wrong = failed(checks_of("outputs", f"outputs of {method}"))
+    assert f"outputs of {method}: value float64" in wrong
+    wrong = failed(checks_of("methods", f"loss of {method}"))
+    assert (f"loss of {method}: value float64" in wrong) == (method == "autoencoder")  # a sum
+
+
+@pytest.mark.parametrize("side", SIDES)
+@pytest.mark.parametrize("loss", ["mse_loss", "elbo_loss"])
+def test_a_row_without_observed_cells_that_counts_is_caught(monkeypatch, side, loss):
+    monkeypatch.setattr(ROOM[side].losses, "observed_weights", lambda weights, observed: weights)
+    wrong = [check for check in checks_of("losses", loss) if not check.passed]
+    assert {"float64", "float32"} <= {check.dtype for check in wrong}
+    assert all("cells missing" in check.case for check in wrong)
+
+
+def dropped_codes_no_longer_missing(right):
+    return lambda batch, keep, keep_codes=None: (
+        right(batch, keep)
+        if keep_codes is None
+        else right(batch, keep, keep_codes)._replace(codes=batch.codes * keep_codes)
+    )
+
+
+def hidden_numbers_set_to_0(right):
+    return lambda batch, numbers, codes=None: right(batch, numbers, codes)._replace(
+        numbers=batch.numbers * ~numbers
+    )
+
+
+def missing_codes_replaced_by_other(right):
+    return lambda batch, noise: (
+        right(batch, noise)._replace(codes=batch.codes * ~noise["other"])
+        if "other" in noise
+        else batch
+    )
+
+
+VIEW_FAULTS = {
+    dropped_codes_no_longer_missing: ("drop_columns", "codes"),
+    hidden_numbers_set_to_0: ("hide", "numbers"),
+    missing_codes_replaced_by_other: ("replace_by_other", "codes"),
+}
+
+
+@pytest.mark.parametrize("side", SIDES)
+@pytest.mark.parametrize("fault", VIEW_FAULTS)
+def test_a_fault_in_a_view_of_codes_and_gaps_is_caught(monkeypatch, side, fault):
+    name, part = VIEW_FAULTS[fault]
+    views = ROOM[side].views
+    monkeypatch.setattr(views, name, fault(getattr(views, name)))
+    checks = failed(checks_of("views", name))
+    assert {f"{name}: value.{part} float64", f"{name}: value.{part} float32"} <= checks
+
+
+@pytest.mark.parametrize("side", SIDES)
+def test_codes_drawn_at_another_rate_are_caught(monkeypatch, side):
+    views = ROOM[side].views
+    right = views.draw_other
+    monkeypatch.setattr(views, "draw_other", lambda rate, *a: right(2 * rate, *a))
+    [wrong] = [check for check in checks_of("views", "noise of vae") if not check.passed]
+    assert (wrong.check, wrong.case) == ("noise of vae: distribution", side)
+    assert "other has mean 0.2" in wrong.message
+
+
+@pytest.mark.parametrize("side", SIDES)
+def test_codes_of_another_column_are_no_background(monkeypatch, side):
+    views = ROOM[side].views
+    right = views.draw_all
+    flip = {"jax": lambda x: x[..., ::-1], "torch": lambda x: x.flip(-1)}[side]
+
+    def draw_all(*arguments, **settings):
+        noise = getattr(views, "resolve", dict)(right(*arguments, **settings))
+        return noise | {"swap_code_values": flip(noise["swap_code_values"])}
+
+    monkeypatch.setattr(views, "draw_all", draw_all)
+    [wrong] = [check for check in checks_of("views", "noise of simclr") if not check.passed]
+    assert (wrong.check, wrong.case) == ("noise of simclr: distribution", side)
+    assert "swap_code_values has values" in wrong.message
+
+
+MIXED_TRAININGS = {
+    "autoencoder": (MIXED, {"views": ("hide", "swap")}),
+    "vae": (BY_KIND, {}),
+    "simclr": (MIXED, {"views": ("scarf", "dropout")}),
+}
+
+
+def mixed_training(name):
+    spec, settings = MIXED_TRAININGS[name]
+    made = of_shape(name, (4,), 2, batch_size=8, other_rate=0.3, **settings)
+    return trained_together(jaxrep.methods.make(made), spec)
+
+
+@pytest.mark.parametrize("name", MIXED_TRAININGS)
+def test_without_a_fault_steps_on_mixed_rows_agree(name):
+    assert failed(mixed_training(name)) == set()
+
+
+@pytest.mark.parametrize("side", SIDES)
+@pytest.mark.parametrize("name", MIXED_TRAININGS)
+def test_codes_that_never_become_other_in_training_are_caught(monkeypatch, side, name):
+    monkeypatch.setattr(ROOM[side].views, "replace_by_other", lambda batch, noise: batch)
+    assert f"trajectory of {name}: weights float64" in failed(mixed_training(name))
+
+
+@pytest.mark.parametrize("side", SIDES)
+def test_a_variance_that_is_not_trained_is_caught(monkeypatch, side):
+    if side == "jax":
+        right = jaxrep.likelihoods.gaussian.terms
+        monkeypatch.setattr(
+            jaxrep.likelihoods.gaussian,
+            "terms",
+            lambda x, mean, log_var: right(x, mean, jax.lax.stop_gradient(log_var)),
+        )
+    else:
+        right = torch_ref.likelihoods.gaussian.terms
+        monkeypatch.setattr(
+            torch_ref.likelihoods.gaussian,
+            "terms",
+            lambda x, mean, log_var: right(x, mean, log_var.detach()),
+        )
+    assert "trajectory of vae: weights float64" in failed(mixed_training("vae"))
 
 
 @pytest.mark.parametrize("side", SIDES)
