@@ -20,7 +20,7 @@ from jaxrep.data.schema import Schema
 from jaxrep.estimators import _folders, _runs
 from jaxrep.estimators._checks import check_rows, seed_of
 from jaxrep.estimators._conversion import FLOATS, Rows, features_of
-from jaxrep.hyperparameters import TrainingHyperparameters, check
+from jaxrep.hyperparameters import TrainingHyperparameters, declaration, recipe_name
 from jaxrep.methods import hyperparameters_of
 from jaxrep.runs.folder import Run
 from jaxrep.training import Callback, EpochMetrics, Progress
@@ -34,11 +34,17 @@ class RunEstimator(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         run_: the trained run: its method, weights, schema and configuration.
         schema_: what its columns are, the run's `jaxrep.data.schema.Schema`.
         history_: the metrics of every epoch, as `jaxrep.training.fit` gives them.
+        hyperparameters_: the values that were trained with, by name; in the place of each None the
+            recipe's.
         n_features_in_: columns of X.
         feature_names_in_: their names `[n_features_in_]`, where X was a DataFrame.
     """
 
     name: ClassVar[str]
+
+    recipe: str | None = None
+    """The name of a set of hyperparameters, of those that `jaxrep train METHOD --help` lists; None
+    stands for the first. A hyperparameter that is None is the recipe's; any other value wins."""
 
     verbose: bool = False
     """Whether training shows what the columns are, and its progress, on stderr."""
@@ -154,6 +160,13 @@ class RunEstimator(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         """Returns what the folder is to keep of the estimator besides the run."""
         return {}
 
+    @staticmethod
+    def _trained_with(run: Run) -> dict[str, Any]:
+        """Returns the parameters that say what a run was trained with."""
+        recipe = run.config.get("recipe")
+        known = recipe if recipe in run.method.hyperparameters_type.recipes else None
+        return {**_hyperparameters_of(run), "recipe": known}
+
     @classmethod
     @abstractmethod
     def _from(cls, run: Run, stored: dict[str, Any]) -> Self:
@@ -164,6 +177,7 @@ class RunEstimator(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         self.run_ = run
         self.schema_: Schema = run.schema
         self.history_: list[EpochMetrics] = run.history
+        self.hyperparameters_: dict[str, Any] = _hyperparameters_of(run)
 
     def _expect(self, columns: Sequence[str], named: bool, kind: Kind) -> None:
         """Expects rows with some columns.
@@ -184,11 +198,14 @@ class RunEstimator(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         """Returns those of the method, as the parameters say them.
 
         Raises:
-            ValueError: one is out of its range.
+            ValueError: there is no such recipe, or a value is out of its range.
         """
-        made = _runs.hyperparameters_from(hyperparameters_of(self.name), self._settings())
-        check(made)
-        return made
+        kind = hyperparameters_of(self.name)
+        return _runs.hyperparameters_from(kind, self.recipe, self._settings())
+
+    def _recipe(self) -> str:
+        """Returns the name of the recipe that is taken."""
+        return recipe_name(hyperparameters_of(self.name), self.recipe)
 
     def _settings(self) -> dict[str, Any]:
         """Returns the parameters as the hyperparameters have them."""
@@ -253,6 +270,24 @@ class RunEstimator(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         tags.input_tags.sparse = True
         tags.input_tags.allow_nan = True  # a missing number stays missing, or is filled
         return tags
+
+
+@dataclass_transform(kw_only_default=True)
+def with_parameters(cls: type[Kind]) -> type[Kind]:
+    """Makes an estimator's parameters of its hyperparameters, each None: from the recipe.
+
+    Args:
+        cls: a subclass of `RunEstimator` and of a class of hyperparameters.
+    """
+    own = set(RunEstimator.__dataclass_fields__)
+    for field in dataclasses.fields(hyperparameters_of(cls.name)):
+        if field.name in _fields_of_estimators(cls):
+            continue
+        is_derived = declaration(field).is_derived
+        default = field.default if is_derived else None
+        setattr(cls, field.name, dataclasses.field(default=default, init=not is_derived))
+        cls.__annotations__ = {**inspect.get_annotations(cls), field.name: field.type}
+    return dataclass(eq=False, repr=False, kw_only=True)(cls)
 
 
 def _readers() -> dict[str, str]:
