@@ -87,7 +87,8 @@ def flags(*kinds: type[TrainingHyperparameters], defaults: Mapping[str, Any] = {
                 types[NO + field.name] = Annotated[bool, FlagConversionOff, _switch(False), other]
             else:
                 types[field.name] = Annotated[hints[field.name], shown]
-    return TypedDict(f"{kinds[0].__name__}Flags", types, total=False)  # type: ignore[misc]
+    make: Any = TypedDict  # of keys that are known now only
+    return make(f"{kinds[0].__name__}Flags", types, total=False)
 
 
 def given_by(parsed: Mapping[str, Any]) -> dict[str, Any]:

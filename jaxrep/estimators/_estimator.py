@@ -1,6 +1,8 @@
 """What all estimators share: a run, the features that it takes, and its folder."""
 
 import contextlib
+import dataclasses
+import inspect
 import sys
 import tempfile
 from abc import abstractmethod
@@ -55,6 +57,24 @@ class RunEstimator(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     # Two estimators are not the same because they are set alike, as hyperparameters are.
     __eq__ = object.__eq__
     __hash__ = object.__hash__
+
+    def __init_subclass__(cls) -> None:
+        """Makes parameters of the hyperparameters that an estimator inherits: None by default.
+
+        What follows from the rows or the backbone is no parameter, and keeps its default.
+        """
+        super().__init_subclass__()
+        bases = (base for base in cls.__mro__[1:] if issubclass(base, TrainingHyperparameters))
+        declared = next(bases, None)
+        taken = {*cls.__dataclass_fields__, *inspect.get_annotations(cls)}
+        made: dict[str, Any] = {}
+        for field in dataclasses.fields(declared) if declared else ():
+            if field.name not in taken:
+                derived = declaration(field).is_derived
+                default = field.default if derived else None
+                setattr(cls, field.name, dataclasses.field(default=default, init=not derived))
+                made[field.name] = field.type
+        cls.__annotations__ = {**made, **inspect.get_annotations(cls)}
 
     def transform(self, X: Any) -> np.ndarray:
         """Returns the representations of rows; nothing is random.
@@ -272,22 +292,10 @@ class RunEstimator(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         return tags
 
 
-@dataclass_transform(kw_only_default=True)
-def with_parameters(cls: type[Kind]) -> type[Kind]:
-    """Makes an estimator's parameters of its hyperparameters, each None: from the recipe.
-
-    Args:
-        cls: a subclass of `RunEstimator` and of a class of hyperparameters.
-    """
-    own = set(RunEstimator.__dataclass_fields__)
-    for field in dataclasses.fields(hyperparameters_of(cls.name)):
-        if field.name in _fields_of_estimators(cls):
-            continue
-        is_derived = declaration(field).is_derived
-        default = field.default if is_derived else None
-        setattr(cls, field.name, dataclasses.field(default=default, init=not is_derived))
-        cls.__annotations__ = {**inspect.get_annotations(cls), field.name: field.type}
-    return dataclass(eq=False, repr=False, kw_only=True)(cls)
+def _hyperparameters_of(run: Run) -> dict[str, Any]:
+    """Returns the hyperparameters of a run that are an estimator's parameters."""
+    made = run.method.hyperparameters
+    return {field.name: getattr(made, field.name) for field in _runs.free_fields(made)}
 
 
 def _readers() -> dict[str, str]:

@@ -68,7 +68,7 @@ def resolve(
     left = {name: value for name, value in values.items() if name not in given}
     try:
         check_ranges(kind(**left, **given))
-        made = without_unused(kind, left, given)
+        made: Made = without_unused(kind, left, given)
         check(made)
     except ValueError as error:
         raise InputError(str(error)) from error
