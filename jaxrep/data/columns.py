@@ -4,7 +4,7 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 from jaxrep import strict_json
 from jaxrep.errors import InputError, ModelFormatError
@@ -115,8 +115,16 @@ class Columns:
         """Returns the kinds that were set, by column name.
 
         Raises:
-            InputError: a kind is unknown; the message names the column.
+            InputError: a kind, a likelihood or `impute` is unknown; the message names the column.
         """
+        if self.impute is not None and self.impute not in get_args(Impute):
+            raise InputError(f"impute is {self.impute!r}; it must be median, refuse or None")
+        for name, likelihood in self.likelihoods.items():
+            if likelihood not in LIKELIHOODS:
+                raise InputError(
+                    f"column {name!r}: {likelihood!r} is not a likelihood; use "
+                    f"{', '.join(LIKELIHOODS)}"
+                )
         found = {}
         for name, kind in self.kinds.items():
             try:

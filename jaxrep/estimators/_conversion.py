@@ -153,6 +153,11 @@ _PARAMETERS = (
     (r"--drop '([^']+)'", r"columns={'\1': 'dropped'}"),
     (r"--na-values", "na_values of columns=Columns(na_values=...)"),
     (r"--impute refuse", "impute='refuse' of columns=Columns(...)"),
+    (
+        r"--column-likelihood (\S.*)=(squared|gaussian|bernoulli|poisson)\b",
+        r"likelihoods={'\1': '\2'} of columns=Columns(...)",
+    ),
+    (r"--column-likelihood names", "likelihoods of columns=Columns(...) names"),
     (r"--scale '([^'=]+)=([^']+)'", r"scales={'\1': '\2'} of columns=Columns(...)"),
     (r"--scale names", "scales of columns=Columns(...) names"),
 )

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from jaxrep.data import read_table
+from jaxrep.data import read_table, transform
 from jaxrep.data.columns import read_columns
 from jaxrep.runs import folder, selection
 from jaxrep.training import row_store
@@ -221,6 +221,15 @@ def test_fill_warns_of_columns_whose_gaps_the_run_has_not_seen(tmp_path):
         code, out, err = call(*argv)
         assert code == 0 and json.loads(out.splitlines()[-1])["filled"]["age"] == ROWS
         assert ("no missing cells in 'age'," in err and "--views hide" in err) == is_warned
+    # A network that has seen hidden cells is told of the gaps, whatever the training table had.
+    hiding = folder.load(run)
+    raw = transform.to_raw(hiding.schema, read_table(str(holes)), source="holes")
+    x = transform.to_features(hiding.schema, raw, source="holes")
+    assert (x.numbers[:, 0] == 0).all()
+    x.numbers[:, 0] = np.nan
+    expected = transform.to_values(hiding.schema, hiding.map("reconstruct", x))[:, 0]
+    filled = [float(row[1].replace(",", ".")) for row in cells_of(tmp_path / "f.csv")[1:]]
+    np.testing.assert_allclose(filled, expected, rtol=1e-12)
 
 
 def test_a_run_that_refuses_gaps_fills_none(tmp_path):

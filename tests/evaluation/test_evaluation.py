@@ -201,9 +201,7 @@ def test_errors_of_a_column_of_logarithms_are_those_of_its_numbers():
     amount = Number("amount", mean=1.0, scale=2.0, fill=None, scaling=Log1p())
     x = (np.log1p([[3.0], [100.0]]) - 1) / 2
     x_hat = (np.log1p([[6.0], [96.0]]) - 1) / 2
-    errors = evaluation.column_errors(
-        Schema((amount,)), Batch(x), Batch(x_hat), (x - x_hat) ** 2
-    )
+    errors = evaluation.column_errors(Schema((amount,)), Batch(x), Batch(x_hat), (x - x_hat) ** 2)
     np.testing.assert_allclose(errors.nats, np.mean((x - x_hat) ** 2))
     np.testing.assert_allclose(errors.own, np.sqrt((3**2 + 4**2) / 2))
 

@@ -29,9 +29,11 @@ def mixed(rows=ROWS, seed=0, spec=MIXED):
     """Rows of numbers and codes with gaps, none of them empty; code 0 occurs, too."""
     rng = np.random.default_rng(seed)
     numbers = rng.normal(size=(rows, spec.numbers)).astype(np.float32)
-    codes = rng.integers(0, spec.levels, (rows, spec.codes), dtype=np.int32)
     is_missing = (rng.uniform(size=(rows, spec.columns)) < 0.25) & np.array(spec.gaps or (False,))
     numbers[is_missing[:, : spec.numbers]] = np.nan
+    if not spec.codes:
+        return Batch(numbers)
+    codes = rng.integers(0, spec.levels, (rows, spec.codes), dtype=np.int32)
     codes[is_missing[:, spec.numbers :]] = MISSING
     return Batch(numbers, codes)
 

@@ -56,6 +56,7 @@ def trained_size(method, spec):
 
 
 def noise_of(method, batch):
+    batch = jax.tree.map(jnp.asarray, batch)
     return resolve(method.noise(Draws(jax.random.key(0), batch), batch))
 
 
@@ -322,9 +323,6 @@ def test_of_numbers_under_squared_errors_the_losses_are_mse_loss_and_elbo_loss(n
         return losses.elbo_loss(batch.numbers, x_hat, mu, log_var, beta=1.0, **options)
 
     value, gradient = jax.jit(jax.value_and_grad(expected))(weights)
-    assert_equal(evaluate(method, spec, weights, batch, noise), ({"loss": value}, gradient)) if (
-        name == "autoencoder"
-    ) else None
     metrics, of_weights, _ = evaluate(method, spec, weights, batch, noise)
     assert_equal(({"loss": metrics["loss"]}, of_weights), ({"loss": value}, gradient))
 
@@ -392,7 +390,7 @@ def test_a_microbatch_of_mixed_rows_changes_neither_loss_nor_gradient(size, clea
 
 
 @pytest.mark.parametrize("name", RECONSTRUCTING)
-def test_levels_are_never_reconstructed_as_other_or_missing(name):
+def test_levels_are_never_reconstructed_as_other_or_missing(name, x64):
     method = make(name)
     network = with_float64(method.init(ALL, nnx.Rngs(0)))
     decoder = len(network.decoder.layers) - 1

@@ -37,7 +37,8 @@ LISTED = {"hyperparameters_of", "predicting", "without_labels"}
 # What only one twin can have.
 ONLY_JAX = {
     # torch_ref trains on batches that it is given, or plain ones of its own.
-    "batch": {"empty", "zeros_like"},
+    "batch": {"concatenate", "empty", "zeros_like"},
+    "likelihoods": {"natural_numbers"},  # of the statistics that a run begins with
     "nt_xent": {"TilePlan", "tile_plan", "devices"},  # torch's loops need no plan, and have no mesh
     "optim": {"scale_by_adam"},  # torch's own Adam is exact
     # Buffers, requires_grad and torch_ref.weights; torch.autocast casts from outside.
