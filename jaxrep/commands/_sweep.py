@@ -52,6 +52,7 @@ class Sweep(Training, WithHyperparameters):
                 self.out,
                 hyperparameters,
                 self.columns(),
+                recipe=self.asked_recipe(),
                 varied=parse(self.grid, hyperparameters),
                 seeds=self.seeds,
                 select=self.select,

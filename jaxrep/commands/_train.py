@@ -88,7 +88,14 @@ class Train(Saving, Scaling, Training, WithHyperparameters):
         from jaxrep.training import Every
         from jaxrep.training.distributed import is_main
 
-        task = asked_for(self.data, self.out, self.asked(), self.columns(), self.stream)
+        task = asked_for(
+            self.data,
+            self.out,
+            self.asked(),
+            self.columns(),
+            self.stream,
+            recipe=self.asked_recipe(),
+        )
         with self.callbacks() as callbacks:
             result = carry_out(
                 task,

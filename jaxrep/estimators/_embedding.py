@@ -1,6 +1,6 @@
 """What the estimators of methods that learn without labels have in common."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
@@ -23,7 +23,8 @@ from jaxrep.runs.outputs import threshold
 class Embedding(Decoding, OutlierMixin, RunEstimator):  # type: ignore[misc]
     """A transformer and an outlier detector on top of a method.
 
-    A method's estimator is declared by its hyperparameters alone, which become its parameters:
+    A method's estimator is declared by its hyperparameters alone, which become its parameters, each
+    None by default, for the recipe's value:
 
         @dataclass(eq=False, repr=False)
         class VAEEmbedding(Embedding, VAEHyperparameters): …
@@ -32,6 +33,7 @@ class Embedding(Decoding, OutlierMixin, RunEstimator):  # type: ignore[misc]
         run_: the trained run: its method, weights, schema and configuration.
         schema_: what its columns are, the run's `jaxrep.data.schema.Schema`.
         history_: the metrics of every epoch, as `jaxrep.training.fit` gives them.
+        hyperparameters_: the values that were trained with, by name.
         offset_: score of a normal row at the threshold; `decision_function` is 0 there.
         n_features_in_: columns of X.
         feature_names_in_: their names `[n_features_in_]`, where X was a DataFrame.
@@ -92,6 +94,7 @@ class Embedding(Decoding, OutlierMixin, RunEstimator):  # type: ignore[misc]
                 hyperparameters,
                 rows,
                 self._asked(),
+                recipe=self._recipe(),
                 weights=weights,
                 earlier=earlier,
                 note=note,
@@ -160,7 +163,7 @@ class Embedding(Decoding, OutlierMixin, RunEstimator):  # type: ignore[misc]
     @classmethod
     def _from(cls, run: Run, stored: dict[str, Any]) -> Self:
         return cls(
-            **asdict(run.method.hyperparameters),
+            **cls._trained_with(run),
             contamination=stored["contamination"],
             columns=_folders.asked_columns(run),
         )

@@ -18,7 +18,7 @@ from jaxrep.data.targets import Target
 from jaxrep.dispatch import computing
 from jaxrep.errors import InputError, InterruptedRunError
 from jaxrep.estimators._conversion import SOURCE, Rows, in_python, left_out
-from jaxrep.hyperparameters import TrainingHyperparameters, declaration
+from jaxrep.hyperparameters import TrainingHyperparameters, declaration, resolve
 from jaxrep.methods import AnyMethod, abstract_network, make, split_members
 from jaxrep.networks import get_weights
 from jaxrep.runs.finetune import Pretrained
@@ -39,7 +39,7 @@ Note = Callable[[str], None]
 
 
 def hyperparameters_from(
-    made: type[TrainingHyperparameters], values: Mapping[str, Any]
+    made: type[TrainingHyperparameters], recipe: str | None, parameters: Mapping[str, Any]
 ) -> TrainingHyperparameters:
     """Returns hyperparameters in Python's own types, the derived ones left at their defaults.
 
@@ -47,17 +47,35 @@ def hyperparameters_from(
 
     Args:
         made: their class.
-        values: parameters by name; others may be among them.
+        recipe: the name of theirs; None stands for the first one.
+        parameters: of an estimator by name, None for the recipe's; others may be among them.
+
+    Raises:
+        InputError: there is no such recipe, or a value is out of its range.
 
     Example:
         >>> from jaxrep.methods import VAEHyperparameters
-        >>> values = vars(VAEHyperparameters(beta=np.int64(4)))
-        >>> hyperparameters_from(VAEHyperparameters, values).beta
-        4.0
+        >>> parameters = {"beta": np.int64(4), "epochs": None}
+        >>> found = hyperparameters_from(VAEHyperparameters, "seed", parameters)
+        >>> found.beta, found.epochs
+        (4.0, 80)
     """
-    fields = dataclasses.fields(made)
-    kinds = {field.name: field.type for field in fields if not declaration(field).is_derived}
-    return made(**{name: _plain(values[name], kinds[name]) for name in kinds})
+    kinds = {field.name: field.type for field in free_fields(made)}
+    given = {
+        name: _plain(parameters[name], kind)
+        for name, kind in kinds.items()
+        if parameters.get(name) is not None
+    }
+    return resolve(made, recipe, given)
+
+
+def free_fields(made: Any) -> list["dataclasses.Field[Any]"]:
+    """Returns the hyperparameters that are given and do not follow from what is trained on.
+
+    Args:
+        made: hyperparameters, or their class.
+    """
+    return [field for field in dataclasses.fields(made) if not declaration(field).is_derived]
 
 
 def _plain(value: Any, kind: Any) -> Any:
@@ -76,6 +94,7 @@ def train(
     rows: Rows,
     columns: Columns,
     *,
+    recipe: str,
     weights: np.ndarray | None,
     earlier: Run | None,
     note: Note,
@@ -87,6 +106,7 @@ def train(
         hyperparameters: of the method to train, checked.
         rows: the table.
         columns: what the user says of its columns.
+        recipe: the name of the one that the hyperparameters begin with.
         weights: how much each row counts, `[N]`; None if all count alike.
         earlier: a run to continue from: its weights, its standardisation of the columns and its
             history; None for a new one.
@@ -130,7 +150,7 @@ def train(
         constants = network_constants(prepared.schema, spec)
         fitted = _fit(make(hyperparameters), prepared, spec, callbacks, weights=constants)
     warnings += _said_of(fitted)
-    config = describe(None, hyperparameters, columns)
+    config = describe(None, hyperparameters, columns, recipe=recipe)
     return complete(Path(), config, hyperparameters, prepared, fitted, note), warnings
 
 
@@ -140,6 +160,7 @@ def finetune(
     rows: Labelled,
     target: Target,
     *,
+    recipe: str,
     note: Note,
     callbacks: Sequence[Callback],
 ) -> tuple[Run, list[str]]:
@@ -150,6 +171,7 @@ def finetune(
         hyperparameters: of the method that predicts, checked.
         rows: with a label.
         target: what is to be predicted of them.
+        recipe: the name of the one that the hyperparameters begin with.
         note: called with warnings.
         callbacks: that hear of the training as it goes.
 
@@ -167,7 +189,8 @@ def finetune(
     initial = pretrained.initial(prepared)
     spec = row_spec(prepared.schema, completed)
     trained = _fit(make(completed), prepared, spec, callbacks, weights=initial)
-    config = describe(None, completed, Columns(label=target.name), target=target)
+    columns = Columns(label=target.name)
+    config = describe(None, completed, columns, target=target, recipe=recipe)
     run = complete(Path(), config | pretrained.origin(), completed, prepared, trained, note)
     return run, _said_of(trained)
 

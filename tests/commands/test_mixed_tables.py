@@ -223,7 +223,7 @@ def test_fill_warns_of_columns_whose_gaps_the_run_has_not_seen(tmp_path):
         argv = ("reconstruct", run, holes, "--fill", "--out", tmp_path / "f.csv", "--json")
         code, out, err = call(*argv)
         assert code == 0 and json.loads(out.splitlines()[-1])["filled"]["age"] == ROWS
-        assert ("no missing cells in 'age'," in err and "--views hide" in err) == is_warned
+        assert ("no missing cells in 'age'," in err and "--recipe filling" in err) == is_warned
     # A network that has seen hidden cells is told of the gaps, whatever the training table had.
     hiding = folder.load(run)
     raw = transform.to_raw(hiding.schema, read_table(str(holes)), source="holes")

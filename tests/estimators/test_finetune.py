@@ -202,7 +202,8 @@ def test_saving_and_pickling_keep_all_and_a_seed_decides_all(digits, kind, tmp_p
         np.testing.assert_array_equal(predicted, first.predict(X))
         assert predicted.dtype == first.predict(X).dtype and copy.held_out_ is None
     asked = kind.load(tmp_path / "run").get_params()
-    assert asked == first.get_params() | {"backbone": None}  # which was in memory
+    own = {"backbone": None, "recipe": "seed"}  # the backbone was in memory
+    assert asked == first.get_params() | first.hyperparameters_ | own
     with pytest.raises(InputError, match="load it with FineTuned"):
         next(k for k in KINDS if k is not kind).load(tmp_path / "run")
     with pytest.raises(InputError, match="load it with FineTuned"):
@@ -253,7 +254,10 @@ def test_fit_gives_the_weights_that_the_command_line_gives(digits, tmp_path):
         assert same(made.run_, loaded.run_) and made.history_ == loaded.history_
         assert made.held_out_ == loaded.held_out_ and made.run_.target == loaded.run_.target
     assert Path(loaded.backbone) == run.resolve()
-    assert loaded.get_params() == made.get_params() | {"backbone": loaded.backbone}
+    own = {"backbone": loaded.backbone, "recipe": "seed"}
+    assert loaded.get_params() == made.get_params() | made.hyperparameters_ | own
+    assert made.hyperparameters_ == loaded.hyperparameters_
+    assert made.hyperparameters_.items() >= (settings | {"schedule": "cosine"}).items()
     assert same(clone(loaded).fit(X, y).run_, loaded.run_)
     made.save(tmp_path / "saved")
     for path in (tmp_path / "tuned", tmp_path / "saved"):

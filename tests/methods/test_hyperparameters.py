@@ -13,6 +13,7 @@ from jaxrep.hyperparameters import (
     Names,
     Number,
     OneOf,
+    Recipe,
     TrainingHyperparameters,
     Whole,
     Widths,
@@ -248,7 +249,7 @@ def test_hyperparameters_of_the_seed_are_the_defaults():
     )
     for name in methods.names():
         kind = methods.hyperparameters_of(name)
-        assert kind() == kind(**kind.recipes["seed"])
+        assert kind() == kind(**kind.recipes["seed"].values)
 
 
 field_of = functools.partial(
@@ -305,6 +306,7 @@ def test_a_plain_field_fails_where_its_class_is_defined(default):
     ],
 )
 def test_a_recipe_of_an_unknown_name_or_a_value_out_of_range_fails(recipes, message):
+    recipes = {name: Recipe("for a test.", values) for name, values in recipes.items()}
     with pytest.raises(TypeError, match=message):
 
         @hyperparameters(name="mine", title="Mine", recipes=recipes)
@@ -313,7 +315,10 @@ def test_a_recipe_of_an_unknown_name_or_a_value_out_of_range_fails(recipes, mess
 
 
 def test_the_first_recipe_gives_the_defaults_and_changes_no_other_class():
-    recipes = {"wide": {"epochs": 7, "margin": 2.0}, "seed": {}}
+    recipes = {
+        "wide": Recipe("wide.", {"epochs": 7, "margin": 2.0}),
+        "seed": Recipe("the defaults.", {}),
+    }
 
     @hyperparameters(name="mine", title="Mine", recipes=recipes, changes_loss=("batch_size",))
     class Mine(TrainingHyperparameters):

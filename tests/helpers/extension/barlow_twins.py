@@ -5,7 +5,13 @@ import jax.numpy as jnp
 from flax import nnx
 
 from jaxrep.batch import Batch
-from jaxrep.hyperparameters import Number, ViewHyperparameters, hyperparameter, hyperparameters
+from jaxrep.hyperparameters import (
+    Number,
+    Recipe,
+    ViewHyperparameters,
+    hyperparameter,
+    hyperparameters,
+)
 from jaxrep.methods import Method
 from jaxrep.networks import BatchNorm, Embeddings, Mahalanobis, Network, RowEncoder, linears
 from jaxrep.views import copies, corrupt, draw_all, replace_by_other, rows_seen
@@ -16,7 +22,7 @@ WIDTH = 16
 @hyperparameters(
     name="barlow",
     title="Barlow Twins",
-    recipes={"default": {"drop_rate": 0.2}},
+    recipes={"default": Recipe("dropout of a fifth.", {"drop_rate": 0.2})},
     changes_loss=("batch_size",),
 )
 class BarlowTwinsHyperparameters(ViewHyperparameters):
