@@ -65,23 +65,30 @@ class RowLikelihood(nnx.Module):
             parts.append(batch.codes >= 0)
         return jnp.concatenate(parts, axis=1)
 
-    def terms(self, batch: Batch, outputs: Array, embeddings: Embeddings) -> Array:
+    def terms(
+        self, batch: Batch, outputs: Array | tuple[Array, Array], embeddings: Embeddings
+    ) -> Array:
         """Returns −log p of every cell, in nats, `[B, D + C]`; 0 where it is missing.
 
         Args:
             batch: rows.
-            outputs: of the decoder, `[B, outputs]`.
+            outputs: of the decoder, `[B, outputs]`, or apart, as of `RowDecoder.apart`.
             embeddings: of the wide codes.
 
         Returns:
             At least float32; a missing cell has no gradient.
         """
-        wide = jnp.promote_types(outputs.dtype, jnp.float32)
+        count = self.layout.rows.numbers
+        if isinstance(outputs, tuple):
+            of_numbers, of_codes = outputs
+        else:
+            of_numbers, of_codes = outputs[:, :count], outputs[:, count:]
+        wide = jnp.promote_types(of_numbers.dtype, jnp.float32)
         parts = []
-        if numbers := self.layout.rows.numbers:
-            parts.append(self._of_numbers(batch.numbers, outputs[:, :numbers].astype(wide)))
+        if count:
+            parts.append(self._of_numbers(batch.numbers, of_numbers.astype(wide)))
         if batch.codes is not None:
-            parts.append(self._of_codes(batch.codes, outputs, embeddings).astype(wide))
+            parts.append(self._of_codes(batch.codes, of_codes, embeddings).astype(wide))
         return jnp.concatenate(parts, axis=1) if len(parts) > 1 else parts[0]
 
     def _of_numbers(self, x: Array, outputs: Array) -> Array:
@@ -120,6 +127,7 @@ class RowLikelihood(nnx.Module):
         return values
 
     def _of_codes(self, codes: Array, outputs: Array, embeddings: Embeddings) -> Array:
+        """Returns the terms of codes `[B, C]`, from the decoder's outputs for them."""
         layout = self.layout
         has_gaps = any(layout.rows.code_gaps)
         if has_gaps:
@@ -128,10 +136,12 @@ class RowLikelihood(nnx.Module):
         parts, places = [], []
         for levels, group in _runs_of_levels(layout):
             # Neighbours of as many levels are computed together.
-            first, count = layout.logits[group[0]], levels * len(group)
-            logits = outputs[:, first : first + count].reshape(-1, len(group), levels)
+            first = layout.logits[group[0]] - layout.rows.numbers
+            logits = outputs[:, first : first + levels * len(group)]
             places.append(tuple(layout.narrow[i] for i in group))
-            parts.append(categorical.terms(codes[:, np.array(places[-1])], logits))
+            all_of_them = len(group) == codes.shape[1]
+            own = codes if all_of_them else codes[:, np.array(places[-1])]
+            parts.append(categorical.terms(own, logits.reshape(-1, len(group), levels)))
         for i, (layer, c) in enumerate(zip(embeddings.layers, layout.wide, strict=True)):
             query = self._query(outputs, i)
             places.append((c,))
@@ -140,7 +150,8 @@ class RowLikelihood(nnx.Module):
         return jnp.where(is_observed, found, 0) if has_gaps else found
 
     def _query(self, outputs: Array, i: int) -> Array:
-        first = self.layout.logits[-1] + i * EMBEDDING_DIM
+        """Returns the query of a wide code, from the decoder's outputs for codes."""
+        first = self.layout.logits[-1] - self.layout.rows.numbers + i * EMBEDDING_DIM
         return outputs[:, first : first + EMBEDDING_DIM]
 
     def expectation(self, outputs: Array, embeddings: Embeddings) -> Batch:
@@ -150,16 +161,16 @@ class RowLikelihood(nnx.Module):
             outputs: of the decoder, `[B, outputs]`.
             embeddings: of the wide codes.
         """
-        numbers = self._means(outputs[:, : self.layout.rows.numbers])
-        if not self.layout.rows.codes:
+        layout, count = self.layout, self.layout.rows.numbers
+        numbers = self._means(outputs[:, :count])
+        if not layout.rows.codes:
             return Batch(numbers)
-        layout = self.layout
         likeliest: dict[int, Array] = {}
         for i, c in enumerate(layout.narrow):
             logits = outputs[:, layout.logits[i] : layout.logits[i + 1]]
             likeliest[c] = categorical.expectation(logits)
         for i, (layer, c) in enumerate(zip(embeddings.layers, layout.wide, strict=True)):
-            likeliest[c] = _wide_expectation(layer, self._query(outputs, i))
+            likeliest[c] = _wide_expectation(layer, self._query(outputs[:, count:], i))
         return Batch(numbers, jnp.stack([likeliest[c] for c in range(layout.rows.codes)], axis=1))
 
     def _means(self, outputs: Array) -> Array:

@@ -1,14 +1,14 @@
 """What autoencoder and VAE share: rows decoded from representations, and their terms by column."""
 
 from abc import abstractmethod
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from jax import Array
 
 from jaxrep import losses
-from jaxrep.batch import Batch, RowSpec
+from jaxrep.batch import Batch
 from jaxrep.likelihoods import RowLikelihood
-from jaxrep.networks import MLP, Embeddings, Network, RowLayout
+from jaxrep.networks import Embeddings, Network, RowDecoder
 
 
 class ReconstructionNetwork(Network):
@@ -26,7 +26,7 @@ class ReconstructionNetwork(Network):
         "decode",
     )
 
-    decoder: MLP
+    decoder: RowDecoder
     embeddings: Embeddings
     likelihood: RowLikelihood
 
@@ -52,13 +52,8 @@ class ReconstructionNetwork(Network):
 
     def terms(self, batch: Batch, z: Array) -> Array:
         """Returns −log p of rows by column, `[B, D + C]`, decoded from representations `[B, Z]`."""
-        return self.likelihood.terms(batch, self.decoder(z), self.embeddings)
+        return self.likelihood.terms(batch, self.decoder.apart(z), self.embeddings)
 
     def observed(self, batch: Batch) -> Array | None:
         """Returns which cells of rows are not missing, `[B, D + C]`; None where none can be."""
         return self.likelihood.observed(batch)
-
-
-def decoder_dims(rows: RowSpec, hidden_dims: Any, latent_dim: int) -> tuple[int, ...]:
-    """Returns the sizes of a decoder that mirrors an encoder's hidden layers."""
-    return (latent_dim, *reversed(hidden_dims), RowLayout(rows).outputs)

@@ -10,9 +10,9 @@ from jaxrep import losses, views
 from jaxrep.batch import Batch, RowSpec
 from jaxrep.likelihoods import RowLikelihood
 from jaxrep.methods._method import Method, Metrics
-from jaxrep.methods._reconstruction import ReconstructionNetwork, decoder_dims
+from jaxrep.methods._reconstruction import ReconstructionNetwork
 from jaxrep.methods.autoencoder_hyperparameters import AutoencoderHyperparameters
-from jaxrep.networks import MLP, Embeddings, RowEncoder
+from jaxrep.networks import Embeddings, RowDecoder, RowEncoder
 from jaxrep.views import Deferred, Draws, Noise
 
 
@@ -37,7 +37,7 @@ class AutoencoderNetwork(ReconstructionNetwork):
         self, rows: RowSpec, hidden_dims: Sequence[int], latent_dim: int, *, rngs: nnx.Rngs
     ):
         self.encoder = RowEncoder(rows, (*hidden_dims, latent_dim), rngs=rngs)
-        self.decoder = MLP(decoder_dims(rows, hidden_dims, latent_dim), rngs=rngs)
+        self.decoder = RowDecoder(rows, (latent_dim, *reversed(hidden_dims)), rngs=rngs)
         self.embeddings = Embeddings(rows, rngs=rngs)
         self.likelihood = RowLikelihood(rows)
 

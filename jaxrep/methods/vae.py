@@ -11,9 +11,9 @@ from jaxrep import losses, views
 from jaxrep.batch import Batch, RowSpec
 from jaxrep.likelihoods import RowLikelihood
 from jaxrep.methods._method import Method, Metrics
-from jaxrep.methods._reconstruction import ReconstructionNetwork, decoder_dims
+from jaxrep.methods._reconstruction import ReconstructionNetwork
 from jaxrep.methods.vae_hyperparameters import VAEHyperparameters
-from jaxrep.networks import MLP, Embeddings, RowEncoder, linears
+from jaxrep.networks import Embeddings, RowDecoder, RowEncoder, linears
 from jaxrep.views import Draws, Noise
 
 
@@ -46,7 +46,7 @@ class VAENetwork(ReconstructionNetwork):
         self.encoder = RowEncoder(rows, hidden_dims, activate_last=True, rngs=rngs)
         width = (self.encoder.layout.inputs, *hidden_dims)[-1]
         self.mu, self.log_var = linears([(width, latent_dim)] * 2, rngs)
-        self.decoder = MLP(decoder_dims(rows, hidden_dims, latent_dim), rngs=rngs)
+        self.decoder = RowDecoder(rows, (latent_dim, *reversed(hidden_dims)), rngs=rngs)
         self.embeddings = Embeddings(rows, rngs=rngs)
         self.likelihood = RowLikelihood(rows)
 

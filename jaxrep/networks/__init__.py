@@ -19,6 +19,7 @@ from jaxrep.networks._rows import EMBEDDING_DIM as EMBEDDING_DIM
 from jaxrep.networks._rows import WIDE as WIDE
 from jaxrep.networks._rows import Embedding as Embedding
 from jaxrep.networks._rows import Embeddings as Embeddings
+from jaxrep.networks._rows import RowDecoder as RowDecoder
 from jaxrep.networks._rows import RowEncoder as RowEncoder
 from jaxrep.networks._rows import RowLayout as RowLayout
 from jaxrep.networks._weights import compute_in as compute_in

@@ -42,6 +42,12 @@ class MLP(nnx.Module):
                 x = nnx.relu(x)
         return x
 
+    def before_last(self, x: Array) -> Array:
+        """Maps `[B, dims[0]]` to what the last layer takes, `[B, dims[-2]]`."""
+        for layer in list(self.layers)[:-1]:
+            x = nnx.relu(layer(x))
+        return x
+
 
 def linears(
     sizes: Sequence[tuple[int, int]], rngs: nnx.Rngs, *, bias: bool = True

@@ -216,6 +216,44 @@ class RowEncoder(MLP):
         return jnp.concatenate([dense, is_value.astype(dense.dtype)], axis=1)
 
 
+class RowDecoder(MLP):
+    """An MLP whose outputs are those of `RowLayout`.
+
+    Args:
+        rows: what every row holds.
+        dims: sizes from the input to the last hidden layer.
+        rngs: source of the initial weights.
+
+    Example:
+        >>> decoder = RowDecoder(RowSpec(numbers=2, levels=(3,)), (4, 8), rngs=nnx.Rngs(0))
+        >>> numbers, codes = decoder.apart(jnp.ones((5, 4)))
+        >>> decoder(jnp.ones((5, 4))).shape, numbers.shape, codes.shape
+        ((5, 5), (5, 2), (5, 3))
+    """
+
+    def __init__(self, rows: RowSpec, dims: Sequence[int], *, rngs: nnx.Rngs):
+        layout = RowLayout(rows)
+        self.numbers, self.codes = rows.numbers, layout.outputs - rows.numbers
+        super().__init__((*dims, layout.outputs), rngs=rngs)
+
+    def apart(self, z: Array) -> tuple[Array, Array]:
+        """Maps `[B, dims[0]]` to the outputs of numbers and to those of codes.
+
+        Each is a product of its own where there are both: taken out of one, they would be copied,
+        and their gradients joined.
+        """
+        if not self.codes or not self.numbers:
+            outputs = self(z)
+            return outputs[:, : self.numbers], outputs[:, self.numbers :]
+        h, layer = self.before_last(z), self.layers[-1]
+        assert layer.bias is not None
+        dtype = layer.dtype or jnp.result_type(h, layer.kernel[...])
+        h, kernel, bias = (part.astype(dtype) for part in (h, layer.kernel[...], layer.bias[...]))
+        ends = slice(None, self.numbers), slice(self.numbers, None)
+        numbers, codes = (h @ kernel[:, part] + bias[None, part] for part in ends)
+        return numbers, codes
+
+
 def _place(codes: Array, levels: int | np.ndarray) -> Array:
     """Returns where codes stand among their values: `MISSING` last."""
     return jnp.where(codes < 0, levels, codes)
