@@ -3,7 +3,7 @@
 from typing import Any
 
 from jaxrep import methods
-from jaxrep.hyperparameters import TrainingHyperparameters, resolve
+from jaxrep.hyperparameters import TrainingHyperparameters
 from jaxrep.methods import AnyMethod
 
 
@@ -18,7 +18,7 @@ def seed_hyperparameters(name: str, **settings: Any) -> TrainingHyperparameters:
         >>> seed_hyperparameters("vae", seed=3).epochs
         80
     """
-    return resolve(methods.hyperparameters_of(name), "seed", settings)
+    return methods.resolve(methods.hyperparameters_of(name), "seed", settings)
 
 
 def seed_method(name: str, **settings: Any) -> AnyMethod:

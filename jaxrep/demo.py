@@ -14,7 +14,6 @@ from rich.table import Table
 from jaxrep import methods
 from jaxrep.data import datasets, write_table
 from jaxrep.errors import InputError
-from jaxrep.hyperparameters import resolve
 from jaxrep.report.plots import write_plots
 from jaxrep.runs import folder, outputs
 from jaxrep.runs.train import Columns, TrainResult, train
@@ -70,7 +69,7 @@ def train_on_blobs(method: str, out: Path) -> TrainResult:
     result = train(
         "blobs",
         out,
-        resolve(methods.hyperparameters_of(method), RECIPE),
+        methods.resolve(methods.hyperparameters_of(method), RECIPE),
         Columns(),
         recipe=RECIPE,
         overwrite=True,
@@ -92,7 +91,7 @@ def train_on_csv(method: str, table: Path, out: Path) -> TrainResult:
     """Trains a method on a CSV with a label column, and draws its plots."""
     path = out / table.stem / method
     columns = Columns(label=datasets.LABELS[table.stem])
-    hyperparameters = resolve(methods.hyperparameters_of(method), RECIPE)
+    hyperparameters = methods.resolve(methods.hyperparameters_of(method), RECIPE)
     result = train(str(table), path, hyperparameters, columns, recipe=RECIPE, overwrite=True)
     plots = write_plots(folder.load(path), str(table))
     print(f"{method}: loss {result.loss:.4f}; plots {', '.join(str(plot) for plot in plots)}")

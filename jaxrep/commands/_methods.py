@@ -10,7 +10,8 @@ from tyro.constructors import PrimitiveConstructorSpec
 
 from jaxrep import methods
 from jaxrep.errors import InputError
-from jaxrep.hyperparameters import TrainingHyperparameters, declaration, recipe_name, resolve
+from jaxrep.hyperparameters import TrainingHyperparameters, declaration
+from jaxrep.methods import recipe_name, resolve
 
 USE = "--use"
 NO = "no_"

@@ -22,8 +22,8 @@ from jaxrep.data.schema import Schema
 from jaxrep.estimators import _folders, _runs
 from jaxrep.estimators._checks import check_rows, seed_of
 from jaxrep.estimators._conversion import FLOATS, Rows, features_of
-from jaxrep.hyperparameters import TrainingHyperparameters, declaration, recipe_name
-from jaxrep.methods import hyperparameters_of
+from jaxrep.hyperparameters import TrainingHyperparameters, declaration
+from jaxrep.methods import hyperparameters_of, recipe_name
 from jaxrep.runs.folder import Run
 from jaxrep.training import Callback, EpochMetrics, Progress
 

@@ -18,8 +18,8 @@ from jaxrep.data.targets import Target
 from jaxrep.dispatch import computing
 from jaxrep.errors import InputError, InterruptedRunError
 from jaxrep.estimators._conversion import SOURCE, Rows, in_python, left_out
-from jaxrep.hyperparameters import TrainingHyperparameters, declaration, resolve
-from jaxrep.methods import AnyMethod, abstract_network, make, split_members
+from jaxrep.hyperparameters import TrainingHyperparameters, declaration
+from jaxrep.methods import AnyMethod, abstract_network, make, resolve, split_members
 from jaxrep.networks import get_weights
 from jaxrep.runs.finetune import Pretrained
 from jaxrep.runs.folder import Run

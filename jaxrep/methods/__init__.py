@@ -20,6 +20,8 @@ from jaxrep.methods._list import predicting as predicting
 from jaxrep.methods._list import register as register
 from jaxrep.methods._list import use as use
 from jaxrep.methods._list import without_labels as without_labels
+from jaxrep.methods._recipes import recipe_name as recipe_name
+from jaxrep.methods._recipes import resolve as resolve
 from jaxrep.methods.autoencoder_hyperparameters import (
     AutoencoderHyperparameters as AutoencoderHyperparameters,
 )

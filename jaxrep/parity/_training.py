@@ -15,7 +15,7 @@ from jaxrep.batch import Batch, RowSpec, as_batch
 from jaxrep.data import datasets, transform
 from jaxrep.data.columns import Columns
 from jaxrep.data.fit import fit as fit_schema
-from jaxrep.hyperparameters import TrainingHyperparameters, resolve
+from jaxrep.hyperparameters import TrainingHyperparameters
 from jaxrep.methods import (
     AnyMethod,
     Method,
@@ -23,6 +23,7 @@ from jaxrep.methods import (
     hyperparameters_of,
     make,
     names,
+    resolve,
 )
 from jaxrep.networks import MLP, Network
 from jaxrep.parity._bounds import FLOAT64, TRAJECTORY_WEIGHTS, judge

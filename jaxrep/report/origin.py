@@ -7,8 +7,7 @@ from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
 from typing import Any
 
-from jaxrep.hyperparameters import recipe_name, resolve
-from jaxrep.methods import hyperparameters_of
+from jaxrep.methods import hyperparameters_of, recipe_name, resolve
 from jaxrep.report.content import Command, Paragraph, Part, Section, Table
 from jaxrep.report.subject import Subject
 

@@ -17,15 +17,17 @@ from jaxrep.data.schema import Schema
 from jaxrep.data.store.row_file import is_prepared
 from jaxrep.data.targets import Classes, Target, are_classes, target_from_json
 from jaxrep.errors import InputError
-from jaxrep.hyperparameters import (
-    Predicts,
-    TrainingHyperparameters,
-    declaration,
+from jaxrep.hyperparameters import Predicts, TrainingHyperparameters, declaration
+from jaxrep.inference import map_rows
+from jaxrep.methods import (
+    Backbone,
+    hyperparameters_of,
+    make,
+    predicting,
     recipe_name,
     resolve,
+    split_members,
 )
-from jaxrep.inference import map_rows
-from jaxrep.methods import Backbone, hyperparameters_of, make, predicting, split_members
 from jaxrep.runs import folder, pretrained
 from jaxrep.runs.configuration import read_hyperparameters, read_object
 from jaxrep.runs.folder import Run

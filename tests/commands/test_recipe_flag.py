@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from jaxrep import methods
-from jaxrep.hyperparameters import Recipe, resolve
+from jaxrep.hyperparameters import Recipe
 from jaxrep.report.origin import command_of
 from jaxrep.runs import folder
 from tests.helpers.commands import call, done
@@ -41,7 +41,7 @@ def test_flags_win_over_the_recipe_and_that_over_the_defaults(filling):
     config = config_of(filling)
     assert config["recipe"] == "filling"
     assert list(config["hyperparameters"]) == list(
-        vars(resolve(methods.AutoencoderHyperparameters))
+        vars(methods.resolve(methods.AutoencoderHyperparameters))
     )
     expected = FILLING | {"hidden_dims": [8], "steps": 4, "latent_dim": 8, "views": ["hide"]}
     assert config["hyperparameters"].items() >= expected.items()

@@ -13,11 +13,9 @@ from jaxrep.hyperparameters import (
     check,
     hyperparameter,
     hyperparameters,
-    recipe_name,
-    resolve,
 )
 from jaxrep.methods import AutoencoderHyperparameters as Autoencoder
-from jaxrep.methods import SimCLRHyperparameters
+from jaxrep.methods import SimCLRHyperparameters, recipe_name, resolve
 
 RECIPES = [
     (name, recipe)

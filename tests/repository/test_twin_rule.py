@@ -32,8 +32,9 @@ MIRRORED = (*PURE, "batch", "outputs", "methods", *ROOM, "training")
 
 # What one twin calls by another name, because the frameworks draw random numbers differently.
 RENAMED = {"rngs": "generator", "key": "generator"}
-# Defaults, and what labels a method learns from, are jaxrep's.
+# Defaults, recipes, and what labels a method learns from, are jaxrep's.
 LISTED = {"hyperparameters_of", "predicting", "without_labels"}
+RECIPES = {"recipe_name", "resolve"}
 # What only one twin can have.
 ONLY_JAX = {
     # torch_ref trains on batches that it is given, or plain ones of its own.
@@ -50,6 +51,7 @@ ONLY_JAX = {
     "views": {"Deferred", "resolve", "draw_noise_and_dropout"},
     # torch_ref.weights joins the weights of members, and takes them apart.
     "methods": LISTED
+    | RECIPES
     | {"abstract_network", "training_network", "members_of", "join_members", "split_members"},
     "methods._backbone": {"Backbones"},  # a range, as all ranges are jaxrep's
     "methods._list": LISTED,

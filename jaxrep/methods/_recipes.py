@@ -4,8 +4,12 @@ from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from jaxrep.errors import InputError
-from jaxrep.hyperparameters._declare import check, check_ranges, without_unused
-from jaxrep.hyperparameters._shared import TrainingHyperparameters
+from jaxrep.hyperparameters import (
+    TrainingHyperparameters,
+    check,
+    check_ranges,
+    without_unused,
+)
 
 Made = TypeVar("Made", bound=TrainingHyperparameters)
 
