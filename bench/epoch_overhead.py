@@ -29,7 +29,7 @@ from bench.measured import Figure, Measured, collect, interleave
 from bench.seed_methods import seed_hyperparameters, seed_method
 from bench.timing import seconds
 from jaxrep import methods
-from jaxrep.batch import Batch
+from jaxrep.batch import Batch, RowSpec
 from jaxrep.methods import AnyMethod, Metrics
 from jaxrep.training import TrainState, draw_batch, fit, init_state, train_step
 from jaxrep.training.loop import wait
@@ -98,19 +98,19 @@ def _loop(
     method: AnyMethod, x: Array, noise: Noise, steps: int, *, batch_size: int, shuffle: bool
 ) -> tuple[TrainState, Metrics]:
     """Takes `steps` steps from a new state, and returns the last one's metrics alone."""
-    steps_a_pass = steps_per_epoch(len(x), batch_size)
+    steps_a_pass, spec = steps_per_epoch(len(x), batch_size), RowSpec(x.shape[-1])
 
     def step(i: Array, carry: tuple[TrainState, Metrics]) -> tuple[TrainState, Metrics]:
         if shuffle:
             at = StepIndex(*jnp.divmod(i, steps_a_pass))
             batch = take_batch(0, Batch(x), at, len(x), batch_size)
-            return train_step(method, carry[0], batch, noise)
+            return train_step(method, carry[0], batch, noise, spec=spec)
         start = i * batch_size % len(x)  # near the end, dynamic_slice moves it back
         rows = jax.lax.dynamic_slice_in_dim(x, start, batch_size)
         weights = jnp.where(i < 0, 0.0, jnp.ones(batch_size, x.dtype))  # no constant, as in a run
-        return train_step(method, carry[0], Batch(rows, weights=weights), noise)
+        return train_step(method, carry[0], Batch(rows, weights=weights), noise, spec=spec)
 
-    state = init_state(method, x.shape[-1], 0)
+    state = init_state(method, spec, 0)
     shapes = jax.eval_shape(lambda: step(jnp.int32(0), (state, {}))[1])
     metrics = {name: jnp.zeros(metric.shape, metric.dtype) for name, metric in shapes.items()}
     made: tuple[TrainState, Metrics] = jax.lax.fori_loop(0, steps, step, (state, metrics))

@@ -15,7 +15,6 @@ import numpy as np
 from bench.measured import Figure, Measured, collect
 from bench.seed_methods import seed_method
 from jaxrep import data
-from jaxrep.batch import RowSpec
 from jaxrep.evaluation import auroc
 from jaxrep.inference import map_rows
 from jaxrep.methods import split_members
@@ -102,10 +101,10 @@ def _of_classes(name: str, method: str, seed: int) -> Iterator[list[float]]:
         known, columns = table.take(train), data.Columns(label=label)
         schema = data.fit(lambda known=known: [known], source=name, columns=columns).schema  # type: ignore[misc]
         x, x_test = (data.apply(schema, table.take(part), source=name) for part in (train, test))
-        lone, rows = seed_method(method), RowSpec(x.shape[1])
+        lone, rows = seed_method(method), schema.row_spec()
         scores = [
             map_rows(lone, "score", weights, x_test, rows)
-            for weights in split_members(fit(made, x).weights, most)
+            for weights in split_members(fit(made, x, spec=rows).weights, most)
         ]
         is_anomaly = classes[test] == anomaly
         yield [auroc(np.mean(scores[:count], axis=0), is_anomaly) for count in COUNTS]

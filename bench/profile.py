@@ -29,7 +29,7 @@ from bench.measured import Figure, Measured, Series
 from bench.seed_methods import seed_method
 from bench.timing import seconds
 from jaxrep import methods
-from jaxrep.batch import Batch
+from jaxrep.batch import Batch, RowSpec
 from jaxrep.training import Devices, program
 from jaxrep.training.loop import wait
 
@@ -113,17 +113,19 @@ def _label(method: str, kernel: Kernel) -> str:
 def _compiled(name: str) -> tuple[Callable[[], float], dict[str, Kernel]]:
     """Returns what takes 512 steps and says how long one took, and the program's kernels."""
     method = seed_method(name)
-    x, seed = jax.device_put(blobs.rows()), np.uint32(0)
+    x, seed = Batch(jax.device_put(blobs.rows())), np.uint32(0)
     size = method.hyperparameters.batch_size
-    state = program.empty_state(method, x.shape[1])
+    spec = RowSpec(x.numbers.shape[1])
+    state = program.empty_state(method, spec)
     shape: dict[str, Any] = {"batch_size": size, "chunk": STEPS, "devices": Devices()}
-    compiled = program.run_steps.lower(method, seed, state, Batch(x), x, 0, 0, **shape).compile()
-    state, _ = compiled(method, seed, state, Batch(x), x, 0, STEPS)
+    lowered = program.run_steps.lower(method, seed, state, x, x, 0, 0, spec=spec, **shape)
+    compiled = lowered.compile()
+    state, _ = compiled(method, seed, state, x, x, 0, STEPS)
 
     def run() -> float:
         def steps() -> None:
             nonlocal state
-            state, metrics = compiled(method, seed, state, Batch(x), x, STEPS, 2 * STEPS)
+            state, metrics = compiled(method, seed, state, x, x, STEPS, 2 * STEPS)
             wait((state, metrics))
 
         return 1e6 / STEPS * seconds(steps)

@@ -20,6 +20,7 @@ from bench import blobs
 from bench.measured import Figure, Measured, collect, interleave
 from bench.timing import rate
 from jaxrep import data
+from jaxrep.batch import Batch
 
 BARE: dict[str, Callable[[str], object]] = {
     "csv": pyarrow.csv.read_csv,
@@ -65,7 +66,7 @@ def figures(measured: Measured) -> list[Figure]:
     ]
 
 
-def _features(schema: data.Schema, path: str) -> np.ndarray:
+def _features(schema: data.Schema, path: str) -> Batch:
     return data.apply(schema, data.read_table(path), source=path)
 
 

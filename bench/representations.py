@@ -157,12 +157,14 @@ def _anomalies(
         known, columns = table.take(train), data.Columns(label=label)
         schema = data.fit(lambda: [known], source=source, columns=columns).schema
         x, x_test = (data.apply(schema, table.take(part), source=source) for part in (train, test))
+        rows = schema.row_spec()
         for name in SCORED:
             method = seed_method(name, seed=seed)
-            weights = fit(method, x).weights
-            scores = map_rows(method, "score", weights, x_test, RowSpec(x.shape[1]))
+            weights = fit(method, x, spec=rows).weights
+            scores = map_rows(method, "score", weights, x_test, rows)
             yield name, auroc(scores, is_anomaly[test])
-        for name, scores in anomaly_baselines(x, x_test, components=8, seed=seed).items():
+        plain, plain_test = (data.one_hot(schema, part) for part in (x, x_test))
+        for name, scores in anomaly_baselines(plain, plain_test, components=8, seed=seed).items():
             yield BASELINES[name], auroc(scores, is_anomaly[test])
 
     return one_seed

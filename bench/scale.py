@@ -24,7 +24,7 @@ from bench.machine import ROOT
 from bench.records import RESULTS
 from bench.seed_methods import seed_method
 from jaxrep import methods
-from jaxrep.batch import Batch
+from jaxrep.batch import Batch, RowSpec
 from jaxrep.training import Devices, TrainState, mesh_of
 from jaxrep.training.program import abstract_state, run_steps
 
@@ -71,17 +71,18 @@ def count(name: str, devices: Devices) -> dict[str, Any]:
         compiled = run_steps.lower(
             method,
             _abstract((), jnp.uint32, devices),
-            _abstract_state(abstract_state(method, WIDTH), devices),
+            _abstract_state(abstract_state(method, RowSpec(WIDTH)), devices),
             Batch(_abstract((BATCHES * batch, WIDTH), jnp.float32, devices, "data")),
-            _abstract((min(BATCHES * batch, 65_536), WIDTH), jnp.float32, devices),
+            Batch(_abstract((min(BATCHES * batch, 65_536), WIDTH), jnp.float32, devices)),
             _abstract((), jnp.int32, devices),
             _abstract((), jnp.int32, devices),
+            spec=RowSpec(WIDTH),
             batch_size=batch,
             chunk=64,
             rows=BATCHES * batch,
             devices=devices,
         ).compile()
-    parameters = abstract_state(method, WIDTH).params.values()
+    parameters = abstract_state(method, RowSpec(WIDTH)).params.values()
     memory: Any = compiled.memory_analysis()
     return {
         "batch": batch,

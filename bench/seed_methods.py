@@ -3,7 +3,7 @@
 from typing import Any
 
 from jaxrep import methods
-from jaxrep.hyperparameters import TrainingHyperparameters
+from jaxrep.hyperparameters import TrainingHyperparameters, resolve
 from jaxrep.methods import AnyMethod
 
 
@@ -18,8 +18,7 @@ def seed_hyperparameters(name: str, **settings: Any) -> TrainingHyperparameters:
         >>> seed_hyperparameters("vae", seed=3).epochs
         80
     """
-    kind = methods.hyperparameters_of(name)
-    return kind(**{**kind.recipes["seed"], **settings})
+    return resolve(methods.hyperparameters_of(name), "seed", settings)
 
 
 def seed_method(name: str, **settings: Any) -> AnyMethod:

@@ -21,7 +21,7 @@ from bench.measured import Figure, Measured, collect, interleave
 from bench.seed_methods import seed_method
 from bench.timing import seconds
 from jaxrep import losses, methods
-from jaxrep.batch import Batch
+from jaxrep.batch import Batch, RowSpec
 from jaxrep.methods import VAENetwork
 from jaxrep.networks import get_weights
 from jaxrep.training import Devices, program, step
@@ -72,27 +72,29 @@ def _compiled(name: str, x: Array, settings: dict[str, Any]) -> Run:
     """Compiles a program as things stand now, and returns the call that times it."""
     method = seed_method(name, **settings)
     batch_size = method.hyperparameters.batch_size
+    rows, spec = Batch(x), RowSpec(x.shape[1])
     jax.clear_caches()  # type: ignore[no-untyped-call]  # a trace of before would not see what has been changed
     compiled = program.run_steps.lower(
         method,
         np.uint32(0),
-        program.empty_state(method, x.shape[1]),
-        Batch(x),
-        x,
+        program.empty_state(method, spec),
+        rows,
+        rows,
         0,
         0,
+        spec=spec,
         batch_size=batch_size,
         chunk=STEPS,
         devices=Devices(),
     ).compile()
 
     def run(seed: int) -> float:
-        state = program.empty_state(method, x.shape[1])
+        state = program.empty_state(method, spec)
         wait(state)
         return (
             1e6
             / STEPS
-            * seconds(lambda: wait(compiled(method, np.uint32(seed), state, x, x, 0, STEPS)))
+            * seconds(lambda: wait(compiled(method, np.uint32(seed), state, rows, rows, 0, STEPS)))
         )
 
     return run
@@ -119,7 +121,9 @@ def _joined_heads() -> AbstractContextManager[Any]:
         heads = [get_weights(head) for head in (self.mu, self.log_var)]
         kernel = jnp.concatenate([head["kernel"] for head in heads], axis=1)
         bias = jnp.concatenate([head["bias"] for head in heads])
-        mu, log_var = jnp.split(self.encoder(batch.numbers) @ kernel + bias[None, :], 2, axis=1)
+        mu, log_var = jnp.split(
+            self.encoder(batch, self.embeddings) @ kernel + bias[None, :], 2, axis=1
+        )
         return mu, log_var
 
     return mock.patch.object(VAENetwork, "encode", encode)

@@ -14,12 +14,14 @@ from rich.table import Table
 from jaxrep import methods
 from jaxrep.data import datasets, write_table
 from jaxrep.errors import InputError
+from jaxrep.hyperparameters import resolve
 from jaxrep.report.plots import write_plots
 from jaxrep.runs import folder, outputs
 from jaxrep.runs.train import Columns, TrainResult, train
 from jaxrep.training import Callback, EpochMetrics
 
 FOLDER = Path("demo_runs")
+RECIPE = "seed"
 TITLES = {
     "autoencoder": ("AE", "Loss", 10),
     "vae": ("VAE", "ELBO", 20),
@@ -68,8 +70,9 @@ def train_on_blobs(method: str, out: Path) -> TrainResult:
     result = train(
         "blobs",
         out,
-        methods.hyperparameters_of(method)(),
+        resolve(methods.hyperparameters_of(method), RECIPE),
         Columns(),
+        recipe=RECIPE,
         overwrite=True,
         callbacks=[Printed()],
     )
@@ -89,8 +92,8 @@ def train_on_csv(method: str, table: Path, out: Path) -> TrainResult:
     """Trains a method on a CSV with a label column, and draws its plots."""
     path = out / table.stem / method
     columns = Columns(label=datasets.LABELS[table.stem])
-    hyperparameters = methods.hyperparameters_of(method)()
-    result = train(str(table), path, hyperparameters, columns, overwrite=True)
+    hyperparameters = resolve(methods.hyperparameters_of(method), RECIPE)
+    result = train(str(table), path, hyperparameters, columns, recipe=RECIPE, overwrite=True)
     plots = write_plots(folder.load(path), str(table))
     print(f"{method}: loss {result.loss:.4f}; plots {', '.join(str(plot) for plot in plots)}")
     return result

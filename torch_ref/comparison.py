@@ -7,12 +7,14 @@ and at most 10⁴ u · max|r|.
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from torch_ref.outputs import OUTPUTS
+from torch_ref.scaling import Scaling
 
 _ROUNDOFF = 2.0**-24
 
@@ -52,8 +54,8 @@ def comparable(name: str, output: Tensor, description: Mapping[str, Any]) -> Ten
     """Outputs in float64; raw rows in units of each column's scale, numbers of the label's."""
     if not (units := _units(name, description)):
         return output.double()
-    mean, scale = torch.tensor(units, dtype=torch.float64).unbind(dim=1)
-    return (output.double() - mean) / scale
+    scaled: Tensor = Scaling(units)(output.double())
+    return scaled
 
 
 def expected(name: str, output: Tensor, description: Mapping[str, Any]) -> Tensor:
@@ -75,16 +77,30 @@ def are_levels(name: str, description: Mapping[str, Any], exact: Tensor) -> Tens
 def rounding(name: str, description: Mapping[str, Any]) -> Tensor:
     """What float64 itself loses in raw units, by column: a few 2⁻⁵³ · |mean| / scale.
 
-    A column that is constant at 1.7e12 has scale 1: its raw values end at the third decimal.
+    A column that is constant at 1.7e12 has scale 1: its raw values end at the third decimal. The
+    digits of a logarithm end where its mean's or those of 1 do, and between two quantiles those of
+    a score where the larger value's do.
     """
     if not (units := _units(name, description)):
         return torch.zeros(())
-    shares = [abs(mean) / scale for mean, scale in units]
+    shares = [_share(column) for column in units]
     return 4 * 2.0**-53 * torch.tensor(shares, dtype=torch.float64)
 
 
-def _units(name: str, description: Mapping[str, Any]) -> list[tuple[float, float]]:
-    """Returns mean and scale of each column of an output, if it has units."""
+def _share(column: Mapping[str, Any]) -> float:
+    """Returns the largest change of a feature, relative to that of its number."""
+    mean, scale = float(column["mean"]), float(column["scale"])
+    scaling = column.get("scaling", {"kind": "standard"})
+    if scaling["kind"] == "log1p":
+        return (abs(mean) + 1.0) / scale
+    if scaling["kind"] != "quantile":
+        return abs(mean) / scale
+    pairs = pairwise(zip(scaling["values"], scaling["scores"], strict=True))
+    return float(max(max(abs(x), abs(y)) / (y - x) * (b - a) for (x, a), (y, b) in pairs))
+
+
+def _units(name: str, description: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Returns each column of an output with its scale, if it has units."""
     function, _, i = name.partition(".")
     gives = OUTPUTS[function].gives[int(i)] if function in OUTPUTS else "embedding"
     columns: list[Mapping[str, Any]] = []
@@ -92,7 +108,7 @@ def _units(name: str, description: Mapping[str, Any]) -> list[tuple[float, float
         columns = description["schema"]["columns"]
     elif gives == "prediction" and description["target"]["kind"] == "numbers":
         columns = [description["target"]]
-    return [(c["mean"], c["scale"]) if "scale" in c else (0.0, 1.0) for c in columns]
+    return [c if "scale" in c else {"mean": 0.0, "scale": 1.0} for c in columns]
 
 
 def compare(

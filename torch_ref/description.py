@@ -5,6 +5,7 @@ import sys
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
+from itertools import pairwise
 from typing import Annotated, Any, Literal, TypeVar, get_type_hints
 
 import msgspec
@@ -29,6 +30,7 @@ _MAX_SIZE = 1 << 20  # of layers and the like
 _MAX_COUNT = 1 << 32  # of epochs, rows and seeds
 _MAX_ENTRIES = 64
 _MAX_CLASSES = 1000
+_MAX_QUANTILES = 1000
 
 _T = TypeVar("_T")
 _Plain = str | int | float | bool | None
@@ -59,6 +61,42 @@ class Contents:
     """Whether the file holds one function of rows that gives all outputs."""
 
 
+class _Standard(
+    msgspec.Struct, frozen=True, tag_field="kind", tag="standard", forbid_unknown_fields=True
+):
+    pass
+
+
+class _Robust(
+    msgspec.Struct, frozen=True, tag_field="kind", tag="robust", forbid_unknown_fields=True
+):
+    pass
+
+
+class _Log1p(
+    msgspec.Struct, frozen=True, tag_field="kind", tag="log1p", forbid_unknown_fields=True
+):
+    pass
+
+
+_Knots = Annotated[list[_Finite], Meta(min_length=2, max_length=_MAX_QUANTILES)]
+
+
+class _Quantile(msgspec.Struct, tag_field="kind", tag="quantile", forbid_unknown_fields=True):
+    values: _Knots
+    scores: _Knots
+
+    def __post_init__(self) -> None:
+        if len(self.values) != len(self.scores):
+            raise ValueError("values and scores are not pairs")
+        for knots in (self.values, self.scores):
+            if any(not a < b for a, b in pairwise(knots)):
+                raise ValueError("values or scores that do not ascend")
+
+
+_Scaling = _Standard | _Robust | _Log1p | _Quantile
+
+
 class _Numeric(msgspec.Struct, forbid_unknown_fields=True):
     name: str
     mean: _Finite
@@ -69,12 +107,17 @@ class _Numeric(msgspec.Struct, forbid_unknown_fields=True):
     stored: str = "double"
     refuses: bool = False
     likelihood: Literal["squared", "gaussian", "bernoulli", "poisson"] | None = None
+    scaling: _Scaling = _Standard()
 
     def __post_init__(self) -> None:
-        if self.likelihood == "bernoulli" and not isinstance(self, _Boolean):
+        kind = type(self)
+        if self.likelihood == "bernoulli" and kind is not _Boolean:
             raise ValueError("bernoulli is for booleans")
-        if self.likelihood == "poisson" and not isinstance(self, _Count):
-            raise ValueError("poisson is for counts")
+        is_standard = isinstance(self.scaling, _Standard)
+        if self.likelihood == "poisson" and not (kind is _Count and is_standard):
+            raise ValueError("poisson is for counts on the scale standard")
+        if kind is _Boolean and not is_standard:
+            raise ValueError("a boolean is always standard")
 
 
 class _Number(_Numeric, tag_field="kind", tag="number"):
@@ -324,12 +367,11 @@ def row_spec(
 ) -> RowSpec:
     """Returns what every row of a table holds.
 
-    A number has the likelihood that its column says, else the one that the method gives its kind.
-
     Args:
         columns: of its schema, as JSON has them.
-        likelihood: of the method: `squared`, or `by_kind`, which is `bernoulli` for a boolean and
-            `gaussian` for any other number. None, of a method that compares no numbers, names none.
+        likelihood: of the numbers whose columns name none: `squared`, or `by_kind`, which is
+            `bernoulli` of a boolean and `gaussian` of any other number. None for a method that
+            compares no numbers, whose rows name no likelihoods.
 
     Example:
         >>> age = {"kind": "number", "has_gaps": True, "fill": None}
@@ -340,23 +382,13 @@ def row_spec(
     numeric = [column for column in columns if column["kind"] != "category"]
     categorical = [column for column in columns if column["kind"] == "category"]
     gaps = tuple(has_gaps(column) for column in numeric + categorical)
-    names: tuple[str, ...] = ()
-    if likelihood is not None:
-        names = tuple(
-            column.get("likelihood") or _of_kind(column, likelihood) for column in numeric
-        )
+    likelihoods = tuple(_likelihood_of(column, likelihood) for column in numeric)
     return RowSpec(
         numbers=len(numeric),
         levels=tuple(len(column["levels"]) + 1 for column in categorical),
         gaps=gaps if any(gaps) else (),
-        likelihoods=names if set(names) - {"squared"} else (),
+        likelihoods=likelihoods if set(likelihoods) - {"squared"} else (),
     )
-
-
-def _of_kind(column: Mapping[str, Any], likelihood: str) -> str:
-    if likelihood == "squared":
-        return likelihood
-    return "bernoulli" if column["kind"] == "boolean" else "gaussian"
 
 
 def has_gaps(column: Mapping[str, Any]) -> bool:
@@ -370,10 +402,21 @@ def has_gaps(column: Mapping[str, Any]) -> bool:
 
 
 def _likelihood(hyperparameters: Mapping[str, Any]) -> str | None:
-    """Returns the likelihood of numbers under a method, or under the one below it."""
+    """Returns the hyperparameter of a method that reconstructs, or of the one below it."""
     if "backbone" in hyperparameters:
         return _likelihood(hyperparameters["backbone"]["hyperparameters"])
     return hyperparameters.get("likelihood")
+
+
+def _likelihood_of(column: Mapping[str, Any], asked: str | None) -> str:
+    """Returns the likelihood of a number: its column's own, or what a method gives its kind."""
+    if asked is None:
+        return "squared"
+    if column.get("likelihood") is not None:
+        return str(column["likelihood"])
+    if asked == "squared":
+        return asked
+    return "bernoulli" if column["kind"] == "boolean" else "gaussian"
 
 
 def check_weights(network: Network, weights: Mapping[str, np.ndarray]) -> None:

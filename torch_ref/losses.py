@@ -86,7 +86,7 @@ def gaussian_kl(mu: Tensor, log_var: Tensor, *, weights: Tensor | None = None) -
         >>> print(gaussian_kl(torch.tensor([[1.0, 0.0]]), torch.zeros((1, 2))))
         tensor(0.5000)
     """
-    mu, log_var = at_least_float32(mu), at_least_float32(log_var)
+    mu, log_var = _at_least_float32(mu), _at_least_float32(log_var)
     rows = 0.5 * (mu**2 + _expm1_minus(log_var)).sum(dim=-1)  # (B,)
     return mean_over_rows(rows, weights)
 
@@ -159,7 +159,7 @@ def nt_xent_loss(
         >>> print(nt_xent_loss(z, z, temperature=0.5).round(decimals=4))
         tensor(0.2395)
     """
-    z1, z2 = at_least_float32(z1), at_least_float32(z2)
+    z1, z2 = _at_least_float32(z1), _at_least_float32(z2)
     if 2 * len(z1) > MAX_DENSE:
         return nt_xent(z1, z2, temperature=temperature, weights=weights)
     batch = z1.shape[0]
@@ -207,7 +207,7 @@ def cross_entropy(
         >>> print(cross_entropy(logits[1:], torch.tensor([0]), label_smoothing=0.0045))
         tensor(2.2500)
     """
-    log_p = torch.log_softmax(at_least_float32(logits), dim=-1)  # (B, K)
+    log_p = torch.log_softmax(_at_least_float32(logits), dim=-1)  # (B, K)
     count = logits.shape[-1]
     epsilon = torch.as_tensor(label_smoothing, dtype=log_p.dtype, device=log_p.device)
     is_class = classes[:, None] == torch.arange(count, device=log_p.device)
@@ -249,10 +249,10 @@ def mean_over_rows(rows: Tensor, weights: Tensor | None) -> Tensor:
         >>> print(mean_over_rows(torch.tensor([1.0, 2.0, 100.0]), torch.tensor([3.0, 1.0, 0.0])))
         tensor(1.2500)
     """
-    rows = at_least_float32(rows)
+    rows = _at_least_float32(rows)
     if weights is None:
         return rows.mean()
-    weights = at_least_float32(weights)
+    weights = _at_least_float32(weights)
     total = weights.sum()
     return (weights * rows).sum() / torch.where(total > 0, total, 1.0)
 
@@ -315,7 +315,7 @@ def l2_normalize(v: Tensor) -> Tensor:
                 [0.0000, 0.0000]])
     """
     epsilon = 1e-4 if v.dtype == torch.float16 else 1e-12  # 1/ε is the gradient at 0
-    wide = at_least_float32(v)
+    wide = _at_least_float32(v)
     squared_length = (wide**2).sum(dim=-1, keepdim=True)  # (B, 1)
     return (wide * torch.rsqrt(squared_length.clamp_min(epsilon**2))).to(v.dtype)
 
@@ -341,12 +341,11 @@ _expm1_minus: Callable[[Tensor], Tensor] = _ExpM1Minus.apply
 
 
 def _squared_error(x: Tensor, x_hat: Tensor, observed: Tensor | None = None) -> Tensor:
-    difference = at_least_float32(x) - at_least_float32(x_hat)
+    difference = _at_least_float32(x) - _at_least_float32(x_hat)
     if observed is not None:  # before it is squared: NaN · 0 would be NaN in the gradient
         difference = torch.where(observed, difference, 0.0)
     return difference**2
 
 
-def at_least_float32(x: Tensor) -> Tensor:
-    """Returns bfloat16 and float16 as float32, and wider numbers as they are."""
+def _at_least_float32(x: Tensor) -> Tensor:
     return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x

@@ -30,7 +30,8 @@ class RawRows(nn.Module):
     """Raw rows to numbers and codes and back, as the `columns` of a run's `schema.json` say.
 
     A missing cell becomes what its column imputes, `fill`; else it stays missing where the training
-    rows had gaps, and becomes the mean, or the code 0, where they had none.
+    rows had gaps, and becomes the number 0, which is the mean on the standard scale, or the code 0,
+    where they had none.
 
     Args:
         columns: for each column that is learned from its `kind`, `fill`, `has_gaps` and `refuses`;

@@ -92,13 +92,13 @@ def replay(
         yield train_step(method, network, optimizer, batch, noise)
 
 
-def fit(method: AnyMethod, x: Tensor | Batch, rows: RowSpec | None = None) -> Fit:
+def fit(method: AnyMethod, x: Tensor | Batch, *, spec: RowSpec | None = None) -> Fit:
     """Trains a method on rows, drawing order and noise itself.
 
     Args:
         method: from `torch_ref.methods`.
         x: training rows: numbers, scaled, `[rows, D]`; or a batch of them, with codes and targets.
-        rows: what every row holds; by default D numbers.
+        spec: what every row holds; by default D numbers, none of which may be missing.
 
     Returns:
         The trained network and the history.
@@ -123,7 +123,7 @@ def fit(method: AnyMethod, x: Tensor | Batch, rows: RowSpec | None = None) -> Fi
     x = as_batch(x)
     numbers = x.numbers
     generator = torch.Generator().manual_seed(hyperparameters.seed)
-    network = method.init(RowSpec(numbers.shape[1]) if rows is None else rows, generator)
+    network = method.init(spec or RowSpec(numbers.shape[1]), generator)
     steps = -(-len(numbers) // hyperparameters.batch_size) * hyperparameters.epochs
     optimizer = method.optimizer(steps)(network.named_parameters())
     history = []

@@ -29,8 +29,8 @@ class TableColumns(Command):
 
     schema: Path | None = None
     """A file with the kinds of columns: the schema.json of a run, or a TOML file with a table
-    [columns] of NAME = "KIND" and, besides, a table [likelihoods] of NAME = "LIKELIHOOD", drop,
-    missing and na_values."""
+    [columns] of NAME = "KIND" and, besides, a table [likelihoods] of NAME = "LIKELIHOOD", a table
+    [scales] of NAME = "SCALE", drop, missing, na_values and scale."""
 
     column_likelihood: Annotated[tuple[str, ...], UseAppendAction, arg(metavar="NAME=KIND")] = ()
     """By what a reconstruction of a numeric column is judged, whatever the method's --likelihood
@@ -51,18 +51,30 @@ class TableColumns(Command):
     fills numbers with the column's median and categories with its most frequent level; refuse
     refuses them."""
 
+    scale: Annotated[tuple[str, ...], UseAppendAction, arg(metavar="NAME|COLUMN=NAME")] = ()
+    """How numbers become features: standard (the default), robust (median and interquartile range),
+    log1p (signed logarithms) or quantile (normal scores), for all columns or for one. Repeat it for
+    other columns."""
+
     def columns(self) -> "Columns":
         """Returns the kinds and roles that the flags set.
 
         Raises:
-            InputError: a flag does not name a kind or a likelihood, or the schema file cannot be
-                read.
+            InputError: a flag does not name a kind, a scale or a likelihood, or the schema file
+                cannot be read.
         """
-        from jaxrep.data.columns import Columns, parse_kind, parse_likelihood, read_columns
+        from jaxrep.data.columns import (
+            Columns,
+            parse_kind,
+            parse_likelihood,
+            parse_scales,
+            read_columns,
+        )
 
         file = Columns() if self.schema is None else read_columns(self.schema)
         kinds = dict(parse_kind(text) for text in self.column)
         kinds |= dict.fromkeys(self.categorical, "category")
+        scale, scales = parse_scales(self.scale)
         return Columns(
             kinds={**file.kinds, **kinds},
             drop=tuple(dict.fromkeys((*file.drop, *self.drop))),
@@ -72,4 +84,6 @@ class TableColumns(Command):
             missing=file.missing,
             impute=self.impute or file.impute,
             likelihoods={**file.likelihoods, **dict(map(parse_likelihood, self.column_likelihood))},
+            scale=scale or file.scale,
+            scales={**file.scales, **scales},
         )

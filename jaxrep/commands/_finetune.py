@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from tyro.conf import UseAppendAction, arg
 
 from jaxrep.commands._command import Data, Result, RunReader, note
-from jaxrep.commands._methods import flags
+from jaxrep.commands._methods import flags, given_by, recipe_flag
 from jaxrep.commands._outputs import Output
 from jaxrep.commands._scale import Scaling
+from jaxrep.commands._sweep import HELD_OUT
 from jaxrep.commands._train import Saving, summary
 from jaxrep.hyperparameters import Predicts
 from jaxrep.methods import hyperparameters_of, predicting
@@ -69,16 +70,15 @@ class FineTune(Saving, Scaling, RunReader):
         from jaxrep.training.distributed import is_main
 
         varies = bool(self.grid) or self.seeds != 1 or self.save_all or self.select is not None
-        given = self._settings()
-        if varies:
-            given.setdefault("validation_fraction", 0.1)  # else there would be nothing to select by
         task = asked_for(
             self.read(),
             self.data,
             self.out,
             label=self.label or None,
             task=self.task,
-            settings=given,
+            settings=given_by(self.settings),  # type: ignore[attr-defined]
+            recipe=self.recipe,  # type: ignore[attr-defined]
+            defaults=HELD_OUT if varies else {},
             stream="never" if varies else self.stream,
             note=note if is_main() else lambda message: None,
         )
@@ -86,13 +86,6 @@ class FineTune(Saving, Scaling, RunReader):
             return self._sweep(task)
         result = self._train(task)
         return summary(result, self.data), dataclasses.asdict(result)
-
-    def _settings(self) -> dict[str, Any]:
-        """Returns the hyperparameters that differ from their defaults."""
-        fields = dataclasses.fields(self.settings)  # type: ignore[attr-defined]
-        values = vars(self.settings)  # type: ignore[attr-defined]
-        defaults = {field.name: field.default for field in fields}
-        return {name: value for name, value in values.items() if value != defaults[name]}
 
     def _train(self, task: Any) -> "TrainResult":
         from jaxrep.runs.train import carry_out
@@ -104,7 +97,7 @@ class FineTune(Saving, Scaling, RunReader):
                 overwrite=self.overwrite,
                 every=Every.parse(self.checkpoint_every),
                 keep=self.keep,
-                **self.scale(),
+                **self.mesh_settings(),
                 note=note,
                 callbacks=callbacks,
             )
@@ -134,7 +127,10 @@ def finetune_command() -> type:
     both = [hyperparameters_of(predicting(kind)) for kind in KINDS]
     return dataclasses.make_dataclass(
         "FineTuneFlags",
-        [("settings", Annotated[flags(*both), arg(name="")])],
+        [
+            ("recipe", recipe_flag(*both), None),
+            ("settings", Annotated[flags(*both), arg(name="")]),
+        ],
         bases=(FineTune,),
         kw_only=True,
         namespace={"__doc__": FineTune.__doc__},

@@ -119,8 +119,8 @@ class Reconstruct(Output):
 
     fill: bool = False
     """Write the table as it is, with its missing cells alone filled by the reconstruction: numbers
-    with their expected value, categories with the likeliest. A network that is trained with --views
-    hide fills best."""
+    with their expected value, categories with the likeliest. A run that is trained with --recipe
+    filling fills best."""
 
     def __call__(self) -> tuple[str, Result]:
         """Writes the table's own columns."""
@@ -148,7 +148,7 @@ class Reconstruct(Output):
             note(
                 "warning: the run was trained with no missing cells in "
                 f"{', '.join(map(repr, blind))}, and takes each for a usual one; train with "
-                "--views hide for better values"
+                "--recipe filling for better values"
             )
         by_column = ", ".join(f"{count} of {name!r}" for name, count in filled.items())
         text = f"{text}\nfilled {by_column or 'no cells'}"

@@ -44,7 +44,7 @@ class Scaling(Command):
             note(found.remark)
         return distributed.initialize(found, heartbeat_seconds=self.heartbeat_timeout).process == 0
 
-    def scale(self) -> dict[str, Any]:
+    def mesh_settings(self) -> dict[str, Any]:
         """Returns the arguments of `train` and `resume` that say which devices train."""
         return {"mesh": self._mesh(), "shard_parameters": self.shard_parameters}
 

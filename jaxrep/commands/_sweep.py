@@ -30,8 +30,8 @@ class Sweep(Training, WithHyperparameters):
     """Seeds to train every combination with, counted from --seed."""
 
     select: str | None = None
-    """Metric that is lowest for the best run. By default validation_error, the reconstruction error
-    of the rows held out (0.1 of all, if --validation-fraction says nothing else); for a method
+    """Metric that is lowest for the best run. By default validation_error, the mean score of the
+    rows held out (0.1 of all, if --validation-fraction says nothing else); for a method
     without a decoder common_loss, their loss under the flags' temperature, noise, batch size and
     whatever else changes what a loss means, the same for all runs."""
 
@@ -52,6 +52,7 @@ class Sweep(Training, WithHyperparameters):
                 self.out,
                 hyperparameters,
                 self.columns(),
+                recipe=self.asked_recipe(),
                 varied=parse(self.grid, hyperparameters),
                 seeds=self.seeds,
                 select=self.select,

@@ -88,14 +88,21 @@ class Train(Saving, Scaling, Training, WithHyperparameters):
         from jaxrep.training import Every
         from jaxrep.training.distributed import is_main
 
-        task = asked_for(self.data, self.out, self.asked(), self.columns(), self.stream)
+        task = asked_for(
+            self.data,
+            self.out,
+            self.asked(),
+            self.columns(),
+            self.stream,
+            recipe=self.asked_recipe(),
+        )
         with self.callbacks() as callbacks:
             result = carry_out(
                 task,
                 overwrite=self.overwrite,
                 every=Every.parse(self.checkpoint_every),
                 keep=self.keep,
-                **self.scale(),
+                **self.mesh_settings(),
                 note=note,
                 callbacks=callbacks,
             )
@@ -137,7 +144,7 @@ class Resume(Saving, Scaling):
                 data=self.data,
                 every=Every.parse(self.checkpoint_every),
                 keep=self.keep,
-                **self.scale(),
+                **self.mesh_settings(),
                 note=note,
                 callbacks=callbacks,
             )

@@ -1,22 +1,35 @@
 """The kinds and roles of columns that a user sets; all others are inferred."""
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 from jaxrep import strict_json
 from jaxrep.errors import InputError, ModelFormatError
 
 from ._messages import listed
-from .schema import KINDS, LIKELIHOODS, Datetime, Likelihood, Number, NumericColumn, Schema
+from .schema import (
+    KINDS,
+    LIKELIHOODS,
+    Datetime,
+    Likelihood,
+    Number,
+    NumericColumn,
+    Schema,
+    Standard,
+)
 
 LEFT_OUT = ("id", "text", "constant", "dropped")
 """The kinds of columns that a model does not learn from."""
 
 Impute = Literal["median", "refuse"]
 """What becomes of missing cells, unless they are to stay missing."""
+
+Scale = Literal["standard", "robust", "log1p", "quantile"]
+SCALES: tuple[Scale, ...] = ("standard", "robust", "log1p", "quantile")
+"""How numbers become features."""
 
 _MARKS = [d + t for d, other in (".,", ",.") for t in ("", "-", other, " ", "'")]
 """Decimal marks, and thousands separators after them, that can be given."""
@@ -78,6 +91,9 @@ class Columns:
         likelihoods: for columns of numbers by name, by which likelihood a reconstruction of their
             cells is judged: `squared`, `gaussian`, `bernoulli` of a boolean, `poisson` of a count.
             The method decides for the others.
+        scale: how numbers become features: `standard`, `robust`, `log1p` or `quantile`. Booleans
+            are always standard.
+        scales: the same by column name, for those with a scale of their own.
 
     Example:
         >>> Columns(kinds={"zip": "category"}, label="price").asked()
@@ -92,13 +108,23 @@ class Columns:
     missing: tuple[str, ...] | None = None
     impute: Impute | None = None
     likelihoods: Mapping[str, Likelihood] = field(default_factory=dict)
+    scale: Scale = "standard"
+    scales: Mapping[str, Scale] = field(default_factory=dict)
 
     def asked(self) -> dict[str, Asked]:
         """Returns the kinds that were set, by column name.
 
         Raises:
-            InputError: a kind is unknown; the message names the column.
+            InputError: a kind, a likelihood or `impute` is unknown; the message names the column.
         """
+        if self.impute is not None and self.impute not in get_args(Impute):
+            raise InputError(f"impute is {self.impute!r}; it must be median, refuse or None")
+        for name, likelihood in self.likelihoods.items():
+            if likelihood not in LIKELIHOODS:
+                raise InputError(
+                    f"column {name!r}: {likelihood!r} is not a likelihood; use "
+                    f"{', '.join(LIKELIHOODS)}"
+                )
         found = {}
         for name, kind in self.kinds.items():
             try:
@@ -107,8 +133,24 @@ class Columns:
                 raise InputError(f"column {name!r}: {error}") from None
         return found
 
+    def asked_scales(self) -> dict[str, Scale]:
+        """Returns the scales that were set for single columns, by name.
 
-_TABLES = {"columns": "kinds", "likelihoods": "likelihoods"}  # of a TOML file
+        Raises:
+            InputError: one of them, or `scale`, is unknown.
+
+        Example:
+            >>> Columns(scale="robust", scales={"income": "log1p"}).asked_scales()
+            {'income': 'log1p'}
+        """
+        for name, scale in [(None, self.scale), *self.scales.items()]:
+            if scale not in SCALES:
+                where = "" if name is None else f"column {name!r}: "
+                raise InputError(f"{where}{scale!r} is not a scale; use {', '.join(SCALES)}")
+        return dict(self.scales)
+
+
+_TABLES = {"columns": "kinds", "likelihoods": "likelihoods", "scales": "scales"}  # of a TOML file
 _KEYS = tuple(field.name for field in fields(Columns) if field.name not in _TABLES.values())
 
 
@@ -153,14 +195,43 @@ def parse_likelihood(text: str) -> tuple[str, Likelihood]:
     return name, found
 
 
+def parse_scales(texts: Iterable[str]) -> tuple[Scale | None, dict[str, Scale]]:
+    """Returns the scale of all columns and those of single ones, out of NAME and COLUMN=NAME.
+
+    Raises:
+        InputError: a text has another form, or there are two scales for all columns.
+
+    Example:
+        >>> parse_scales(["robust", "income=log1p"])
+        ('robust', {'income': 'log1p'})
+    """
+    all_of_them: list[Scale] = []
+    found: dict[str, Scale] = {}
+    by_name: dict[str, Scale] = {scale: scale for scale in SCALES}
+    for text in texts:
+        column, _, name = text.rpartition("=")
+        if name not in by_name or text == f"={name}":
+            raise InputError(
+                f"--scale {text}: must be NAME or COLUMN=NAME, where NAME is one of "
+                f"{', '.join(SCALES)}"
+            )
+        if column:
+            found[column] = by_name[name]
+        else:
+            all_of_them.append(by_name[name])
+    if len(set(all_of_them)) > 1:
+        raise InputError(f"--scale {' and --scale '.join(all_of_them)}: choose one for all columns")
+    return all_of_them[0] if all_of_them else None, found
+
+
 def read_columns(path: Path) -> Columns:
     """Reads the kinds and roles of columns from a file.
 
     Args:
         path: a TOML file with a table `[columns]` of `NAME = "KIND"`, a table `[likelihoods]` of
-            `NAME = "LIKELIHOOD"` and, besides, `drop`, `label`, `id_column`, `missing`,
-            `na_values` and `impute`; or the `schema.json` of a run, whose columns keep their kinds
-            and likelihoods.
+            `NAME = "LIKELIHOOD"`, a table `[scales]` of `NAME = "SCALE"` and, besides, `drop`,
+            `label`, `id_column`, `missing`, `na_values`, `impute` and `scale`; or the `schema.json`
+            of a run, whose columns keep their kinds, likelihoods and scales.
 
     Raises:
         InputError: the file cannot be read, or holds something else.
@@ -187,10 +258,13 @@ def read_columns(path: Path) -> Columns:
 def _of_schema(schema: Schema) -> Columns:
     kinds: dict[str, str] = {}
     likelihoods: dict[str, Likelihood] = {}
+    scales: dict[str, Scale] = {}
     for column in schema.columns:
         kinds[column.name] = column.kind
         if isinstance(column, NumericColumn) and column.likelihood is not None:
             likelihoods[column.name] = column.likelihood
+        if isinstance(column, NumericColumn) and not isinstance(column.scaling, Standard):
+            scales[column.name] = column.scaling.kind
         if isinstance(column, Datetime) and column.format is not None:
             kinds[column.name] += f":{column.format}"
         if isinstance(column, Number) and (column.decimal, column.thousands) != (".", ""):
@@ -203,4 +277,5 @@ def _of_schema(schema: Schema) -> Columns:
         na_values=schema.marks,
         missing=missing,
         likelihoods=likelihoods,
+        scales=scales,
     )

@@ -7,6 +7,7 @@ that had some in training stays missing; what else can become of it stands with 
 
 import sys
 from collections import Counter
+from itertools import pairwise
 from typing import Annotated, Any, ClassVar, Literal
 
 import msgspec
@@ -33,6 +34,9 @@ MISSING = (
 MOST = 1_000_000
 """The most columns, and the most levels of categories in all, that a schema may have."""
 
+MOST_QUANTILES = 1_000
+"""The most quantiles of a column that a schema keeps."""
+
 _MAX = sys.float_info.max
 Finite = Annotated[float, Meta(ge=-_MAX, le=_MAX)]
 Scale = Annotated[float, Meta(gt=0, le=_MAX)]
@@ -40,17 +44,89 @@ Text = Annotated[str, Meta(pattern=r"^[^\ud800-\udfff]*$")]  # what can be writt
 _Markers = Annotated[tuple[Text, ...], Meta(max_length=MOST)]
 
 
+class Standard(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="standard"
+):
+    """Numbers as they are, with their mean and population standard deviation.
+
+    Example:
+        >>> Standard().kind
+        'standard'
+    """
+
+    kind: ClassVar[Literal["standard"]] = "standard"
+
+
+class Robust(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="robust"
+):
+    """Numbers as they are, with their median and IQR / 1.349 in place of mean and deviation.
+
+    The interquartile range of a normal distribution is 1.349 of its standard deviations.
+
+    Example:
+        >>> Robust().kind
+        'robust'
+    """
+
+    kind: ClassVar[Literal["robust"]] = "robust"
+
+
+class Log1p(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="log1p"):
+    """sign(x) · log(1 + |x|) of numbers x, with the mean and deviation of that.
+
+    Example:
+        >>> Log1p().kind
+        'log1p'
+    """
+
+    kind: ClassVar[Literal["log1p"]] = "log1p"
+
+
+class Quantile(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="quantile"
+):
+    """Normal scores of numbers, with mean 0 and scale 1.
+
+    Attributes:
+        values: quantiles of the training rows, in the column's units, ascending.
+        scores: for each the standard normal quantile of the middle of its rank range, ascending.
+
+    Example:
+        >>> Quantile((10.0, 20.0), (-0.5, 0.5)).kind
+        'quantile'
+    """
+
+    values: Annotated[tuple[Finite, ...], Meta(min_length=2, max_length=MOST_QUANTILES)]
+    scores: Annotated[tuple[Finite, ...], Meta(min_length=2, max_length=MOST_QUANTILES)]
+
+    kind: ClassVar[Literal["quantile"]] = "quantile"
+
+    def __post_init__(self) -> None:
+        """Raises a ValueError unless values and scores are pairs that both ascend."""
+        if len(self.values) != len(self.scores):
+            raise ValueError(f"{len(self.values)} values and {len(self.scores)} scores")
+        for name in ("values", "scores"):
+            numbers = getattr(self, name)
+            if any(not a < b for a, b in pairwise(numbers)):
+                raise ValueError(f"{name} that do not ascend")
+
+
+Scaling = Standard | Robust | Log1p | Quantile
+
+
 class NumericColumn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A column whose cells are numbers x, which become the numbers (x − mean) / scale.
+    """A column whose cells are numbers x, which become the numbers (t(x) − mean) / scale.
 
     A missing cell is refused if the column refuses it, becomes `fill` if there is one, stays
-    missing if the column had gaps in training, and else becomes the mean.
+    missing if the column had gaps in training, and else becomes 0 on the column's scale: the mean,
+    or what `scaling` has in its place.
 
     Attributes:
         name: the column's name.
-        mean: the mean of the training rows, in the column's units; missing cells count as `fill`,
-            or not at all.
-        scale: their population standard deviation.
+        mean: the mean of t(x) over the training rows, or what `scaling` has in its place; missing
+            cells count as `fill`, or not at all.
+        scale: the population standard deviation of t(x), or what `scaling` has in its place.
         fill: the value to impute, in the column's units; None to impute none.
         has_gaps: whether cells of the training rows were missing.
         why: why the column has its kind.
@@ -58,6 +134,7 @@ class NumericColumn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         refuses: whether missing cells are refused.
         likelihood: by which a reconstruction of its cells is judged, where the user said so; None
             leaves that to the method.
+        scaling: the function t, which is the identity by default, and what mean and scale are.
 
     Example:
         >>> Number("age", mean=40.0, scale=13.5, fill=None).kind
@@ -73,6 +150,7 @@ class NumericColumn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     stored: Text = "double"
     refuses: bool = False
     likelihood: Likelihood | None = None
+    scaling: Scaling = Standard()
 
     kind: ClassVar[Kind]
 
@@ -92,6 +170,8 @@ class NumericColumn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             return "bernoulli is for booleans"
         if self.likelihood == "poisson" and not isinstance(self, Count):
             return "poisson is for counts"
+        if self.likelihood == "poisson" and not isinstance(self.scaling, Standard):
+            return "poisson is for counts on the scale standard"  # natural units: x · scale + mean
         return None
 
 
@@ -359,6 +439,8 @@ def _check_relations(made: Schema) -> None:
             raise ValueError(f"it is the decimal mark as well - at `$.columns[{i}].thousands`")
         if isinstance(column, NumericColumn) and (problem := column.likelihood_problem()):
             raise ValueError(f"{problem} - at `$.columns[{i}].likelihood`")
+        if isinstance(column, Boolean) and not isinstance(column.scaling, Standard):
+            raise ValueError(f"a boolean is always standard - at `$.columns[{i}].scaling`")
         if isinstance(column, CategoricalColumn):
             _check_distinct(column.levels, f"$.columns[{i}].levels")
             if column.fill is not None and column.fill not in column.levels:

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import sklearn
 from scipy.sparse import issparse
 
 import jaxrep
+from jaxrep.batch import Batch, concatenate
 from jaxrep.data import transform
 from jaxrep.data.frames import Kind, as_table, blocks_of, kind_of, to_kind
 from jaxrep.data.schema import Schema
@@ -103,8 +103,8 @@ class Rows:
             yield block if self._names is None else block.rename_columns(self._names)
 
 
-def features_of(schema: Schema, rows: Rows) -> npt.NDArray[np.float32]:
-    """Returns the features of rows, `[N, D]`, and warns of cells that could not be placed.
+def features_of(schema: Schema, rows: Rows) -> Batch:
+    """Returns the features of rows, and warns of cells that could not be placed.
 
     Args:
         schema: of the run.
@@ -116,14 +116,14 @@ def features_of(schema: Schema, rows: Rows) -> npt.NDArray[np.float32]:
     Example:
         >>> from jaxrep.data.schema import CategoricalColumn
         >>> job = CategoricalColumn("job", ("clerk", "smith"), has_gaps=False)
-        >>> features_of(Schema((job,)), Rows(pa.table({"job": ["smith"]}), ["job"]))
-        array([[0., 1., 0.]], dtype=float32)
+        >>> features_of(Schema((job,)), Rows(pa.table({"job": ["smith"]}), ["job"])).codes
+        array([[2]], dtype=int32)
     """
     counts = Counts()
     with in_python():
         parts = [x for _, x in transform.apply_blocks(schema, rows, source=SOURCE, counts=counts)]
     warn(counts.sentences(SOURCE))
-    return parts[0] if len(parts) == 1 else np.concatenate(parts)
+    return concatenate(parts)
 
 
 @contextlib.contextmanager
@@ -153,6 +153,13 @@ _PARAMETERS = (
     (r"--drop '([^']+)'", r"columns={'\1': 'dropped'}"),
     (r"--na-values", "na_values of columns=Columns(na_values=...)"),
     (r"--impute refuse", "impute='refuse' of columns=Columns(...)"),
+    (
+        r"--column-likelihood (\S.*)=(squared|gaussian|bernoulli|poisson)\b",
+        r"likelihoods={'\1': '\2'} of columns=Columns(...)",
+    ),
+    (r"--column-likelihood names", "likelihoods of columns=Columns(...) names"),
+    (r"--scale '([^'=]+)=([^']+)'", r"scales={'\1': '\2'} of columns=Columns(...)"),
+    (r"--scale names", "scales of columns=Columns(...) names"),
 )
 
 
@@ -190,14 +197,12 @@ def left_out(schema: Schema, named: Sequence[str]) -> Iterator[str]:
     )
 
 
-def to_rows(
-    schema: Schema, features: np.ndarray, kind: Kind, names: Sequence[str], dtype: Any
-) -> Any:
+def to_rows(schema: Schema, features: Batch, kind: Kind, names: Sequence[str], dtype: Any) -> Any:
     """Returns features as rows in the table's own units.
 
     Args:
         schema: of the run.
-        features: `[N, D]`.
+        features: N rows as the network gives them.
         kind: what to return.
         names: of all columns, which an array has, those left out too: a constant has its value in
             all rows, any other is missing.

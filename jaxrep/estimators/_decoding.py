@@ -8,6 +8,7 @@ from scipy.sparse import issparse
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_array, check_is_fitted
 
+from jaxrep.batch import Batch
 from jaxrep.data.frames import Kind
 from jaxrep.estimators._conversion import FLOATS, is_frame, to_rows
 from jaxrep.methods import get
@@ -36,7 +37,7 @@ class Decoding:
     run_: Run
     _kind: Kind
     _columns: list[str]
-    _features: Callable[[Any], tuple[np.ndarray, np.dtype[Any]]]
+    _features: Callable[[Any], tuple[Batch, np.dtype[Any]]]
 
     @_if_declared("decode")
     def inverse_transform(self, Z: Any) -> Any:
@@ -59,10 +60,10 @@ class Decoding:
         if Z.shape[1] != size:
             raise ValueError(f"Z has {Z.shape[1]} features; the representation has {size}")
         with np.errstate(over="ignore"):
-            codes = Z.astype(np.float32)
-        if not np.isfinite(codes).all():
+            z = Z.astype(np.float32)
+        if not np.isfinite(z).all():
             raise ValueError("Z has values that are too large for float32")
-        return self._decode(codes, Z.dtype)
+        return self._decode(z, Z.dtype)
 
     @_if_declared("decode")
     def interpolate(self, a: Any, b: Any, steps: int) -> Any:
@@ -86,7 +87,7 @@ class Decoding:
     def _decode(self, z: np.ndarray, dtype: Any) -> Any:
         return self._rows(self.run_.map("decode", z), dtype)
 
-    def _rows(self, features: np.ndarray, dtype: Any) -> Any:
+    def _rows(self, features: Batch, dtype: Any) -> Any:
         return to_rows(self.run_.schema, features, self._kind, self._columns, dtype)
 
     @_if_declared("generate")

@@ -1,6 +1,6 @@
 """What the estimators of methods that learn without labels have in common."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
@@ -23,7 +23,8 @@ from jaxrep.runs.outputs import threshold
 class Embedding(Decoding, OutlierMixin, RunEstimator):  # type: ignore[misc]
     """A transformer and an outlier detector on top of a method.
 
-    A method's estimator is declared by its hyperparameters alone, which become its parameters:
+    A method's estimator is declared by its hyperparameters alone, which become its parameters, each
+    None by default, for the recipe's value:
 
         @dataclass(eq=False, repr=False)
         class VAEEmbedding(Embedding, VAEHyperparameters): …
@@ -32,6 +33,7 @@ class Embedding(Decoding, OutlierMixin, RunEstimator):  # type: ignore[misc]
         run_: the trained run: its method, weights, schema and configuration.
         schema_: what its columns are, the run's `jaxrep.data.schema.Schema`.
         history_: the metrics of every epoch, as `jaxrep.training.fit` gives them.
+        hyperparameters_: the values that were trained with, by name.
         offset_: score of a normal row at the threshold; `decision_function` is 0 there.
         n_features_in_: columns of X.
         feature_names_in_: their names `[n_features_in_]`, where X was a DataFrame.
@@ -57,7 +59,8 @@ class Embedding(Decoding, OutlierMixin, RunEstimator):  # type: ignore[misc]
         Args:
             X: at least 2 rows, `[rows, columns]`: a matrix, sparse or not, or a DataFrame of pandas
                 or polars or a table of Arrow. Its columns may be numbers, categories,
-                booleans, dates and times; missing cells are filled.
+                booleans, dates and times. Missing cells stay missing, unless `columns` imputes
+                them.
             y: ignored.
             sample_weight: how much each row counts in the loss, `[rows]`, at least 0; only the
                 ratios matter. A row of weight 0 is left out. None counts all alike.
@@ -91,6 +94,7 @@ class Embedding(Decoding, OutlierMixin, RunEstimator):  # type: ignore[misc]
                 hyperparameters,
                 rows,
                 self._asked(),
+                recipe=self._recipe(),
                 weights=weights,
                 earlier=earlier,
                 note=note,
@@ -114,9 +118,11 @@ class Embedding(Decoding, OutlierMixin, RunEstimator):  # type: ignore[misc]
             X: rows with the columns of the training, `[rows, columns]`, as of `fit`.
 
         Returns:
-            `[rows]`, at most 0; lower is more anomalous. For autoencoder and VAE the mean squared
-            reconstruction error in standardised units, for SimCLR the squared Mahalanobis distance
-            of the representation over its size.
+            `[rows]`; lower is more anomalous. For autoencoder and VAE the mean over a row's
+            observed cells of their log-likelihood under the reconstruction: of numbers minus the
+            squared error in standardised units, unless `likelihood` says otherwise, of categories
+            the log-probability of the level. For SimCLR minus the squared Mahalanobis distance of
+            the representation over its size.
         """
         scores: np.ndarray = -self._map("score", X)
         return scores
@@ -139,9 +145,10 @@ class Embedding(Decoding, OutlierMixin, RunEstimator):  # type: ignore[misc]
     def score(self, X: Any, y: Any = None) -> float:
         """Returns the mean of `score_samples`, for model selection; higher is better.
 
-        For autoencoder and VAE that is −(mean squared reconstruction error), whatever `beta`,
-        `latent_dim` and the widths are, so that they compare. For SimCLR it compares only models
-        of the same size and training, and a score on labels (a probe in a Pipeline) says more.
+        For autoencoder and VAE that is how well rows are reconstructed, whatever `beta`,
+        `latent_dim` and the widths are, so that they compare; under another `likelihood` it is
+        another quantity. For SimCLR it compares only models of the same size and training, and a
+        score on labels (a probe in a Pipeline) says more.
 
         Args:
             X: rows held out, `[rows, columns]`.
@@ -156,7 +163,7 @@ class Embedding(Decoding, OutlierMixin, RunEstimator):  # type: ignore[misc]
     @classmethod
     def _from(cls, run: Run, stored: dict[str, Any]) -> Self:
         return cls(
-            **asdict(run.method.hyperparameters),
+            **cls._trained_with(run),
             contamination=stored["contamination"],
             columns=_folders.asked_columns(run),
         )

@@ -1,6 +1,8 @@
 """What all estimators share: a run, the features that it takes, and its folder."""
 
 import contextlib
+import dataclasses
+import inspect
 import sys
 import tempfile
 from abc import abstractmethod
@@ -14,12 +16,13 @@ import numpy as np
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
+from jaxrep.batch import Batch
 from jaxrep.data.frames import Kind
 from jaxrep.data.schema import Schema
 from jaxrep.estimators import _folders, _runs
 from jaxrep.estimators._checks import check_rows, seed_of
 from jaxrep.estimators._conversion import FLOATS, Rows, features_of
-from jaxrep.hyperparameters import TrainingHyperparameters, check
+from jaxrep.hyperparameters import TrainingHyperparameters, declaration, recipe_name
 from jaxrep.methods import hyperparameters_of
 from jaxrep.runs.folder import Run
 from jaxrep.training import Callback, EpochMetrics, Progress
@@ -33,11 +36,17 @@ class RunEstimator(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         run_: the trained run: its method, weights, schema and configuration.
         schema_: what its columns are, the run's `jaxrep.data.schema.Schema`.
         history_: the metrics of every epoch, as `jaxrep.training.fit` gives them.
+        hyperparameters_: the values that were trained with, by name; in the place of each None the
+            recipe's.
         n_features_in_: columns of X.
         feature_names_in_: their names `[n_features_in_]`, where X was a DataFrame.
     """
 
     name: ClassVar[str]
+
+    recipe: str | None = None
+    """The name of a set of hyperparameters, of those that `jaxrep train METHOD --help` lists; None
+    stands for the first. A hyperparameter that is None is the recipe's; any other value wins."""
 
     verbose: bool = False
     """Whether training shows what the columns are, and its progress, on stderr."""
@@ -48,6 +57,24 @@ class RunEstimator(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     # Two estimators are not the same because they are set alike, as hyperparameters are.
     __eq__ = object.__eq__
     __hash__ = object.__hash__
+
+    def __init_subclass__(cls) -> None:
+        """Makes parameters of the hyperparameters that an estimator inherits: None by default.
+
+        What follows from the rows or the backbone is no parameter, and keeps its default.
+        """
+        super().__init_subclass__()
+        bases = (base for base in cls.__mro__[1:] if issubclass(base, TrainingHyperparameters))
+        declared = next(bases, None)
+        taken = {*cls.__dataclass_fields__, *inspect.get_annotations(cls)}
+        made: dict[str, Any] = {}
+        for field in dataclasses.fields(declared) if declared else ():
+            if field.name not in taken:
+                derived = declaration(field).is_derived
+                default = field.default if derived else None
+                setattr(cls, field.name, dataclasses.field(default=default, init=not derived))
+                made[field.name] = field.type
+        cls.__annotations__ = {**made, **inspect.get_annotations(cls)}
 
     def transform(self, X: Any) -> np.ndarray:
         """Returns the representations of rows; nothing is random.
@@ -153,6 +180,13 @@ class RunEstimator(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         """Returns what the folder is to keep of the estimator besides the run."""
         return {}
 
+    @staticmethod
+    def _trained_with(run: Run) -> dict[str, Any]:
+        """Returns the parameters that say what a run was trained with."""
+        recipe = run.config.get("recipe")
+        known = recipe if recipe in run.method.hyperparameters_type.recipes else None
+        return {**_hyperparameters_of(run), "recipe": known}
+
     @classmethod
     @abstractmethod
     def _from(cls, run: Run, stored: dict[str, Any]) -> Self:
@@ -163,6 +197,7 @@ class RunEstimator(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         self.run_ = run
         self.schema_: Schema = run.schema
         self.history_: list[EpochMetrics] = run.history
+        self.hyperparameters_: dict[str, Any] = _hyperparameters_of(run)
 
     def _expect(self, columns: Sequence[str], named: bool, kind: Kind) -> None:
         """Expects rows with some columns.
@@ -183,11 +218,14 @@ class RunEstimator(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         """Returns those of the method, as the parameters say them.
 
         Raises:
-            ValueError: one is out of its range.
+            ValueError: there is no such recipe, or a value is out of its range.
         """
-        made = _runs.hyperparameters_from(hyperparameters_of(self.name), self._settings())
-        check(made)
-        return made
+        kind = hyperparameters_of(self.name)
+        return _runs.hyperparameters_from(kind, self.recipe, self._settings())
+
+    def _recipe(self) -> str:
+        """Returns the name of the recipe that is taken."""
+        return recipe_name(hyperparameters_of(self.name), self.recipe)
 
     def _settings(self) -> dict[str, Any]:
         """Returns the parameters as the hyperparameters have them."""
@@ -196,14 +234,14 @@ class RunEstimator(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             settings["seed"] = seed_of(self.random_state)
         return settings
 
-    def _features(self, X: Any) -> tuple[np.ndarray, np.dtype[Any]]:
+    def _features(self, X: Any) -> tuple[Batch, np.dtype[Any]]:
         """Returns rows as the run's features, and the dtype that X has."""
         check_is_fitted(self)
         return self._to_features(self.run_.schema, X)
 
     def _to_features(
         self, schema: Schema, X: Any, *, at_least: int = 1
-    ) -> tuple[np.ndarray, np.dtype[Any]]:
+    ) -> tuple[Batch, np.dtype[Any]]:
         """Returns rows with the expected columns as features, and the dtype that X has."""
         X = check_rows(self, X, at_least=at_least, schema=schema)
         dtype = X.dtype if getattr(X, "dtype", None) in FLOATS else np.dtype(np.float64)
@@ -213,7 +251,8 @@ class RunEstimator(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
     def _map(self, function: Any, X: Any) -> np.ndarray:
         features, dtype = self._features(X)
-        return self.run_.map(function, features).astype(dtype)
+        made: np.ndarray = self.run_.map(function, features).astype(dtype)
+        return made
 
     @contextlib.contextmanager
     def _reporter(
@@ -249,8 +288,14 @@ class RunEstimator(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         tags = super().__sklearn_tags__()
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         tags.input_tags.sparse = True
-        tags.input_tags.allow_nan = True  # a missing number is filled, as `fit` has found
+        tags.input_tags.allow_nan = True  # a missing number stays missing, or is filled
         return tags
+
+
+def _hyperparameters_of(run: Run) -> dict[str, Any]:
+    """Returns the hyperparameters of a run that are an estimator's parameters."""
+    made = run.method.hyperparameters
+    return {field.name: getattr(made, field.name) for field in _runs.free_fields(made)}
 
 
 def _readers() -> dict[str, str]:

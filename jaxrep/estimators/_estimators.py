@@ -10,8 +10,9 @@ from jaxrep.methods import AutoencoderHyperparameters, SimCLRHyperparameters, VA
 class AutoencoderEmbedding(Embedding, AutoencoderHyperparameters):
     """Codes of an autoencoder; with `noise_std` or `drop_rate` above 0, of a denoising one.
 
-    Takes the fields of `AutoencoderHyperparameters` as parameters, and `columns`,
-    `contamination`, `random_state`, `warm_start` and `verbose`. The same seed gives the same bits.
+    Takes the fields of `AutoencoderHyperparameters` as parameters, each None: from the recipe;
+    and `recipe`, `columns`, `contamination`, `random_state`, `warm_start` and `verbose`. The same
+    seed gives the same bits.
 
     Example:
         >>> import numpy as np
@@ -26,8 +27,9 @@ class AutoencoderEmbedding(Embedding, AutoencoderHyperparameters):
 class VAEEmbedding(Embedding, VAEHyperparameters):
     """Posterior means μ of a variational autoencoder, or β-VAE.
 
-    Takes the fields of `VAEHyperparameters` as parameters, and `columns`,
-    `contamination`, `random_state`, `warm_start` and `verbose`. The same seed gives the same bits.
+    Takes the fields of `VAEHyperparameters` as parameters, each None: from the recipe;
+    and `recipe`, `columns`, `contamination`, `random_state`, `warm_start` and `verbose`. The same
+    seed gives the same bits.
 
     Example:
         >>> import numpy as np
@@ -42,8 +44,9 @@ class VAEEmbedding(Embedding, VAEHyperparameters):
 class SimCLREmbedding(Embedding, SimCLRHyperparameters):
     """Outputs h of a backbone that SimCLR has trained, never of its projection.
 
-    Takes the fields of `SimCLRHyperparameters` as parameters, and `columns`,
-    `contamination`, `random_state`, `warm_start` and `verbose`. The same seed gives the same bits.
+    Takes the fields of `SimCLRHyperparameters` as parameters, each None: from the recipe;
+    and `recipe`, `columns`, `contamination`, `random_state`, `warm_start` and `verbose`. The same
+    seed gives the same bits.
 
     Example:
         >>> import numpy as np

@@ -1,14 +1,12 @@
 """A classifier and a regressor: a head on the network of a run that was trained without labels."""
 
 import copy
-import dataclasses
-import inspect
 import os
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self, TypeVar, dataclass_transform
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -25,28 +23,12 @@ from jaxrep.estimators._checks import check_weights
 from jaxrep.estimators._conversion import SOURCE, names_of, warn
 from jaxrep.estimators._embedding import Embedding
 from jaxrep.estimators._estimator import RunEstimator
-from jaxrep.hyperparameters import declaration
-from jaxrep.methods import ClassifierHyperparameters, RegressorHyperparameters, hyperparameters_of
+from jaxrep.methods import ClassifierHyperparameters, RegressorHyperparameters
 from jaxrep.runs import folder
 from jaxrep.runs.folder import Run
 from jaxrep.runs.labelled import Labelled, with_label
 
-Kind = TypeVar("Kind", bound="FineTuned")
 BACKBONE = "backbone"
-
-
-@dataclass_transform(kw_only_default=True)
-def with_parameters(cls: type[Kind]) -> type[Kind]:
-    """Makes an estimator's parameters of its hyperparameters, but for the derived ones.
-
-    Args:
-        cls: a subclass of `FineTuned` and of a class of hyperparameters.
-    """
-    for field in dataclasses.fields(hyperparameters_of(cls.name)):
-        if declaration(field).is_derived and field.name != BACKBONE:
-            setattr(cls, field.name, dataclasses.field(default=field.default, init=False))
-            cls.__annotations__ = {**inspect.get_annotations(cls), field.name: field.type}
-    return dataclass(eq=False, repr=False, kw_only=True)(cls)
 
 
 @dataclass(eq=False, repr=False, kw_only=True)
@@ -57,6 +39,7 @@ class FineTuned(RunEstimator):
         run_: the fine-tuned run: its method, weights, schema, target and configuration.
         schema_: what its columns are, the run's `jaxrep.data.schema.Schema`.
         history_: the metrics of every epoch, as `jaxrep.training.fit` gives them.
+        hyperparameters_: the values that were trained with, by name.
         held_out_: how good the predictions of the rows held out are, by metric; None where
             `validation_fraction` is 0.
         n_features_in_: columns of X.
@@ -97,9 +80,9 @@ class FineTuned(RunEstimator):
         features, _ = self._to_features(fitted, X, at_least=2)
         if named:  # of X, which may have columns that were left out, or lack them
             self._expect(names_of(X) or columns, named, self._kind)
-        labels = self._check_labels(y, len(features))
+        labels = self._check_labels(y, len(features.numbers))
         weighted = self._weights(labels, sample_weight)
-        weights = check_weights(weighted, len(features))
+        weights = check_weights(weighted, len(features.numbers))
         kept = np.flatnonzero(weights)
         target = self._fit_target(labels, kept, name)
         rows = Labelled(
@@ -112,7 +95,13 @@ class FineTuned(RunEstimator):
         )
         with self._reporter() as (note, callbacks):
             tuned, sentences = _runs.finetune(
-                run, hyperparameters, rows, target, note=note, callbacks=callbacks
+                run,
+                hyperparameters,
+                rows,
+                target,
+                recipe=self._recipe(),
+                note=note,
+                callbacks=callbacks,
             )
         warn(sentences)
         self._hold(tuned)
@@ -163,13 +152,7 @@ class FineTuned(RunEstimator):
 
     @classmethod
     def _from(cls, run: Run, stored: dict[str, Any]) -> Self:
-        hyperparameters = run.method.hyperparameters
-        asked = {
-            field.name: getattr(hyperparameters, field.name)
-            for field in dataclasses.fields(hyperparameters)
-            if not declaration(field).is_derived
-        }
-        return cls(**asked, backbone=run.config["finetuned"]["run"])
+        return cls(**cls._trained_with(run), backbone=run.config["finetuned"]["run"])
 
     def _hold(self, run: Run) -> None:
         super()._hold(run)
@@ -208,7 +191,7 @@ class FineTuned(RunEstimator):
         return made
 
 
-@with_parameters
+@dataclass(eq=False, repr=False, kw_only=True)
 class FineTunedClassifier(ClassifierMixin, FineTuned, ClassifierHyperparameters):  # type: ignore[misc]
     """Classifies rows by a head on a pre-trained backbone.
 
@@ -217,8 +200,8 @@ class FineTunedClassifier(ClassifierMixin, FineTuned, ClassifierHyperparameters)
     head on a frozen backbone this is scikit-learn's `LogisticRegression(C=1 / (N·l2))` on them.
 
     Takes the fields of `ClassifierHyperparameters` that no backbone and no label decides as
-    parameters, and `backbone`, `random_state` and `verbose`. `class_weight` may also be None, for
-    "none", or a mapping of classes to weights, as scikit-learn has it.
+    parameters, each None: from the recipe; and `recipe`, `backbone`, `random_state` and `verbose`.
+    `class_weight` may also be a mapping of classes to weights, as scikit-learn has it.
 
     Attributes:
         classes_: the classes, `[K]`, sorted, in the dtype of y.
@@ -241,7 +224,7 @@ class FineTunedClassifier(ClassifierMixin, FineTuned, ClassifierHyperparameters)
 
     def _settings(self) -> dict[str, Any]:
         settings = super()._settings()
-        if self.class_weight is None or isinstance(self.class_weight, Mapping):
+        if isinstance(self.class_weight, Mapping):
             settings["class_weight"] = "none"
         return settings
 
@@ -298,7 +281,7 @@ class FineTunedClassifier(ClassifierMixin, FineTuned, ClassifierHyperparameters)
         self.classes_ = run.target.decode(np.arange(len(run.target.labels)))
 
 
-@with_parameters
+@dataclass(eq=False, repr=False, kw_only=True)
 class FineTunedRegressor(RegressorMixin, FineTuned, RegressorHyperparameters):  # type: ignore[misc]
     """Predicts a number for each row by a head on a pre-trained backbone.
 
@@ -307,8 +290,8 @@ class FineTunedRegressor(RegressorMixin, FineTuned, RegressorHyperparameters):  
     the training rows. With a linear head on a frozen backbone this is scikit-learn's
     `Ridge(alpha=N·l2)` of t on them.
 
-    Takes the fields of `RegressorHyperparameters` that no backbone decides as parameters, and
-    `backbone`, `random_state` and `verbose`.
+    Takes the fields of `RegressorHyperparameters` that no backbone decides as parameters, each
+    None: from the recipe; and `recipe`, `backbone`, `random_state` and `verbose`.
 
     Example:
         >>> from jaxrep.estimators import AutoencoderEmbedding

@@ -13,11 +13,12 @@ import numpy as np
 
 from jaxrep.batch import RowSpec
 from jaxrep.data.columns import Columns
+from jaxrep.data.schema import Schema
 from jaxrep.data.targets import Target
 from jaxrep.dispatch import computing
 from jaxrep.errors import InputError, InterruptedRunError
 from jaxrep.estimators._conversion import SOURCE, Rows, in_python, left_out
-from jaxrep.hyperparameters import TrainingHyperparameters, declaration
+from jaxrep.hyperparameters import TrainingHyperparameters, declaration, resolve
 from jaxrep.methods import AnyMethod, abstract_network, make, split_members
 from jaxrep.networks import get_weights
 from jaxrep.runs.finetune import Pretrained
@@ -25,18 +26,20 @@ from jaxrep.runs.folder import Run
 from jaxrep.runs.interruption import listening
 from jaxrep.runs.labelled import Labelled
 from jaxrep.runs.making import complete, describe
+from jaxrep.runs.rows import network_constants, row_spec
 from jaxrep.runs.training_rows import Prepared, prepare
 from jaxrep.training import Callback, Fit, TrainState, fit
 from jaxrep.training.epoch_plan import EpochPlan
 from jaxrep.training.program import abstract_state
 from jaxrep.training.row_store import row_count
 from jaxrep.training.snapshot import Snapshot
+from jaxrep.views import VIEWS
 
 Note = Callable[[str], None]
 
 
 def hyperparameters_from(
-    made: type[TrainingHyperparameters], values: Mapping[str, Any]
+    made: type[TrainingHyperparameters], recipe: str | None, parameters: Mapping[str, Any]
 ) -> TrainingHyperparameters:
     """Returns hyperparameters in Python's own types, the derived ones left at their defaults.
 
@@ -44,17 +47,35 @@ def hyperparameters_from(
 
     Args:
         made: their class.
-        values: parameters by name; others may be among them.
+        recipe: the name of theirs; None stands for the first one.
+        parameters: of an estimator by name, None for the recipe's; others may be among them.
+
+    Raises:
+        InputError: there is no such recipe, or a value is out of its range.
 
     Example:
         >>> from jaxrep.methods import VAEHyperparameters
-        >>> values = vars(VAEHyperparameters(beta=np.int64(4)))
-        >>> hyperparameters_from(VAEHyperparameters, values).beta
-        4.0
+        >>> parameters = {"beta": np.int64(4), "epochs": None}
+        >>> found = hyperparameters_from(VAEHyperparameters, "seed", parameters)
+        >>> found.beta, found.epochs
+        (4.0, 80)
     """
-    fields = dataclasses.fields(made)
-    kinds = {field.name: field.type for field in fields if not declaration(field).is_derived}
-    return made(**{name: _plain(values[name], kinds[name]) for name in kinds})
+    kinds = {field.name: field.type for field in free_fields(made)}
+    given = {
+        name: _plain(parameters[name], kind)
+        for name, kind in kinds.items()
+        if parameters.get(name) is not None
+    }
+    return resolve(made, recipe, given)
+
+
+def free_fields(made: Any) -> list["dataclasses.Field[Any]"]:
+    """Returns the hyperparameters that are given and do not follow from what is trained on.
+
+    Args:
+        made: hyperparameters, or their class.
+    """
+    return [field for field in dataclasses.fields(made) if not declaration(field).is_derived]
 
 
 def _plain(value: Any, kind: Any) -> Any:
@@ -73,6 +94,7 @@ def train(
     rows: Rows,
     columns: Columns,
     *,
+    recipe: str,
     weights: np.ndarray | None,
     earlier: Run | None,
     note: Note,
@@ -84,6 +106,7 @@ def train(
         hyperparameters: of the method to train, checked.
         rows: the table.
         columns: what the user says of its columns.
+        recipe: the name of the one that the hyperparameters begin with.
         weights: how much each row counts, `[N]`; None if all count alike.
         earlier: a run to continue from: its weights, its standardisation of the columns and its
             history; None for a new one.
@@ -123,9 +146,11 @@ def train(
     else:
         named = (*columns.kinds, *columns.drop, columns.id_column)
         warnings += left_out(prepared.schema, [name for name in named if name])
-        fitted = _fit(make(hyperparameters), prepared, callbacks)
+        spec = row_spec(prepared.schema, hyperparameters)
+        constants = network_constants(prepared.schema, spec)
+        fitted = _fit(make(hyperparameters), prepared, spec, callbacks, weights=constants)
     warnings += _said_of(fitted)
-    config = describe(None, hyperparameters, columns)
+    config = describe(None, hyperparameters, columns, recipe=recipe)
     return complete(Path(), config, hyperparameters, prepared, fitted, note), warnings
 
 
@@ -135,6 +160,7 @@ def finetune(
     rows: Labelled,
     target: Target,
     *,
+    recipe: str,
     note: Note,
     callbacks: Sequence[Callback],
 ) -> tuple[Run, list[str]]:
@@ -145,6 +171,7 @@ def finetune(
         hyperparameters: of the method that predicts, checked.
         rows: with a label.
         target: what is to be predicted of them.
+        recipe: the name of the one that the hyperparameters begin with.
         note: called with warnings.
         callbacks: that hear of the training as it goes.
 
@@ -160,8 +187,10 @@ def finetune(
     completed = pretrained.completed(hyperparameters, target)
     prepared = rows.prepare(target, completed, note)
     initial = pretrained.initial(prepared)
-    trained = _fit(make(completed), prepared, callbacks, weights=initial)
-    config = describe(None, completed, Columns(label=target.name), target=target)
+    spec = row_spec(prepared.schema, completed)
+    trained = _fit(make(completed), prepared, spec, callbacks, weights=initial)
+    columns = Columns(label=target.name)
+    config = describe(None, completed, columns, target=target, recipe=recipe)
     run = complete(Path(), config | pretrained.origin(), completed, prepared, trained, note)
     return run, _said_of(trained)
 
@@ -169,6 +198,7 @@ def finetune(
 def _fit(
     method: AnyMethod,
     prepared: Prepared,
+    spec: RowSpec,
     callbacks: Sequence[Callback],
     *,
     start: Snapshot | None = None,
@@ -181,6 +211,7 @@ def _fit(
                 method,
                 prepared.x,
                 validation=prepared.validation,
+                spec=spec,
                 start=start,
                 weights=weights,
                 callbacks=callbacks,
@@ -215,7 +246,8 @@ def _train_on(
     method = make(dataclasses.replace(hyperparameters, epochs=epochs))
     count, members = row_count(prepared.x), hyperparameters.members
     plan = EpochPlan(rows=count, batch_size=min(hyperparameters.batch_size, count))
-    shapes = abstract_state(method, prepared.schema.width)
+    spec = row_spec(prepared.schema, hyperparameters)
+    shapes = abstract_state(method, spec)
 
     def begin(weights: Mapping[str, np.ndarray]) -> TrainState:
         params, model_state = (
@@ -236,7 +268,7 @@ def _train_on(
         histories=[known] * members,
         seconds=0.0,
     )
-    trained = _fit(method, prepared, callbacks, start=start)
+    trained = _fit(method, prepared, spec, callbacks, start=start)
     history = [*earlier.history, *trained.history[before:]]
     rows = members * count * (len(history) - before)
     rate = rows / max(trained.seconds, 1e-9)
@@ -246,23 +278,25 @@ def _train_on(
 def _check_same_network(earlier: Run, asked: TrainingHyperparameters) -> None:
     """Refuses to continue from the weights of a network of other shapes."""
     there = earlier.method.hyperparameters
-    before, now = _shapes(there, earlier.rows), _shapes(asked, earlier.rows)
+    if _shapes(there, earlier.schema) == _shapes(asked, earlier.schema):
+        return
+    # A view that makes gaps is switched on and off by its rate, too.
+    switches = [view.rate for view in VIEWS.values() if view.makes_gaps]
     differing = [
         f"{field.name} was {getattr(there, field.name)} and is {getattr(asked, field.name)}"
         for field in dataclasses.fields(asked)
-        if before != now
-        and declaration(field).kind == "shaping"
-        and getattr(there, field.name) != getattr(asked, field.name)
+        if declaration(field).kind == "shaping" or field.name in switches
+        if getattr(there, field.name) != getattr(asked, field.name)
     ]
-    if differing:
-        raise InputError(
-            "warm_start continues from the weights of the last fit, whose network is another: "
-            f"{', '.join(differing)}; set warm_start=False to begin anew"
-        )
+    raise InputError(
+        "warm_start continues from the weights of the last fit, whose network is another: "
+        f"{', '.join(differing)}; set warm_start=False to begin anew"
+    )
 
 
-def _shapes(hyperparameters: TrainingHyperparameters, rows: RowSpec) -> dict[str, tuple[int, ...]]:
+def _shapes(hyperparameters: TrainingHyperparameters, schema: Schema) -> dict[str, tuple[int, ...]]:
     """Returns the shapes of the weights of a network."""
+    rows = row_spec(schema, hyperparameters)
     weights = get_weights(abstract_network(make(hyperparameters), rows))
     return {name: array.shape for name, array in weights.items()}
 

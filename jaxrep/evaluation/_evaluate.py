@@ -3,13 +3,14 @@
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 from sklearn.metrics import balanced_accuracy_score, mean_absolute_error, r2_score
 
 from jaxrep import files
+from jaxrep.batch import Batch, take
 from jaxrep.data import datasets
 from jaxrep.data.transform import Counts
 from jaxrep.errors import InputError
@@ -17,8 +18,9 @@ from jaxrep.runs.default_table import check_near
 from jaxrep.runs.folder import Run
 
 from . import _anomalies, _probes
-from ._columns import column_errors
+from ._columns import column_errors, own_errors
 from ._pca import fit_pca, reconstruct
+from ._raw_columns import RawColumns
 from ._results import Evaluation, Result
 from ._sample import draw_rows, far_columns
 from ._splits import Split, split
@@ -31,7 +33,18 @@ TEST_FRACTION = 0.25
 Task = Literal["auto", "classification", "regression"]
 Rows = npt.NDArray[np.floating[Any]]
 _Values = dict[str, float]
-_Measure = Callable[[Split, Rows, int], dict[str, _Values]]
+_RESTORES = {"reconstruct", "score_by_column"}  # what a network must have for errors by column
+
+
+class _Reference(NamedTuple):
+    """The rows that PCA and neighbours are fitted on."""
+
+    rows: Batch
+    raw: Rows  # as a matrix
+    z: Rows  # their representations
+
+
+_Measure = Callable[[Split, _Reference, int], dict[str, _Values]]
 
 
 def evaluate(
@@ -91,7 +104,9 @@ def evaluate(
     target = choose_target(
         sample.labels, source, label, anomalies, task, labels, skip_unlabelled=skip_unlabelled
     )
-    x = sample.x[target.kept]
+    x = take(sample.x, target.kept)
+    raw_columns = RawColumns.of(run.schema, x)
+    raw = raw_columns.matrix(x)
     training, is_same = _training_source(run, source)
     where = reference or (None if is_same else training)
     fixed = None
@@ -101,43 +116,44 @@ def evaluate(
             run, where, label=None, rows=rows, seed=seed, ignored=label, counts=others
         )
         _warn(others, where, note)
-        fixed = drawn.x
-        if len(fixed) < 2:
-            raise InputError(
-                f"{where}: {len(fixed)} row; at least 2 are needed to fit baselines on"
-            )
-        check_near({"features": fixed}, where)
+        if (count := len(drawn.x.numbers)) < 2:
+            raise InputError(f"{where}: {count} row; at least 2 are needed to fit baselines on")
+        fixed = _Reference(drawn.x, raw_columns.matrix(drawn.x), run.map("embed", drawn.x))
+        check_near({"features": fixed.raw}, where)
     z = run.map("embed", x)
     scores = run.map("score", x) if anomalies else None
     measure: _Measure = {
-        "anomalies": partial(_measure_anomalies, run, target, x, z, scores),
-        "regression": partial(_measure_regression, target, x, z),
-        "classification": partial(_measure_classes, target, x, z),
+        "anomalies": partial(_measure_anomalies, run, target, raw, z, scores),
+        "regression": partial(_measure_regression, target, raw, z),
+        "classification": partial(_measure_classes, target, raw, z),
     }[target.task]
-    reconstructs = "reconstruct" in run.method.network_type.outputs
-    x_hat = run.map("reconstruct", x) if reconstructs else None
-    check_near({"features": x, "embedding": z, "reconstruction": x_hat, "score": scores}, source)
+    x_hat = run.map("reconstruct", x) if set(run.outputs) >= _RESTORES else None
+    restored = None if x_hat is None else x_hat.numbers
+    check_near(
+        {"features": raw, "embedding": z, "reconstruction": restored, "score": scores}, source
+    )
     seeds = [(seed + i) % 2**32 for i in range(repeats)]
     splits = [
         split(target.groups, seed=s, test_fraction=test_fraction, labels=labels) for s in seeds
     ]
+    references = [fixed or _Reference(take(x, s.train), raw[s.train], z[s.train]) for s in splits]
     found = [
-        measure(s, x[s.train] if fixed is None else fixed, own)
-        for s, own in zip(splits, seeds, strict=True)
+        measure(s, reference, own)
+        for s, reference, own in zip(splits, references, seeds, strict=True)
     ]
     columns = None
     notes = far_columns(run, x)
     if x_hat is None:
         notes.append(f"{run.method.name} has no decoder: there is no reconstruction error")
     else:
-        columns = _measure_columns(run, x, x_hat, splits, fixed)
-    size = z.shape[1]
-    if size >= x.shape[1]:
+        columns = _measure_columns(run, raw_columns, x, raw, x_hat, splits, references)
+    size, width = z.shape[1], raw.shape[1]
+    if size >= width:
         notes.append(
-            f"the representation has {size} columns and the table {x.shape[1]} features: PCA of "
+            f"the representation has {size} columns and the table {width} features: PCA of "
             "the same size keeps everything"
         )
-    sizes = {"embedding": size, "raw features": x.shape[1], "PCA": min(size, *x.shape)}
+    sizes = {"embedding": size, "raw features": width, "PCA": min(size, *raw.shape)}
     return Evaluation(
         run=str(run.path),
         method=run.method.name,
@@ -145,14 +161,14 @@ def evaluate(
         label=label,
         task=target.task,
         table_rows=sample.table_rows,
-        rows=len(x),
-        unlabelled_rows=len(sample.x) - len(x),
+        rows=len(z),
+        unlabelled_rows=len(sample.labels) - len(z),
         labelled_rows=0 if anomalies else len(splits[0].labelled),
         test_rows=len(splits[0].test),
         classes=target.classes,
         anomalies=tuple(anomalies),
         reference=where or f"{source}, not tested on",
-        reference_rows=len(splits[0].train) if fixed is None else len(fixed),
+        reference_rows=len(references[0].z),
         trained_on_data=is_same,
         repeats=repeats,
         seed=seed,
@@ -169,10 +185,10 @@ def _warn(counts: Counts, source: str, note: Callable[[str], None]) -> None:
 
 
 def _measure_classes(
-    target: Target, x: Rows, z: Rows, split: Split, reference: Rows, seed: int
+    target: Target, x: Rows, z: Rows, split: Split, reference: _Reference, seed: int
 ) -> dict[str, _Values]:
     y = target.values
-    pca = fit_pca(reference, z.shape[1], seed=seed).transform(x.astype(np.float64))
+    pca = fit_pca(reference.raw, z.shape[1], seed=seed).transform(x.astype(np.float64))
     found = {}
     for name, rows in (("embedding", z), ("raw features", x), ("PCA", pca)):
         train, test = rows[split.labelled], rows[split.test]
@@ -197,10 +213,10 @@ def _measure_classes(
 
 
 def _measure_regression(
-    target: Target, x: Rows, z: Rows, split: Split, reference: Rows, seed: int
+    target: Target, x: Rows, z: Rows, split: Split, reference: _Reference, seed: int
 ) -> dict[str, _Values]:
     y = target.values
-    pca = fit_pca(reference, z.shape[1], seed=seed).transform(x.astype(np.float64))
+    pca = fit_pca(reference.raw, z.shape[1], seed=seed).transform(x.astype(np.float64))
     y_train, y_test = y[split.labelled], y[split.test]
     found = {}
     for name, rows in (("embedding", z), ("raw features", x), ("PCA", pca)):
@@ -225,13 +241,15 @@ def _measure_anomalies(
     z: Rows,
     scores: Rows | None,
     split: Split,
-    reference: Rows,
+    reference: _Reference,
     seed: int,
 ) -> dict[str, _Values]:
     test, is_anomaly = split.test, target.values[split.test]
     assert scores is not None
-    distances = _anomalies.neighbour_distance(run.map("embed", reference), z[test])
-    baselines = _anomalies.anomaly_baselines(reference, x[test], components=z.shape[1], seed=seed)
+    distances = _anomalies.neighbour_distance(reference.z, z[test])
+    baselines = _anomalies.anomaly_baselines(
+        reference.raw, x[test], components=z.shape[1], seed=seed
+    )
     named = {
         f"score of the {run.method.name}": scores[test],
         "kNN distance, embedding": distances,
@@ -251,31 +269,49 @@ def _measure_anomalies(
 
 
 def _measure_columns(
-    run: Run, x: Rows, x_hat: Rows, splits: Sequence[Split], fixed: Rows | None
+    run: Run,
+    raw_columns: RawColumns,
+    x: Batch,
+    raw: Rows,
+    x_hat: Batch,
+    splits: Sequence[Split],
+    references: Sequence[_Reference],
 ) -> tuple[dict[str, Any], ...]:
-    """Returns the columns' errors on test rows, meaned over the splits, the largest first."""
-    size = run.method.hyperparameters.latent_dim
-    errors: dict[str, list[Any]] = {"error": [], "pca_error": [], "mean_error": []}
-    for i, s in enumerate(splits):
-        pca = fit_pca(x[s.train] if fixed is None else fixed, size, seed=i)
-        test = x[s.test]
-        for name, restored in (
-            ("error", x_hat[s.test]),
-            ("pca_error", reconstruct(pca, test)),
-            ("mean_error", np.zeros_like(test)),  # the mean of the rows that the run trained on
-        ):
-            errors[name].append(column_errors(run.schema, test, restored))
-    first = errors["error"][0]
+    """Returns the columns' errors on test rows, meaned over the splits, the most nats first."""
+    size, schema = run.method.hyperparameters.latent_dim, run.schema
+    terms = run.map("score_by_column", x)
+    errors: dict[str, list[Any]] = {"nats": [], "error": [], "pca_error": [], "mean_error": []}
+    for i, (s, reference) in enumerate(zip(splits, references, strict=True)):
+        test = take(x, s.test)
+        own = column_errors(schema, test, take(x_hat, s.test), terms[s.test])
+        errors["nats"].append(own.nats)
+        errors["error"].append(own.own)
+        pca = fit_pca(reference.raw, size, seed=i)
+        by_pca = raw_columns.rows(reconstruct(pca, raw[s.test]))
+        errors["pca_error"].append(own_errors(schema, test, by_pca))
+        errors["mean_error"].append(own_errors(schema, test, _usual(reference.rows, len(s.test))))
     columns = []
-    for i, (name, kind) in enumerate(zip(first.names, first.kinds, strict=True)):
+    for i, (name, kind) in enumerate(zip(own.names, own.kinds, strict=True)):
         column: dict[str, Any] = {"name": name, "kind": kind}
         for key, found in errors.items():
-            values = [float(e.standardised[i]) for e in found]
-            column[key] = float(np.mean(values))
+            values = [float(e[i]) for e in found if np.isfinite(e[i])]
+            column[key] = float(np.mean(values)) if values else None
             column[f"{key}_std"] = float(np.std(values, ddof=1)) if len(values) > 1 else None
-        column["own_error"] = float(np.mean([e.own[i] for e in errors["error"]]))
         columns.append(column)
-    return tuple(sorted(columns, key=lambda column: -column["error"]))
+    return tuple(sorted(columns, key=lambda c: np.inf if c["nats"] is None else -c["nats"]))
+
+
+def _usual(reference: Batch, count: int) -> Batch:
+    """Returns `count` rows of the means and the most frequent levels of others."""
+    is_missing = np.isnan(reference.numbers)
+    there = np.maximum((~is_missing).sum(axis=0), 1)
+    numbers: Any = np.where(is_missing, 0, reference.numbers).sum(axis=0, dtype=np.float64) / there
+    codes: Any = None
+    if reference.codes is not None:
+        # "Other", code 0, is not a level; where there is nothing else, any will do.
+        found = [np.bincount(np.maximum(c, 0), minlength=2)[1:] for c in reference.codes.T]
+        codes = np.tile(np.array([f.argmax() + 1 for f in found], np.int32), (count, 1))
+    return Batch(np.tile(numbers, (count, 1)), codes)  # type: ignore[arg-type]
 
 
 def _gather(found: Sequence[dict[str, _Values]], sizes: dict[str, int]) -> list[Result]:

@@ -3,6 +3,7 @@
 import io
 import math
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from rich import box
 from rich.console import Console
@@ -75,19 +76,29 @@ def _columns(evaluation: Evaluation) -> list[str]:
     lines = [
         [
             column["name"],
-            f"{column['error']:.3f}",
-            f"{column['pca_error']:.3f}",
-            f"{column['mean_error']:.3f}",
-            f"{column['own_error']:.4g}"
-            if column["kind"] == "numeric"
-            else f"{column['own_error']:.1%} wrong",
+            _number(column["nats"]),
+            *(_error(column, key) for key in ("error", "pca_error", "mean_error")),
         ]
         for column in columns[:MOST_COLUMNS]
     ]
-    title = "reconstruction error (root mean square), the largest first"
-    names = ["column", "standardised", "PCA", "column mean", "in its own units"]
+    title = (
+        "reconstruction by column, the most nats first: root mean square error in the column's "
+        "units, or the share of wrong levels"
+    )
+    names = ["column", "nats", "error", "PCA", "column mean"]
     more = len(columns) - MOST_COLUMNS
     return [title, _laid_out(names, lines, left=1), *([f"… and {more} more"] if more > 0 else [])]
+
+
+def _error(column: dict[str, Any], key: str) -> str:
+    value = column[key]
+    if value is None or column["kind"] == "numeric":
+        return _number(value)
+    return f"{value:.1%} wrong"
+
+
+def _number(value: float | None) -> str:
+    return "undefined" if value is None else f"{value:.4g}"
 
 
 def _on_one_line(text: str) -> str:

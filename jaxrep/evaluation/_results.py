@@ -110,7 +110,8 @@ class Evaluation:
     """The run's own first, then the baselines."""
 
     columns: tuple[dict[str, Any], ...] | None
-    """The reconstruction error of each column, the largest first; None without a decoder."""
+    """How each column is reconstructed, the most nats first; None without a decoder. Errors are
+    root mean squares in the column's own units, or shares of wrong levels."""
 
     notes: tuple[str, ...]
     """Remarks on what was left out, or looks wrong."""

@@ -10,8 +10,9 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from jaxrep.batch import Batch, concatenate, empty, take
 from jaxrep.data import read, transform
-from jaxrep.data.schema import MISSING, NumericColumn
+from jaxrep.data.schema import MISSING
 from jaxrep.data.targets import check_label, label_texts
 from jaxrep.data.transform import Counts
 from jaxrep.runs.folder import Run
@@ -23,8 +24,8 @@ _MISSING_NUMBERS = frozenset(MISSING)
 class Sample:
     """Some rows of a table, in the table's order."""
 
-    x: npt.NDArray[np.float32]
-    """Features, `[N, D]`."""
+    x: Batch
+    """Their numbers and codes, NumPy arrays."""
 
     labels: npt.NDArray[Any]
     """The label of each row as text, None where it is missing, `[N]`; all None without a label."""
@@ -59,20 +60,20 @@ def draw_rows(
     """
     schema = msgspec.structs.replace(run.schema, label=label or run.schema.label)
     draws = np.random.default_rng(seed)
-    kept_x = np.empty((0, schema.width), np.float32)
+    kept_x = empty(schema.row_spec(), 0)
     kept_labels = np.empty(0, object)
     kept_keys, kept_places = np.empty(0), np.empty(0, np.int64)
     total = 0
     blocks = _blocks(run, source, label, ignored)
     for block, x in transform.apply_blocks(schema, blocks, source=source, counts=counts):
-        count = len(x)
+        count = len(x.numbers)
         texts = np.full(count, None, object)
         if label is not None:
             texts[:] = label_texts(block, label, source, schema.marks)
         keys = np.concatenate([kept_keys, draws.random(count)])
         places = np.concatenate([kept_places, total + np.arange(count)])
         chosen = np.sort(np.argsort(keys)[:rows])  # places ascend, so order stays the table's
-        kept_x = np.concatenate([kept_x, x])[chosen]
+        kept_x = take(concatenate([kept_x, x]), chosen)
         kept_labels = np.concatenate([kept_labels, texts])[chosen]
         kept_keys, kept_places = keys[chosen], places[chosen]
         total += count
@@ -106,18 +107,16 @@ def is_number(text: str) -> bool:
         return False
 
 
-def far_columns(run: Run, x: npt.NDArray[np.float32]) -> list[str]:
+def far_columns(run: Run, x: Batch) -> list[str]:
     """Returns remarks about numeric columns that lie far from the rows a run trained on."""
-    remarks, start = [], 0
-    for column in run.schema.columns:
-        if isinstance(column, NumericColumn):
-            shift, spread = (float(f(x[:, start], dtype=np.float64)) for f in (np.mean, np.std))
-            if max(abs(shift), spread) > 10:
-                remarks.append(
-                    f"column {column.name!r} lies far from the rows that the run trained on: mean "
-                    f"{shift:.3g}, deviation {spread:.3g} in standardised units"
-                )
-        start += column.width
+    remarks = []
+    for column, values in zip(run.schema.numeric, x.numbers.T, strict=True):
+        there = values[~np.isnan(values)].astype(np.float64)
+        if len(there) and max(abs(there.mean()), there.std()) > 10:
+            remarks.append(
+                f"column {column.name!r} lies far from the rows that the run trained on: mean "
+                f"{there.mean():.3g}, deviation {there.std():.3g} in standardised units"
+            )
     return remarks
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from jaxrep.batch import Batch
 from jaxrep.data import transform
-from jaxrep.data.schema import CategoricalColumn, Schema
+from jaxrep.data.schema import CategoricalColumn, Robust, Schema, Standard
 from jaxrep.data.targets import Numbers
 from jaxrep.errors import VerificationError
 from jaxrep.methods import abstract_network
@@ -43,7 +43,7 @@ def expected_outputs(run: Run, rows: np.ndarray, source: str) -> dict[str, np.nd
         for name, output in outputs.items():
             gives = _gives(name)
             if gives == "rows":
-                output = _in_order(run.schema, _cells(output))
+                output = _in_order(run.schema, _cells(run.schema, output))
             elif gives == "terms":
                 output = _in_order(run.schema, output)
             elif gives == "prediction" and isinstance(run.target, Numbers):
@@ -133,9 +133,12 @@ def _gives(name: str) -> Gives | None:
     return OUTPUTS[function].gives[int(i)] if function in OUTPUTS else None
 
 
-def _cells(rows: Batch) -> np.ndarray:
+def _cells(schema: Schema, rows: Batch) -> np.ndarray:
     """Returns rows as a number for each cell, `[N, D + C]`: of codes the position of the level."""
-    cells = np.asarray(rows.numbers, np.float64)
+    cells = np.array(rows.numbers, np.float64)
+    for values, column in zip(cells.T, schema.numeric, strict=True):
+        if not isinstance(column.scaling, Standard | Robust):  # whose numbers have ends
+            values[:] = transform.scaled(column, transform.unscaled(column, values))
     if rows.codes is None:
         return cells
     return np.concatenate([cells, np.asarray(rows.codes) - 1.0], axis=1)

@@ -7,6 +7,7 @@ read them from there. Only the standard library is imported, so that help on a f
 
 from jaxrep.hyperparameters._declare import Hyperparameters as Hyperparameters
 from jaxrep.hyperparameters._declare import Predicts as Predicts
+from jaxrep.hyperparameters._declare import Recipe as Recipe
 from jaxrep.hyperparameters._declare import check as check
 from jaxrep.hyperparameters._declare import declaration as declaration
 from jaxrep.hyperparameters._declare import hyperparameter as hyperparameter
@@ -21,6 +22,8 @@ from jaxrep.hyperparameters._ranges import OneOf as OneOf
 from jaxrep.hyperparameters._ranges import Range as Range
 from jaxrep.hyperparameters._ranges import Whole as Whole
 from jaxrep.hyperparameters._ranges import Widths as Widths
+from jaxrep.hyperparameters._recipes import recipe_name as recipe_name
+from jaxrep.hyperparameters._recipes import resolve as resolve
 from jaxrep.hyperparameters._shared import VIEWS as VIEWS
 from jaxrep.hyperparameters._shared import TrainingHyperparameters as TrainingHyperparameters
 from jaxrep.hyperparameters._shared import ViewHyperparameters as ViewHyperparameters

@@ -37,6 +37,17 @@ class Declaration:
     argument of an estimator, nor part of a grid."""
 
 
+@dataclass(frozen=True)
+class Recipe:
+    """A set of hyperparameters that serves a purpose."""
+
+    help: str
+    """What it is for, as `--help` says it."""
+
+    values: Mapping[str, Any]
+    """Hyperparameters by name; those that are not named have the defaults of their fields."""
+
+
 class Hyperparameters:
     """What every class of hyperparameters has beside its fields."""
 
@@ -46,7 +57,7 @@ class Hyperparameters:
     title: ClassVar[str] = ""
     """The method's name in prose."""
 
-    recipes: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    recipes: ClassVar[Mapping[str, Recipe]] = {}
     """Sets of values by name; the first one gives the defaults."""
 
     predicts: ClassVar[Predicts | None] = None
@@ -114,13 +125,9 @@ def check(values: Any) -> None:
         ...
         ValueError: learning_rate is -1.0; it must be a finite number above 0
     """
-    fields = dataclasses.fields(values)
-    for field in fields:
-        value = getattr(values, field.name)
-        if problem := declaration(field).range.problem(value):
-            raise ValueError(f"{field.name} is {value!r}; it must be {problem}")
+    check_ranges(values)
     unused = values.unused()
-    for field in fields:
+    for field in dataclasses.fields(values):
         value = getattr(values, field.name)
         if field.name in unused and value != field.default:
             raise ValueError(
@@ -128,12 +135,40 @@ def check(values: Any) -> None:
             )
 
 
+def check_ranges(values: Any) -> None:
+    """Raises an error for the first hyperparameter that is out of its range, used or not.
+
+    Args:
+        values: the hyperparameters of any method.
+
+    Raises:
+        ValueError: as of `check`.
+    """
+    for field in dataclasses.fields(values):
+        value = getattr(values, field.name)
+        if problem := declaration(field).range.problem(value):
+            raise ValueError(f"{field.name} is {value!r}; it must be {problem}")
+
+
+def without_unused(kind: Any, values: Mapping[str, Any], given: Mapping[str, Any]) -> Any:
+    """Returns hyperparameters of which those that nothing computes with have their defaults.
+
+    Args:
+        kind: their class.
+        values: by name, each in its range.
+        given: other ones, which stay as they are.
+    """
+    unused = kind(**values, **given).unused()
+    used = {name: value for name, value in values.items() if name not in unused}
+    return kind(**used, **given)
+
+
 @dataclass_transform(field_specifiers=(hyperparameter,))
 def hyperparameters(
     *,
     name: str = "",
     title: str = "",
-    recipes: Mapping[str, Mapping[str, Any]] = {"seed": {}},
+    recipes: Mapping[str, Recipe] = {"default": Recipe("the defaults.", {})},
     changes_loss: tuple[str, ...] = (),
     derived: tuple[str, ...] = (),
     predicts: Predicts | None = None,
@@ -144,7 +179,7 @@ def hyperparameters(
         name: the method's name, as on the command line.
         title: the method's name in prose, such as "Variational autoencoder".
         recipes: sets of values by name. The first one gives the defaults, where it differs from
-            those of the fields.
+            those of the fields; in the others a field that they do not name has its own default.
         changes_loss: inherited hyperparameters that change what this method's loss means.
         derived: inherited hyperparameters that this method derives.
         predicts: what the method predicts, where it learns from labels.
@@ -153,12 +188,13 @@ def hyperparameters(
         A decorator of the class, which becomes a dataclass.
 
     Raises:
-        TypeError: a field was not made by `hyperparameter`, or a recipe names none or gives it a
-            value out of its range.
+        TypeError: a field was not made by `hyperparameter`; there is no recipe, or one without
+            help, or one that names no hyperparameter or gives it a value out of its range.
 
     Example:
         >>> from jaxrep.hyperparameters import Number, TrainingHyperparameters
-        >>> @hyperparameters(name="mine", title="Mine", recipes={"seed": {"epochs": 7}})
+        >>> recipes = {"quick": Recipe("trains in a second.", {"epochs": 7})}
+        >>> @hyperparameters(name="mine", title="Mine", recipes=recipes)
         ... class Mine(TrainingHyperparameters):
         ...     margin: float = hyperparameter(
         ...         Number(above=0), default=1.0, kind="traced", help="Margin of the loss."
@@ -182,24 +218,43 @@ def hyperparameters(
             if dataclasses.is_dataclass(base)
             for field in dataclasses.fields(base)
         }
-        first = next(iter(recipes.values()), {})
+        if not recipes or not all(recipe.help.strip() for recipe in recipes.values()):
+            raise TypeError(f"{cls.__name__} needs recipes, one at least, each with its help")
+        first = next(iter(recipes.values())).values
+        declared: dict[str, Any] = {}  # the defaults that the first recipe changes
         for field in dict.fromkeys((*first, *changes_loss, *derived)):
-            if field in inherited:
-                default = first.get(field, inherited[field].default)
-                _redeclare(cls, inherited[field], default, field in changes_loss, field in derived)
-            elif field in own:
-                cls.__dict__[field].default = first[field]
+            found = cls.__dict__[field] if field in own else inherited.get(field)
+            if found is None:
+                continue
+            if field in first:
+                declared[field] = found.default
+            if field in own:
+                found.default = first.get(field, found.default)
+            else:
+                default = first.get(field, found.default)
+                _redeclare(cls, found, default, field in changes_loss, field in derived)
         cls.name, cls.title, cls.predicts = name, title, predicts
-        cls.recipes = {key: dict(values) for key, values in recipes.items()}
         made = dataclass(cls)
-        for recipe, values in recipes.items():
-            try:
-                check(made(**values))
-            except (TypeError, ValueError) as error:
-                raise TypeError(f"recipe {recipe} of {cls.__name__}: {error}") from error
+        made.recipes = {
+            name: Recipe(recipe.help, _complete(name, made, recipe.values, declared))
+            for name, recipe in recipes.items()
+        }
         return made
 
     return declare
+
+
+def _complete(
+    name: str, made: Any, values: Mapping[str, Any], declared: Mapping[str, Any]
+) -> Mapping[str, Any]:
+    """Returns a recipe's values with what the first recipe has set otherwise; checked."""
+    others = {field: default for field, default in declared.items() if field not in values}
+    try:
+        check_ranges(made(**others, **values))
+        check(without_unused(made, others, values))
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"recipe {name} of {made.__name__}: {error}") from error
+    return {**others, **values}
 
 
 def _redeclare(

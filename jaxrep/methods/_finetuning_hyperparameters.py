@@ -3,6 +3,7 @@
 from jaxrep.hyperparameters import (
     Flag,
     Number,
+    Recipe,
     TrainingHyperparameters,
     Widths,
     hyperparameter,
@@ -12,7 +13,10 @@ from jaxrep.methods._backbone import Backbone, Backbones
 from jaxrep.methods.autoencoder_hyperparameters import AutoencoderHyperparameters
 
 # The step sizes fall to 0, so that the head comes to rest at its optimum.
-RECIPE = {"epochs": 200, "learning_rate": 1e-2, "schedule": "cosine"}
+SEED = Recipe(
+    "a head that comes to rest at its optimum within 200 epochs.",
+    {"epochs": 200, "learning_rate": 1e-2, "schedule": "cosine"},
+)
 
 
 @hyperparameters(derived=("hidden_dims", "latent_dim"))

@@ -2,10 +2,27 @@
 
 from typing import Literal
 
-from jaxrep.hyperparameters import ViewHyperparameters, hyperparameters, likelihood
+from jaxrep.hyperparameters import Recipe, ViewHyperparameters, hyperparameters, likelihood
 
 
-@hyperparameters(name="autoencoder", title="Autoencoder", recipes={"seed": {"epochs": 50}})
+@hyperparameters(
+    name="autoencoder",
+    title="Autoencoder",
+    recipes={
+        "seed": Recipe("a small network, trained for 50 epochs.", {"epochs": 50}),
+        "filling": Recipe(
+            "fills missing cells (`reconstruct --fill`): trained with random cells hidden.",
+            {
+                "views": ("hide",),
+                "hide_rate": 0.35,
+                "hidden_dims": (256, 256),
+                "latent_dim": 64,
+                "steps": 6000,
+                "schedule": "cosine",
+            },
+        ),
+    },
+)
 class AutoencoderHyperparameters(ViewHyperparameters):
     """Autoencoder: mean over columns of what the reconstruction misses.
 

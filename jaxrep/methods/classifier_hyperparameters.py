@@ -3,13 +3,13 @@
 from typing import Literal
 
 from jaxrep.hyperparameters import Number, OneOf, Whole, hyperparameter, hyperparameters
-from jaxrep.methods._finetuning_hyperparameters import RECIPE, FineTuningHyperparameters
+from jaxrep.methods._finetuning_hyperparameters import SEED, FineTuningHyperparameters
 
 MAX_CLASSES = 1000
 
 
 @hyperparameters(
-    name="classifier", title="Fine-tuned classifier", recipes={"seed": RECIPE}, predicts="classes"
+    name="classifier", title="Fine-tuned classifier", recipes={"seed": SEED}, predicts="classes"
 )
 class ClassifierHyperparameters(FineTuningHyperparameters):
     """Fine-tuned classifier: cross-entropy of a head on a pre-trained backbone."""

@@ -131,7 +131,7 @@ class SimCLR(Method[SimCLRHyperparameters, SimCLRNetwork]):
         weights = jnp.ones(size) if batch.weights is None else batch.weights
 
         def flat(array: Array) -> Array:
-            return array.reshape(-1, array.shape[-1])
+            return array.reshape(array.shape[0] * array.shape[1], array.shape[2])
 
         if nt_xent.devices() > 1:
             # Both views of a row stay together, on the device that has the row.

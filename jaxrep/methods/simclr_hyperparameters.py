@@ -4,6 +4,7 @@ from jaxrep.hyperparameters import (
     MAX_WIDTH,
     Flag,
     Number,
+    Recipe,
     ViewHyperparameters,
     Whole,
     hyperparameter,
@@ -15,13 +16,16 @@ from jaxrep.hyperparameters import (
     name="simclr",
     title="SimCLR",
     recipes={
-        "seed": {
-            "epochs": 60,
-            "weight_decay": 1e-4,
-            "noise_std": 0.1,
-            "drop_rate": 0.1,
-            "temperature": 0.5,
-        }
+        "seed": Recipe(
+            "a small network, trained for 60 epochs on rows with noise and dropout.",
+            {
+                "epochs": 60,
+                "weight_decay": 1e-4,
+                "noise_std": 0.1,
+                "drop_rate": 0.1,
+                "temperature": 0.5,
+            },
+        )
     },
     changes_loss=("batch_size",),  # a row's negatives are those of its batch
 )

@@ -4,6 +4,7 @@ from typing import Literal
 
 from jaxrep.hyperparameters import (
     Number,
+    Recipe,
     TrainingHyperparameters,
     hyperparameter,
     hyperparameters,
@@ -12,7 +13,11 @@ from jaxrep.hyperparameters import (
 
 
 @hyperparameters(
-    name="vae", title="Variational autoencoder", recipes={"seed": {"epochs": 80, "beta": 1.0}}
+    name="vae",
+    title="Variational autoencoder",
+    recipes={
+        "seed": Recipe("a small network, trained for 80 epochs, β 1.", {"epochs": 80, "beta": 1.0})
+    },
 )
 class VAEHyperparameters(TrainingHyperparameters):
     """Variational autoencoder: −log p of the row + β·KL, the negative evidence lower bound."""

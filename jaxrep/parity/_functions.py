@@ -344,6 +344,8 @@ def _moments(name: str, draws: np.ndarray, codes: np.ndarray) -> str:
     if abs(values.var() - variance) > 2 * error * variance:
         return f"{name} has variance {values.var():.4f}, not {variance:.4f}"
     halves = np.split(values, 2)  # for SimCLR, the two views
+    if not all(half.std() for half in halves):
+        return f"{name} is constant"
     correlation = np.corrcoef(halves[0].ravel(), halves[1].ravel())[0, 1]
     if abs(correlation) > 2 * error:
         return f"{name} repeats itself between views or rows: correlation {correlation:.4f}"

@@ -15,7 +15,7 @@ from jaxrep.batch import Batch, RowSpec, as_batch
 from jaxrep.data import datasets, transform
 from jaxrep.data.columns import Columns
 from jaxrep.data.fit import fit as fit_schema
-from jaxrep.hyperparameters import TrainingHyperparameters
+from jaxrep.hyperparameters import TrainingHyperparameters, resolve
 from jaxrep.methods import (
     AnyMethod,
     Method,
@@ -37,6 +37,7 @@ from jaxrep.training.program import abstract_state, background_rows
 from jaxrep.training.step import steps_per_epoch
 from jaxrep.views import Draws, Noise
 
+SEED = "seed"  # the recipe that is trained
 QUICK_STEPS = 40  # two epochs and a half, two smaller last batches among them
 MIXED_TRAINING_ROWS, MIXED_EPOCHS = 700, 40
 
@@ -245,10 +246,11 @@ def _trainings() -> Iterator[tuple[str, AnyMethod]]:
     """Yields the methods whose training is compared, and what is not the default about each."""
     for name in names():
         made = hyperparameters_of(name)
-        yield "", make(made())
+        recipe = SEED if SEED in made.recipes else None  # a method of others may have none
+        yield "", make(resolve(made, recipe))
         if "frozen" in {field.name for field in dataclasses.fields(made)}:
-            shorter: dict[str, Any] = {"frozen": False, "epochs": 50}
-            yield "backbone not frozen", make(made(**shorter))
+            shorter = {"frozen": False, "epochs": 50}
+            yield "backbone not frozen", make(resolve(made, recipe, shorter))
 
 
 def labelled(method: AnyMethod, x: Batch) -> Batch:

@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from jaxrep.report.columns import error_by_column
 from jaxrep.report.content import Drawing, Paragraph, Part, Section, Table
 from jaxrep.report.figures import blank, draw
 from jaxrep.report.subject import Subject
@@ -73,7 +72,8 @@ def _worst(subject: Subject) -> Table:
     head = ["row", *reversed(passed), "score"]
     by_column = None
     if subject.has_decoder:
-        by_column = error_by_column(prepared, subject.x[order], subject.x_hat[order])
+        # A density may be above 1: such a cell adds nothing that would make a row strange.
+        by_column = np.maximum(subject.terms_in_table_order[order].astype(np.float64), 0)
         head += ["most of it in", "share"]
     rows = []
     for i, number in enumerate(order):

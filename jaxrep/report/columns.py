@@ -1,15 +1,17 @@
 """The report's parts column by column: reconstruction errors, and samples against data."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from jaxrep.data.schema import Column, NumericColumn, Schema
+from jaxrep.batch import take
+from jaxrep.data.schema import CategoricalColumn, NumericColumn, Schema
 from jaxrep.data.transform import to_values
-from jaxrep.evaluation import column_errors
+from jaxrep.evaluation import ColumnErrors, column_errors
 from jaxrep.report.content import Drawing, Paragraph, Part, Section, Table
 from jaxrep.report.figures import blank, draw
 from jaxrep.report.subject import Subject
@@ -17,148 +19,191 @@ from jaxrep.report.text import drawable
 from jaxrep.runs.outputs import draw_features
 
 MAX_BARS, MAX_PANELS, MAX_LISTED = 24, 12, 60
+MAX_LEVELS = 8  # of a category that a panel shows
 MAX_COMPARED = 5000  # rows drawn from the prior, and rows of the data beside them
 _DATA, _SAMPLES = "#1f77b4", "#ff7f0e"
+_OF_KIND = {"numeric": "Numbers", "categorical": "Categories"}
 
 
 def errors(subject: Subject) -> Iterator[Section]:
     """Yields the error of each column; nothing for a method without a decoder."""
     if not subject.has_decoder:
         return
-    found = column_errors(subject.run.schema, subject.x, subject.x_hat)
-    order = np.argsort(-found.standardised, kind="stable")
-    worst = [(found.names[i], float(found.standardised[i])) for i in order[:MAX_BARS]]
-    drawn = draw(
-        lambda: _bars(worst),
-        "errors",
-        f"Bars of the error of {len(worst)} columns; the largest, of {worst[0][0]}, is "
-        f"{worst[0][1]:.3g}.",
+    found = column_errors(subject.run.schema, subject.x, subject.x_hat, subject.terms)
+    # The most nats first; last what has no cells.
+    order = np.argsort(np.nan_to_num(-found.nats, nan=np.inf), kind="stable")
+    of_kind = {
+        title: [i for i in order if found.kinds[i] == kind] for kind, title in _OF_KIND.items()
+    }
+    worst = {
+        title: [(found.names[i], float(found.nats[i])) for i in places[:MAX_BARS]]
+        for title, places in of_kind.items()
+        if places
+    }
+    told = "; ".join(
+        f"of {title.lower()} the largest is that of {bars[0][0]}, {bars[0][1]:.3g}"
+        for title, bars in worst.items()
     )
-    rows = [
-        [
-            found.names[i],
-            float(found.standardised[i]),
-            *(
-                ("–", f"{100 * found.own[i]:.3g} %")
-                if found.kinds[i] == "categorical"
-                else (float(found.own[i]), "–")
-            ),
-        ]
-        for i in order[:MAX_LISTED]
-    ]
-    head = ["column", "standardised", "in its own units", "wrong category"]
-    if "categorical" not in found.kinds:
-        head, rows = head[:-1], [row[:-1] for row in rows]
     parts: list[Part] = [
         Drawing(
-            drawn,
-            "Root of the mean squared error in standardised units: 1 is what the mean alone would "
-            "reach in a numeric column of the training rows, 0 is perfect.",
+            draw(lambda: _bars(worst), "errors", f"Bars of the error of columns in nats: {told}."),
+            "What a column's cells add to a row's score, −log p in nats, mean over the rows where "
+            "it is not missing. 0 is perfect. Of a number with a squared likelihood it is the "
+            "squared error of the scaled number: 1 is what the mean alone would reach on the "
+            "training rows.",
         ),
-        Table(_counted("Error of each column", len(order)), head, rows),
+        Table(*_errors_table(found, order)),
     ]
     yield Section("columns", "Error by column", parts)
+
+
+def _errors_table(
+    found: ColumnErrors, order: Sequence[Any] | np.ndarray
+) -> tuple[str, list[str], list[list[Any]]]:
+    """Returns the caption, the headings and the rows of a table of errors."""
+    head = ["column", "nats", "in its own units", "wrong category"]
+    rows: list[list[Any]] = []
+    for i in order[:MAX_LISTED]:
+        nats, own = _known(found.nats[i]), _known(found.own[i])
+        share = None if own is None else f"{100 * own:.3g} %"
+        in_units = (own, "–") if found.kinds[i] == "numeric" else ("–", share)
+        rows.append([found.names[i], nats, *in_units])
+    if "categorical" not in found.kinds:
+        head, rows = head[:-1], [row[:-1] for row in rows]
+    return _counted("Error of each column", len(order)), head, rows
 
 
 def samples(subject: Subject) -> Iterator[Section]:
     """Yields samples of the prior against the data, column by column, where there is a prior."""
     if not subject.can_generate:
         return
-    every = -(-len(subject.x) // MAX_COMPARED)
+    every = -(-subject.count // MAX_COMPARED)
     schema = subject.run.schema
-    data = to_values(schema, subject.x[::every])
+    data = to_values(schema, take(subject.x, slice(None, None, every)))
     made = to_values(schema, draw_features(subject.run, MAX_COMPARED))
-    compared = [
-        _Comparison.of(column, data[:, i], made[:, i]) for i, column in enumerate(schema.columns)
-    ]
-    compared.sort(key=lambda one: -one.distance)
-    panels = compared[:MAX_PANELS]
-    drawn = draw(
-        lambda: _panels(panels),
-        "samples",
-        f"Histograms of {len(panels)} columns, data and samples over each other.",
-    )
-    head = ["column", "distance", "data: mean", "samples: mean", "data: std", "samples: std"]
-    rows = [one.row() for one in compared[:MAX_LISTED]]
-    parts: list[Part] = [
-        Drawing(
-            drawn,
-            f"{len(data):,} rows of the data (blue) and {len(made):,} samples of the prior "
-            f"(orange), the {len(panels)} columns that differ most first.",
-        ),
-        Table(_counted("Samples and data", len(compared)), head, rows),
+    parts: list[Part] = []
+    for name, compared in _compared(schema, data, made).items():
+        panels = compared[:MAX_PANELS]
+        drawn = draw(
+            lambda panels=panels: _panels(panels),  # type: ignore[misc]
+            f"samples-{name.lower()}",
+            f"Histograms of {len(panels)} columns, data and samples over each other.",
+        )
+        parts += [
+            Drawing(
+                drawn,
+                f"{name}: {len(data):,} rows of the data (blue) and {len(made):,} samples of the "
+                f"prior (orange), the {len(panels)} columns that differ most first.",
+            ),
+            Table(
+                _counted(f"Samples and data, {name.lower()}", len(compared)),
+                ["column", "distance", *compared[0].head],
+                [one.row() for one in compared[:MAX_LISTED]],
+            ),
+        ]
+    parts.append(
         Paragraph(
             "The distance is the largest gap between both cumulative shares (Kolmogorov–Smirnov), "
             "and for categories half the sum of the shares' differences: 0 is alike, 1 is apart. "
-            "Samples are decoder means, without noise of their own: they are often narrower."
-        ),
-    ]
+            "Cells that are missing in the data do not count. Samples are decoder means and "
+            "likeliest levels, without noise of their own: they are often narrower."
+        )
+    )
     yield Section("samples", "Generated samples", parts)
 
 
-def error_by_column(prepared: Schema, x: np.ndarray, x_hat: np.ndarray) -> np.ndarray:
-    """Returns the squared error of each row in each column, `[rows, columns]`.
-
-    A categorical column's error is the sum over its features.
-
-    Example:
-        >>> from jaxrep.data.schema import CategoricalColumn
-        >>> people = Schema((CategoricalColumn("sex", ("Female", "Male"), has_gaps=False),))
-        >>> error_by_column(people, np.array([[1.0, 0.0, 0.0]]), np.array([[0.0, 1.0, 0.0]]))
-        array([[2.]])
-    """
-    squares = (x_hat.astype(np.float64) - x) ** 2
-    starts = np.cumsum([0, *(column.width for column in prepared.columns)])[:-1]
-    summed: np.ndarray = np.add.reduceat(squares, starts, axis=1)
-    return summed
-
-
 @dataclass(frozen=True)
-class _Comparison:
-    """A column of the data beside the same column of samples."""
+class _Numbers:
+    """The numbers of a column of the data beside the same column of samples."""
 
     name: str
     distance: float
     data: np.ndarray
     samples: np.ndarray
 
-    @classmethod
-    def of(cls, column: Column, data: np.ndarray, made: np.ndarray) -> "_Comparison":
-        if isinstance(column, NumericColumn):
-            return cls(column.name, _largest_gap(data, made), data, made)
-        names = np.array([*column.levels, "missing"])
-        texts = [names[np.nan_to_num(codes, nan=-1).astype(int)] for codes in (data, made)]
-        shares = _shares(*texts)[1]
-        return cls(column.name, float(np.abs(shares[0] - shares[1]).sum() / 2), *texts)
+    head: ClassVar[Sequence[str]] = ("data: mean", "samples: mean", "data: std", "samples: std")
 
-    @property
-    def is_numeric(self) -> bool:
-        return self.data.dtype.kind == "f"
+    @classmethod
+    def of(cls, column: NumericColumn, data: np.ndarray, made: np.ndarray) -> "_Numbers":
+        there = data[~np.isnan(data)]
+        return cls(column.name, _largest_gap(there, made) if len(there) else np.nan, there, made)
 
     def row(self) -> list[object]:
-        if not self.is_numeric:
-            return [self.name, self.distance, "–", "–", "–", "–"]
-        means = [float(self.data.mean()), float(self.samples.mean())]
-        return [self.name, self.distance, *means, float(self.data.std()), float(self.samples.std())]
+        found = [
+            float(f(values)) if len(values) else None
+            for f in (np.mean, np.std)
+            for values in (self.data, self.samples)
+        ]
+        return [self.name, _known(self.distance), *found]
 
     def draw(self, axes: Axes) -> None:
-        if self.is_numeric:
-            low, high = np.percentile(np.concatenate([self.data, self.samples]), [0.5, 99.5])
-            bins = np.linspace(low, high if high > low else low + 1, 31).tolist()
-            for values, colour in ((self.data, _DATA), (self.samples, _SAMPLES)):
-                weights = np.full(len(values), 1 / len(values))
-                axes.hist(values, bins, color=colour, alpha=0.6, weights=weights)
+        low, high = np.percentile(np.concatenate([self.data, self.samples]), [0.5, 99.5])
+        bins = np.linspace(low, high if high > low else low + 1, 31).tolist()
+        for values, colour in ((self.data, _DATA), (self.samples, _SAMPLES)):
+            weights = np.full(len(values), 1 / max(len(values), 1))
+            axes.hist(values, bins, color=colour, alpha=0.6, weights=weights)
+
+
+@dataclass(frozen=True)
+class _Levels:
+    """The shares of a column's levels in the data beside those in samples."""
+
+    name: str
+    distance: float
+    levels: tuple[str, ...]
+    shares: np.ndarray  # of data and samples, [2, levels]; the first is "other"
+
+    head: ClassVar[Sequence[str]] = ("data: most frequent", "samples: most frequent")
+
+    @classmethod
+    def of(cls, column: CategoricalColumn, data: np.ndarray, made: np.ndarray) -> "_Levels":
+        levels = ("other", *column.levels)
+        counts = [
+            np.bincount(codes[~np.isnan(codes)].astype(int) + 1, minlength=len(levels))
+            for codes in (data, made)
+        ]
+        shares = np.array([count / max(count.sum(), 1) for count in counts])
+        distance = float(np.abs(shares[0] - shares[1]).sum() / 2) if counts[0].sum() else np.nan
+        return cls(column.name, distance, levels, shares)
+
+    def row(self) -> list[object]:
+        most = [(int(shares.argmax()), shares.max()) for shares in self.shares]
+        return [
+            self.name,
+            _known(self.distance),
+            *(f"{self.levels[i]} ({100 * share:.3g} %)" if share else None for i, share in most),
+        ]
+
+    def draw(self, axes: Axes) -> None:
+        order = np.argsort(-self.shares.sum(axis=0), kind="stable")[:MAX_LEVELS]
+        places = np.arange(len(order))
+        for i, colour in enumerate((_DATA, _SAMPLES)):
+            axes.bar(places + 0.4 * i - 0.2, self.shares[i, order], 0.4, color=colour)
+        labels = [drawable(self.levels[i], 8) for i in order]
+        axes.set_xticks(places, labels, rotation=45, ha="right", fontsize=7)
+
+
+_Comparison = _Numbers | _Levels
+
+
+def _compared(schema: Schema, data: np.ndarray, made: np.ndarray) -> dict[str, list[_Comparison]]:
+    """Returns the columns of each kind that there is, those that differ most first."""
+    found: dict[str, list[_Comparison]] = {}
+    for i, column in enumerate(schema.columns):
+        if isinstance(column, CategoricalColumn):
+            levels = _Levels.of(column, data[:, i], made[:, i])
+            found.setdefault("Categories", []).append(levels)
         else:
-            categories, shares = _shares(self.data, self.samples)
-            order = np.argsort(-shares.sum(axis=0))[:8]
-            places = np.arange(len(order))
-            for i, colour in enumerate((_DATA, _SAMPLES)):
-                axes.bar(places + 0.4 * i - 0.2, shares[i, order], 0.4, color=colour)
-            labels = [drawable(categories[i], 8) for i in order]
-            axes.set_xticks(places, labels, rotation=45, ha="right", fontsize=7)
-        axes.set_title(drawable(self.name, 24), fontsize=9)
-        axes.set_yticks([])
-        axes.tick_params(labelsize=7)
+            numbers = _Numbers.of(column, data[:, i], made[:, i])
+            found.setdefault("Numbers", []).append(numbers)
+    for columns in found.values():
+        columns.sort(key=lambda one: -np.nan_to_num(one.distance, nan=-1))
+    return dict(sorted(found.items(), reverse=True))
+
+
+def _known(value: float | np.floating[Any]) -> float | None:
+    """Returns a number; None of what no cell says anything of."""
+    return None if np.isnan(value) else float(value)
 
 
 def _largest_gap(one: np.ndarray, two: np.ndarray) -> float:
@@ -168,27 +213,29 @@ def _largest_gap(one: np.ndarray, two: np.ndarray) -> float:
     return float(np.abs(shares[0] - shares[1]).max())
 
 
-def _shares(one: np.ndarray, two: np.ndarray) -> tuple[list[str], np.ndarray]:
-    categories = sorted({*one.tolist(), *two.tolist()})
-    shares = [[float((values == c).mean()) for c in categories] for values in (one, two)]
-    return categories, np.array(shares)
-
-
-def _bars(worst: list[tuple[str, float]]) -> Figure:
-    made, (axes,) = blank(0.8 + 0.22 * len(worst))
-    places = np.arange(len(worst))
-    axes.barh(places, [value for _, value in worst], color=_DATA)
-    axes.set_yticks(places, [drawable(name, 28) for name, _ in worst], fontsize=8)
-    axes.set_ylim(len(worst) - 0.4, -0.6)
-    axes.set(xlabel="root mean squared error, standardised")
+def _bars(worst: dict[str, list[tuple[str, float]]]) -> Figure:
+    lengths = [len(bars) for bars in worst.values()]
+    heights = [0.8 + 0.22 * length for length in lengths]
+    made, panels = blank(sum(heights), len(worst), height_ratios=heights)
+    for (title, bars), axes in zip(worst.items(), panels, strict=True):
+        places = np.arange(len(bars))
+        axes.barh(places, [value for _, value in bars], color=_DATA)
+        axes.set_yticks(places, [drawable(name, 28) for name, _ in bars], fontsize=8)
+        axes.set_ylim(len(bars) - 0.4, -0.6)
+        axes.set(xlabel="nats")
+        if len(worst) > 1:
+            axes.set_title(title.lower(), fontsize=9)
     return made
 
 
-def _panels(compared: list[_Comparison]) -> Figure:
+def _panels(compared: Sequence[_Comparison]) -> Figure:
     rows = -(-len(compared) // 2)
     made, axes = blank(1.3 * rows + 0.2, rows, 2)
     for one, panel in zip(compared, axes, strict=False):
         one.draw(panel)
+        panel.set_title(drawable(one.name, 24), fontsize=9)
+        panel.set_yticks([])
+        panel.tick_params(labelsize=7)
     for panel in axes[len(compared) :]:
         panel.set_axis_off()
     return made

@@ -4,7 +4,7 @@ import io
 import re
 import warnings
 import xml.etree.ElementTree as ET
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import matplotlib as mpl
@@ -55,10 +55,27 @@ def draw(make: Callable[[], Figure], name: str, description: str) -> str:
     return _inline(ET.fromstring(file.getvalue()), name, printable(description, 1000))
 
 
-def blank(height: float = HEIGHT, rows: int = 1, columns: int = 1) -> tuple[Figure, list[Axes]]:
-    """Returns a figure of the page's width with empty axes, row by row."""
+def blank(
+    height: float = HEIGHT,
+    rows: int = 1,
+    columns: int = 1,
+    *,
+    height_ratios: Sequence[float] | None = None,
+    width_ratios: Sequence[float] | None = None,
+) -> tuple[Figure, list[Axes]]:
+    """Returns a figure of the page's width with empty axes, row by row.
+
+    Args:
+        height: of the figure, in inches.
+        rows: of axes.
+        columns: of axes.
+        height_ratios: of the rows; None: all alike.
+        width_ratios: of the columns; None: all alike.
+    """
     figure = Figure(figsize=(WIDTH, height), layout="constrained")
-    axes: Any = figure.subplots(rows, columns, squeeze=False)
+    axes: Any = figure.subplots(
+        rows, columns, squeeze=False, height_ratios=height_ratios, width_ratios=width_ratios
+    )
     for one in axes.flat:
         one.spines[["top", "right"]].set_visible(False)
     return figure, list(axes.flat)

@@ -1,12 +1,13 @@
 """The report's parts on the latent space: which units a VAE uses, and what lies between rows."""
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
 
-from jaxrep.data.schema import NumericColumn
-from jaxrep.data.transform import from_raw, to_values
+from jaxrep.batch import Batch, take
+from jaxrep.data.transform import invert
 from jaxrep.report.content import Drawing, Paragraph, Part, Section, Table
 from jaxrep.report.figures import blank, draw
 from jaxrep.report.subject import Subject, posterior
@@ -16,6 +17,7 @@ ACTIVE = 0.01  # variance of a unit's mean over the rows, above which it counts 
 STEPS = 7
 _MAX_UNITS, _MAX_PAIRS, _MAX_COLUMNS = 64, 3, 8
 _POSTERIOR_ROWS = 4096
+_STRETCHED: Any = {"aspect": "auto", "interpolation": "nearest"}
 
 
 def units(subject: Subject) -> Iterator[Section]:
@@ -26,8 +28,8 @@ def units(subject: Subject) -> Iterator[Section]:
     """
     if not subject.has_posterior:
         return
-    some = subject.x[subject.mapped][:: -(-len(subject.mapped) // _POSTERIOR_ROWS)]
-    mu, log_var = posterior(subject.run, some)
+    some = subject.mapped[:: -(-len(subject.mapped) // _POSTERIOR_ROWS)]
+    mu, log_var = posterior(subject.run, take(subject.x, some))
     activity = mu.var(axis=0)
     with np.errstate(over="ignore"):  # of a row far from those trained on it may be infinite
         kl = 0.5 * (mu**2 + np.exp(log_var) - 1 - log_var).mean(axis=0)
@@ -57,12 +59,12 @@ def units(subject: Subject) -> Iterator[Section]:
 
 def interpolations(subject: Subject) -> Iterator[Section]:
     """Yields the rows between pairs of rows; nothing for a method without a decoder."""
-    if not subject.has_decoder or len(subject.x) < 2:
+    if not subject.has_decoder or subject.count < 2:
         return
     share = np.linspace(0, 1, STEPS, dtype=np.float32)[:, None]
     pairs = _pairs(subject)
-    codes = subject.run.map("embed", subject.x[np.array(pairs)].reshape(2 * len(pairs), -1))
-    ends = codes.reshape(len(pairs), 2, -1)
+    z = subject.run.map("embed", take(subject.x, np.array(pairs).ravel()))
+    ends = z.reshape(len(pairs), 2, -1)
     paths = [subject.run.map("decode", (1 - share) * one + share * two) for one, two in ends]
     names = [f"rows {i} and {j}" + _labels(subject, i, j) for i, j in pairs]
     drawn = draw(
@@ -70,15 +72,14 @@ def interpolations(subject: Subject) -> Iterator[Section]:
         "interpolations",
         f"Images of the features of {STEPS} rows each between {', '.join(names)}.",
     )
-    between = to_values(subject.run.schema, paths[0])
     parts: list[Part] = [
         Drawing(
             drawn,
             "Rows decoded along the straight line between two codes, from the one (top) to the "
-            "other (bottom), feature by feature in standardised units: blue is below the mean, red "
-            "above.",
+            "other (bottom). Left numbers, in standardised units: blue is below the mean, red "
+            "above. Right categories: another colour is another level.",
         ),
-        _table(subject, between, f"Between {names[0]}, in the table's units"),
+        _table(subject, paths[0], f"Between {names[0]}, in the table's units"),
         Paragraph("Both ends are the rows' reconstructions."),
     ]
     yield Section("interpolations", "Interpolations", parts)
@@ -110,16 +111,15 @@ def _labels(subject: Subject, i: int, j: int) -> str:
     return f" ({subject.labels[i]} and {subject.labels[j]})"
 
 
-def _table(subject: Subject, between: np.ndarray, caption: str) -> Table:
+def _table(subject: Subject, between: Batch, caption: str) -> Table:
     """Lays the steps out, with the columns that change most in standardised units."""
-    change: dict[str, float] = {}
-    for column, values in zip(subject.run.schema.columns, between.T, strict=True):
-        first, last = np.nan_to_num(values[[0, -1]], nan=-1)
-        if isinstance(column, NumericColumn):
-            change[column.name] = abs(last - first) / column.scale
-        else:
-            change[column.name] = float(last != first)
-    table = from_raw(subject.run.schema, between)
+    changes: list[Any] = [np.abs(between.numbers[-1] - between.numbers[0])]
+    if between.codes is not None:
+        changes.append(between.codes[-1] != between.codes[0])
+    schema = subject.run.schema
+    names = [schema.names[i] for i in schema.column_order]
+    change = dict(zip(names, np.concatenate(changes).tolist(), strict=True))
+    table = invert(schema, between)
     shown = sorted(change, key=lambda name: -change[name])[:_MAX_COLUMNS]
     rows = [[f"{i}/{STEPS - 1}", *(table[name][i].as_py() for name in shown)] for i in range(STEPS)]
     if len(change) > len(shown):
@@ -146,13 +146,38 @@ def _bars(kl: np.ndarray, activity: np.ndarray, order: np.ndarray) -> Figure:
     return made
 
 
-def _images(paths: Sequence[np.ndarray], names: Sequence[str]) -> Figure:
-    made, axes = blank(1.35 * len(paths) + 0.3, len(paths), 1)
-    for path, name, panel in zip(paths, names, axes, strict=True):
-        panel.imshow(
-            path, aspect="auto", cmap="RdBu_r", vmin=-2.5, vmax=2.5, interpolation="nearest"
-        )
-        panel.set_title(drawable(name, 60), fontsize=9)
-        panel.set_yticks([0, STEPS - 1], ["0", "1"])
-    axes[-1].set(xlabel="feature")
+def _images(paths: Sequence[Batch], names: Sequence[str]) -> Figure:
+    """Draws the numbers of each path beside its categories, as far as there are any."""
+    numbers = paths[0].numbers.shape[1]
+    categories = 0 if paths[0].codes is None else paths[0].codes.shape[1]
+    widths = [max(n, 0.2 * (numbers + categories)) for n in (numbers, categories) if n]
+    made, axes = blank(1.35 * len(paths) + 0.3, len(paths), len(widths), width_ratios=widths)
+    for i, (path, name) in enumerate(zip(paths, names, strict=True)):
+        panels = axes[i * len(widths) : (i + 1) * len(widths)]
+        if numbers:
+            panels[0].imshow(path.numbers, cmap="RdBu_r", vmin=-2.5, vmax=2.5, **_STRETCHED)
+        if path.codes is not None:
+            turns = _turns(np.asarray(path.codes))
+            panels[-1].imshow(turns, cmap="tab10", vmin=0, vmax=9, **_STRETCHED)
+        panels[0].set_title(drawable(name, 60), fontsize=9, loc="left")
+        for panel in panels:
+            panel.set_yticks([0, STEPS - 1], ["0", "1"])
+    if numbers:
+        panels[0].set_xlabel("number")
+    if categories:
+        panels[-1].set_xlabel("category")
     return made
+
+
+def _turns(codes: np.ndarray) -> np.ndarray:
+    """Returns for each code how many others of its column came before it on the path.
+
+    Example:
+        >>> _turns(np.array([[5], [5], [2], [5]])).T
+        array([[0, 0, 1, 0]])
+    """
+    found = np.empty(codes.shape, int)
+    for column, turns in zip(codes.T, found.T, strict=True):
+        order: dict[int, int] = {}
+        turns[:] = [order.setdefault(code, len(order)) for code in column.tolist()]
+    return found

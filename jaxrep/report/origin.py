@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
 from typing import Any
 
+from jaxrep.hyperparameters import recipe_name, resolve
 from jaxrep.methods import hyperparameters_of
 from jaxrep.report.content import Command, Paragraph, Part, Section, Table
 from jaxrep.report.subject import Subject
@@ -49,7 +50,8 @@ def origin(subject: Subject) -> Iterator[Section]:
     if command := command_of(config, str(subject.run.path)):
         parts += [Paragraph("The command that repeats the run:"), Command(command)]
     hyperparameters = dataclasses.asdict(subject.run.method.hyperparameters)
-    rows = [[name, _listed(value)] for name, value in hyperparameters.items()]
+    rows = [["recipe", config["recipe"]]] if "recipe" in config else []
+    rows += [[name, _listed(value)] for name, value in hyperparameters.items()]
     parts.append(Table("Hyperparameters", ["name", "value"], rows))
     parts.append(Table("Data, versions and device", ["what", "value"], _surroundings(config)))
     yield Section("origin", "How it was made", parts)
@@ -82,14 +84,26 @@ def command_of(config: dict[str, Any], out: str) -> str | None:
     words = ["jaxrep", "train", config["method"], data["source"]]
     words += ["--out", f"{out}-again" if is_swept else out]
     words += _said_of_columns(data["columns"])
-    for field in dataclasses.fields(hyperparameters_of(config["method"])):
-        value = config["hyperparameters"].get(field.name, field.default)
-        value = tuple(value) if isinstance(value, list) else value
-        if value != field.default:
-            words += _flag(field.name, value)
+    words += _said_of_hyperparameters(config)
     if data.get("streamed"):
         words += ["--stream", "always"]
     return " ".join(map(_quoted, words))
+
+
+def _said_of_hyperparameters(config: Mapping[str, Any]) -> list[str]:
+    """Returns the flags of a config's recipe, and of what differs from it."""
+    kind = hyperparameters_of(config["method"])
+    recipe = config.get("recipe")
+    if recipe not in kind.recipes or recipe == recipe_name(kind, None):
+        recipe = None
+    words = [] if recipe is None else _flag("recipe", recipe)
+    usual = dataclasses.asdict(resolve(kind, recipe))
+    for name, default in usual.items():
+        value = config["hyperparameters"].get(name, default)
+        value = tuple(value) if isinstance(value, list) else value
+        if value != default:
+            words += _flag(name, value)
+    return words
 
 
 def _said_of_columns(columns: Mapping[str, Any]) -> list[str]:
@@ -107,6 +121,10 @@ def _said_of_columns(columns: Mapping[str, Any]) -> list[str]:
             words += _flag(flag, value)
     if impute := columns.get("impute"):
         words += _flag("impute", impute)
+    if (scale := columns.get("scale", "standard")) != "standard":
+        words += _flag("scale", scale)
+    for name, scale in columns.get("scales", {}).items():
+        words += _flag("scale", f"{name}={scale}")
     return words
 
 

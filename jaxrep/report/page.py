@@ -76,7 +76,7 @@ def write_report(
     html = render(Page(title, list(_facts(subject)), [_remark(subject)], sections))
     files.write_text(out, html)
     names = tuple(section.name for section in sections)
-    return Report(out, subject.source, len(subject.x), names, len(html.encode()))
+    return Report(out, subject.source, subject.count, names, len(html.encode()))
 
 
 def _sections(subject: Subject, parity: bool) -> Iterator[Section]:
@@ -92,7 +92,9 @@ def _facts(subject: Subject) -> Iterator[tuple[str, str]]:
     result = run.config.get("result", {})
     if "rows" in result:
         yield "trained on", f"{result['rows']:,} rows"
-    yield "features", f"{run.schema.width:,}"
+    schema = run.schema
+    numbers, categories = len(schema.numeric), len(schema.categorical)
+    yield "features", f"{_counted(numbers, 'number')}, {_counted(categories, 'category')}"
     yield "representation", f"{run.method.hyperparameters.latent_dim} numbers"
     if run.history:
         yield "epochs", f"{len(run.history):,}"
@@ -103,7 +105,7 @@ def _facts(subject: Subject) -> Iterator[tuple[str, str]]:
     if "validation_loss" in result:  # an imported run may have no result
         yield "weights", TrainResult(**result).served
     yield "parameters", f"{sum(array.size for array in run.weights.values()):,}"
-    yield "rows shown", f"{len(subject.x):,}"
+    yield "rows shown", f"{subject.count:,}"
 
 
 def _remark(subject: Subject) -> Paragraph:
@@ -115,3 +117,14 @@ def _remark(subject: Subject) -> Paragraph:
         "embedding and scores are not those of real rows; give --data.",
         is_warning=True,
     )
+
+
+def _counted(count: int, what: str) -> str:
+    """Returns how many there are of something.
+
+    Example:
+        >>> _counted(1, "number"), _counted(1200, "category")
+        ('1 number', '1,200 categories')
+    """
+    several = f"{what[:-1]}ies" if what.endswith("y") else f"{what}s"
+    return f"{count:,} {what if count == 1 else several}"

@@ -3,13 +3,16 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from flax import nnx
 
+from jaxrep.batch import Batch, take
 from jaxrep.data import transform
 from jaxrep.data.targets import label_texts
+from jaxrep.evaluation import in_table_order
 from jaxrep.methods import abstract_network
 from jaxrep.networks import Mahalanobis
 from jaxrep.runs.default_table import DRAWN, check_near, table_of
@@ -33,14 +36,19 @@ class Subject:
     table: pa.Table
     """The rows as they were read."""
 
-    x: np.ndarray
-    """The rows as features, `[N, D]`."""
+    x: Batch
+    """The rows as numbers and codes."""
 
     threshold: float | None
     """Score above which a row counts as an anomaly; None of a run that does not know it."""
 
     contamination: float
     """Share of the training rows that lie above the threshold."""
+
+    @property
+    def count(self) -> int:
+        """How many rows there are."""
+        return len(self.x.numbers)
 
     @property
     def is_drawn(self) -> bool:
@@ -55,7 +63,7 @@ class Subject:
     @property
     def has_decoder(self) -> bool:
         """Whether the method gives rows back."""
-        return {"decode", "reconstruct"} <= set(self.run.outputs)
+        return {"decode", "reconstruct", "score_by_column"} <= set(self.run.outputs)
 
     @property
     def has_posterior(self) -> bool:
@@ -76,22 +84,36 @@ class Subject:
     @cached_property
     def scores(self) -> np.ndarray:
         """The anomaly score of each row, `[N]`."""
-        return self.run.map("score", self.x)
+        made: np.ndarray = self.run.map("score", self.x)
+        return made
 
     @cached_property
-    def x_hat(self) -> np.ndarray:
-        """The reconstruction of each row, `[N, D]`."""
-        return self.run.map("reconstruct", self.x)
+    def x_hat(self) -> Batch:
+        """The reconstruction of each row."""
+        made: Batch = self.run.map("reconstruct", self.x)
+        return made
+
+    @cached_property
+    def terms(self) -> np.ndarray:
+        """What each cell adds to a row's score, in nats, `[N, D + C]`; 0 where it is missing."""
+        made: np.ndarray = self.run.map("score_by_column", self.x)
+        return made
+
+    @cached_property
+    def terms_in_table_order(self) -> np.ndarray:
+        """The terms in the order of the table's columns, `[N, columns]`."""
+        return in_table_order(self.run.schema, self.terms)
 
     @cached_property
     def mapped(self) -> np.ndarray:
         """The numbers of at most 20,000 rows, evenly spread."""
-        return np.unique(np.linspace(0, len(self.x) - 1, MAX_MAPPED).astype(int))
+        return np.unique(np.linspace(0, self.count - 1, MAX_MAPPED).astype(int))
 
     @cached_property
     def z(self) -> np.ndarray:
         """The representations of the rows `mapped`, `[rows, Z]`."""
-        return self.run.map("embed", self.x[self.mapped])
+        made: np.ndarray = self.run.map("embed", take(self.x, self.mapped))
+        return made
 
     @cached_property
     def labels(self) -> np.ndarray | None:
@@ -124,18 +146,22 @@ def of_run(
     table, raw, source = table_of(run, data, note=note)
     x = transform.to_features(run.schema, raw, source=source)
     subject = Subject(run, source, table, x, limit, contamination)
-    x_hat = subject.x_hat if subject.has_decoder else None
-    made = {"features": x, "embedding": subject.z, "reconstruction": x_hat}
-    check_near(made | {"score": subject.scores}, source)
+    made: dict[str, Any] = {
+        "features": np.where(np.isnan(x.numbers), 0, x.numbers),
+        "embedding": subject.z,
+        "reconstruction": subject.x_hat.numbers if subject.has_decoder else None,
+        "score": subject.scores,
+    }
+    check_near(made, source)
     return subject
 
 
-def posterior(run: Run, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def posterior(run: Run, x: Batch) -> tuple[np.ndarray, np.ndarray]:
     """Returns the posterior's μ and log σ² of rows, each `[N, Z]` in float64.
 
     Args:
         run: of a method that has a posterior.
-        x: rows as features, `[N, D]`.
+        x: rows.
     """
     mu, log_var = (run.map("encode", x, part=part) for part in (0, 1))
     return mu.astype(np.float64), log_var.astype(np.float64)

@@ -87,6 +87,7 @@ class _Config(_Part, frozen=True):
     hyperparameters: dict[str, Any]  # of the method's
     data: _Data
     versions: dict[str, str]
+    recipe: str | UnsetType = UNSET  # that the hyperparameters began with, where that is known
     device: _Device | UnsetType = UNSET
     result: dict[str, Any] | UnsetType = UNSET  # of TrainResult; once the run has finished
     score_quantiles: _Quantiles | UnsetType = UNSET

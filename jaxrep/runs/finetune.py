@@ -17,7 +17,13 @@ from jaxrep.data.schema import Schema
 from jaxrep.data.store.row_file import is_prepared
 from jaxrep.data.targets import Classes, Target, are_classes, target_from_json
 from jaxrep.errors import InputError
-from jaxrep.hyperparameters import Predicts, TrainingHyperparameters, declaration
+from jaxrep.hyperparameters import (
+    Predicts,
+    TrainingHyperparameters,
+    declaration,
+    recipe_name,
+    resolve,
+)
 from jaxrep.inference import map_rows
 from jaxrep.methods import Backbone, hyperparameters_of, make, predicting, split_members
 from jaxrep.runs import folder, pretrained
@@ -124,6 +130,7 @@ def finetune(
     label: str | None = None,
     task: LabelKind = "auto",
     settings: Mapping[str, Any] | None = None,
+    recipe: str | None = None,
     stream: Stream = "auto",
     **options: Unpack[Options],
 ) -> TrainResult:
@@ -140,7 +147,8 @@ def finetune(
         task: whether the label is of classes or a number; auto takes text, booleans and whole
             numbers of at most 20 different values for classes.
         settings: hyperparameters by name, of `ClassifierHyperparameters` or
-            `RegressorHyperparameters` in `jaxrep.methods`; all others have their defaults.
+            `RegressorHyperparameters` in `jaxrep.methods`; all others are the recipe's.
+        recipe: its name; None stands for the method's first one.
         stream: whether to read the rows block by block while training.
         **options: of `jaxrep.runs.train.Options`.
 
@@ -155,7 +163,15 @@ def finetune(
     """
     note = options.get("note", lambda message: None)
     asked = asked_for(
-        run, source, out, label=label, task=task, settings=settings, stream=stream, note=note
+        run,
+        source,
+        out,
+        label=label,
+        task=task,
+        settings=settings,
+        recipe=recipe,
+        stream=stream,
+        note=note,
     )
     return carry_out(asked, **options)
 
@@ -168,10 +184,15 @@ def asked_for(
     label: str | None = None,
     task: LabelKind = "auto",
     settings: Mapping[str, Any] | None = None,
+    recipe: str | None = None,
+    defaults: Mapping[str, Any] = {},
     stream: Stream = "auto",
     note: Callable[[str], None] = lambda message: None,
 ) -> Task:
-    """Returns the task of a fine-tuning; arguments and errors as of `finetune`."""
+    """Returns the task of a fine-tuning; arguments and errors as of `finetune`.
+
+    `defaults` are hyperparameters by name, over which the recipe wins.
+    """
     label = known_label(source, label)
     backbone = Pretrained.of(run)
     rows = read_labelled(source, label, backbone.schema, out, note, stream)
@@ -179,27 +200,36 @@ def asked_for(
     if kind == "auto":
         kind = "classes" if are_classes(rows.labels) else "numbers"
         note(f"{label} is taken for {kind}; --task says otherwise")
-    hyperparameters = hyperparameters_for(kind, settings or {})
+    hyperparameters = hyperparameters_for(kind, settings or {}, recipe, defaults)
     target = rows.fit(kind, label)
     return task_of(
         rows,
         out,
         backbone.completed(hyperparameters, target),
         target,
+        recipe=recipe_name(type(hyperparameters), recipe),
         origin=backbone.origin(),
         initial=backbone.initial,
     )
 
 
-def hyperparameters_for(kind: Predicts, settings: Mapping[str, Any]) -> TrainingHyperparameters:
+def hyperparameters_for(
+    kind: Predicts,
+    settings: Mapping[str, Any],
+    recipe: str | None = None,
+    defaults: Mapping[str, Any] = {},
+) -> TrainingHyperparameters:
     """Returns the hyperparameters of the method that predicts classes or numbers, checked.
 
     Args:
         kind: which of the two.
-        settings: hyperparameters by name; the others have their defaults.
+        settings: hyperparameters by name; the others are the recipe's.
+        recipe: its name; None stands for the method's first one.
+        defaults: hyperparameters by name, over which the recipe wins.
 
     Raises:
-        InputError: a name is none of its hyperparameters, or a value is out of its range.
+        InputError: there is no such recipe, a name is none of its hyperparameters, or a value is
+            out of its range.
 
     Example:
         >>> hyperparameters_for("numbers", {"epochs": 7}).epochs
@@ -209,7 +239,7 @@ def hyperparameters_for(kind: Predicts, settings: Mapping[str, Any]) -> Training
     free = {f.name for f in dataclasses.fields(made) if not declaration(f).is_derived}
     if unknown := sorted(settings.keys() - free):
         raise InputError(f"{unknown[0]}: no hyperparameter of the {made.name}")
-    hyperparameters = made(**settings)
+    hyperparameters = resolve(made, recipe, settings, defaults=defaults)
     check_asked(hyperparameters)
     return hyperparameters
 
@@ -220,6 +250,7 @@ def task_of(
     hyperparameters: TrainingHyperparameters,
     target: Target,
     *,
+    recipe: str | None,
     origin: Mapping[str, Any],
     initial: Callable[[Prepared], Mapping[str, np.ndarray]],
 ) -> Task:
@@ -233,6 +264,7 @@ def task_of(
         lambda note: rows.prepare(target, hyperparameters, note),
         streamed=rows.streamed,
         target=target,
+        recipe=recipe,
         origin=origin,
         initial=initial,
     )
@@ -256,6 +288,7 @@ def again(config: Mapping[str, Any], out: Path, source: str, note: Callable[[str
         out,
         read_hyperparameters(config, out),
         target,
+        recipe=config.get("recipe"),
         origin={"finetuned": config["finetuned"]},
         initial=lambda prepared: pretrained.read(out) or {},
     )

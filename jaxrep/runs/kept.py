@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from jaxrep.data.schema import CategoricalColumn, NumericColumn
+from jaxrep.data.schema import CategoricalColumn, NumericColumn, Quantile, Standard
 from jaxrep.data.targets import Classes, Target
 from jaxrep.runs.folder import EMBEDDING_PLOT, REPORT, Run
 from jaxrep.runs.sources import SPOOL
@@ -19,7 +19,8 @@ def kept_of_data(run: Run) -> dict[str, Any]:
 
     Returns:
         `categories`, the number of levels by column, each of which is in the folder in plain text;
-        `numbers`, the statistics by column and why it has its kind; `constants`, by column;
+        `numbers`, the statistics by column, the number of quantiles among them, and why it has its
+        kind; `constants`, by column;
         `target`, the label with its classes or statistics, or None; `score_quantiles`, the number
         of quantiles of the training rows' scores; and `rows`, the files that hold or show whole
         rows.
@@ -42,6 +43,10 @@ def _statistics(column: NumericColumn) -> dict[str, Any]:
     found: dict[str, Any] = {"mean": column.mean, "scale": column.scale}
     if column.has_gaps and column.fill is not None:
         found["median"] = column.fill
+    if not isinstance(column.scaling, Standard):
+        found["scaling"] = column.scaling.kind
+    if isinstance(column.scaling, Quantile):
+        found["quantiles"] = len(column.scaling.values)
     return found | {"why": column.why}
 
 

@@ -47,6 +47,7 @@ def describe(
     streamed: bool = False,
     devices: int | None = None,
     target: Target | None = None,
+    recipe: str | None = None,
 ) -> dict[str, Any]:
     """Returns all of `config.json` but the results.
 
@@ -57,11 +58,13 @@ def describe(
         streamed: whether rows are read block by block while training.
         devices: how many train together, where it is not left to JAX.
         target: what is to be predicted, where it is.
+        recipe: the name of the one that the hyperparameters begin with, where that is known.
     """
     device = jax.devices()[0]
     return {
         "schema_version": folder.SCHEMA_VERSION,
         "method": type(hyperparameters).name,
+        **({} if recipe is None else {"recipe": recipe}),
         "hyperparameters": dataclasses.asdict(hyperparameters),
         "data": {
             **_describe_source(source),

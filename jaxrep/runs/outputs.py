@@ -14,7 +14,7 @@ import jax
 import numpy as np
 import pyarrow as pa
 
-from jaxrep.batch import Batch, concatenate, take
+from jaxrep.batch import MISSING, Batch, concatenate, take
 from jaxrep.data import read, transform
 from jaxrep.data.schema import Number, Schema
 from jaxrep.data.transform import Counts
@@ -84,7 +84,8 @@ def fill_blocks(
     """Yields a table as it came, the missing cells of its features filled by the reconstruction.
 
     A number becomes its expected value, in the unit and the type of its column, and a category the
-    likeliest level. Ids, the label and the columns that are left out stay as they are.
+    likeliest level. Ids, the label and the columns that are left out stay as they are. A network
+    that was trained with hidden cells takes every gap for one, in whatever column.
 
     Args:
         run: whose network declares `reconstruct`.
@@ -97,9 +98,11 @@ def fill_blocks(
     """
     need(run, "reconstruct")
     before, seen = 0, Counts()
+    is_seen = _sees_gaps(run)
     for table in read.read_blocks(source):
         raw = transform.to_raw(run.schema, table, source=source, before=before, counts=seen)
         x = transform.to_features(run.schema, raw, source=source, before=before)
+        x = _with_gaps(x, np.isnan(raw)[:, run.schema.column_order] & is_seen)
         values = transform.to_values(run.schema, run.map("reconstruct", x))
         made, found = transform.fill(run.schema, table, raw, values, source=source)
         before += table.num_rows
@@ -112,12 +115,26 @@ def fill_blocks(
 
 def unseen_gaps(run: Run) -> frozenset[str]:
     """Returns the columns in which a run's network has not been trained on missing cells."""
+    names = np.array(run.schema.names, object)[list(run.schema.column_order)]
+    return frozenset(names[~_sees_gaps(run)])
+
+
+def _sees_gaps(run: Run) -> np.ndarray:
+    """Returns for each number and code whether the network takes missing cells, `[D + C]`."""
     hyperparameters, rows = run.method.hyperparameters, run.rows
     if isinstance(hyperparameters, ViewHyperparameters):
         rows = rows_seen(hyperparameters, rows)
-    features = (*run.schema.numeric, *run.schema.categorical)
-    gaps = (*rows.number_gaps, *rows.code_gaps)
-    return frozenset(c.name for c, is_seen in zip(features, gaps, strict=True) if not is_seen)
+    return np.array([*rows.number_gaps, *rows.code_gaps], bool)
+
+
+def _with_gaps(features: Batch, is_missing: np.ndarray) -> Batch:
+    """Returns features of which some cells are missing, `[N, D + C]`, whatever was imputed."""
+    count = features.numbers.shape[1]
+    numbers: Any = np.where(is_missing[:, :count], np.float32(np.nan), features.numbers)
+    codes: Any = features.codes
+    if codes is not None:
+        codes = np.where(is_missing[:, count:], np.int32(MISSING), codes)
+    return features._replace(numbers=numbers, codes=codes)
 
 
 def score(run: Run, source: str, *, contamination: float = CONTAMINATION) -> pa.Table:

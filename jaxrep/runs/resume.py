@@ -51,6 +51,7 @@ def resume(
         read_hyperparameters(config, out),
         read_columns(config),
         stream="always" if streamed else "never",
+        recipe=config.get("recipe"),
         **options,
     )
 

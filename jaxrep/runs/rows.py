@@ -4,6 +4,7 @@ import numpy as np
 
 from jaxrep.batch import RowSpec
 from jaxrep.data.schema import Boolean, NumericColumn, Schema
+from jaxrep.errors import InputError
 from jaxrep.hyperparameters import TrainingHyperparameters
 from jaxrep.likelihoods import natural_numbers
 from jaxrep.methods import Backbone
@@ -20,6 +21,10 @@ def row_spec(schema: Schema, hyperparameters: TrainingHyperparameters) -> RowSpe
         schema: of the table.
         hyperparameters: of the method.
 
+    Raises:
+        InputError: a column cannot have its likelihood, as a count on a scale other than the
+            standard one cannot have `poisson`.
+
     Example:
         >>> from jaxrep.data.schema import Boolean, Number, Schema
         >>> from jaxrep.methods import VAEHyperparameters
@@ -32,6 +37,12 @@ def row_spec(schema: Schema, hyperparameters: TrainingHyperparameters) -> RowSpe
     rows, asked = schema.row_spec(), _likelihood(hyperparameters)
     if asked is None:
         return rows
+    for column in schema.numeric:
+        if problem := column.likelihood_problem():
+            raise InputError(
+                f"column {column.name!r} is a {column.kind} on the scale {column.scaling.kind} "
+                f"and has the likelihood {column.likelihood}; {problem}"
+            )
     names = tuple(column.likelihood or _of_kind(column, asked) for column in schema.numeric)
     return rows._replace(likelihoods=names if set(names) - {"squared"} else ())
 

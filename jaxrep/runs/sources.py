@@ -94,7 +94,7 @@ def find(source: str, columns: Columns, stream: Stream = "auto") -> Source:
         raise InputError(
             f"{source}: the columns of a prepared folder were set when it was prepared; "
             "leave --column, --column-likelihood, --drop, --schema, --label, --id-column, "
-            "--na-values and --impute out"
+            "--na-values, --impute and --scale out"
         )
     size = _size(source) if stored is None else 4 * stored.rows * stored.spec.columns
     streamed = stream == "always" or (stream == "auto" and size > STREAMED_BYTES)

@@ -39,6 +39,7 @@ def sweep(
     hyperparameters: TrainingHyperparameters,
     columns: Columns,
     *,
+    recipe: str | None = None,
     varied: Mapping[str, Sequence[Any]],
     seeds: int = 1,
     select: str | None = None,
@@ -58,6 +59,7 @@ def sweep(
             `members/0001`, ….
         hyperparameters: of the method to train, shared by all runs; `seed` is the first seed.
         columns: what the columns are.
+        recipe: the name of the one that the hyperparameters begin with, to be kept in the folder.
         varied: values of hyperparameters by name.
         seeds: how many seeds to train every combination with.
         select: metric that is lowest for the best run; by default `validation_error`, and for a
@@ -88,6 +90,7 @@ def sweep(
             note,
             warning(note),
         ),
+        recipe=recipe,
     )
     return carry_out(
         task,
@@ -115,7 +118,9 @@ def carry_out(
     """Carries a task out with every combination of values; arguments as of `sweep`."""
     out, hyperparameters = task.out, task.hyperparameters
     asked = _ask(hyperparameters, varied, seeds, select, save_all)
-    described = describe(task.source, hyperparameters, task.columns, target=task.target)
+    described = describe(
+        task.source, hyperparameters, task.columns, target=task.target, recipe=task.recipe
+    )
     config = {**described, **task.origin, "sweep": asked}
     earlier = find_earlier(out, config, overwrite=overwrite, note=note)
     if earlier.state == "finished":

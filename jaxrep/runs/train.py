@@ -106,6 +106,9 @@ class Task:
     target: Target | None = None
     """What is to be predicted, where it is."""
 
+    recipe: str | None = None
+    """The recipe that the hyperparameters begin with, where that is known."""
+
     origin: Mapping[str, Any] = field(default_factory=dict)
     """What `config.json` says besides."""
 
@@ -120,6 +123,7 @@ def train(
     columns: Columns,
     *,
     stream: Stream = "auto",
+    recipe: str | None = None,
     **options: Unpack[Options],
 ) -> TrainResult:
     """Trains a method on a table and saves the run; continues it where it was interrupted.
@@ -132,6 +136,7 @@ def train(
         hyperparameters: of the method to train.
         columns: what the columns are.
         stream: whether to read the rows block by block while training.
+        recipe: the name of the one that the hyperparameters begin with, to be kept in the folder.
         **options: of `Options`.
 
     Returns:
@@ -143,7 +148,8 @@ def train(
         InterruptedRunError: SIGTERM or SIGINT came; the state is saved.
         OSError: a checkpoint or the model cannot be written.
     """
-    return carry_out(asked_for(source, out, hyperparameters, columns, stream), **options)
+    task = asked_for(source, out, hyperparameters, columns, stream, recipe=recipe)
+    return carry_out(task, **options)
 
 
 def asked_for(
@@ -152,6 +158,8 @@ def asked_for(
     hyperparameters: TrainingHyperparameters,
     columns: Columns,
     stream: Stream = "auto",
+    *,
+    recipe: str | None = None,
 ) -> Task:
     """Returns the task of a training; arguments and errors as of `train`."""
     check_asked(hyperparameters)
@@ -164,6 +172,7 @@ def asked_for(
         columns,
         lambda note: found.prepare(hyperparameters, out, note),
         streamed=found.streamed,
+        recipe=recipe,
     )
 
 
@@ -214,6 +223,7 @@ def carry_out(
         streamed=task.streamed,
         devices=devices.count,
         target=task.target,
+        recipe=task.recipe,
     )
     config |= task.origin
     find = functools.partial(find_earlier, out, config, overwrite=overwrite, note=note)

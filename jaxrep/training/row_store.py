@@ -259,7 +259,7 @@ def _check_numbers(name: str, rows: np.ndarray | Array, spec: RowSpec) -> None:
     if not np.issubdtype(rows.dtype, np.floating):
         raise ValueError(f"{name} has dtype {rows.dtype}; training needs floats, standardised")
     found = np.asarray(rows)
-    wrong = np.argwhere(np.isinf(found) | (np.isnan(found) & ~np.array(spec.number_gaps)))
+    wrong = np.argwhere(np.isinf(found) | (np.isnan(found) & ~np.array(spec.number_gaps, bool)))
     if len(wrong):
         row, column = wrong[0]
         raise ValueError(

@@ -184,7 +184,7 @@ def test_the_seed_changes_the_run(folder, tmp_path, method):
 
 
 def test_train_and_embed_read_parquet_and_arrays(tmp_path):
-    x = np.random.default_rng(0).normal(size=(60, 6))  # the shape of people.csv's features
+    x = np.random.default_rng(0).normal(size=(60, 6))
     np.save(tmp_path / "x.npy", x)
     np.savez(tmp_path / "x.npz", X=x, y=np.zeros(60))
     table = read_table(str(tmp_path / "x.npy")).rename_columns(list("abcdef"))
@@ -201,7 +201,7 @@ def test_train_and_embed_read_parquet_and_arrays(tmp_path):
 
 def test_a_bundled_set_is_trained_on_without_its_label(tmp_path):
     done("train", "autoencoder", "iris", "--out", tmp_path / "run", "--hidden-dims", "--epochs", 1)
-    assert done("info", tmp_path / "run")["features"] == 4
+    assert done("info", tmp_path / "run")["numbers"] == 4
     result = done("embed", tmp_path / "run", "iris", "--out", tmp_path / "z.parquet")
     assert (result["rows"], result["columns"]) == (150, 8)
 
@@ -263,7 +263,7 @@ DIFFERENCES = [
     (("--epochs", "4"), "epochs: 20 there, 4 asked for"),
     (("--hidden-dims", "8", "4"), "hidden_dims: [8] there, [8, 4] asked for"),
     (("--label", "a"), "label: 'y' there, 'a' asked for"),
-    (("--impute", "refuse"), "impute: 'median' there, 'refuse' asked for"),
+    (("--impute", "refuse"), "impute: None there, 'refuse' asked for"),
     (("--drop", "c"), "drop: [] there, ['c'] asked for"),
 ]
 
@@ -349,7 +349,7 @@ def test_info_says_what_a_run_is(folder, method):
     assert summary["hyperparameters"]["hidden_dims"] == [8]
     assert summary["data"]["source"] == str(folder / "people.csv")
     assert summary["data"]["columns"]["label"] == "y"
-    assert summary["features"] == 6 and summary["parameters"] > 50
+    assert (summary["numbers"], summary["codes"]) == (3, 1) and summary["parameters"] > 50
     assert summary["result"] == json.loads((folder / f"{method}.json").read_text())
     assert np.isfinite(summary["score_threshold"])
 

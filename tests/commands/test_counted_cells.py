@@ -156,23 +156,38 @@ def test_info_says_what_a_run_holds_of_its_data(folder, tmp_path):
     done("train", "autoencoder", source, "--out", tmp_path / "run", *SMALL, *ROLES, "--drop", "a")
     held = done("info", tmp_path / "run")["kept_of_training_data"]
     b = np.array([row[2] for i, row in enumerate(rows) if i != 4])
-    filled = np.append(b, np.median(b))
     assert held["categories"] == {"job": 2}
     assert held["numbers"] == {
         "b": {
-            "mean": pytest.approx(filled.mean()),
-            "scale": pytest.approx(filled.std()),
-            "median": np.median(b),
+            "mean": pytest.approx(b.mean()),
+            "scale": pytest.approx(b.std()),
             "why": "numbers",
         }
     }
     assert held["constants"] == {"c": 7.0}
+    imputed = ("--drop", "a", "--impute", "median")
+    done("train", "autoencoder", source, "--out", tmp_path / "imputed", *SMALL, *ROLES, *imputed)
+    filled = np.append(b, np.median(b))
+    numbers = done("info", tmp_path / "imputed")["kept_of_training_data"]["numbers"]["b"]
+    assert numbers["mean"] == pytest.approx(filled.mean())
+    assert numbers["median"] == np.median(b)
     assert held["target"] is None and held["rows"] == []
     assert held["score_quantiles"] == 1402
     text = call("info", tmp_path / "run")[1]
     assert "kept_of_training_data:" in text and "job: 2" in text
     tuned = done("info", folder / "tuned")["kept_of_training_data"]
     assert tuned["target"] == {"name": "y", "classes": [0, 1]}
+
+
+def test_info_says_the_scales_and_how_many_quantiles_are_kept(folder, tmp_path):
+    argv = ("train", "autoencoder", folder / "people.csv", "--out", tmp_path / "run", *SMALL)
+    done(*argv, *ROLES, "--scale", "quantile", "--scale", "a=log1p")
+    numbers = done("info", tmp_path / "run")["kept_of_training_data"]["numbers"]
+    schema = json.loads((tmp_path / "run" / "schema.json").read_text())
+    kept = {column["name"]: column.get("scaling") for column in schema["columns"]}
+    assert numbers["a"]["scaling"] == "log1p" and "quantiles" not in numbers["a"]
+    assert numbers["b"]["scaling"] == "quantile"
+    assert numbers["b"]["quantiles"] == len(kept["b"]["values"]) > 2
 
 
 def test_info_names_the_files_that_show_rows(folder, tmp_path):

@@ -17,7 +17,8 @@ from jaxrep.batch import MISSING, Batch, RowSpec, empty, take
 from jaxrep.cli import main
 from jaxrep.data import NAMES, Columns, apply, fit, read_table
 from jaxrep.data.datasets import LABELS
-from jaxrep.data.fit._statistics import IdCheck, Median, Moments
+from jaxrep.data.fit._ranks import Median
+from jaxrep.data.fit._statistics import IdCheck, Moments
 from jaxrep.data.schema import CategoricalColumn
 from jaxrep.data.store import _signed
 from jaxrep.data.store.held_out import RowsWithout, read_rows

@@ -59,6 +59,7 @@ def test_the_json_is_that_of_the_contract():
         *("schema_version", "columns", "left_out", "label", "missing", "marks")
     }
     common = {"kind", "name", "why", "mean", "scale", "fill", "has_gaps", "stored", "refuses"}
+    common |= {"likelihood", "scaling"}
     assert [set(column) - common for column in GOOD["columns"]] == [
         *({"decimal", "thousands"}, {"decimal", "thousands"}, set(), {"format", "zoned"}, set()),
         {"levels", "merged"},

@@ -1,6 +1,7 @@
 """The estimators keep scikit-learn's contract, and are the runs that the command line makes."""
 
 import dataclasses
+import json
 import pickle
 import re
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ import pyarrow.parquet
 import pytest
 from sklearn.base import clone
 from sklearn.compose import ColumnTransformer
-from sklearn.exceptions import NotFittedError
+from sklearn.exceptions import FitFailedWarning, NotFittedError
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
@@ -32,7 +33,7 @@ from tests.helpers.contract import FAILING, checks_of
 
 ALL = (AutoencoderEmbedding, VAEEmbedding, SimCLREmbedding)
 ROWS, COLUMNS = 60, 4
-PARAMETERS = {"columns", "contamination", "random_state", "verbose", "warm_start"}
+PARAMETERS = {"columns", "contamination", "random_state", "recipe", "verbose", "warm_start"}
 OUTPUTS = ("transform", "score_samples", "decision_function", "predict")
 
 
@@ -125,7 +126,7 @@ def test_fit_gives_the_weights_that_train_gives(kind, options, X, tmp_path):
     estimator = small(kind, seed=5, **options).fit(X)
     loaded = kind.load(run)
     assert same(estimator, loaded) and estimator.history_ == loaded.history_
-    assert estimator.get_params() == loaded.get_params()
+    assert estimator.hyperparameters_ == loaded.hyperparameters_
     assert not hasattr(loaded, "feature_names_in_")
     for name in OUTPUTS:
         np.testing.assert_array_equal(getattr(loaded, name)(X), getattr(estimator, name)(X))
@@ -201,6 +202,57 @@ def test_hyperparameters_are_parameters(kind, fitted):
     assert not hasattr(copied, "run_") and copied != clone(copied)
     assert repr(kind(latent_dim=3)) == f"{kind.__name__}(latent_dim=3)"
     assert len({kind(), kind()}) == 2
+
+
+@pytest.mark.parametrize("kind", ALL)
+def test_a_hyperparameter_is_the_recipes_unless_it_is_given(kind, fitted, tmp_path):
+    usual = dataclasses.asdict(hyperparameters_of(kind.name)())
+    parameters = kind().get_params()
+    assert {parameters[name] for name in [*usual, "recipe"]} == {None}
+    estimator = fitted[kind]
+    assert estimator.latent_dim == 2 and estimator.learning_rate is None
+    trained = usual | {"hidden_dims": (8,), "latent_dim": 2, "epochs": 3}
+    assert estimator.hyperparameters_ == trained
+    assert estimator.run_.config["recipe"] == "seed"
+    estimator.save(tmp_path / "run")
+    loaded = kind.load(tmp_path / "run")
+    assert loaded.get_params() == estimator.get_params() | trained | {"recipe": "seed"}
+    assert loaded.hyperparameters_ == trained
+    assert clone(loaded).get_params() == loaded.get_params()
+
+
+def test_a_recipe_is_chosen_by_name_and_what_is_given_wins(X, tmp_path):
+    given = {"hidden_dims": (8,), "latent_dim": 8, "steps": 4}  # a code of 8 is the default
+    estimator = AutoencoderEmbedding(recipe="filling", **given)
+    assert repr(
+        estimator
+    ) == "AutoencoderEmbedding(hidden_dims=(8,), latent_dim=8, recipe='filling', steps=4)".replace(
+        ", recipe", ",\n                     recipe"
+    )
+    assert clone(estimator).get_params() == estimator.get_params()
+    estimator.fit(X)
+    filling = hyperparameters_of("autoencoder").recipes["filling"].values
+    assert estimator.hyperparameters_.items() >= {**filling, **given}.items()
+    assert estimator.get_params()["views"] is None
+    estimator.save(tmp_path / "run")
+    assert json.loads((tmp_path / "run" / "config.json").read_text())["recipe"] == "filling"
+    loaded = AutoencoderEmbedding.load(tmp_path / "run")
+    assert (loaded.recipe, loaded.views, loaded.latent_dim) == ("filling", ("hide",), 8)
+    assert same(clone(loaded).fit(X), estimator)
+    with pytest.raises(ValueError, match=r"recipe 'anomaly': .*; there are seed, filling"):
+        estimator.set_params(recipe="anomaly").fit(X)
+
+
+def test_a_recipe_is_searched_over(X):
+    search = GridSearchCV(
+        AutoencoderEmbedding(hidden_dims=(), epochs=2, schedule="constant"),
+        {"recipe": ["seed", "filling"], "hide_rate": [None, 0.35]},
+        cv=[(np.arange(ROWS), np.arange(0, ROWS, 2))],
+        refit=False,
+    )
+    with pytest.warns(FitFailedWarning, match=r"hide_rate is 0.35; it must be left out"):
+        search.fit(X)
+    assert np.isnan(search.cv_results_["mean_test_score"]).tolist() == [False, False, True, False]
 
 
 def test_numbers_of_numpy_are_numbers(fitted, X, tmp_path):

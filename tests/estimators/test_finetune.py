@@ -22,7 +22,6 @@ from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.preprocessing import StandardScaler
 
 import jaxrep
-from jaxrep.batch import RowSpec
 from jaxrep.data import datasets
 from jaxrep.data.columns import Columns
 from jaxrep.data.fit import fit
@@ -203,7 +202,8 @@ def test_saving_and_pickling_keep_all_and_a_seed_decides_all(digits, kind, tmp_p
         np.testing.assert_array_equal(predicted, first.predict(X))
         assert predicted.dtype == first.predict(X).dtype and copy.held_out_ is None
     asked = kind.load(tmp_path / "run").get_params()
-    assert asked == first.get_params() | {"backbone": None}  # which was in memory
+    own = {"backbone": None, "recipe": "seed"}  # the backbone was in memory
+    assert asked == first.get_params() | first.hyperparameters_ | own
     with pytest.raises(InputError, match="load it with FineTuned"):
         next(k for k in KINDS if k is not kind).load(tmp_path / "run")
     with pytest.raises(InputError, match="load it with FineTuned"):
@@ -254,7 +254,10 @@ def test_fit_gives_the_weights_that_the_command_line_gives(digits, tmp_path):
         assert same(made.run_, loaded.run_) and made.history_ == loaded.history_
         assert made.held_out_ == loaded.held_out_ and made.run_.target == loaded.run_.target
     assert Path(loaded.backbone) == run.resolve()
-    assert loaded.get_params() == made.get_params() | {"backbone": loaded.backbone}
+    own = {"backbone": loaded.backbone, "recipe": "seed"}
+    assert loaded.get_params() == made.get_params() | made.hyperparameters_ | own
+    assert made.hyperparameters_ == loaded.hyperparameters_
+    assert made.hyperparameters_.items() >= (settings | {"schedule": "cosine"}).items()
     assert same(clone(loaded).fit(X, y).run_, loaded.run_)
     made.save(tmp_path / "saved")
     for path in (tmp_path / "tuned", tmp_path / "saved"):
@@ -437,7 +440,7 @@ def untrained(fitted) -> Run:
     """A run whose network was never trained, and whose embedding keeps all of a row."""
     hyperparameters = AutoencoderHyperparameters(hidden_dims=(), latent_dim=16)
     method, rng = Autoencoder(hyperparameters), np.random.default_rng(0)
-    shapes = get_weights(abstract_network(method, RowSpec(fitted.width)))
+    shapes = get_weights(abstract_network(method, fitted.row_spec()))
     weights = {name: rng.normal(size=a.shape).astype(np.float32) for name, a in shapes.items()}
     return Run(Path(), method, weights, fitted, {}, [])
 

@@ -21,7 +21,15 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from jaxrep.cli import main
 from jaxrep.data.columns import Columns
 from jaxrep.errors import DataWarning, InputError
-from jaxrep.estimators import AutoencoderEmbedding, FineTunedClassifier, VAEEmbedding, _conversion
+from jaxrep.estimators import (
+    AutoencoderEmbedding,
+    FineTunedClassifier,
+    FineTunedRegressor,
+    SimCLREmbedding,
+    VAEEmbedding,
+    _conversion,
+)
+from jaxrep.evaluation import observed
 
 pytestmark = pytest.mark.usefixtures("compiled_fast")
 SMALL = {"hidden_dims": (), "latent_dim": 2, "epochs": 2}
@@ -90,11 +98,85 @@ def test_columns_of_every_kind_are_learned_and_given_back_as_they_came(holder, p
             assert pa.types.is_boolean(table.schema.field("member").type)
             assert pa.types.is_timestamp(table.schema.field("born").type)
             assert pa.types.is_duration(table.schema.field("wait").type)
-            assert set(table["job"].to_pylist()) <= {"clerk", "smith", "none of these", None}
+            assert set(table["job"].to_pylist()) <= {"clerk", "smith", "none of these"}
+            assert table.num_rows and not any(column.null_count for column in table.columns)
     for name, kind in (("pandas", pd.DataFrame), ("polars", pl.DataFrame)):
         made = clone(vae).set_output(transform=name).fit(X).transform(X)
         assert isinstance(made, kind) and list(made.columns) == ["z0", "z1"]
         np.testing.assert_array_equal(made.to_numpy(), z)
+
+
+@pytest.mark.parametrize("kind", [AutoencoderEmbedding, VAEEmbedding, SimCLREmbedding])
+def test_missing_cells_are_seen_as_such_and_not_filled(kind, people):
+    made = kind(**SMALL).fit(people)
+    scores, has_gap = made.score_samples(people), people.isna().any(axis=1).to_numpy()
+    assert np.isfinite(scores).all() and np.isfinite(made.transform(people)).all()
+    usual = {
+        "height": people["height"].median(),
+        "job": people["job"].mode()[0],
+        "born": people["born"].median(),
+    }
+    filled = people.fillna(usual)
+    others = made.score_samples(filled)
+    np.testing.assert_array_equal(others[~has_gap], scores[~has_gap])
+    assert (others[has_gap] != scores[has_gap]).all() and has_gap.sum() == 3
+    # With imputation, and only with it, the cells are those of a table that was filled before.
+    imputing = kind(**SMALL, columns=Columns(impute="median")).fit(people)
+    assert not imputing.run_.rows.gaps and made.run_.rows.gaps
+    np.testing.assert_array_equal(imputing.score_samples(people), imputing.score_samples(filled))
+    with pytest.raises(InputError, match=r"missing values in .*'height' \(1\)"):
+        kind(**SMALL, columns=Columns(impute="refuse")).fit(people)
+
+
+@pytest.mark.parametrize("kind", [AutoencoderEmbedding, VAEEmbedding])
+def test_a_score_is_the_mean_of_the_terms_of_the_observed_cells(kind, people):
+    made = kind(**SMALL).fit(people)
+    x, _ = made._features(people)
+    terms = made.run_.map("score_by_column", x)
+    order = list(made.schema_.column_order)
+    is_there = observed(made.schema_, x)
+    np.testing.assert_array_equal(is_there, people.notna().to_numpy())
+    assert (terms[~is_there[:, order]] == 0).all()
+    means = terms.sum(axis=1) / is_there.sum(axis=1)
+    np.testing.assert_allclose(-made.score_samples(people), means, rtol=1e-6)
+
+
+@pytest.mark.parametrize("kind", [AutoencoderEmbedding, VAEEmbedding])
+def test_the_likelihood_is_a_parameter_and_its_constants_are_the_schemas(kind, people, tmp_path):
+    made = kind(**SMALL, likelihood="by_kind", warm_start=True).fit(people)
+    names = dict(
+        zip((c.name for c in made.schema_.numeric), made.run_.rows.likelihoods, strict=True)
+    )
+    assert names.pop("member") == "bernoulli" and set(names.values()) == {"gaussian"}
+
+    def check(fitted):
+        (member,) = [c for c in fitted.schema_.numeric if c.name == "member"]
+        weights = fitted.run_.weights
+        np.testing.assert_array_equal(weights["likelihood.mean"], [np.float32(member.mean)])
+        np.testing.assert_array_equal(weights["likelihood.scale"], [np.float32(member.scale)])
+
+    check(made)
+    made.save(tmp_path / "run")
+    loaded = kind.load(tmp_path / "run")
+    assert loaded.likelihood == "by_kind"
+    np.testing.assert_array_equal(loaded.score_samples(people), made.score_samples(people))
+    head = FineTunedRegressor(backbone=loaded, epochs=2).fit(people, people["age"] % 7)
+    assert head.predict(people).shape == (ROWS,)
+    made.fit(people)  # goes on
+    check(made)
+    with pytest.raises(InputError, match="likelihood was by_kind and is squared"):
+        made.set_params(likelihood="squared").fit(people)
+
+
+def test_a_warm_start_refuses_a_view_that_makes_gaps_where_there_was_none(people):
+    rows = people[["age", "wait"]]
+    made = AutoencoderEmbedding(**SMALL, views=("hide",), hide_rate=0.0, warm_start=True).fit(rows)
+    with pytest.raises(InputError, match=r"hide_rate was 0.0 and is 0.2; set warm_start=False"):
+        made.set_params(hide_rate=0.2).fit(rows)
+    assert AutoencoderEmbedding(**SMALL, views=("hide",)).fit(rows).transform(rows).shape == (
+        ROWS,
+        2,
+    )
 
 
 @pytest.mark.parametrize("holder", HOLDERS)
@@ -331,3 +413,41 @@ def test_messages_name_parameters_and_not_flags():
     with pytest.raises(InputError, match=r"'\?' is not a number") as caught:
         fitted.transform(frame)
     assert "--" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        (Columns(impute="mean"), "impute is 'mean'; it must be median, refuse or None"),
+        (Columns(likelihoods={"a": "binomial"}), "column 'a': 'binomial' is not a likelihood"),
+        (
+            Columns(likelihoods={"a": "poisson"}),
+            r"likelihoods={'a': 'poisson'} of columns=Columns\(...\): poisson is for counts",
+        ),
+        (
+            Columns(likelihoods={"zap": "squared"}),
+            r"X: likelihoods of .* names 'zap', which is not",
+        ),
+        (Columns(scale="square"), "'square' is not a scale; use standard"),
+        (Columns(scales={"job": "robust"}), r"leave out scales={'job': 'robust'} of columns="),
+    ],
+)
+def test_what_columns_cannot_say_is_refused_in_words_of_python(columns, message):
+    frame = pd.DataFrame({"a": np.arange(60.0) / 7, "job": ["clerk", "smith"] * 30})
+    with pytest.raises(InputError, match=message) as caught:
+        AutoencoderEmbedding(epochs=1, columns=columns).fit(frame)
+    assert "--" not in str(caught.value)
+
+
+def test_scales_and_likelihoods_of_columns_are_parameters_that_a_folder_keeps(people, tmp_path):
+    columns = Columns(
+        likelihoods={"age": "gaussian"}, scale="robust", scales={"height": "quantile"}
+    )
+    made = AutoencoderEmbedding(**SMALL, columns=columns).fit(people)
+    scales = {c.name: c.scaling.kind for c in made.schema_.numeric}
+    assert scales["height"] == "quantile" and scales["age"] == "robust"
+    assert made.run_.rows.number_likelihoods[0] == "gaussian"
+    restored = made.inverse_transform(made.transform(people))
+    assert restored["height"].between(people["height"].min(), people["height"].max()).all()
+    made.save(tmp_path / "run")
+    assert AutoencoderEmbedding.load(tmp_path / "run").columns == columns

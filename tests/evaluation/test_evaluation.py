@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 
 from jaxrep import evaluation
-from jaxrep.data.schema import CategoricalColumn, Number, Schema
-from jaxrep.evaluation import Result, split
+from jaxrep.batch import Batch
+from jaxrep.data.schema import CategoricalColumn, Log1p, Number, Schema
+from jaxrep.data.transform import one_hot
+from jaxrep.evaluation import RawColumns, Result, split
 
 pytestmark = pytest.mark.quick
 
@@ -127,17 +129,81 @@ def test_splits_share_no_row_and_hold_every_group():
     assert len(split(groups, seed=0, labels=1000).labelled) == len(split(groups, seed=0).train)
 
 
-def test_errors_of_columns_are_in_both_units_and_count_wrong_categories():
-    age = Number("age", mean=40.0, scale=10.0, fill=None)
-    job = CategoricalColumn("job", ("clerk", "smith"), has_gaps=False)
-    x = np.array([[0.0, 1, 0, 0], [1.0, 0, 1, 0], [2.0, 0, 1, 0]])
-    x_hat = np.array([[0.1, 0.9, 0.1, 0], [1.1, 0.2, 0.8, 0], [2.4, 0.7, 0.3, 0]])
-    errors = evaluation.column_errors(Schema((age, job)), x, x_hat)
-    assert errors.names == ("age", "job")
-    squares = 0.01 + 0.01 + 0.16
-    of_jobs = 2 * 0.01 + 2 * 0.04 + 2 * 0.49
-    np.testing.assert_allclose(errors.standardised, np.sqrt([squares / 3, of_jobs / 9]))
-    np.testing.assert_allclose(errors.own, [10 * np.sqrt(squares / 3), 1 / 3])
+# The table's order is not that of features: numbers come first.
+JOB = CategoricalColumn("job", ("clerk", "smith"), has_gaps=True)
+AGE = Number("age", mean=40.0, scale=10.0, fill=None, has_gaps=True)
+WIDTH = Number("width", mean=1e15, scale=1e-3, fill=None)
+PEOPLE = Schema((JOB, AGE, WIDTH))
+
+
+def test_errors_of_columns_are_of_observed_cells_in_nats_and_in_their_own_units():
+    nan = np.nan
+    x = Batch(
+        np.array([[0.0, 0.0], [nan, 1.0], [2.0, 0.0], [1.0, 0.0]]), np.array([[1], [2], [-1], [0]])
+    )
+    x_hat = Batch(
+        np.array([[0.1, 0.5], [9.0, 1.0], [2.4, 0.5], [1.0, 0.0]]), np.array([[1], [1], [2], [1]])
+    )
+    terms = np.array([[1.0, 2.0, 3.0], [0.0, 2.0, 5.0], [3.0, 2.0, 0.0], [5.0, 2.0, 7.0]])
+    errors = evaluation.column_errors(PEOPLE, x, x_hat, terms)
+    assert errors.names == ("job", "age", "width")
+    assert errors.kinds == ("categorical", "numeric", "numeric")
+    np.testing.assert_allclose(errors.nats, [15 / 3, 9 / 3, 2])
+    # Of three known jobs two are wrong: that of no level is never given back.
+    age, width = 10 * np.sqrt((0.01 + 0.16) / 3), 1e-3 * np.sqrt(0.5 / 4)
+    np.testing.assert_allclose(errors.own, [2 / 3, age, width])
+
+
+def test_a_column_without_cells_has_no_error():
+    x = Batch(np.array([[np.nan, 0.0]]), np.array([[-1]]))
+    errors = evaluation.column_errors(
+        PEOPLE, x, Batch(np.zeros((1, 2)), np.array([[1]])), np.array([[0.0, 0.5, 0.0]])
+    )
+    np.testing.assert_array_equal(errors.nats, [np.nan, np.nan, 0.5])
+    np.testing.assert_array_equal(errors.own, [np.nan, np.nan, 0.0])
+
+
+def test_raw_columns_are_one_hot_and_lead_back_to_rows():
+    x = Batch(np.array([[0.5, 1.0], [np.nan, 2.0], [0.1, 3.0]]), np.array([[2], [1], [1]]))
+    raw = RawColumns.of(PEOPLE, x)
+    matrix = raw.matrix(x)
+    np.testing.assert_array_equal(matrix, one_hot(PEOPLE, x))
+    back = raw.rows(matrix)
+    np.testing.assert_array_equal(back.codes, x.codes)
+    np.testing.assert_array_equal(back.numbers, np.float32(np.nan_to_num(x.numbers)))
+    # Neither "other" nor "missing" is a level that is given back, however large it is.
+    strange = raw.matrix(Batch(np.zeros((2, 2)), np.array([[0], [-1]])))
+    assert strange[:, 3:].argmax(axis=1).tolist() == [0, 3]
+    assert set(raw.rows(strange).codes[:, 0]) <= {1, 2}
+
+
+@pytest.mark.parametrize("fill", [None, "l7"])
+def test_raw_columns_of_a_wide_category_are_those_of_its_most_frequent_levels(fill):
+    levels = tuple(f"l{i}" for i in range(5000))
+    town = CategoricalColumn("town", levels, has_gaps=True, fill=fill)
+    schema = Schema((town, JOB))
+    codes = np.concatenate([np.repeat(np.arange(3001, 4000), 2), np.arange(1, 3001), [0]])
+    if fill is None:
+        codes = np.append(codes, -1)
+    rows = Batch(np.empty((len(codes), 0)), np.stack([codes, np.ones_like(codes)], 1))
+    raw = RawColumns.of(schema, rows)
+    matrix = raw.matrix(rows)
+    assert matrix.shape == (len(codes), 1000 + (fill is None) + 4)
+    assert (matrix[:, : 1000 + (fill is None)].sum(axis=1) == 1).all()
+    is_frequent = (codes >= 3001) & (codes < 4000)
+    np.testing.assert_array_equal(raw.rows(matrix).codes[is_frequent, 0], codes[is_frequent])
+    np.testing.assert_array_equal(matrix[:, 0] == 1, ~is_frequent & (codes >= 0))
+    others = Batch(np.empty((2, 0)), np.array([[4500, 1], [3001, 2]]))  # not among those looked at
+    assert raw.matrix(others)[:, :2].tolist() == [[1, 0], [0, 1]]
+
+
+def test_errors_of_a_column_of_logarithms_are_those_of_its_numbers():
+    amount = Number("amount", mean=1.0, scale=2.0, fill=None, scaling=Log1p())
+    x = (np.log1p([[3.0], [100.0]]) - 1) / 2
+    x_hat = (np.log1p([[6.0], [96.0]]) - 1) / 2
+    errors = evaluation.column_errors(Schema((amount,)), Batch(x), Batch(x_hat), (x - x_hat) ** 2)
+    np.testing.assert_allclose(errors.nats, np.mean((x - x_hat) ** 2))
+    np.testing.assert_allclose(errors.own, np.sqrt((3**2 + 4**2) / 2))
 
 
 def test_a_result_has_the_sample_deviation_and_no_nan_in_json():

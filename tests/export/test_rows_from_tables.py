@@ -10,7 +10,9 @@ import pytest
 from jaxrep.data import transform
 from jaxrep.data.frames import as_table
 from jaxrep.data.schema import KINDS, CategoricalColumn, Schema
+from jaxrep.errors import VerificationError
 from jaxrep.export import FORMATS
+from jaxrep.export._expected import expected_outputs
 from jaxrep.runs import outputs
 from tests.helpers.exports import make_run, raw_rows
 
@@ -117,3 +119,24 @@ def test_a_code_that_only_a_float_would_take_for_a_level_is_unknown():
     expected = [[0], [-1], [0], [1], [-1]]
     assert transform.to_raw(schema, pa.table({"code": cells}), source="x").tolist() == expected
     assert encode(json.loads(json.dumps(schema.to_json())), {"code": cells}).tolist() == expected
+
+
+@pytest.mark.parametrize("format", ["torchscript", "onnx"])
+def test_columns_with_long_tails_come_out_as_jax_has_them(tmp_path, format):
+    if format == "onnx":
+        pytest.importorskip("onnxruntime")
+    run = make_run(tmp_path, "vae", "tails")
+    assert [c.scaling.kind for c in run.schema.columns] == [
+        "log1p",
+        "quantile",
+        "quantile",
+        "robust",
+    ]
+    FORMATS[format].write(run, tmp_path / "model")
+    _, raw = raw_rows(run)
+    expected = expected_outputs(run, raw, "tails.csv")
+    FORMATS[format].verify(run, tmp_path / "model", expected)
+    for prefix in ("jax", "exact"):
+        expected[f"{prefix}.reconstruct.0"][7, 1] += 1e-4
+    with pytest.raises(VerificationError, match="reconstruct"):
+        FORMATS[format].verify(run, tmp_path / "model", expected)

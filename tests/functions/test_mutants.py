@@ -14,9 +14,13 @@ import torch
 from flax import nnx
 
 import jaxrep.batch
+import jaxrep.likelihoods
+import jaxrep.networks
 import jaxrep.views
 import torch_ref.batch
+import torch_ref.likelihoods
 import torch_ref.methods
+import torch_ref.networks
 import torch_ref.views
 from jaxrep import methods
 from tests.helpers import oracles
@@ -55,12 +59,40 @@ def batch_of(twin: str, x: np.ndarray, weights: np.ndarray | None = None):
 def draw(twin: str, method, x: np.ndarray, seed: int = 0) -> dict[str, np.ndarray]:
     batch = batch_of(twin, x)
     if twin == "jax":
-        draws = jaxrep.views.Draws(jax.random.key(seed), batch.numbers)
+        draws = jaxrep.views.Draws(jax.random.key(seed), batch)
         noise = jaxrep.views.resolve(method.noise(draws, batch))
     else:
         generator = torch.Generator().manual_seed(seed)
-        noise = method.noise(torch_ref.views.Draws(generator, batch.numbers), batch)
+        noise = method.noise(torch_ref.views.Draws(generator, batch), batch)
     return {name: np.asarray(drawn) for name, drawn in noise.items()}
+
+
+HELPING = ("terms", "observed")
+
+
+def likelihood(twin: str):
+    """That of rows of four numbers."""
+    if twin == "jax":
+        return jaxrep.likelihoods.RowLikelihood(jaxrep.batch.RowSpec(4))
+    return torch_ref.likelihoods.RowLikelihood(torch_ref.batch.RowSpec(4))
+
+
+def no_embeddings(twin: str):
+    """Those of rows without codes, as a network of the twin holds them."""
+    if twin == "jax":
+        return jaxrep.networks.Embeddings(jaxrep.batch.RowSpec(4), rngs=nnx.Rngs(0))
+    rows = torch_ref.batch.RowSpec(4)
+    return torch_ref.networks.Embeddings(rows, generator=torch.Generator())
+
+
+def decoding(twin: str, decoder, **functions):
+    """A network that decodes by a function of its own."""
+    network = SimpleNamespace(decoder=decoder, likelihood=likelihood(twin), **functions)
+    network.embeddings = no_embeddings(twin)
+    for name in HELPING:
+        function = getattr(network_type(twin, "autoencoder"), name)
+        setattr(network, name, functools.partial(function, network))
+    return network
 
 
 @pytest.mark.parametrize("name", ["autoencoder", "vae"])
@@ -68,31 +100,41 @@ def draw(twin: str, method, x: np.ndarray, seed: int = 0) -> dict[str, np.ndarra
 def test_a_score_is_the_mean_squared_error_of_a_row(twin, name, x64):
     batch, x_hat = batch_of(twin, X), array(twin, X_HAT)
 
-    def encoder(rows):
-        assert rows is batch.numbers
+    def encoder(given, embeddings):
+        assert given is batch
         return "mu"
 
     def encode(given):
         assert given is batch
         return "mu", "log_var"
 
-    def decode(z):
+    def decoder(z):
         assert z == "mu"
         return x_hat
 
-    network = SimpleNamespace(encoder=encoder, encode=encode, decode=decode)
-    for output in ("embed", "reconstruct", "score"):
+    network = SimpleNamespace(encoder=encoder, encode=encode, decoder=decoder)
+    network.likelihood, network.embeddings = likelihood(twin), no_embeddings(twin)
+    for output in ("embed", "decode", "reconstruct", "score", "score_by_column", *HELPING):
         function = getattr(network_type(twin, name), output)
         setattr(network, output, functools.partial(function, network))
     expected = [oracles.mse_loss(X[i : i + 1], X_HAT[i : i + 1]) for i in range(len(X))]
     np.testing.assert_allclose(network.score(batch), expected, rtol=1e-12)
+    by_column = network.score_by_column(batch)
+    np.testing.assert_allclose(by_column, (X - X_HAT) ** 2, rtol=1e-12)
+    np.testing.assert_array_equal(network.reconstruct(batch).numbers, X_HAT)
 
 
 @pytest.mark.parametrize("twin", TWINS)
 def test_the_metrics_of_the_vae_are_the_terms_of_its_loss(twin, x64):
     answer = tuple(array(twin, values) for values in (X_HAT, MU, LOG_VAR))
     batch, method = batch_of(twin, X, WEIGHTS), make(twin, "vae", beta=4.0)
-    loss, metrics = method.loss(lambda given, eps: answer, batch, {"eps": "eps"})
+
+    def sample(given, eps):
+        assert given.numbers is batch.numbers and eps == "eps"
+        return answer
+
+    network = decoding(twin, lambda z: z, sample=sample)
+    loss, metrics = method.loss(network, batch, {"eps": "eps"})
     reconstruction = 4 * oracles.mse_loss(X, X_HAT, weights=WEIGHTS)
     kl = oracles.gaussian_kl(MU, LOG_VAR, weights=WEIGHTS)
     assert float(metrics["reconstruction"]) == pytest.approx(reconstruction, rel=1e-12)
@@ -130,7 +172,7 @@ def test_the_loss_of_an_autoencoder_corrupts_by_the_views_whose_rates_are_not_0(
     corrupted = X + 0.25 * drawn if name == "normal" else np.where(drawn, X, 0)
     rates = {"normal": {"noise_std": 0.25}, "keep": {"drop_rate": 0.3}}[name]
     method = make(twin, "autoencoder", **rates)
-    twice = SimpleNamespace(reconstruct=lambda batch: 2 * batch.numbers)
+    twice = decoding(twin, lambda z: 2 * z, embed=lambda batch: batch.numbers)
     noise = {name: array(twin, drawn)}
     found, _ = method.loss(twice, batch_of(twin, X, WEIGHTS), noise)
     expected = oracles.mse_loss(X, 2 * corrupted, weights=WEIGHTS)

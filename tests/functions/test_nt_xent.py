@@ -317,7 +317,7 @@ def test_a_microbatch_changes_neither_loss_nor_gradient(x64, size):
         x = jnp.asarray(np.random.default_rng(0).normal(size=(10, 6)))
         _, noise = jax.jit(functools.partial(draw_batch, batch_size=10))(method, 0, x, x, 0)
         batch = Batch(x, weights=jnp.where(jnp.arange(10) == 4, 0.0, 1.0))
-        state = jax.jit(init_state, static_argnums=1)(method, 6, 0)
+        state = jax.jit(init_state, static_argnums=1)(method, RowSpec(6), 0)
         network = abstract_network(method, RowSpec(6))
         return jax.jit(
             jax.value_and_grad(
@@ -337,7 +337,7 @@ def test_a_microbatch_changes_neither_loss_nor_gradient_in_torch(size):
         network = method.init(rows, torch.Generator().manual_seed(0)).double()
         x = torch.randn(10, 6, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
         batch = torch_ref.batch.Batch(x, weights=torch.ones(10))
-        draws = torch_ref.views.Draws(torch.Generator().manual_seed(2), x)
+        draws = torch_ref.views.Draws(torch.Generator().manual_seed(2), batch)
         loss, _ = method.loss(network, batch, method.noise(draws, batch))
         loss.backward()
         return [loss.detach(), *(p.grad for p in network.parameters() if p.grad is not None)]
@@ -349,10 +349,11 @@ def test_a_microbatch_changes_neither_loss_nor_gradient_in_torch(size):
 def test_a_microbatch_bounds_the_memory_of_the_network():
     def temporary(microbatch):
         method = SimCLR(SimCLRHyperparameters(microbatch=microbatch, hidden_dims=(512, 512)))
-        x = jnp.zeros((8192, 16))
-        state = jax.eval_shape(lambda: init_state(method, 16, 0))
+        x, spec = jnp.zeros((8192, 16)), RowSpec(16)
+        state = jax.eval_shape(lambda: init_state(method, spec, 0))
         drawn = jax.eval_shape(lambda: draw_batch(method, 0, x, x, 0, batch_size=8192))
-        compiled = jax.jit(train_step).lower(method, state, *drawn).compile()
+        step = jax.jit(train_step, static_argnames="spec")
+        compiled = step.lower(method, state, *drawn, spec=spec).compile()
         return compiled.memory_analysis().temp_size_in_bytes
 
     assert temporary(512) < 0.4 * temporary(0)

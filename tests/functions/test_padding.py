@@ -46,7 +46,7 @@ def test_padding_changes_no_gradient_of_a_jax_model(name, x64):
     network = with_weights(network, wide)
     params = get_weights(network, nnx.Param)
     x = jax.random.normal(jax.random.key(0), (8, 6), "float64")
-    draws = jaxrep.views.Draws(jax.random.key(1), x)
+    draws = jaxrep.views.Draws(jax.random.key(1), jaxrep.batch.Batch(x))
     noise = jaxrep.views.resolve(method.noise(draws, jaxrep.batch.Batch(x)))
     targets = jnp.arange(8) % 2
 
@@ -73,7 +73,8 @@ def test_padding_changes_no_gradient_of_a_torch_model(name):
     generator = torch.Generator().manual_seed(0)
     network = method.init(torch_ref.batch.RowSpec(6), generator).double()
     x = torch.randn(8, 6, generator=generator, dtype=torch.float64)
-    noise = method.noise(torch_ref.views.Draws(generator, x), torch_ref.batch.Batch(x))
+    batch = torch_ref.batch.Batch(x)
+    noise = method.noise(torch_ref.views.Draws(generator, batch), batch)
     targets = torch.arange(8) % 2
 
     def value_and_gradient(rows, weights):

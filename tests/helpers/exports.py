@@ -72,6 +72,19 @@ def all_kinds(path):
     return path / "kinds.csv", Columns(kinds={"zip": "category", "grade": "category"})
 
 
+def long_tails(path):
+    rng = np.random.default_rng(4)
+    lines = ["amount,income,visits,change"]
+    for i in range(80):
+        amount, income = rng.lognormal(3, 3), rng.lognormal(8, 2)
+        visits = 0 if i % 3 else rng.integers(1000)
+        lines.append(f"{amount:.2f},{income:.2f},{visits},{rng.standard_cauchy():.3f}")
+    (path / "tails.csv").write_text("\n".join(lines) + "\n")
+    return path / "tails.csv", Columns(
+        scale="quantile", scales={"amount": "log1p", "change": "robust"}
+    )
+
+
 def wide_table(path):
     """Numbers of every likelihood, narrow and wide codes, in turn and with gaps, and no order."""
     rng = np.random.default_rng(5)
@@ -92,7 +105,8 @@ DATA = {"plain": plain_matrix, "times": times_with_gaps, "mixed": mixed}
 
 def make_run(path, method, data="plain", architecture="plain", **settings):
     """A run that was never trained: drawn weights, written as training would."""
-    source, columns = (DATA | {"kinds": all_kinds, "wide": wide_table})[data](path)
+    tables = DATA | {"kinds": all_kinds, "tails": long_tails, "wide": wide_table}
+    source, columns = tables[data](path)
     settings = of_shape(method, *ARCHITECTURES[architecture], **settings)
     table = read_table(str(source))
     schema = fit(lambda: [table], source=str(source), columns=columns).schema

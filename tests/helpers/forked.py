@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from jaxrep import VAEEmbedding
+from jaxrep.batch import RowSpec
 from jaxrep.methods import Autoencoder, AutoencoderHyperparameters
 from jaxrep.training import Checkpoints, fit, sweep
 
@@ -21,7 +22,7 @@ WAYS = {
     "fit": lambda: VAEEmbedding(epochs=1).fit(X),
     "training": lambda: fit(METHOD, X),
     "sweep": lambda: sweep([METHOD], X),
-    "checkpoint": lambda: Checkpoints(Path(tempfile.gettempdir())).newest(METHOD, 4),
+    "checkpoint": lambda: Checkpoints(Path(tempfile.gettempdir())).newest(METHOD, RowSpec(4)),
 }
 
 

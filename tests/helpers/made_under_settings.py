@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from jaxrep import VAEEmbedding, cli
-from jaxrep.batch import Batch
+from jaxrep.batch import Batch, RowSpec
 from jaxrep.methods import hyperparameters_of, make
 from jaxrep.training import fit, row_store, sweep
 
@@ -44,7 +44,7 @@ def main(folder):
 
     row_store.BLOCK_BYTES = 4 * 4 * 32
     regressor = make(hyperparameters_of("regressor")(**small))
-    made["streamed"] = of_weights(fit(regressor, Batch(Store(x), None, x[:, 0])))
+    made["streamed"] = of_weights(fit(regressor, Batch(Store(x), targets=x[:, 0])))
 
     methods = [make(hyperparameters_of("autoencoder")(**small, seed=seed)) for seed in (0, 1)]
     made["sweep"] = digest(map(str.encode, map(of_weights, sweep(methods, x).members)))
@@ -59,13 +59,13 @@ class Store:
 
     def __init__(self, x):
         self._x = x.astype("float32")
-        self.rows, self.width = x.shape
+        self.rows, self.spec = len(x), RowSpec(x.shape[1])
 
     def read_into(self, start, buffer):
-        buffer[:] = self._x[start : start + len(buffer)]
+        buffer.numbers[:] = self._x[start : start + len(buffer.numbers)]
 
     def sample(self, count):
-        return self._x[:count]
+        return Batch(self._x[:count])
 
 
 if __name__ == "__main__":

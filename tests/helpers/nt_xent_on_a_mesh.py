@@ -4,6 +4,7 @@ python nt_xent_on_a_mesh.py 1,2,4,8                     on forced devices of thi
 python nt_xent_on_a_mesh.py 2 ADDRESS PROCESS           as one of 2 processes
 """
 
+import functools
 import json
 import re
 import sys
@@ -13,11 +14,13 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from jaxrep.batch import RowSpec
 from jaxrep.losses import nt_xent_loss
 from jaxrep.methods import SimCLR, SimCLRHyperparameters
 from jaxrep.training import draw_batch, init_state, train_step
 
 ROWS, WIDTH = 24, 5
+SPEC = RowSpec(6)
 COLLECTIVES = ("all-gather", "all-reduce", "reduce-scatter", "all-to-all", "collective-permute")
 
 
@@ -87,15 +90,15 @@ def training_step(mesh):
     method = SimCLR(SimCLRHyperparameters())
     x = np.random.default_rng(2).normal(size=(ROWS, 6)).astype(np.float32)
     drawn = jax.device_get(draw_batch(method, 0, jnp.asarray(x), x, 0, batch_size=ROWS))
-    state = jax.device_get(init_state(method, 6, 0))
-    step = jax.jit(train_step)
+    state = jax.device_get(init_state(method, SPEC, 0))
+    step = functools.partial(jax.jit(train_step, static_argnames="spec"), spec=SPEC)
     expected = jax.device_get(step(method, state, *drawn))
     with jax.set_mesh(mesh):
         batch = jax.tree.map(lambda array: put(array, mesh, "data"), drawn[0])
         noise = {name: put(draws, mesh, None, "data") for name, draws in drawn[1].items()}
         state = jax.tree.map(lambda array: put(np.asarray(array), mesh), state)
         found = step(method, state, batch, noise)
-        text = step.lower(method, state, batch, noise).compile().as_text()
+        text = step.func.lower(method, state, batch, noise, spec=SPEC).compile().as_text()
     (before, _), (after, _) = found, expected
     return {
         "difference": max(

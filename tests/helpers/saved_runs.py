@@ -7,7 +7,6 @@ import numpy as np
 from flax import nnx
 
 from jaxrep import files
-from jaxrep.batch import RowSpec
 from jaxrep.data.columns import Columns
 from jaxrep.data.schema import MISSING, Number, Schema
 from jaxrep.data.targets import Classes, Numbers
@@ -77,7 +76,7 @@ def results(path, method):
 
 
 def untrained_weights(method):
-    network = make(settings(method)).init(RowSpec(SCHEMA.width), nnx.Rngs(0))
+    network = make(settings(method)).init(SCHEMA.row_spec(), nnx.Rngs(0))
     return {name: np.asarray(array) for name, array in get_weights(network).items()}
 
 

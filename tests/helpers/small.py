@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from jaxrep import methods
-from jaxrep.batch import Batch, RowSpec
+from jaxrep.batch import MISSING, Batch, RowSpec, as_batch, take
+from jaxrep.networks import WIDE
 from jaxrep.parity._models import draw_targets, of_shape
 from jaxrep.training import draw_batch, train_step
 
@@ -19,6 +20,25 @@ ROWS, FEATURES, BATCH = 50, 5, 16  # 4 steps an epoch, the last of 2 rows and pa
 X = np.random.default_rng(0).normal(size=(ROWS, FEATURES)).astype(np.float32)
 SPEC = RowSpec(FEATURES)
 SMALL = {"hidden_dims": (6,), "latent_dim": 3, "batch_size": BATCH}
+# Rows of four numbers, two of them with gaps, and of three codes: two of few values, one with gaps,
+# and one with gaps of more values than have weights of their own.
+MIXED = RowSpec(4, (3, 5, WIDE + 3), (False, True, True, False, False, True, True))
+
+
+def mixed(rows=ROWS, seed=0, spec=MIXED):
+    """Rows of numbers and codes with gaps, none of them empty; code 0 occurs, too."""
+    rng = np.random.default_rng(seed)
+    numbers = rng.normal(size=(rows, spec.numbers)).astype(np.float32)
+    is_missing = (rng.uniform(size=(rows, spec.columns)) < 0.25) & np.array(spec.gaps or (False,))
+    numbers[is_missing[:, : spec.numbers]] = np.nan
+    if not spec.codes:
+        return Batch(numbers)
+    codes = rng.integers(0, spec.levels, (rows, spec.codes), dtype=np.int32)
+    codes[is_missing[:, spec.numbers :]] = MISSING
+    return Batch(numbers, codes)
+
+
+MIXED_X = mixed()
 # The same for the command line.
 FLAGS = ("--hidden-dims", "6", "--latent-dim", "3", "--batch-size", "16")
 
@@ -49,18 +69,23 @@ def one_of_all(chosen, names=None):
 
 
 # A step as one program: taken operation by operation, each of these would be compiled for itself.
-compiled_step = jax.jit(train_step)
+compiled_step = functools.partial(jax.jit(train_step, static_argnames="spec"), spec=SPEC)
 compiled_draw = jax.jit(functools.partial(draw_batch, batch_size=BATCH))
 
 
 class Store:
-    """Rows that are streamed from memory."""
+    """Rows that are streamed from memory: numbers, or a batch of numbers and codes."""
 
-    def __init__(self, x):
-        self.x, (self.rows, self.width) = x, x.shape
+    def __init__(self, x, spec=None):
+        self.x = as_batch(x)
+        self.rows, numbers = self.x.numbers.shape
+        self.spec = spec or RowSpec(numbers)
 
     def read_into(self, start, buffer):
-        buffer[:] = self.x[start : start + len(buffer)]
+        found = take(self.x, slice(start, start + len(buffer.numbers)))
+        buffer.numbers[:] = found.numbers
+        if self.spec.codes:
+            buffer.codes[:] = found.codes
 
     def sample(self, count):
-        return self.x[:: -(-len(self.x) // count)]
+        return take(self.x, slice(None, None, -(-self.rows // count)))

@@ -5,7 +5,7 @@ import numpy as np
 
 from jaxrep.batch import Batch
 from jaxrep.training import fit, loop, members, program, sweep
-from tests.helpers.small import X
+from tests.helpers.small import SPEC, X
 from tests.helpers.sweeps import HELD_OUT, assert_equal, largest, make_all
 
 
@@ -27,9 +27,10 @@ def main():
     text = run.lower(
         members.stack([*methods, methods[0]]), np.zeros(4, np.uint32),
         jax.tree.map(
-            lambda a: np.zeros((4, *a.shape), a.dtype), program.empty_state(methods[0], 5)
+            lambda a: np.zeros((4, *a.shape), a.dtype), program.empty_state(methods[0], SPEC)
         ),
-        Batch(X), X, 0, 4, batch_size=16, chunk=4, devices=members.share_out_devices(4),
+        Batch(X), Batch(X), 0, 4, spec=SPEC, batch_size=16, chunk=4,
+        devices=members.share_out_devices(4),
     ).as_text()  # fmt: skip
     assert "all-reduce" not in text and "all_reduce" not in text and "all_gather" not in text
     for method, member in zip(methods, result.members, strict=True):

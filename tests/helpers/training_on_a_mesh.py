@@ -14,7 +14,7 @@ import jax
 import numpy as np
 
 from jaxrep import methods
-from jaxrep.batch import Batch
+from jaxrep.batch import Batch, RowSpec
 from jaxrep.training import Devices, fit, mesh_of
 from jaxrep.training.devices import mesh_of_one
 from jaxrep.training.loop import Loop
@@ -26,16 +26,16 @@ COLLECTIVES = ("all-gather", "all-reduce", "reduce-scatter", "all-to-all", "coll
 class Store:
     """Rows that are read when they are needed."""
 
-    rows, width = ROWS, WIDTH
+    rows, spec = ROWS, RowSpec(WIDTH)
 
     def __init__(self, x):
         self.x = x
 
     def read_into(self, start, buffer):
-        buffer[:] = self.x[start : start + len(buffer)]
+        buffer.numbers[:] = self.x[start : start + len(buffer.numbers)]
 
     def sample(self, count):
-        return self.x[:: -(-len(self.x) // count)]
+        return Batch(self.x[:: -(-len(self.x) // count)])
 
 
 def data(rows=ROWS):
@@ -64,7 +64,7 @@ def compare(found, expected):
 def first_moments(method, x, mesh=None, shard_parameters=False):
     """Adam's first moment after one step, a tenth of the gradient."""
     devices = Devices(mesh or mesh_of_one(), shard_parameters)
-    loop = Loop(methods.members_of(method), Batch(x), None, devices)
+    loop = Loop(methods.members_of(method), Batch(x), None, RowSpec(WIDTH), devices)
     loop.train(until=1)
     leaves, _ = jax.tree_util.tree_flatten_with_path(loop.state.opt_state)
     named = {jax.tree_util.keystr(path): np.asarray(leaf) for path, leaf in leaves}
@@ -73,7 +73,9 @@ def first_moments(method, x, mesh=None, shard_parameters=False):
 
 def collectives(method, x, mesh, shard_parameters=False):
     """How many of each collective the compiled program has, whatever they are in."""
-    loop = Loop(methods.members_of(method), Batch(x), None, Devices(mesh, shard_parameters))
+    loop = Loop(
+        methods.members_of(method), Batch(x), None, RowSpec(WIDTH), Devices(mesh, shard_parameters)
+    )
     program = functools.partial(loop._run_steps.func.lower, *loop._run_steps.args)
     shared, rows = loop._run_steps.keywords, loop.rows.like(0, loop.plan)
     with loop.devices.programs():

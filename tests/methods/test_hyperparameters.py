@@ -7,11 +7,13 @@ import jax
 import pytest
 
 from jaxrep import methods
+from jaxrep.batch import Batch
 from jaxrep.hyperparameters import (
     Flag,
     Names,
     Number,
     OneOf,
+    Recipe,
     TrainingHyperparameters,
     Whole,
     Widths,
@@ -29,7 +31,16 @@ from jaxrep.methods import (
 from jaxrep.methods._backbone import Backbones
 from jaxrep.training import fit, init_state
 from jaxrep.training.program import abstract_state
-from tests.helpers.small import FEATURES, X, compiled_draw, compiled_step, labelled, make
+from tests.helpers.small import (
+    MIXED,
+    MIXED_X,
+    SPEC,
+    X,
+    compiled_draw,
+    compiled_step,
+    labelled,
+    make,
+)
 
 # For every hyperparameter of every method another value than its default, and what else it takes
 # to see the difference: weight decay shows once weights have moved, its kind only with it.
@@ -69,14 +80,20 @@ OTHER_VALUES = {
     "l2": 0.5,
     "classes": 3,
     "label_smoothing": 0.2,
+    "other_rate": 0.5,
+    "hide_rate": 0.5,
+    "likelihood": "by_kind",
     "class_weight": "balanced",
 }
 # The rates of views that are not taken by default count where they are, and so for schedules.
 WITH = {
     "corruption_rate": {"views": ("scarf",)},
     "swap_rate": {"views": ("swap",)},
+    "hide_rate": {"views": ("hide",)},
     "warmup_fraction": {"schedule": "warmup_cosine"},
     "backbone_learning_rate": {"frozen": False},
+    # Numbers alone have no categories that could be other.
+    "other_rate": {"other_rate": 0.01},
 }
 # What follows from another hyperparameter, whatever is given.
 FOLLOWING = {"hidden_dims", "latent_dim"}
@@ -90,9 +107,10 @@ KNOBS = [
     (name, field.name)
     for name, field in FIELDS
     # A microbatch changes no parameter, but memory: tests/functions/test_nt_xent.py. Members train
-    # as one would, several of them: tests/training/test_members.py.
+    # as one would, several of them: tests/training/test_members.py. A likelihood is that of rows,
+    # as their RowSpec has it: tests/functions/test_rows.py.
     if declaration(field).kind not in ("host", "rows")
-    and field.name not in ("microbatch", "members")
+    and field.name not in ("microbatch", "members", "likelihood")
 ]
 
 
@@ -100,7 +118,7 @@ KNOBS = [
 # that one stands for the others: the VAE for the engine's, SimCLR for those of views.
 ONE_FOR_ALL = dict.fromkeys(
     ("optimizer", "precision", "schedule", "warmup_fraction", "clip_norm", "beta2"), "vae"
-) | dict.fromkeys(("views", "drop_rate", "corruption_rate", "swap_rate"), "simclr")
+) | dict.fromkeys(("views", "drop_rate", "corruption_rate", "swap_rate", "hide_rate"), "simclr")
 
 
 @functools.cache
@@ -111,14 +129,17 @@ def trained(name, **settings):
 def after_steps(name, **settings):
     """The parameters after three steps: Adam's first goes by the signs of the gradient alone."""
     method = make(name, **settings)
-    state, x = init_state(method, FEATURES, 0), labelled(method)
+    spec, rows = (MIXED, MIXED_X) if "other_rate" in settings else (SPEC, Batch(X))
+    state, x = init_state(method, spec, 0), rows._replace(targets=labelled(method).targets)
     for i in range(3):
-        state, _ = compiled_step(method, state, *compiled_draw(method, 0, x, X, i), steps=9)
+        drawn = compiled_draw(method, 0, x, rows, i)
+        state, _ = compiled_step(method, state, *drawn, spec=spec, steps=9)
     return state.params
 
 
 def shapes(name, **settings):
-    params = abstract_state(make(name, **settings), FEATURES).params
+    spec = MIXED if "other_rate" in settings else SPEC
+    params = abstract_state(make(name, **settings), spec).params
     return {key: array.shape for key, array in params.items()}
 
 
@@ -183,7 +204,10 @@ def test_the_kind_of_a_field_is_where_its_value_goes():
 
 @pytest.mark.parametrize("name", methods.names())
 def test_check_knows_a_range_for_every_hyperparameter(name):
-    impossible = {"hidden_dims": (0,), "head_dims": (0,), "optimizer": "sgd", "precision": "double"}
+    impossible = {
+        **{"hidden_dims": (0,), "head_dims": (0,)},
+        **{"optimizer": "sgd", "precision": "double", "likelihood": "laplace"},
+    }
     kind = methods.hyperparameters_of(name)
     for field in (field for method, field in FIELDS if method == name):
         plain = kind(**WITH.get(field.name, {}))
@@ -225,7 +249,7 @@ def test_hyperparameters_of_the_seed_are_the_defaults():
     )
     for name in methods.names():
         kind = methods.hyperparameters_of(name)
-        assert kind() == kind(**kind.recipes["seed"])
+        assert kind() == kind(**kind.recipes["seed"].values)
 
 
 field_of = functools.partial(
@@ -282,6 +306,7 @@ def test_a_plain_field_fails_where_its_class_is_defined(default):
     ],
 )
 def test_a_recipe_of_an_unknown_name_or_a_value_out_of_range_fails(recipes, message):
+    recipes = {name: Recipe("for a test.", values) for name, values in recipes.items()}
     with pytest.raises(TypeError, match=message):
 
         @hyperparameters(name="mine", title="Mine", recipes=recipes)
@@ -290,7 +315,10 @@ def test_a_recipe_of_an_unknown_name_or_a_value_out_of_range_fails(recipes, mess
 
 
 def test_the_first_recipe_gives_the_defaults_and_changes_no_other_class():
-    recipes = {"wide": {"epochs": 7, "margin": 2.0}, "seed": {}}
+    recipes = {
+        "wide": Recipe("wide.", {"epochs": 7, "margin": 2.0}),
+        "seed": Recipe("the defaults.", {}),
+    }
 
     @hyperparameters(name="mine", title="Mine", recipes=recipes, changes_loss=("batch_size",))
     class Mine(TrainingHyperparameters):

@@ -31,7 +31,7 @@ def make(name: str, **settings):
 
 
 def draw_noise(method, x):
-    return resolve(method.noise(Draws(jax.random.key(0), x), Batch(x)))
+    return resolve(method.noise(Draws(jax.random.key(0), Batch(x)), Batch(x)))
 
 
 def test_a_denoising_autoencoder_corrupts_its_input_and_not_its_target():
@@ -41,7 +41,7 @@ def test_a_denoising_autoencoder_corrupts_its_input_and_not_its_target():
     noise = draw_noise(method, x)
     loss, _ = method.loss(network, Batch(x, weights=jnp.ones(len(x))), noise)
     corrupted = jnp.where(noise["keep"], x + 0.5 * noise["normal"], 0)
-    x_hat = network.reconstruct(Batch(corrupted))
+    x_hat = network.reconstruct(Batch(corrupted)).numbers
     assert float(loss) == pytest.approx(float(jnp.mean((x - x_hat) ** 2)), rel=1e-6)
 
 
@@ -58,7 +58,7 @@ def test_a_denoising_autoencoder_corrupts_its_input_and_not_its_target():
 def test_noise_made_of_the_bits_that_training_keeps_is_the_noise_that_is_drawn(name, views):
     rates = {} if name == "vae" else {"views": views, "noise_std": 0.3 if "noise" in views else 0.0}
     method, x = make(name, **rates), jnp.asarray(X)
-    kept = jax.jit(lambda key: method.noise(Draws(key, x), Batch(x)))(jax.random.key(0))
+    kept = jax.jit(lambda key: method.noise(Draws(key, Batch(x)), Batch(x)))(jax.random.key(0))
     drawn, made = draw_noise(method, x), resolve(kept)
     assert drawn.keys() == made.keys()
     assert all(np.array_equal(drawn[each], made[each]) for each in drawn)
@@ -120,7 +120,13 @@ def test_the_vae_embeds_its_mean_whatever_the_noise():
 def test_a_method_is_a_tree_whose_leaves_are_the_numbers_it_computes_with():
     method = make("simclr", weight_decay=0.0)
     leaves = {key[0].name: leaf for key, leaf in jax.tree.leaves_with_path(method)}
-    assert leaves == {"learning_rate": 1e-3, "temperature": 0.5, "noise_std": 0.1, "drop_rate": 0.1}
+    assert leaves == {
+        "learning_rate": 1e-3,
+        "other_rate": 0.01,
+        "temperature": 0.5,
+        "noise_std": 0.1,
+        "drop_rate": 0.1,
+    }
     same = make("simclr", weight_decay=0.0, temperature=0.1, epochs=7, seed=3)
     assert jax.tree.structure(method) == jax.tree.structure(same)
     assert jax.tree.structure(method) != jax.tree.structure(make("simclr", latent_dim=4))
@@ -131,10 +137,10 @@ def two_views(twin, **settings):
     method, given = make("simclr", noise_std=0.5, drop_rate=0.3, **settings), []
     if twin == "jax":
         batch = Batch(jnp.asarray(X))
-        noise = resolve(method.noise(Draws(jax.random.key(0), batch.numbers), batch))
+        noise = resolve(method.noise(Draws(jax.random.key(0), batch), batch))
     else:
         method, batch = twin_of(method), torch_ref.batch.Batch(torch.from_numpy(X))
-        draws = torch_ref.views.Draws(torch.Generator().manual_seed(0), batch.numbers)
+        draws = torch_ref.views.Draws(torch.Generator().manual_seed(0), batch)
         noise = method.noise(draws, batch)
 
     def project(rows):

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from jaxrep.batch import empty
 from jaxrep.data.store import row_file
 from jaxrep.losses import gaussian_kl
 from jaxrep.report import maps
@@ -272,9 +273,11 @@ def test_the_rows_of_a_prepared_folder_are_those_that_it_holds(folder, tmp_path)
     done("prepare", folder / "people.csv", "--out", tmp_path / "rows", *ROLES)
     argv = ("train", "vae", tmp_path / "rows", "--out", tmp_path / "run", *SMALL[:6], *FAST)
     done(*argv)
-    stored = np.empty((60, 6), np.float32)
-    row_file.open_prepared(tmp_path / "rows").read_into(0, stored)
-    np.testing.assert_allclose(rows_of(load(tmp_path / "run")), stored, rtol=1e-6, atol=1e-6)
+    stored = row_file.open_prepared(tmp_path / "rows")
+    held, found = empty(stored.spec, 60), rows_of(load(tmp_path / "run"))
+    stored.read_into(0, held)
+    np.testing.assert_allclose(found.numbers, held.numbers, rtol=1e-6, atol=1e-6)
+    np.testing.assert_array_equal(found.codes, held.codes)
     result = done("report", tmp_path / "run", "--no-parity")
     assert result["source"] == str(tmp_path / "rows") and result["rows"] == 60
 

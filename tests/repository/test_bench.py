@@ -22,7 +22,7 @@ from bench.compare import compare
 from bench.entries import BY_NAME, ENTRIES
 from bench.matmuls import Matmuls, flop, layers
 from bench.measured import Figure, Measured, Series, interleave
-from jaxrep.batch import Batch
+from jaxrep.batch import Batch, RowSpec
 from jaxrep.methods import (
     AutoencoderHyperparameters,
     SimCLR,
@@ -283,9 +283,9 @@ def test_kernels_are_told_apart_by_the_scopes_of_the_program_that_runs():
 
 def test_every_scope_that_kernels_are_told_apart_by_is_in_the_programs():
     method = SimCLR(SimCLRHyperparameters())
-    state, x = program.empty_state(method, 4), jnp.ones((8, 4))
-    shape = {"batch_size": 4, "chunk": 2, "devices": Devices()}
-    lowered = program.run_steps.lower(method, 0, state, Batch(x), x, 0, 0, **shape)
+    state, x = program.empty_state(method, RowSpec(4)), Batch(jnp.ones((8, 4)))
+    shape = {"spec": RowSpec(4), "batch_size": 4, "chunk": 2, "devices": Devices()}
+    lowered = program.run_steps.lower(method, 0, state, x, x, 0, 0, **shape)
     text = lowered.as_text(debug_info=True)
     for scope in ("noise", "rows", "loss", "optimiser"):
         assert re.search(rf"jit\(run_steps\)[^\"]*\b{scope}\b", text), scope

@@ -31,6 +31,7 @@ FLOORS = {
     "training": 3,
     "inference": 3,
     "methods": 2,
+    "likelihoods": 1,
     "networks": 1,
     "views": 1,
     "data": 1,

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pytest
 from sklearn.linear_model import LogisticRegression, Ridge
 
+from jaxrep.batch import take
 from jaxrep.cli import main
 from jaxrep.data import transform
 from jaxrep.data.read import read_table
@@ -147,7 +148,7 @@ def test_the_figures_of_the_rows_held_out_are_of_those_rows(given, fine_tuned, k
     x, y = features(given, run, kind)
     mask = np.zeros(ROWS, bool)
     mask[np.random.default_rng(0).permutation(ROWS)[:6]] = True
-    predicted, found = run.map("predict", x[mask]), run.config["result"]["held_out"]
+    predicted, found = run.map("predict", take(x, mask)), run.config["result"]["held_out"]
     truth = y[mask]
     if kind == "classes":
         right = np.array(run.target.labels)[predicted.argmax(axis=1)] == truth

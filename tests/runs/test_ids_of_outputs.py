@@ -115,7 +115,7 @@ def test_tables_in_memory_keep_ids_too(runs, numbers, tmp_path):
     pq.write_table(pa.table({"id": IDS["int64"], **numbers}), tmp_path / "t.parquet")
     table, x = read_rows(folder.load(runs / "run"), str(tmp_path / "t.parquet"))
     assert table["id"].combine_chunks().equals(IDS["int64"])
-    assert x.shape == (ROWS, FEATURES)
+    assert x.numbers.shape == (ROWS, FEATURES)
 
 
 def test_apostrophes_are_written_only_if_asked_for(runs, tmp_path):

@@ -31,7 +31,7 @@ from tests.helpers.interruptions import (
     start,
     wait_until,
 )
-from tests.helpers.small import FEATURES, FLAGS, SMALL, Store, X
+from tests.helpers.small import FEATURES, FLAGS, SMALL, SPEC, Store, X
 
 EVERY_EPOCH = Every(epochs=1)
 
@@ -74,7 +74,7 @@ def test_a_run_in_pieces_ends_with_the_bits_of_one(
     resumed_from = []
     for chunks in (1, 2, 1, 3, 1, 2, 100):
         try:
-            start = checkpoints.newest(method, 5)
+            start = checkpoints.newest(method, SPEC)
             resumed_from.append(start.step if start else 0)
             pieces = fit(
                 method,
@@ -99,7 +99,7 @@ def test_a_schedule_and_clipping_continue_where_they_were(short_chunks, tmp_path
     checkpoints = Checkpoints(tmp_path, Every(seconds=1e9))
     with pytest.raises(InterruptedRunError):
         fit(make(**settings), X, checkpoints=checkpoints, interrupted=after(2))
-    start = checkpoints.newest(make(**settings), FEATURES)
+    start = checkpoints.newest(make(**settings), SPEC)
     assert 0 < start.step < 24
     assert digest_of(fit(make(**settings), X, start=start).weights) == digest_of(whole.weights)
     assert digest_of(fit(make(), X).weights) != digest_of(whole.weights)
@@ -109,7 +109,7 @@ def test_more_epochs_continue_a_finished_run_as_if_asked_for_at_once(tmp_path):
     checkpoints = Checkpoints(tmp_path)
     fit(make("vae", epochs=4), X, checkpoints=checkpoints)
     method = make("vae", epochs=9)
-    more = fit(method, X, start=checkpoints.newest(method, 5), checkpoints=checkpoints)
+    more = fit(method, X, start=checkpoints.newest(method, SPEC), checkpoints=checkpoints)
     at_once = fit(method, X)
     assert more.resumed_from_step == 4 * 4
     assert more.history == at_once.history and digest_of(more.weights) == digest_of(at_once.weights)
@@ -123,7 +123,7 @@ def test_the_best_state_is_that_of_the_least_validation_loss(tmp_path):
     best = int(np.argmin(losses)) + 1
     assert best < 12
     assert run.epoch == best
-    kept = checkpoints.newest(method, 5).best
+    kept = checkpoints.newest(method, SPEC).best
     stopped_there = fit(make(learning_rate=0.3, epochs=best), X)
     assert digest_of(stopped_there.weights) == digest_of(run.weights)
     for name, array in kept.items():
@@ -220,7 +220,7 @@ def test_damage_to_any_file_is_noticed_and_the_checkpoint_before_taken(
         else:
             damage(damaged)
         notes = []
-        found = Checkpoints(path, note=notes.append).newest(make(epochs=2), 5)
+        found = Checkpoints(path, note=notes.append).newest(make(epochs=2), SPEC)
         assert found.step == 4, file
         assert len(notes) == 1 and "00000008" in notes[0] and "passed over" in notes[0]
         shutil.rmtree(path)
@@ -235,7 +235,7 @@ def test_every_bit_of_a_manifest_counts(two_checkpoints, tmp_path):
         changed = bytearray(data)
         changed[bit // 8] ^= 1 << bit % 8
         manifest.write_bytes(changed)
-        assert Checkpoints(tmp_path / "copy").newest(make(epochs=2), 5).step == 4, bit
+        assert Checkpoints(tmp_path / "copy").newest(make(epochs=2), SPEC).step == 4, bit
 
 
 def test_a_saving_that_was_cut_off_is_no_checkpoint(two_checkpoints, tmp_path):
@@ -245,7 +245,7 @@ def test_a_saving_that_was_cut_off_is_no_checkpoint(two_checkpoints, tmp_path):
     (path / "00000100.orbax-checkpoint-tmp-1").mkdir()
     notes = []
     checkpoints = Checkpoints(path, EVERY_EPOCH, note=notes.append)
-    start = checkpoints.newest(make(epochs=3), 5)
+    start = checkpoints.newest(make(epochs=3), SPEC)
     assert start.step == 8 and len(notes) == 1 and "interrupted" in notes[0]
     fit(make(epochs=3), X, validation=X[:20], start=start, checkpoints=checkpoints)
     assert sorted(p.name for p in path.iterdir()) == ["00000008", "00000012"]
@@ -260,7 +260,7 @@ def test_another_version_of_the_format_is_refused_and_named(two_checkpoints, tmp
         (path / name / MANIFEST).unlink()
         seal(path / name)
     with pytest.raises(InputError, match=r"progress\.json: format_version is 3; this jaxrep reads"):
-        Checkpoints(path).newest(make(epochs=2), 5)
+        Checkpoints(path).newest(make(epochs=2), SPEC)
 
 
 PROGRESS_TEXT = '{"format_version": 2, "step": %s, "seconds": 1, "sums": %s, "states": %s}'
@@ -292,7 +292,7 @@ def test_an_untrusted_checkpoint_with_fitting_digests_is_read_as_data(
     (path / "00000008" / MANIFEST).unlink()
     seal(path / "00000008")
     notes = []
-    assert Checkpoints(path, note=notes.append).newest(make(epochs=2), 5).step == 4
+    assert Checkpoints(path, note=notes.append).newest(make(epochs=2), SPEC).step == 4
     assert len(notes) == 1 and "passed over" in notes[0]
 
 
@@ -302,7 +302,7 @@ def test_a_snapshot_of_another_run_is_refused(tmp_path):
     with pytest.raises(
         InputError, match="after 12 steps, with 3 epochs of metrics of 1 members, is not"
     ):
-        fit(make(epochs=2), X, start=checkpoints.newest(make(), 5))
+        fit(make(epochs=2), X, start=checkpoints.newest(make(), SPEC))
 
 
 # Orbax's threads raise as well, where no one hears them.
@@ -318,7 +318,7 @@ def test_a_full_disk_is_said_and_the_checkpoint_before_stays(two_checkpoints, tm
         checkpoints = Checkpoints(path, EVERY_EPOCH, keep=1000)
         with pytest.raises(OSError, match=r"cannot be written .* is intact\. Make room and run"):
             fit(make(epochs=1000), X, checkpoints=checkpoints)
-        step = checkpoints.newest(make(), 5).step
+        step = checkpoints.newest(make(), SPEC).step
         assert step > 0 and step % 4 == 0
     finally:
         subprocess.run(["umount", str(path)], check=True)
@@ -333,7 +333,7 @@ def test_a_checkpoint_that_cannot_be_written_leaves_nothing_behind(tmp_path, mon
 
     monkeypatch.setattr(checkpoint, "seal", full)
     with pytest.raises(OSError, match=r"No space left on device.*the one of step 4 is intact"):
-        fit(make(epochs=2), X, start=checkpoints.newest(make(), 5), checkpoints=checkpoints)
+        fit(make(epochs=2), X, start=checkpoints.newest(make(), SPEC), checkpoints=checkpoints)
     assert [p.name for p in tmp_path.iterdir()] == ["00000004"]
 
 
@@ -351,7 +351,7 @@ def test_a_diverged_run_names_its_rows_and_keeps_its_last_good_state(tmp_path, s
     seen = sorted(int(np.flatnonzero((row == X).all(1))[0]) for row in np.asarray(batch.numbers))
     assert list(caught.value.rows) == seen
     assert str(seen[0]) in str(caught.value) and "epoch 1" in str(caught.value)
-    kept = checkpoints.newest(method, 5)
+    kept = checkpoints.newest(method, SPEC)
     assert 0 < kept.step <= step and logged == []
     assert all(np.isfinite(leaf).all() for leaf in kept.state.params.values())
     with pytest.raises(DivergedError) as again:

@@ -11,7 +11,7 @@ from jaxrep.hyperparameters import TrainingHyperparameters, declaration
 from jaxrep.methods import hyperparameters_of
 from jaxrep.runs import folder, outputs
 from jaxrep.runs.train import Columns, train
-from tests.helpers.small import BATCH, FEATURES, ROWS, SMALL, make
+from tests.helpers.small import BATCH, FEATURES, ROWS, SMALL, SPEC, make
 
 
 @pytest.fixture
@@ -106,9 +106,10 @@ def test_training_gives_its_arrays_back_to_the_device(rows):
     from jaxrep.training import Devices, program
 
     method = make()
-    state = program.empty_state(method, FEATURES)
+    state = program.empty_state(method, SPEC)
     x = jax.numpy.asarray(rows, jax.numpy.float32)
     shape = {"batch_size": BATCH, "chunk": program._MAX_STEPS_PER_CHUNK, "devices": Devices()}
-    new, _ = program.run_steps(method, np.uint32(0), state, Batch(x), x, 0, 4, **shape)
+    rows = Batch(x)
+    new, _ = program.run_steps(method, np.uint32(0), state, rows, rows, 0, 4, spec=SPEC, **shape)
     assert all(array.is_deleted() for array in jax.tree.leaves(state))
     assert not any(array.is_deleted() for array in jax.tree.leaves(new))

@@ -12,6 +12,7 @@ import torch_ref.batch
 import torch_ref.training
 import torch_ref.weights
 from jaxrep import inference
+from jaxrep.batch import Batch
 from jaxrep.inference import map_rows
 from jaxrep.methods import abstract_network, names
 from jaxrep.networks import get_weights
@@ -30,6 +31,7 @@ from tests.helpers.small import (
 from tests.helpers.twins import twin_of
 
 CHUNK = 4
+SHAPE = {"spec": SPEC, "batch_size": BATCH, "devices": Devices()}
 PLATFORMS = ("cuda", "tpu")
 PRECISIONS = ("highest", "default", "bfloat16")
 # Noise, NT-Xent's rare case and weight decay: with everything that a program can hold.
@@ -46,30 +48,30 @@ def make(name, **settings):
 
 def training_program(method):
     """The function and arguments of a chunk of steps."""
-    state = program.empty_state(method, FEATURES)
-    steps = functools.partial(program.run_steps, batch_size=BATCH, chunk=CHUNK, devices=Devices())
-    return steps, (method, np.uint32(0), state, labelled(method), X, 0, CHUNK)
+    state = program.empty_state(method, SPEC)
+    steps = functools.partial(program.run_steps, **SHAPE, chunk=CHUNK)
+    return steps, (method, np.uint32(0), state, labelled(method), Batch(X), 0, CHUNK)
 
 
 def sweep_program(method):
     state = jax.tree.map(
-        lambda a: np.zeros((2, *a.shape), a.dtype), program.empty_state(method, FEATURES)
+        lambda a: np.zeros((2, *a.shape), a.dtype), program.empty_state(method, SPEC)
     )
-    steps = functools.partial(members.run_members, batch_size=BATCH, chunk=CHUNK, devices=Devices())
+    steps = functools.partial(members.run_members, **SHAPE, chunk=CHUNK)
     return steps, (
         members.stack([method, method]),
         np.zeros(2, np.uint32),
         state,
         labelled(method),
-        X,
+        Batch(X),
         0,
         CHUNK,
     )
 
 
 def validation_program(method):
-    params = program.empty_state(method, FEATURES).weights
-    loss = functools.partial(program.validation_loss, batch_size=BATCH, devices=Devices())
+    params = program.empty_state(method, SPEC).weights
+    loss = functools.partial(program.validation_loss, **SHAPE)
     return loss, (method, 0, params, labelled(method))
 
 
@@ -150,7 +152,7 @@ def test_every_product_has_the_precision_that_was_asked_for(name):
 def test_in_bfloat16_weights_optimiser_and_losses_stay_float32(name):
     method = make(name, precision="bfloat16")
     state, metrics = compiled_step(
-        method, init_state(method, FEATURES, 0), *compiled_draw(method, 0, labelled(method), X, 0)
+        method, init_state(method, SPEC, 0), *compiled_draw(method, 0, labelled(method), X, 0)
     )
     kinds = {leaf.dtype for leaf in jax.tree.leaves((state.params, metrics))}
     assert kinds == {np.dtype("float32")}
@@ -175,7 +177,7 @@ def test_in_bfloat16_a_run_differs_by_no_more_than_its_digits(name):
 @pytest.mark.parametrize("name", names())
 def test_in_bfloat16_both_twins_take_the_same_step(name):
     method = make(name, precision="bfloat16")
-    state, drawn = init_state(method, FEATURES, 0), compiled_draw(method, 0, labelled(method), X, 0)
+    state, drawn = init_state(method, SPEC, 0), compiled_draw(method, 0, labelled(method), X, 0)
     theirs = twin_of(method)
     rows = torch_ref.batch.RowSpec(FEATURES)
     network = theirs.init(rows, torch.Generator().manual_seed(0))

@@ -5,6 +5,7 @@ import os
 import numpy as np
 import pytest
 
+from jaxrep.batch import RowSpec
 from jaxrep.methods import Autoencoder, AutoencoderHyperparameters
 from jaxrep.training import Checkpoints, Every, checkpoint, fit
 from jaxrep.training.manifest import is_sealed
@@ -17,7 +18,7 @@ def train(epochs, checkpoints, *, resume=False):
     method = Autoencoder(
         AutoencoderHyperparameters(hidden_dims=(8,), latent_dim=3, batch_size=16, epochs=epochs)
     )
-    start = checkpoints.newest(method, 5) if resume else None
+    start = checkpoints.newest(method, RowSpec(5)) if resume else None
     return fit(method, X, start=start, checkpoints=checkpoints)
 
 

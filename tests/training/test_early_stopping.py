@@ -9,7 +9,7 @@ from jaxrep.training import Checkpoints, Devices, Every, fit, program, sweep
 from jaxrep.training.epoch_plan import EpochPlan
 from jaxrep.training.history import History
 from jaxrep.training.loop import Loop
-from tests.helpers.small import FEATURES, X, make
+from tests.helpers.small import FEATURES, SPEC, X, make
 
 HELD_OUT = np.random.default_rng(1).normal(size=(11, FEATURES)).astype(np.float32)
 RATE = 0.3  # at which the validation loss goes up and down
@@ -85,7 +85,7 @@ def test_a_run_in_pieces_stops_where_one_does(cuts, short_chunks, tmp_path):
                 stopping(),
                 X,
                 validation=HELD_OUT,
-                start=checkpoints.newest(stopping(), FEATURES),
+                start=checkpoints.newest(stopping(), SPEC),
                 checkpoints=checkpoints,
                 interrupted=lambda asked=asked: next(asked, None) is None,
             )
@@ -97,7 +97,7 @@ def test_a_run_in_pieces_stops_where_one_does(cuts, short_chunks, tmp_path):
     assert_same_bits(pieces.weights, whole.weights)
     assert_same_bits(pieces.last_weights, whole.last_weights)
     # What it stopped with is saved: it goes on from nowhere else, and takes no step.
-    again = fit(stopping(), X, validation=HELD_OUT, start=checkpoints.newest(stopping(), FEATURES))
+    again = fit(stopping(), X, validation=HELD_OUT, start=checkpoints.newest(stopping(), SPEC))
     assert again.resumed_from_step == 4 * len(whole.history)
     assert (again.history, again.stopped_early) == (whole.history, True)
     assert_same_bits(again.weights, whole.weights)
@@ -128,16 +128,22 @@ def test_a_member_of_a_sweep_stops_where_its_lone_run_does():
 
 def test_members_with_checkpoints_end_with_the_bits_of_those_left_alone(short_chunks, tmp_path):
     methods = [stopping(seed=seed) for seed in range(3)]
-    whole = Loop(methods, Batch(X), Batch(HELD_OUT), Devices())
+    whole = Loop(methods, Batch(X), Batch(HELD_OUT), SPEC, Devices())
     whole.train()
     checkpoints = Checkpoints(tmp_path, Every(seconds=1e9))
     stopped_before = 0
     for chunks in (2, 30, 40, 10, 1000):
-        start = checkpoints.newest(methods[0], FEATURES, members=3)
+        start = checkpoints.newest(methods[0], SPEC, members=3)
         stopped_before += start is not None and start.last is not None
         asked = iter(range(chunks))
         pieces = Loop(
-            methods, Batch(X), Batch(HELD_OUT), Devices(), start=start, checkpoints=checkpoints
+            methods,
+            Batch(X),
+            Batch(HELD_OUT),
+            SPEC,
+            Devices(),
+            start=start,
+            checkpoints=checkpoints,
         )
         try:
             pieces.train(interrupted=lambda asked=asked: next(asked, None) is None)
@@ -168,7 +174,7 @@ def test_a_snapshot_of_more_patience_is_refused_where_less_had_stopped(tmp_path)
     fit(stopping(), X, validation=HELD_OUT, checkpoints=checkpoints)
     less = stopping(patience=1)
     with pytest.raises(InputError, match="is of a run with more patience"):
-        fit(less, X, validation=HELD_OUT, start=checkpoints.newest(less, FEATURES))
+        fit(less, X, validation=HELD_OUT, start=checkpoints.newest(less, SPEC))
 
 
 def test_weights_that_the_last_step_has_made_infinite_are_a_divergence(tmp_path):
@@ -185,10 +191,10 @@ def test_weights_that_the_last_step_has_made_infinite_are_a_divergence(tmp_path)
     checkpoints = Checkpoints(tmp_path, Every(epochs=1))
     fit(good, X, validation=HELD_OUT, checkpoints=checkpoints)
     longer = make(**one_step | {"epochs": 4})
-    start = checkpoints.newest(good, FEATURES)
+    start = checkpoints.newest(good, SPEC)
     with pytest.raises(DivergedError, match="the state after 3 steps, the last good one, is kept"):
         fit(longer, X, validation=HELD_OUT, start=start, checkpoints=checkpoints)
-    assert checkpoints.newest(good, FEATURES).step == 3
+    assert checkpoints.newest(good, SPEC).step == 3
     result = sweep([make(**one_step), make(**one_step | tame)], X)
     assert [member.diverged for member in result.members] == [True, False]
 
@@ -200,7 +206,7 @@ def test_a_run_that_ends_before_its_time_says_what_it_has_come_to(tmp_path):
     whole = fit(make(), X)
     assert part.history[0] == whole.history[0]
     assert part.history[1] != whole.history[1]  # of half its rows
-    start = checkpoints.newest(make(), FEATURES)
+    start = checkpoints.newest(make(), SPEC)
     assert start.step == 6 and len(start.histories[0]) == 1
     now = fit(make(), X, start=start, until=6)
     assert now.history == part.history and now.compile_seconds == 0

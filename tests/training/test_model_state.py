@@ -7,7 +7,6 @@ import sys
 import time
 from pathlib import Path
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -28,17 +27,16 @@ from jaxrep.training import (
     init_state,
     program,
     sweep,
-    train_step,
 )
 from tests.helpers.extension.barlow_twins import BarlowTwins, BarlowTwinsHyperparameters
 from tests.helpers.processes import finished, start
-from tests.helpers.small import FEATURES, SMALL, SPEC, X, compiled_draw
+from tests.helpers.small import SMALL, SPEC, X, compiled_draw, compiled_step
 from tests.helpers.small import make as make_small
 
 ROOT = Path(__file__).parents[2]
 EXTENSION = ROOT / "tests" / "helpers" / "extension"
 STATISTICS = ("norm.mean", "norm.var")
-SHAPE = {"batch_size": 7, "devices": Devices()}
+SHAPE = {"spec": SPEC, "batch_size": 7, "devices": Devices()}
 
 
 def make(**settings):
@@ -52,14 +50,14 @@ def assert_same_bits(one, other):
 
 
 def test_a_step_returns_the_state_that_the_network_has_changed():
-    state = init_state(make(), FEATURES, 0)
+    state = init_state(make(), SPEC, 0)
     assert tuple(state.model_state) == STATISTICS
     assert not set(state.params) & set(STATISTICS)
     batch, noise = compiled_draw(make(), 0, X, X, 0)
-    after, _ = jax.jit(train_step)(make(), state, batch, noise)
+    after, _ = compiled_step(make(), state, batch, noise)
     for name in STATISTICS:
         assert (after.model_state[name] != state.model_state[name]).all()
-    again, _ = jax.jit(train_step)(make(), after, batch, noise)
+    again, _ = compiled_step(make(), after, batch, noise)
     assert (again.model_state["norm.mean"] != after.model_state["norm.mean"]).all()
 
 
@@ -93,7 +91,7 @@ def test_a_run_in_pieces_ends_with_the_bits_of_one(monkeypatch, tmp_path):
                 make(),
                 X,
                 validation=X[:20],
-                start=checkpoints.newest(make(), FEATURES),
+                start=checkpoints.newest(make(), SPEC),
                 checkpoints=checkpoints,
                 interrupted=lambda asked=asked: next(asked, None) is None,
             )

@@ -9,10 +9,10 @@ import jax
 import numpy as np
 import pytest
 
-from jaxrep.batch import Batch
+from jaxrep.batch import Batch, RowSpec
 from jaxrep.training import Devices, fit, members, program, sweep
 from tests.helpers.compilations import count_compilations
-from tests.helpers.small import FEATURES, ROWS, X, labelled, make, one_of_all
+from tests.helpers.small import FEATURES, ROWS, SPEC, X, labelled, make, one_of_all
 from tests.helpers.sweeps import HELD_OUT, assert_equal, largest, make_all
 
 
@@ -86,7 +86,7 @@ def test_parts_are_as_large_as_the_budget_allows_with_few_copies(monkeypatch):
     monkeypatch.setattr(members, "_bytes_of_a_member", lambda *shapes: members._CPU_BYTES // 10)
 
     def at_once(count, devices=1):
-        return members.members_at_once(count, None, 5, 16, jax.devices() * devices)
+        return members.members_at_once(count, None, SPEC, 16, jax.devices() * devices)
 
     assert [at_once(n) for n in (1, 7, 10, 11, 16, 18, 64, 1000)] == [1, 7, 10, 6, 8, 9, 8, 10]
     assert [at_once(n, devices=4) for n in (1, 7, 40, 41, 1000)] == [4, 8, 40, 24, 40]
@@ -94,8 +94,9 @@ def test_parts_are_as_large_as_the_budget_allows_with_few_copies(monkeypatch):
 
 def test_wide_models_train_one_at_a_time_and_small_ones_by_the_dozen():
     def at_once(width, batch_size):
-        state = program.empty_state(make("vae", hidden_dims=(width,)), 32)
-        return members.members_at_once(1000, state, 32, batch_size, jax.devices())
+        rows = RowSpec(32)
+        state = program.empty_state(make("vae", hidden_dims=(width,)), rows)
+        return members.members_at_once(1000, state, rows, batch_size, jax.devices())
 
     assert at_once(16, 16) > 12
     assert 2 <= at_once(64, 128) <= 6
@@ -133,11 +134,11 @@ def test_states_are_given_back_to_the_device():
     stacked = members.stack([make("vae"), make("vae", seed=1)])
     state = jax.tree.map(
         lambda a: jax.numpy.zeros((2, *a.shape), a.dtype),
-        program.empty_state(make("vae"), FEATURES),
+        program.empty_state(make("vae"), SPEC),
     )
-    x, seeds = jax.numpy.asarray(X), np.zeros(2, np.uint32)
-    options = {"batch_size": 16, "chunk": 4, "devices": Devices()}
-    new, _ = members.run_members(stacked, seeds, state, Batch(x), x, 0, 4, **options)
+    x, seeds = Batch(jax.numpy.asarray(X)), np.zeros(2, np.uint32)
+    options = {"spec": SPEC, "batch_size": 16, "chunk": 4, "devices": Devices()}
+    new, _ = members.run_members(stacked, seeds, state, x, x, 0, 4, **options)
     assert all(array.is_deleted() for array in jax.tree.leaves(state))
     assert not any(array.is_deleted() for array in jax.tree.leaves(new))
 
@@ -149,7 +150,7 @@ def test_what_cannot_be_trained_is_refused():
         sweep([make("vae"), make("vae", beta=-1.0)], X)
     with pytest.raises(ValueError, match="x has dtype int64"):
         sweep([make("vae")], np.ones((4, 5), np.int64))
-    with pytest.raises(ValueError, match="validation has 3 features, x 5"):
+    with pytest.raises(ValueError, match="validation has 3 numbers a row; 5 are expected"):
         sweep([make("vae")], X, validation=X[:, :3])
 
 

@@ -65,7 +65,7 @@ def test_order_and_noise_depend_on_the_seed_and_the_step_alone():
 @pytest.mark.parametrize("name", methods.names())
 def test_the_compiled_run_takes_the_steps_that_the_functions_define(name):
     method = make(name, seed=7)
-    state = init_state(method, FEATURES, 7)
+    state = init_state(method, SPEC, 7)
     rows, losses, steps = labelled(method), [], 4 * steps_per_epoch(ROWS, BATCH)
     for i in range(steps):
         drawn = compiled_draw(method, 7, rows, rows.numbers, i)
@@ -129,7 +129,7 @@ def test_keys_are_long_enough_for_long_runs():
 
 
 def test_the_initial_weights_depend_on_the_seed():
-    one, other = (init_state(make(), FEATURES, seed).params for seed in (0, 1))
+    one, other = (init_state(make(), SPEC, seed).params for seed in (0, 1))
     assert not any(jnp.array_equal(one[key], other[key]) for key in one)
 
 
@@ -153,8 +153,8 @@ def test_validation_loss_is_that_of_the_rows_held_out():
 def test_validation_batches_have_noise_of_their_own():
     # One row twice: with the same noise in both batches their losses would be equal.
     method = make("vae", batch_size=1)
-    params = init_state(method, FEATURES, 0).params
-    shape = {"batch_size": 1, "devices": Devices()}
+    params = init_state(method, SPEC, 0).params
+    shape = {"spec": SPEC, "batch_size": 1, "devices": Devices()}
     losses = [
         float(program.validation_loss(method, 0, params, jnp.asarray(rows), **shape))
         for rows in (X[:1], np.repeat(X[:1], 2, axis=0))
@@ -207,7 +207,7 @@ def test_fit_refuses_whole_numbers_and_missing_values_and_says_where(name):
     rows = {"x": X, "validation": X}
     with pytest.raises(ValueError, match=f"^{name} has dtype int64"):
         fit(make(), **rows | {name: np.ones((4, 5), np.int64)})
-    with pytest.raises(ValueError, match="validation has 3 features, x 5"):
+    with pytest.raises(ValueError, match="validation has 3 numbers a row; 5 are expected"):
         fit(make(), X, validation=X[:, :3])
     with_nan = X.copy()
     with_nan[3, 2] = np.nan
@@ -224,7 +224,7 @@ def test_epoch_means_weigh_batches_by_their_rows():
 
 def test_the_state_before_the_first_step_is_the_seed_alone():
     run = fit(make(epochs=1, learning_rate=1e-30), X)
-    expected = init_state(make(), FEATURES, 0).params
+    expected = init_state(make(), SPEC, 0).params
     assert all(jnp.allclose(run.weights[key], expected[key], atol=1e-7) for key in expected)
 
 
@@ -241,7 +241,7 @@ def test_torch_replays_a_run_on_its_batches_in_float64(name, x64):
     x = labelled(method, np.asarray(X, "float64"))
     state = jax.tree.map(
         lambda leaf: leaf.astype("float64") if leaf.dtype == jnp.float32 else leaf,
-        init_state(method, FEATURES, 0),
+        init_state(method, SPEC, 0),
     )
     twin = twin_of(method)
     network = twin.init(torch_ref.batch.RowSpec(FEATURES), torch.Generator()).double()
@@ -269,7 +269,7 @@ def test_a_method_of_ones_own_trains_in_the_same_engine():
         """Mean absolute error in the place of the squared one."""
 
         def loss(self, network, batch, noise):
-            rows = jnp.abs(batch.numbers - network.reconstruct(batch)).mean(axis=-1)
+            rows = jnp.abs(batch.numbers - network.reconstruct(batch).numbers).mean(axis=-1)
             return jnp.sum(batch.weights * rows) / jnp.sum(batch.weights), {}
 
     run = fit(Median(AutoencoderHyperparameters(**SMALL, epochs=4)), X)
@@ -285,7 +285,7 @@ def test_a_run_of_steps_ends_within_an_epoch_and_goes_on_to_the_bits_of_a_longer
     assert part.history[1].keys() == {"epoch", "loss"}  # within an epoch nothing is validated
     assert part.rows_per_second == pytest.approx(part.rows / part.seconds)
     longer = make(steps=16)
-    start = checkpoints.newest(longer, FEATURES)
+    start = checkpoints.newest(longer, SPEC)
     assert start.step == 6
     run = fit(longer, X, validation=X[:7], start=start)
     assert run.history == whole.history and run.steps == 16

@@ -35,13 +35,15 @@ def view(twin, x=X, background=BACKGROUND, seed=0, **settings):
     """What a twin makes of rows."""
     hyperparameters = ViewHyperparameters(**settings)  # torch's twin reads the same fields
     if twin == "jax":
-        x, draws = jnp.asarray(x), Draws(jax.random.key(seed), jnp.asarray(background))
-        noise = resolve(jaxrep.views.draw_views(hyperparameters, draws, x))
-        return np.asarray(jaxrep.views.corrupt(hyperparameters, x, noise))
+        batch = Batch(jnp.asarray(x))
+        draws = Draws(jax.random.key(seed), Batch(jnp.asarray(background)))
+        noise = resolve(jaxrep.views.draw_views(hyperparameters, draws, batch))
+        return np.asarray(jaxrep.views.corrupt(hyperparameters, batch, noise).numbers)
     generator = torch.Generator().manual_seed(seed)
-    x, draws = torch.from_numpy(x), torch_ref.views.Draws(generator, torch.from_numpy(background))
-    noise = torch_ref.views.draw_views(hyperparameters, draws, x)
-    return torch_ref.views.corrupt(hyperparameters, x, noise).numpy()
+    batch = TorchBatch(torch.from_numpy(x))
+    draws = torch_ref.views.Draws(generator, TorchBatch(torch.from_numpy(background)))
+    noise = torch_ref.views.draw_views(hyperparameters, draws, batch)
+    return torch_ref.views.corrupt(hyperparameters, batch, noise).numbers.numpy()
 
 
 def made(name, **settings):
@@ -75,8 +77,8 @@ def test_an_inverted_mask_would_be_seen(twin, monkeypatch):
     views = {"jax": jaxrep.views, "torch": torch_ref.views}[twin]
     right = views.VIEWS["scarf"]
 
-    def inverted(x, noise, rate):
-        return right.apply(x, noise | {"scarf": ~noise["scarf"]}, rate)
+    def inverted(batch, noise, rate):
+        return right.apply(batch, noise | {"scarf": ~noise["scarf"]}, rate)
 
     monkeypatch.setitem(views.VIEWS, "scarf", right._replace(apply=inverted))
     found = view(twin, views=("scarf",), corruption_rate=0.6)
@@ -136,10 +138,11 @@ def test_a_rate_of_0_changes_nothing_and_one_near_1_everything(twin, name, rate_
 def test_a_traced_rate_of_0_replaces_nothing_and_any_other_as_much_as_untraced():
     def corrupted(rate):
         hyperparameters = ViewHyperparameters(views=("scarf",), corruption_rate=rate)
-        noise = resolve(jaxrep.views.draw_views(hyperparameters, draws, x))
-        return jaxrep.views.corrupt(hyperparameters, x, noise)
+        noise = resolve(jaxrep.views.draw_views(hyperparameters, draws, batch))
+        return jaxrep.views.corrupt(hyperparameters, batch, noise).numbers
 
-    x, draws = jnp.asarray(X[:100]), Draws(jax.random.key(0), jnp.asarray(BACKGROUND))
+    batch = Batch(jnp.asarray(X[:100]))
+    draws = Draws(jax.random.key(0), Batch(jnp.asarray(BACKGROUND)))
     found = jax.jit(jax.vmap(corrupted))(jnp.array([0.0, 0.3, 0.6]))
     for one, rate in zip(found, (0.0, 0.3, 0.6), strict=True):
         np.testing.assert_array_equal(one, corrupted(rate))
@@ -175,12 +178,12 @@ def test_of_too_many_background_rows_evenly_spaced_ones_give_their_values():
 def test_the_two_views_of_simclr_are_corrupted_independently(twin, name):
     method = made("simclr", views=(name,))
     if twin == "jax":
-        draws = Draws(jax.random.key(0), jnp.asarray(BACKGROUND))
+        draws = Draws(jax.random.key(0), Batch(jnp.asarray(BACKGROUND)))
         noise = resolve(method.noise(draws, Batch(jnp.asarray(X))))
     else:
         twins = torch_ref.methods.SimCLR(**dataclasses.asdict(method.hyperparameters))
         generator = torch.Generator().manual_seed(0)
-        draws = torch_ref.views.Draws(generator, torch.from_numpy(BACKGROUND))
+        draws = torch_ref.views.Draws(generator, TorchBatch(torch.from_numpy(BACKGROUND)))
         noise = twins.noise(draws, TorchBatch(torch.from_numpy(X)))
     one, other = np.asarray(noise[name])
     rate = getattr(method.hyperparameters, VIEWS[name])
@@ -251,7 +254,13 @@ def test_views_and_rates_that_do_not_fit_are_refused(settings, said):
 def test_rates_of_views_that_are_not_chosen_change_no_program():
     method = made("simclr", views=("scarf",))
     leaves = {key[0].name for key, _ in jax.tree.leaves_with_path(method)}
-    assert leaves == {"learning_rate", "weight_decay", "temperature", "corruption_rate"}
+    assert leaves == {
+        "learning_rate",
+        "weight_decay",
+        "other_rate",
+        "temperature",
+        "corruption_rate",
+    }
     other = dataclasses.replace(method.hyperparameters, noise_std=0.7)
     assert jax.tree.structure(method) == jax.tree.structure(methods.SimCLR(other))
 
@@ -312,7 +321,7 @@ def test_bits_kept_for_several_steps_become_the_noise_of_each_step(name, views):
     if rates and "noise" in views:
         rates["noise_std"] = 0.3
     method, batch = made(name, latent_dim=3, **rates), Batch(jnp.asarray(X[:12]))
-    background, keys = jnp.asarray(BACKGROUND), jax.random.split(jax.random.key(0), 3)
+    background, keys = Batch(jnp.asarray(BACKGROUND)), jax.random.split(jax.random.key(0), 3)
 
     @jax.jit
     def draw(key):

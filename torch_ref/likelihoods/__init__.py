@@ -11,4 +11,3 @@ from torch_ref.likelihoods import gaussian as gaussian
 from torch_ref.likelihoods import poisson as poisson
 from torch_ref.likelihoods import squared as squared
 from torch_ref.likelihoods._rows import RowLikelihood as RowLikelihood
-from torch_ref.likelihoods._rows import natural_numbers as natural_numbers

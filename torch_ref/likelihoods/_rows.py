@@ -7,7 +7,6 @@ from torch import Tensor, nn
 
 from torch_ref.batch import Batch, RowSpec
 from torch_ref.likelihoods import bernoulli, categorical, gaussian, poisson, squared
-from torch_ref.losses import at_least_float32
 from torch_ref.networks import EMBEDDING_DIM, RowLayout, Tables
 
 _NAMES = ("squared", "gaussian", "bernoulli", "poisson")
@@ -101,7 +100,7 @@ class RowLikelihood(nn.Module):
         Returns:
             At least float32; a missing cell has no gradient.
         """
-        outputs = at_least_float32(outputs)
+        outputs = outputs if outputs.dtype == torch.float64 else outputs.float()
         parts: list[Tensor] = []
         if self.numbers > 0:
             x = batch.numbers.to(outputs.dtype)

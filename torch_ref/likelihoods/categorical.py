@@ -4,8 +4,6 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from torch_ref.losses import at_least_float32
-
 MOST_LOGITS = 1 << 22
 """Logits of a wide code at a time: 16 MiB in float32."""
 
@@ -27,7 +25,8 @@ def terms(codes: Tensor, logits: Tensor) -> Tensor:
         >>> print(terms(torch.tensor([1, 1]), logits))
         tensor([ 0.6931, 20.0000])
     """
-    log_p = torch.log_softmax(at_least_float32(logits), dim=-1)
+    wide = logits if logits.dtype == torch.float64 else logits.float()
+    log_p = torch.log_softmax(wide, dim=-1)
     return -log_p.gather(-1, codes.unsqueeze(-1).long()).squeeze(-1)
 
 

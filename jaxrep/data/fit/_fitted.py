@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ..schema import CategoricalColumn, LeftOut, NumericColumn, Schema
+from ..schema import CategoricalColumn, LeftOut, NumericColumn, Schema, Standard
 from ._levels import MANY_LEVELS
 
 
@@ -56,6 +56,8 @@ class Fitted:
                 why += ", from {:g} to {:g}".format(*self.ranges[name])
             elif isinstance(column, CategoricalColumn):
                 why += _levels(column)
+            if isinstance(column, NumericColumn) and not isinstance(column.scaling, Standard):
+                why += f"; scaled by {column.scaling.kind}"
             if count := self.missing.get(name):
                 why += f"; {count:,} missing"
                 if isinstance(column, NumericColumn) and column.fill is not None:

@@ -16,11 +16,12 @@ from .._messages import joined, listed, nearest
 from .._threads import for_each
 from .._types import decoded
 from ..cells import Missing, Numbers, Place, codes_of, numbers_of
-from ..columns import Columns
+from ..columns import Columns, Scale
 from ..read import DELIMITER
 from ..schema import (
     MISSING,
     MOST,
+    Boolean,
     CategoricalColumn,
     Column,
     Count,
@@ -28,13 +29,15 @@ from ..schema import (
     Number,
     NumericColumn,
     Schema,
+    Standard,
 )
 from ._fitted import Fitted
 from ._kinds import Draft, category_or_text, draft, is_one_value
 from ._levels import MANY_LEVELS, MOST_TEXT, ROWS_PER_LEVEL, LevelCounts, levels_of
 from ._marks import Unmatched
 from ._profile import NumberStatistics, Profile
-from ._statistics import Median
+from ._ranks import Median
+from ._scales import ScaleFit, Shown, make_scale_fit
 
 Read = Callable[[], Iterable[pa.Table]]
 
@@ -46,7 +49,7 @@ class Fitting:
 
     def __init__(self, read: Read, source: str, asked: Columns, mask: npt.NDArray[np.bool_] | None):
         self._read, self._source, self._asked, self._mask = read, source, asked, mask
-        self._kinds = asked.asked()
+        self._kinds, self._scales = asked.asked(), asked.asked_scales()
         defaults = MISSING if asked.missing is None else asked.missing
         self._markers = tuple(dict.fromkeys((*defaults, *asked.na_values)))
         self._missing = Missing(self._markers, asked.na_values)
@@ -57,6 +60,7 @@ class Fitting:
         self._profiles: dict[str, Profile] = {}
         self._ranges: dict[str, tuple[float, float]] = {}
         self._medians: dict[str, float] = {}
+        self._scale_fits: dict[str, ScaleFit] = {}
 
     def _blocks(self) -> Iterator[tuple[pa.Table, npt.NDArray[np.int64]]]:
         """Yields the blocks of rows to learn from, and the index of each row in the table."""
@@ -114,6 +118,8 @@ class Fitting:
             name: draft(name, self._profiles[name], self._kinds.get(name), place)
             for name in self._names
         }
+        for name, scale in self._scales.items():
+            self._check_scale(name, scale, drafts.get(name))
         measured = self._measure(drafts)
         columns: dict[str, Column | LeftOut] = {}
         missing: dict[str, int] = {}
@@ -165,24 +171,65 @@ class Fitting:
             for block, rows in self._blocks():
                 for name, column in measured.items():
                     column.add(block[name], Place(self._source, rows=rows))
-        bits = 16 if len(drafts) <= _MANY_COLUMNS else 8
-        medians: dict[str, tuple[NumericColumn, Median]] = {}
+        medians, self._scale_fits = self._statistics(drafts, measured)
+        shown: dict[str, list[Shown]] = {}
+        for found in (medians, self._scale_fits):
+            for name, each in found.items():
+                shown.setdefault(name, []).append(each)
+        while shown := {n: left for n, each in shown.items() if (left := _unfound(each))}:
+            self._show(drafts, shown)
+        self._medians = {name: median.value for name, median in medians.items()}
+        return measured
+
+    def _statistics(
+        self, drafts: Mapping[str, Draft], measured: Mapping[str, "_Measured"]
+    ) -> tuple[dict[str, Median], dict[str, ScaleFit]]:
+        """Returns what finds the medians that fill gaps, and the scales but for standard ones."""
+        bits = (16, 16) if len(drafts) <= _MANY_COLUMNS else (8, 12)
+        medians: dict[str, Median] = {}
+        scales: dict[str, ScaleFit] = {}
         for name, made in drafts.items():
             numbers = self._numbers(name, made, measured)
-            if numbers is None or self._asked.impute != "median":
+            if numbers is None or not numbers.moments.count:
                 continue
-            if numbers.missing and numbers.moments.count:
-                assert isinstance(made.column, NumericColumn)
-                medians[name] = (made.column, Median(bits))
-        while not all(median.found for _, median in medians.values()):
-            for block, rows in self._blocks():
-                for numeric, median in medians.values():
-                    values = self._values(numeric, block, rows)
-                    median.add(values[~np.isnan(values)])
-            for _, median in medians.values():
-                median.end_showing()
-        self._medians = {name: median.value for name, (_, median) in medians.items()}
-        return measured
+            if numbers.missing and self._asked.impute == "median":
+                medians[name] = Median(bits[0])
+            scale = self._scales.get(name, self._asked.scale)
+            fit = None if isinstance(made.column, Boolean) else make_scale_fit(scale, bits[1])
+            if fit is not None:
+                scales[name] = fit
+        return medians, scales
+
+    def _show(self, drafts: Mapping[str, Draft], shown: Mapping[str, list[Shown]]) -> None:
+        """Makes a pass that shows the values of some columns."""
+        for block, rows in self._blocks():
+            for name, statistics in shown.items():
+                column = drafts[name].column
+                assert isinstance(column, NumericColumn)
+                values = self._values(column, block, rows)
+                values = values[~np.isnan(values)]
+                for each in statistics:
+                    each.add(values)
+        for statistics in shown.values():
+            for each in statistics:
+                each.end_showing()
+
+    def _check_scale(self, name: str, scale: Scale, made: Draft | None) -> None:
+        """Raises an InputError if a column has no such scale."""
+        column = None if made is None else made.column
+        if isinstance(column, LeftOut) and column.kind == "constant":
+            return
+        why = ""
+        if column is None or isinstance(column, LeftOut):
+            why = "is not learned from"
+        elif isinstance(column, CategoricalColumn):
+            why = "is a category, which has no scale"
+        elif isinstance(column, Boolean) and scale != "standard":
+            why = "is a boolean, which is always standard"
+        if why:
+            raise InputError(
+                f"{self._source}: column {name!r} {why}; leave out --scale '{name}={scale}'"
+            )
 
     def _most_levels(self, name: str, made: Draft) -> int:
         """Returns how many categories of a column to count before it is clear that it has none."""
@@ -280,7 +327,9 @@ class Fitting:
                 numeric[name] = msgspec.structs.replace(column, likelihood=likelihood)
                 problem = numeric[name].likelihood_problem() or ""
             if problem:
-                kind = {c.name: f"a {c.kind}" for c in learned}.get(name, "left out")
+                kind = next((f"a {c.kind}" for c in learned if c.name == name), "left out")
+                if column is not None and not isinstance(column.scaling, Standard):
+                    kind += f" on the scale {column.scaling.kind}"
                 raise InputError(
                     f"{self._source}: --column-likelihood {name}={likelihood}: {problem}, and "
                     f"{name!r} is {kind}"
@@ -300,13 +349,20 @@ class Fitting:
             return LeftOut(column.name, "constant", f"only one value, {mean:g}", mean), 0
         changes: dict[str, Any] = {"mean": mean, "scale": deviation, "fill": fill}
         changes |= {"has_gaps": seen.missing > 0, "refuses": self._asked.impute == "refuse"}
+        is_formatted = self._profiles[column.name].texts is not None
         if refine and type(column) is Number and seen.are_whole and seen.least >= 0:
             fields = {name: getattr(column, name) for name in column.__struct_fields__}
-            return Count(**fields | changes | {"stored": "int64"}), seen.missing
-        is_formatted = self._profiles[column.name].texts is not None
-        if is_formatted and type(column) is Count and seen.are_whole:
+            column, changes["stored"] = Count(**fields), "int64"
+        elif is_formatted and type(column) is Count and seen.are_whole:
             changes["stored"] = "int64"  # as where it is inferred
-        return msgspec.structs.replace(column, **changes), seen.missing
+        column = msgspec.structs.replace(column, **changes)
+        if scale_fit := self._scale_fits.get(column.name):
+            column = scale_fit.scale(column, seen.missing)
+        return column, seen.missing
+
+
+def _unfound(statistics: Iterable[Shown]) -> list[Shown]:
+    return [each for each in statistics if not each.found]
 
 
 class _Measured:
@@ -359,9 +415,10 @@ def _check_roles(names: Collection[str], source: str, asked: Columns) -> None:
     roles += [(asked.label, "--label")] if asked.label is not None else []
     roles += [(asked.id_column, "--id-column")] if asked.id_column is not None else []
     flags: dict[str, str] = {}
-    for name, flag in roles:
+    scales = [(name, "--scale") for name in asked.scales]
+    for name, flag in (*roles, *scales):
         _check_name(name, flag, names, source)
-        if name in flags:
+        if flag != "--scale" and name in flags:
             raise InputError(
                 f"{source}: column {name!r} is named by both {flags[name]} and {flag}; choose one"
             )

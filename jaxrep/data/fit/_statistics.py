@@ -1,14 +1,11 @@
 """What is learnt of a column from blocks of its values, in memory that the rows do not grow."""
 
 from fractions import Fraction
-from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-_T = TypeVar("_T")
 _Values = npt.NDArray[np.float64]
-_SIGN = np.uint64(1 << 63)
 
 
 def moments(
@@ -135,76 +132,6 @@ class IdCheck:
             stop = min(start + (1 << 20), self._count)
             expected += _hash_sum(self._least + np.arange(start, stop))
         return (self._hash - expected) % 2**64 == 0
-
-
-class Median:
-    """The exact median of values that are shown several times, in blocks.
-
-    The bits of a float64, its sign turned, order as the numbers do. Each showing counts one digit
-    of them among the values that share the digits found so far, and so finds the next; the last
-    leaves the median's own bits. Of an even number of values both in the middle are found.
-
-    Args:
-        bits: of a digit; 64 is a multiple of it. A showing takes 2 · 8 · 2ᵇⁱᵗˢ bytes of memory.
-
-    Example:
-        >>> median = Median(16)
-        >>> while not median.found:
-        ...     median.add(np.array([7.0, -1.0, 2.5, 3.5]))
-        ...     median.end_showing()
-        >>> median.value
-        3.0
-    """
-
-    def __init__(self, bits: int):
-        self._bits = bits
-        self._shift = 64 - bits
-        self._prefixes: list[int] = [0]
-        self._counts = [np.zeros(1 << bits, np.int64)]
-        self._ranks: list[int] = []
-
-    @property
-    def found(self) -> bool:
-        """Whether enough has been shown."""
-        return self._shift < 0
-
-    def add(self, values: _Values) -> None:
-        """Adds a block of finite values to the showing."""
-        bits = (values + 0.0).view(np.uint64)  # −0 is 0
-        keys = np.where(bits & _SIGN, ~bits, bits | _SIGN) >> np.uint64(self._shift)
-        first = self._shift + self._bits == 64
-        for prefix, counts in zip(self._prefixes, self._counts, strict=True):
-            here = keys if first else keys[keys >> np.uint64(self._bits) == np.uint64(prefix)]
-            digits = (here & np.uint64((1 << self._bits) - 1)).astype(np.int64)
-            counts += np.bincount(digits, minlength=len(counts))
-
-    def end_showing(self) -> None:
-        """Finds the next digit, once all values have been shown."""
-        if not self._ranks:
-            count = int(self._counts[0].sum())
-            self._ranks = [(count - 1) // 2, count // 2]
-        both = zip(self._spread(self._prefixes), self._spread(self._counts), strict=True)
-        prefixes = []
-        for i, (prefix, counts) in enumerate(both):
-            cumulated = np.cumsum(counts)
-            digit = int(np.searchsorted(cumulated, self._ranks[i], side="right"))
-            self._ranks[i] -= int(cumulated[digit - 1]) if digit else 0
-            prefixes.append(prefix << self._bits | digit)
-        self._shift -= self._bits
-        self._prefixes = prefixes[:1] if prefixes[0] == prefixes[1] else prefixes
-        self._counts = [np.zeros(1 << self._bits, np.int64) for _ in self._prefixes]
-        if self.found:
-            self._counts = []
-
-    @property
-    def value(self) -> float:
-        """The median, once it is found."""
-        keys = np.array(self._spread(self._prefixes), np.uint64)
-        values = np.where(keys & _SIGN, keys ^ _SIGN, ~keys).view(np.float64)
-        return float(np.mean(values))
-
-    def _spread(self, items: list[_T]) -> list[_T]:
-        return items * 2 if len(items) == 1 else items
 
 
 def _hash_sum(values: npt.NDArray[np.int64]) -> int:

@@ -18,6 +18,7 @@ from ..cells import Numbers, Place
 from ..schema import CategoricalColumn, NumericColumn, Schema
 from ._counts import Counts
 from ._raw import aligned, count_cells, from_raw, missing_of, values_of_column
+from ._scaling import scaled, unscaled
 
 
 def to_features(
@@ -30,10 +31,10 @@ def to_features(
 ) -> Batch:
     """Returns raw rows as features: scaled numbers, and codes of categories.
 
-    A number x becomes (x − mean) / scale, computed in float64 and cast to float32 last. The
+    A number x becomes what `scaled` returns, computed in float64 and cast to float32 last. The
     category i becomes the code i + 1, an unknown one the code 0. A missing cell stays missing,
-    NaN or `MISSING`, where the training rows had gaps; else it becomes the mean, or the code 0.
-    What a column imputes comes before that.
+    NaN or `MISSING`, where the training rows had gaps; else it becomes the number 0, which is the
+    mean on the standard scale, or the code 0. What a column imputes comes before that.
 
     Args:
         schema: what `fit` returned.
@@ -177,7 +178,8 @@ def to_values(schema: Schema, features: Batch) -> Numbers:
         features: numbers `[N, D]` and codes `[N, C]`.
 
     Returns:
-        `[N, columns]`: −1 for the code 0, which is of no level, and NaN for what is missing.
+        Numbers as of `unscaled`, in float64; of categories −1 for the code 0, which is of no level.
+        NaN is what is missing.
 
     Raises:
         InputError: the features have another shape, or a code is of none of its column's values.
@@ -196,7 +198,7 @@ def to_values(schema: Schema, features: Batch) -> Numbers:
         if isinstance(column, CategoricalColumn):
             raw[:, i] = np.where(feature == MISSING, np.nan, feature - 1.0)
         else:
-            raw[:, i] = _unscaled(column, feature.astype(np.float64))
+            raw[:, i] = unscaled(column, feature)
     return raw
 
 
@@ -266,25 +268,15 @@ def one_hot(schema: Schema, features: Batch) -> npt.NDArray[np.float32]:
     return np.concatenate(blocks, axis=1, dtype=np.float32)
 
 
-def _scaled(column: NumericColumn, values: Numbers) -> Numbers:
-    """Returns a column's values as the model sees them, in float64."""
-    scaled = values - column.mean
-    scaled /= column.scale
-    return scaled
-
-
-def _unscaled(column: NumericColumn, scaled: Numbers) -> Numbers:
-    """Returns the values, in the column's units, of those that the model sees."""
-    return scaled * column.scale + column.mean
-
-
 def _write_scaled(column: NumericColumn, values: Numbers, feature: Any) -> int | None:
     """Writes a column's numbers into `feature`, `[N]`; returns the first row too far."""
     gaps = np.isnan(values)
-    if gaps.any() and not column.keeps_gaps:
-        values = np.where(gaps, column.mean if column.fill is None else column.fill, values)
+    if gaps.any() and column.fill is not None:
+        values = np.where(gaps, column.fill, values)
     with np.errstate(over="ignore"):
-        feature[:] = _scaled(column, values)
+        feature[:] = scaled(column, values)
+    if gaps.any() and column.fill is None and not column.keeps_gaps:
+        feature[gaps] = 0
     bad = np.isinf(feature)
     return int(np.flatnonzero(bad)[0]) if bad.any() else None
 

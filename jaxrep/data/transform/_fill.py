@@ -43,11 +43,11 @@ def fill(
     Example:
         >>> from jaxrep.data.schema import Count, Schema
         >>> people = Schema((Count("age", 40.0, 10.0, None, stored="int64"),))
-        >>> ages = pa.table({"age": ["30", "NA"], "id": ["a", "b"]})
+        >>> ages = pa.table({"age": ["30", "NA"]})
         >>> raw, values = np.array([[30.0], [np.nan]]), np.array([[31.0], [41.7]])
         >>> filled, counts = fill(people, ages, raw, values, source="people.csv")
         >>> filled.to_pydict(), dict(counts)
-        ({'age': ['30', '42'], 'id': ['a', 'b']}, {'age': 1})
+        ({'age': ['30', '42']}, {'age': 1})
     """
     names = aligned(schema, table, source).column_names
     counts: Counter[str] = Counter()

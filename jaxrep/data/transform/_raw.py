@@ -12,6 +12,7 @@ from .._threads import for_each
 from ..cells import Missing, Numbers, Place, codes_of, numbers_of, to_stored
 from ..schema import CategoricalColumn, Column, NumericColumn, Schema
 from ._counts import Counts
+from ._scaling import unscaled
 
 
 def missing_of(schema: Schema) -> Missing:
@@ -108,8 +109,8 @@ def from_raw(schema: Schema, raw: Numbers) -> pa.Table:
 def draw_raw(schema: Schema, count: int, *, seed: int = 0) -> Numbers:
     """Draws raw rows that a schema accepts, from its statistics alone.
 
-    Numbers are normal with the column's mean and scale, categories any of the levels and a tenth of
-    them unknown, and a tenth of the cells of every column that does not refuse it is missing.
+    Numbers are normal on the column's scale, categories any of the levels and a tenth of them
+    unknown, and a tenth of the cells of every column that does not refuse it is missing.
 
     Args:
         schema: what `fit` returned.
@@ -125,7 +126,7 @@ def draw_raw(schema: Schema, count: int, *, seed: int = 0) -> Numbers:
     raw = np.empty((count, len(schema.columns)))
     for values, column in zip(raw.T, schema.columns, strict=True):
         if isinstance(column, NumericColumn):
-            values[:] = column.mean + column.scale * rng.normal(size=count)
+            values[:] = unscaled(column, rng.normal(size=count))
         else:
             # Of so many levels as there may be, one among them would hardly ever be drawn.
             levels = rng.integers(0, len(column.levels), count)

@@ -1,13 +1,20 @@
 """Barlow Twins, from outside the package: a projector with batch normalisation."""
 
+import jax
 import jax.numpy as jnp
 from flax import nnx
 
 from jaxrep.batch import Batch
-from jaxrep.hyperparameters import Number, ViewHyperparameters, hyperparameter, hyperparameters
+from jaxrep.hyperparameters import (
+    Number,
+    Recipe,
+    ViewHyperparameters,
+    hyperparameter,
+    hyperparameters,
+)
 from jaxrep.methods import Method
-from jaxrep.networks import MLP, BatchNorm, Mahalanobis, Network, linears
-from jaxrep.views import corrupt, draw_views
+from jaxrep.networks import BatchNorm, Embeddings, Mahalanobis, Network, RowEncoder, linears
+from jaxrep.views import copies, corrupt, draw_all, replace_by_other, rows_seen
 
 WIDTH = 16
 
@@ -15,7 +22,7 @@ WIDTH = 16
 @hyperparameters(
     name="barlow",
     title="Barlow Twins",
-    recipes={"default": {"drop_rate": 0.2}},
+    recipes={"default": Recipe("dropout of a fifth.", {"drop_rate": 0.2})},
     changes_loss=("batch_size",),
 )
 class BarlowTwinsHyperparameters(ViewHyperparameters):
@@ -34,8 +41,9 @@ class BarlowTwinsNetwork(Network):
     outputs = ("embed", "score", "project")
 
     def __init__(self, rows, hp, *, rngs):
-        dims = (rows.numbers, *hp.hidden_dims, hp.latent_dim)
-        self.backbone = MLP(dims, activate_last=True, rngs=rngs)
+        dims = (*hp.hidden_dims, hp.latent_dim)
+        self.backbone = RowEncoder(rows, dims, activate_last=True, rngs=rngs)
+        self.embeddings = Embeddings(rows, rngs=rngs)
         # What shifts all rows alike is taken out again: no biases.
         sizes = [(hp.latent_dim, WIDTH), (WIDTH, WIDTH)]
         self.inner, self.outer = linears(sizes, rngs, bias=False)
@@ -43,7 +51,7 @@ class BarlowTwinsNetwork(Network):
         self.distance = Mahalanobis(hp.latent_dim)
 
     def embed(self, batch):
-        return self.backbone(batch.numbers)
+        return self.backbone(batch, self.embeddings)
 
     def project(self, batch):
         h = self.norm(self.inner(self.embed(batch)), batch.weights)
@@ -57,14 +65,18 @@ class BarlowTwins(Method[BarlowTwinsHyperparameters, BarlowTwinsNetwork]):
     """Zbontar et al., Barlow Twins, 2021, on both views as one batch."""
 
     def init(self, rows, rngs):
-        return BarlowTwinsNetwork(rows, self.hyperparameters, rngs=rngs)
+        return BarlowTwinsNetwork(
+            rows_seen(self.hyperparameters, rows), self.hyperparameters, rngs=rngs
+        )
 
     def noise(self, draws, batch):
-        return draw_views(self.hyperparameters, draws, jnp.stack([batch.numbers] * 2))
+        return draw_all(self.hyperparameters, draws, batch, count=2)
 
     def loss(self, network, batch, noise):
-        x = corrupt(self.hyperparameters, jnp.stack([batch.numbers] * 2), noise)  # (2, B, D)
-        both = Batch(x.reshape(-1, x.shape[-1]), weights=jnp.concatenate([batch.weights] * 2))
+        rows = replace_by_other(Batch(batch.numbers, batch.codes), noise)
+        x = corrupt(self.hyperparameters, copies(rows, 2), noise)  # (2, B, …)
+        flat = jax.tree.map(lambda part: jnp.concatenate([part[0], part[1]]), x)
+        both = flat._replace(weights=jnp.concatenate([batch.weights] * 2))
         z = network.project(both).reshape(2, len(batch.numbers), -1)
         w = batch.weights / jnp.maximum(jnp.sum(batch.weights), 1)  # (B,)
         z = z - jnp.sum(w[None, :, None] * z, axis=1, keepdims=True)

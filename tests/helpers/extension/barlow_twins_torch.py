@@ -6,8 +6,8 @@ import torch
 
 from torch_ref.batch import Batch
 from torch_ref.methods import Method, ViewHyperparameters
-from torch_ref.networks import MLP, BatchNorm, Mahalanobis, Network, linears
-from torch_ref.views import corrupt, draw_views
+from torch_ref.networks import BatchNorm, Embeddings, Mahalanobis, Network, RowEncoder, linears
+from torch_ref.views import copies, corrupt, draw_all, replace_by_other, rows_seen
 
 WIDTH = 16
 
@@ -22,15 +22,16 @@ class BarlowTwinsNetwork(Network):
 
     def __init__(self, rows, hp, generator):
         super().__init__()
-        dims = (rows.numbers, *hp.hidden_dims, hp.latent_dim)
-        self.backbone = MLP(dims, activate_last=True, generator=generator)
+        dims = (*hp.hidden_dims, hp.latent_dim)
+        self.backbone = RowEncoder(rows, dims, activate_last=True, generator=generator)
+        self.embeddings = Embeddings(rows, generator=generator)
         sizes = [(hp.latent_dim, WIDTH), (WIDTH, WIDTH)]
         self.inner, self.outer = linears(sizes, generator, bias=False)
         self.norm = BatchNorm(WIDTH)
         self.distance = Mahalanobis(hp.latent_dim)
 
     def embed(self, batch: Batch) -> torch.Tensor:
-        return self.backbone(batch.numbers)
+        return self.backbone(batch, self.embeddings())
 
     def project(self, batch: Batch) -> torch.Tensor:
         h = self.norm(self.inner(self.embed(batch)), batch.weights)
@@ -44,14 +45,18 @@ class BarlowTwins(Method[BarlowTwinsHyperparameters, BarlowTwinsNetwork]):
     name = "barlow"
 
     def init(self, rows, generator):
-        return BarlowTwinsNetwork(rows, self.hyperparameters, generator)
+        return BarlowTwinsNetwork(
+            rows_seen(self.hyperparameters, rows), self.hyperparameters, generator
+        )
 
     def noise(self, draws, batch):
-        return draw_views(self.hyperparameters, draws, torch.stack([batch.numbers] * 2))
+        return draw_all(self.hyperparameters, draws, batch, count=2)
 
     def loss(self, network, batch, noise):
-        x = corrupt(self.hyperparameters, torch.stack([batch.numbers] * 2), noise)  # (2, B, D)
-        both = Batch(x.reshape(-1, x.shape[-1]), weights=torch.cat([batch.weights] * 2))
+        rows = replace_by_other(Batch(batch.numbers, batch.codes), noise)
+        x = corrupt(self.hyperparameters, copies(rows, 2), noise)  # (2, B, …)
+        flat = (None if part is None else part.flatten(0, 1) for part in (x.numbers, x.codes))
+        both = Batch(*flat, weights=torch.cat([batch.weights] * 2))
         z = network.project(both).reshape(2, len(batch.numbers), -1)
         w = batch.weights / batch.weights.sum().clamp_min(1)  # (B,)
         z = z - (w[:, None] * z).sum(dim=1, keepdim=True)

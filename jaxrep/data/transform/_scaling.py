@@ -1,0 +1,92 @@
+"""Numbers of a column as features, and back, by the column's scaling."""
+
+import sys
+
+import numpy as np
+import numpy.typing as npt
+
+from ..cells import Numbers
+from ..schema import Log1p, NumericColumn, Quantile
+
+_LARGEST_LOG = float(np.log(sys.float_info.max))
+
+
+def scaled(column: NumericColumn, values: npt.ArrayLike) -> Numbers:
+    """Returns numbers x as features (t(x) − mean) / scale, in float64.
+
+    t is the identity, sign(x) · log(1 + |x|), or the interpolation between a column's quantiles and
+    their normal scores, which stays at its ends outside the range of the training rows.
+
+    Args:
+        column: what `fit` found.
+        values: in the column's units, of any shape; NaN stays NaN.
+
+    Example:
+        >>> from jaxrep.data.schema import Log1p, Number, Quantile
+        >>> scaled(Number("age", 40.0, 10.0, None), [30.0, 45.0]).tolist()
+        [-1.0, 0.5]
+        >>> scaled(Number("sum", 0.0, 1.0, None, scaling=Log1p()), [0.0, -np.expm1(2)]).tolist()
+        [0.0, -2.0]
+        >>> scores = Quantile((0.0, 10.0, 30.0), (-1.0, 0.0, 1.0))
+        >>> scaled(Number("sum", 0.0, 1.0, None, scaling=scores), [5.0, 20.0, 99.0]).tolist()
+        [-0.5, 0.5, 1.0]
+    """
+    x: Numbers = np.asarray(values, np.float64)
+    if isinstance(column.scaling, Log1p):
+        x = signed_log1p(x)
+    elif isinstance(column.scaling, Quantile):
+        x = _interpolated(x, column.scaling.values, column.scaling.scores)
+    with np.errstate(over="ignore"):
+        standardised: Numbers = x - column.mean
+        standardised /= column.scale
+    return standardised
+
+
+def unscaled(column: NumericColumn, features: npt.ArrayLike) -> Numbers:
+    """Returns features as numbers in a column's units, in float64: the inverse of `scaled`.
+
+    Under the scaling `quantile` they are within the range of the training rows.
+
+    Args:
+        column: what `fit` found.
+        features: of any shape and precision; NaN stays NaN.
+
+    Example:
+        >>> from jaxrep.data.schema import Number, Quantile
+        >>> scores = Quantile((0.0, 10.0, 30.0), (-1.0, 0.0, 1.0))
+        >>> unscaled(Number("sum", 0.0, 1.0, None, scaling=scores), [-0.5, 0.0, 7.0]).tolist()
+        [5.0, 10.0, 30.0]
+    """
+    x: Numbers = np.asarray(features, np.float64) * column.scale + column.mean
+    if isinstance(column.scaling, Log1p):
+        x = np.copysign(np.expm1(np.minimum(np.abs(x), _LARGEST_LOG)), x)
+    elif isinstance(column.scaling, Quantile):
+        x = _interpolated(x, column.scaling.scores, column.scaling.values)
+    return x
+
+
+def signed_log1p(values: Numbers) -> Numbers:
+    """Returns sign(x) · log(1 + |x|), which is about x near 0 and logarithmic in both tails.
+
+    Example:
+        >>> signed_log1p(np.array([0.0, np.e - 1, 1 - np.e**2])).round(12).tolist()
+        [0.0, 1.0, -2.0]
+    """
+    return np.copysign(np.log1p(np.abs(values)), values)
+
+
+def _interpolated(x: Numbers, places: tuple[float, ...], heights: tuple[float, ...]) -> Numbers:
+    """Returns what is linear between heights at ascending places, and constant beyond the ends.
+
+    At a place it is its height, to the bit. Unlike `np.interp`, it is finite where the difference
+    of two places or heights is not.
+    """
+    knots, levels = np.array(places), np.array(heights)
+    x = np.clip(x, knots[0], knots[-1])
+    i = np.minimum(np.searchsorted(knots, x, side="right") - 1, len(knots) - 2)
+    start, stop = knots[i], knots[i + 1]
+    with np.errstate(over="ignore"):
+        unit = np.where(np.isinf(stop - start), 0.5, 1.0)  # halves of numbers as large are exact
+    share = (x * unit - start * unit) / (stop * unit - start * unit)
+    between: Numbers = levels[i] * (1 - share) + levels[i + 1] * share
+    return np.clip(between, levels[0], levels[-1])
