@@ -63,10 +63,14 @@ def expected(name: str, output: Tensor, description: Mapping[str, Any]) -> Tenso
     return output if gives_rows(name) else comparable(name, output, description)
 
 
-def may_be_open(name: str, columns: Sequence[dict[str, Any]], exact: Tensor) -> Tensor:
-    """Says where expected outputs may be NaN, which is right for any answer: in categories."""
+def are_levels(name: str, description: Mapping[str, Any], exact: Tensor) -> Tensor:
+    """Says of an output, by column, where it gives levels of categories, which have no rounding.
+
+    There alone an expected output may be NaN, which is right for any answer.
+    """
     if not gives_rows(name):
         return torch.zeros(exact.shape[1:], dtype=torch.bool)
+    columns = description["schema"]["columns"]
     return torch.tensor([column["kind"] == "category" for column in columns])
 
 
@@ -107,7 +111,9 @@ def _units(name: str, description: Mapping[str, Any]) -> list[Mapping[str, Any]]
     return [c if "scale" in c else {"mean": 0.0, "scale": 1.0} for c in columns]
 
 
-def compare(name: str, found: Tensor, jax: Tensor, exact: Tensor, *, slack: Tensor) -> Result:
+def compare(
+    name: str, found: Tensor, jax: Tensor, exact: Tensor, *, levels: Tensor, slack: Tensor
+) -> Result:
     """Compares one output, as `comparable` gives it, with JAX's in float32 and in float64.
 
     Args:
@@ -115,6 +121,7 @@ def compare(name: str, found: Tensor, jax: Tensor, exact: Tensor, *, slack: Tens
         found: what the file gave.
         jax: what JAX gave in float32.
         exact: what JAX gave in float64; NaN where any category is right.
+        levels: from `are_levels`; another level than the expected one is an infinite error.
         slack: from `rounding`; taken off the errors.
     """
     if found.shape != exact.shape:
@@ -122,7 +129,10 @@ def compare(name: str, found: Tensor, jax: Tensor, exact: Tensor, *, slack: Tens
     open_choice = torch.isnan(exact)  # a category that was as likely as another
     errors, ours = (torch.where(open_choice, 0.0, (a.double() - exact).abs()) for a in (found, jax))
     errors = torch.where(torch.isnan(errors), math.inf, errors - slack).clamp_min(0)
-    size = float(exact[~open_choice].abs().max()) if (~open_choice).any() else 0.0
+    errors = torch.where((errors != 0) & levels, math.inf, errors)
+    ours = torch.where(levels, 0.0, ours)
+    numbers = exact[~(open_choice | levels)]
+    size = float(numbers.abs().max()) if numbers.numel() else 0.0
     unit = size if size > 0 else 1.0
     error, jax_error = (float(e.max()) / unit if e.numel() else 0.0 for e in (errors, ours))
     row = int(errors.reshape(len(errors), -1).amax(1).argmax()) if errors.numel() else 0

@@ -14,6 +14,8 @@ from torch_ref.batch import Batch
 from torch_ref.outputs import OUTPUTS
 from torch_ref.serving import Served
 
+_WRITTEN_OUT = "lifted_tensor"  # what torch.export calls them
+
 _NAMES: dict[str, str] = {"rows": "reconstruction", "terms": "score_by_column"}
 
 
@@ -115,10 +117,22 @@ def trace(served: Served) -> torch.export.ExportedProgram:
     traced = _export(graph, rows).module(check_guards=False)
     shared = CSEPass()(traced)
     assert shared is not None  # what a pass may return, and this one never does
+    _keep_out_of_state(shared.graph_module)
     program = _export(_Named(shared.graph_module, graph_outputs(served.outputs)), rows)
     for node in program.graph.nodes:
         node.meta.pop("stack_trace", None)  # holds paths, and the file would keep it
     return program
+
+
+def _keep_out_of_state(module: nn.Module) -> None:
+    """Makes tensors that functions write out, such as lists of columns, constants of a program.
+
+    Tracing makes buffers of them, and what is in a program's state a reader takes for weights.
+    """
+    for part in module.modules():
+        for name, tensor in list(part.named_buffers(recurse=False)):
+            if name.startswith(_WRITTEN_OUT):
+                part.register_buffer(name, tensor, persistent=False)
 
 
 class _Named(nn.Module):

@@ -25,11 +25,11 @@ from torch import Tensor
 from torch_ref import archives, graph_files, methods, torchscript
 from torch_ref.comparison import (
     Result,
+    are_levels,
     comparable,
     compare,
     expected,
     gives_rows,
-    may_be_open,
     rounding,
     table,
 )
@@ -65,12 +65,13 @@ def verify(contents: Contents, against: Mapping[str, Tensor] | None = None) -> l
             if not output.shape == wanted[0].shape == wanted[1].shape == shape:
                 results.append(Result(name, math.inf, 0.0, 0.0, 0))
                 continue
-            if torch.isnan(wanted[1]).any(dim=0)[~may_be_open(name, columns, wanted[1])].any():
+            levels = are_levels(name, contents.meta, wanted[1])
+            if torch.isnan(wanted[1]).any(dim=0)[~levels].any():
                 raise FileFormatError(f"exact.{name} is NaN where a number must be")
             found = comparable(name, output, contents.meta)
             jax, exact = (expected(name, tensor, contents.meta) for tensor in wanted)
             slack = rounding(name, contents.meta)
-            results.append(compare(name, found, jax, exact, slack=slack))
+            results.append(compare(name, found, jax, exact, levels=levels, slack=slack))
     return results
 
 

@@ -119,7 +119,7 @@ def _evaluate(run: Run, x: Batch, codes: np.ndarray | None, dtype: str) -> dict[
         given = None if codes is None else jnp.asarray(codes, dtype)
         rows = x._replace(numbers=jnp.asarray(x.numbers, dtype))
         results = jax.tree.map(np.asarray, jax.jit(outputs)(cast, rows, given))
-    found = {}
+    found: dict[str, Any] = {}
     for name, result in results.items():
         gives = OUTPUTS[name].gives if name in OUTPUTS else ("embedding",)
         parts = result if len(gives) > 1 else (result,)
@@ -135,13 +135,13 @@ def _gives(name: str) -> Gives | None:
 
 def _cells(schema: Schema, rows: Batch) -> np.ndarray:
     """Returns rows as a number for each cell, `[N, D + C]`: of codes the position of the level."""
-    cells = rows.numbers.astype(np.float64)
+    cells = np.array(rows.numbers, np.float64)
     for values, column in zip(cells.T, schema.numeric, strict=True):
         if not isinstance(column.scaling, Standard | Robust):  # whose numbers have ends
             values[:] = transform.scaled(column, transform.unscaled(column, values))
     if rows.codes is None:
         return cells
-    return np.concatenate([cells, rows.codes - 1.0], axis=1)
+    return np.concatenate([cells, np.asarray(rows.codes) - 1.0], axis=1)
 
 
 def _in_order(schema: Schema, cells: np.ndarray) -> np.ndarray:

@@ -117,13 +117,14 @@ def _check(
     exact: np.ndarray,
     where: str,
 ) -> None:
-    from torch_ref.comparison import comparable, compare, expected, rounding
+    from torch_ref.comparison import are_levels, comparable, compare, expected, rounding
 
     given = tensors({"output": output, "jax": jax, "exact": exact})
     described = description(run)
     found = comparable(of, given["output"], described)
     wanted = (expected(of, given[kind], described) for kind in ("jax", "exact"))
-    result = compare(name, found, *wanted, slack=rounding(of, described))
+    levels = are_levels(of, described, given["exact"])
+    result = compare(name, found, *wanted, levels=levels, slack=rounding(of, described))
     if not result.passed:
         place = where.format(row=result.row)
         raise VerificationError(

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from jaxrep.data.schema import NumericColumn
 from jaxrep.errors import VerificationError
 from jaxrep.export._expected import golden_outputs
 from jaxrep.export._served import description, tensors, twin_files
@@ -48,7 +49,7 @@ def write(run: Run, path: Path) -> None:
     from torch_ref.files import write_safetensors
 
     golden = golden_outputs(run, GOLDEN_ROWS)
-    meta = description(run) | {"jax_errors": _errors_of_jax(golden)}
+    meta = description(run) | {"jax_errors": _errors_of_jax(run, golden)}
     with tempfile.TemporaryDirectory() as name:
         model, expected = Path(name) / "model.safetensors", Path(name) / "golden.pt"
         write_safetensors(model, meta, run.weights)
@@ -86,13 +87,20 @@ def verify(run: Run, path: Path, against: dict[str, np.ndarray]) -> None:
         raise VerificationError(lines[-1].replace(f"{path}: ", ""))
 
 
-def _errors_of_jax(golden: dict[str, np.ndarray]) -> dict[str, float]:
-    """The largest float32 error of JAX itself for each output, relative to the largest element."""
+def _errors_of_jax(run: Run, golden: dict[str, np.ndarray]) -> dict[str, float]:
+    """The largest float32 error of JAX itself for each output, relative to the largest element.
+
+    Levels of categories have none.
+    """
+    from torch_ref.comparison import gives_rows
+
+    is_number = [isinstance(column, NumericColumn) for column in run.schema.columns]
     errors = {}
     for name in (key.removeprefix("jax.") for key in golden if key.startswith("jax.")):
-        exact = golden[f"exact.{name}"]
-        known = ~np.isnan(exact)
-        gap = np.abs(golden[f"jax.{name}"] - exact)[known]
-        size = np.abs(exact[known]).max(initial=0.0)
+        ours, exact = golden[f"jax.{name}"], golden[f"exact.{name}"]
+        if gives_rows(name):
+            ours, exact = ours[:, is_number], exact[:, is_number]
+        gap = np.abs(ours - exact)
+        size = np.abs(exact).max(initial=0.0)
         errors[name] = float(gap.max(initial=0.0) / (size if size > 0 else 1.0))
     return errors

@@ -10,6 +10,7 @@ import numpy as np
 from jaxrep.batch import Batch, RowSpec
 from jaxrep.methods import AnyMethod, abstract_network, members_of, split_members
 from jaxrep.networks import EMBEDDING_DIM, with_weights
+from jaxrep.parity._evaluate import compiled
 
 # A lead below this is within the rounding of float32, where either level is right. It is relative
 # to the logits where these are large.
@@ -62,7 +63,7 @@ def decided_levels(
 
     with jax.enable_x64(True), jax.default_matmul_precision("highest"):
         cast = {name: jnp.asarray(array, jnp.float64) for name, array in own.items()}
-        outputs = np.asarray(jax.jit(decode)(cast, jax.tree.map(_wide, given)))
+        outputs = np.asarray(compiled(decode, light=True)(cast, jax.tree.map(_wide, given)))
     found = np.ones((count, rows.codes), bool)
     for i, c in enumerate(layout.narrow):
         found[:, c] = _leads(outputs[:, layout.logits[i] : layout.logits[i + 1]])

@@ -113,7 +113,8 @@ def _cases_of_views(shape: tuple[int, ...], rows: RowSpec, case: str) -> Iterato
 
     def draw(seed: int) -> Batch:
         drawn = draw_rows(rows, size, seed=seed)
-        return jax.tree.map(lambda array: array.reshape(*leading, array.shape[-1]), drawn)
+        shaped: Batch = jax.tree.map(lambda array: array.reshape(*leading, array.shape[-1]), drawn)
+        return shaped
 
     batch, other = draw(0), draw(1)
     chosen = rng.random(shape) > 0.3
@@ -343,20 +344,22 @@ def _moments(name: str, draws: np.ndarray, codes: np.ndarray) -> str:
     if abs(values.var() - variance) > 2 * error * variance:
         return f"{name} has variance {values.var():.4f}, not {variance:.4f}"
     halves = np.split(values, 2)  # for SimCLR, the two views
+    if not all(half.std() for half in halves):
+        return f"{name} is constant"
     correlation = np.corrcoef(halves[0].ravel(), halves[1].ravel())[0, 1]
     if abs(correlation) > 2 * error:
         return f"{name} repeats itself between views or rows: correlation {correlation:.4f}"
     return ""
 
 
-def _rows(numbers: np.ndarray, codes: np.ndarray | None) -> Reference:
+def _rows(numbers: Any, codes: Any) -> Reference:
     """Rows as an oracle has them."""
     arrays = {"value.numbers": numbers}
     return Reference(arrays if codes is None else arrays | {"value.codes": codes})
 
 
-def _dropped(batch: Batch, keep: np.ndarray, keep_codes: np.ndarray | None) -> Reference:
-    codes = batch.codes
+def _dropped(batch: Batch, keep: np.ndarray, keep_codes: Any) -> Reference:
+    codes: Any = batch.codes
     if codes is not None:
         codes = np.where(keep_codes, codes, np.where(codes == MISSING, MISSING, 0))
     return _rows(np.array(batch.numbers) * keep, codes)

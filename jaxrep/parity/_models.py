@@ -184,7 +184,7 @@ def decided_of_outputs(
     outputs = method.network_type.outputs
     if not rows.codes or not any("rows" in OUTPUTS[output].gives for output in outputs):
         return {}
-    given = {"rows": x, "codes": z}
+    given: dict[str, Batch | np.ndarray] = {"rows": x, "codes": z}
     return {takes: decided_levels(method, rows, weights, array) for takes, array in given.items()}
 
 
@@ -360,8 +360,7 @@ def _sizes(
     """
     sizes = [*((architecture, 1) for architecture in architectures), (SQUARE, 3)]
     for architecture, members in sizes:
-        width, *dims = architecture
-        yield _described(architecture, members), RowSpec(width), (dims[0], dims[1]), members
+        yield _described(architecture, members), RowSpec(architecture[0]), architecture[1:], members
     yield "mixed, by kind", BY_KIND, SMALL, 1
     yield "mixed, 2 members", MIXED, SMALL, 2
     if not quick:

@@ -66,7 +66,7 @@ def _cells(quick: bool) -> Iterator[tuple[str, Inputs]]:
     yield "categorical: extreme", {"codes": codes, "logits": 1e4 * np.sign(logits)}
     if not quick:
         yield "categorical: equal", {"codes": codes, "logits": np.ones_like(logits)}
-        wide = {"codes": codes[:, :1] * 900, "logits": rng.normal(size=(ROWS, 1, 5000))}
+        wide: Inputs = {"codes": codes[:, :1] * 900, "logits": rng.normal(size=(ROWS, 1, 5000))}
         yield "categorical: 5,000 levels", wide
 
 
@@ -106,7 +106,7 @@ def _layer_cases(described: str, rows: RowSpec) -> Iterator[Case]:
 
 
 def _in_jax(part: str, method: Autoencoder, rows: RowSpec, *, weights: Any, **inputs: Any) -> Any:
-    network = with_weights(abstract_network(method, rows), weights)
+    network: Any = with_weights(abstract_network(method, rows), weights)
     return _part(part, network, network.embeddings, **inputs)
 
 

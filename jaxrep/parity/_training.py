@@ -268,8 +268,7 @@ def labelled(method: AnyMethod, x: Batch) -> Batch:
 def _blobs() -> np.ndarray:
     table = datasets.load("blobs")
     schema = fit_schema(lambda: [table], source="blobs", columns=Columns(label="label")).schema
-    numbers: np.ndarray = transform.apply(schema, table, source="blobs").numbers
-    return numbers.astype(np.float64)
+    return np.asarray(transform.apply(schema, table, source="blobs").numbers, np.float64)
 
 
 def _steps(method: AnyMethod, rows: int, quick: bool) -> int:

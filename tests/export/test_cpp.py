@@ -16,6 +16,7 @@ from jaxrep.methods import AutoencoderHyperparameters
 from jaxrep.runs import folder, outputs
 from jaxrep.runs.train import train
 from jaxrep.runs.training_rows import Columns
+from tests.helpers.exports import make_run, raw_rows
 
 PAGE = Path(__file__).parents[2] / "docs" / "cpp" / "README.md"
 
@@ -77,6 +78,22 @@ def test_it_gives_the_scores_that_python_gives(program, model):
     features = transform.to_features(model.schema, raw, source="here")
     expected = model.map("score", features)
     assert np.abs(np.array(lines, float) - expected).max() <= 1e-6 * expected.max()
+
+
+def test_it_gives_the_scores_of_wide_codes_and_of_every_likelihood(program):
+    (program / "wide").mkdir()
+    run = make_run(program / "wide", "vae", "wide", likelihood="by_kind")
+    export_run(run, program / "wide.pt")
+    table, raw = raw_rows(run)
+    raw = raw[:300]
+    raw[::5, [0, 2]] = -1  # categories that training did not know
+    raw[7] = np.where(np.arange(raw.shape[1]) == 3, raw[7], np.nan)
+    write_rows(program / "wide_rows.csv", ",".join(table.column_names), raw)
+    done = score(program, "wide.pt", "wide_rows.csv")
+    assert (done.stderr, done.returncode) == ("", 0)
+    expected = run.map("score", transform.to_features(run.schema, raw, source="here"))
+    found = np.array(done.stdout.splitlines()[1:], float)
+    assert np.abs(found - expected).max() <= 1e-5 * np.abs(expected).max()
 
 
 @pytest.mark.parametrize(

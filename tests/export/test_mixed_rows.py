@@ -10,9 +10,11 @@ from jaxrep.data.schema import CategoricalColumn
 from jaxrep.errors import VerificationError
 from jaxrep.export import FORMATS, export_run, import_run
 from jaxrep.export._expected import expected_outputs, golden_outputs
+from jaxrep.export._served import description
 from jaxrep.networks import WIDE
 from jaxrep.parity import check_run, decided_levels
 from tests.helpers.exports import make_run, raw_rows, rewritten, run_verify
+from torch_ref.comparison import are_levels, compare
 from torch_ref.description import FileFormatError, described_network, row_spec
 from torch_ref.files import read_safetensors
 from torch_ref.torchscript import load
@@ -197,6 +199,26 @@ def test_a_file_that_gives_another_level_or_term_is_not_written(runs, tmp_path, 
         expected[f"{prefix}.{output}"][place, 2] += 1
     with pytest.raises(VerificationError, match=output.partition(".")[0]):
         FORMATS["safetensors"].verify(run, tmp_path / "model", expected)
+
+
+def test_levels_do_not_widen_what_numbers_may_be_off(runs):
+    run = runs("vae")
+    _, raw = raw_rows(run)
+    described, expected = description(run), expected_outputs(run, raw[:200], "here")
+    jax, exact = (torch.from_numpy(expected[f"{kind}.decode.0"]) for kind in ("jax", "exact"))
+    levels = are_levels("decode.0", described, exact)
+    assert levels.tolist() == [True, False, True, False, False, False]
+    found = torch.where(torch.isnan(exact), 0, exact)
+    slack = torch.zeros(())
+    assert compare("decode.0", found, jax, exact, levels=levels, slack=slack).passed
+    assert float(exact[:, 2].nan_to_num().max()) > 500
+    size = float(exact[:, ~levels].abs().max())
+    for column, change in {1: 1e-4 * size, 2: 1.0}.items():
+        row = int(np.flatnonzero(~np.isnan(exact[:, column].numpy()))[0])
+        other = found.clone()
+        other[row, column] += change
+        result = compare("decode.0", other, jax, exact, levels=levels, slack=slack)
+        assert (result.passed, result.row) == (False, row)
 
 
 WEIGHTS = ("embeddings.0.table", "embeddings.0.bias", "likelihood.log_var", "likelihood.mean")

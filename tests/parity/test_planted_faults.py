@@ -437,10 +437,24 @@ def test_wrong_terms_of_a_cell_are_caught(monkeypatch, side, fault):
     assert {f"{kind} terms: value float64", f"{kind} terms: value float32"} <= checks
 
 
+ENDLESS = {
+    "gaussian": lambda x, mean, log_var: (
+        0.5 * (np.log(2 * np.pi) + log_var + (x - mean) ** 2 * torch.exp(-log_var))
+    ),
+    "poisson": lambda count, log_rate: (
+        torch.exp(log_rate) - count * log_rate + torch.lgamma(count + 1)
+    ),
+}
+
+
 @pytest.mark.parametrize("side", SIDES)
 @pytest.mark.parametrize(("kind", "argument"), [("gaussian", "log_var"), ("poisson", "log_rate")])
 def test_ends_that_do_not_hold_are_caught(monkeypatch, side, kind, argument):
-    monkeypatch.setattr(getattr(ROOM[side].likelihoods, kind), "MOST", 1e3)
+    module = getattr(ROOM[side].likelihoods, kind)
+    if side == "jax":
+        monkeypatch.setattr(module, "MOST", 1e3)
+    else:
+        monkeypatch.setattr(module, "terms", ENDLESS[kind])
     checks = failed(checks_of("rows", f"{kind} terms"))
     assert f"{kind} terms: gradient of {argument} float64" in checks
 
@@ -572,7 +586,7 @@ def test_codes_drawn_at_another_rate_are_caught(monkeypatch, side):
     monkeypatch.setattr(views, "draw_other", lambda rate, *a: right(2 * rate, *a))
     [wrong] = [check for check in checks_of("views", "noise of vae") if not check.passed]
     assert (wrong.check, wrong.case) == ("noise of vae: distribution", side)
-    assert "other has mean 0.2" in wrong.message
+    assert "other has mean" in wrong.message
 
 
 @pytest.mark.parametrize("side", SIDES)
