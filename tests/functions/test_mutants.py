@@ -264,7 +264,8 @@ def test_a_vae_draws_a_normal_number_for_every_latent_of_every_row(twin):
 
 @pytest.mark.parametrize("twin", TWINS)
 def test_simclr_embeds_with_the_backbone_and_scores_the_embedding(twin):
-    network, kind = SimpleNamespace(backbone=lambda x: ("h", x)), network_type(twin, "simclr")
+    network = SimpleNamespace(backbone=lambda batch, embeddings: ("h", batch.numbers))
+    kind, network.embeddings = network_type(twin, "simclr"), no_embeddings(twin)
     network.embed, network.distance = functools.partial(kind.embed, network), lambda h: (h, 2)
     batch = batch_of(twin, X)
     assert network.embed(batch) == ("h", batch.numbers)

@@ -214,7 +214,7 @@ def test_codes_without_a_spec_are_refused():
     with pytest.raises(ValueError, match="rows with codes need spec, which says how many values"):
         fit(make("vae"), MIXED_X)
     with pytest.raises(ValueError, match=r"the codes of x have the shape \(50, 3\); expected"):
-        fit(make("vae"), MIXED_X, spec=RowSpec(4))
+        fit(make("vae"), MIXED_X, spec=RowSpec(4, gaps=MIXED.number_gaps))
 
 
 @pytest.mark.end_to_end
