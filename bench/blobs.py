@@ -9,7 +9,7 @@ def rows() -> np.ndarray:
     """Returns them as float32, `[2000, 32]`."""
     table, columns = data.load("blobs"), data.Columns(label="label")
     schema = data.fit(lambda: [table], source="blobs", columns=columns).schema
-    return data.apply(schema, table, source="blobs").numbers
+    return np.asarray(data.apply(schema, table, source="blobs").numbers)
 
 
 def many(count: int, features: int = 32) -> np.ndarray:
