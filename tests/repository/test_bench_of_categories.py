@@ -66,6 +66,24 @@ def test_the_figures_of_mixed_rows_are_ratios_of_their_sides():
     assert set(made.values()) == {("not measured", "")}
 
 
+@pytest.mark.end_to_end
+def test_commands_on_many_levels_say_their_time_and_memory():
+    found = mixed._many_levels(1_010, 10, steps=3)
+    for side in ("jaxrep train", "jaxrep reconstruct"):
+        (peak,) = (s for s in found if (s.side, s.unit) == (side, "MB"))
+        (seconds,) = (s for s in found if (s.side, s.unit) == (side, "s"))
+        assert 100 < peak.median < 1500 and 0.5 < seconds.median < 200
+        assert peak.case != seconds.case and "1,010 levels" in peak.case
+
+
+def test_a_run_that_merged_levels_is_not_measured(tmp_path):
+    schema = tmp_path / "schema.json"
+    schema.write_text('{"columns": [{"name": "x0"}, {"name": "item", "levels": ["a", "b"]}]}')
+    mixed._check_levels(schema, 2)
+    with pytest.raises(AssertionError, match="2 of 3 levels"):
+        mixed._check_levels(schema, 3)
+
+
 def test_the_peak_of_a_process_counts_what_it_takes_and_not_what_its_parent_had():
     script = (
         "from bench.resident import peak\n"
