@@ -58,11 +58,13 @@ ENTRIES = (
     Entry("inference", "bench.inference", "Inference"),
     Entry("tables", "bench.reading", "Reading tables"),
     Entry("startup", "bench.startup", "Import, compilation and the steady step"),
+    Entry("mixed", "bench.mixed", "Numbers and categories"),
     Entry("nt_xent", "bench.nt_xent", "NT-Xent at any batch size"),
     Entry("epoch_overhead", "bench.epoch_overhead", "Shuffling, noise and logging"),
     Entry("profile", "bench.profile", "Where a step's microseconds go"),
     Entry("representations", "bench.representations", "What representations are worth", True),
     Entry("members", "bench.members", "What several seeds in one run are worth", True),
+    Entry("filling", "bench.filling", "Filling missing cells", True),
     Entry("variants", "bench.variants", "What was tried inside a step"),
 )
 

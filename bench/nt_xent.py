@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from bench.measured import Figure, Measured, Series, interleave
+from bench.resident import peak
 from jaxrep.training.loop import wait
 
 WIDTH = 128
@@ -89,8 +90,8 @@ def figures(measured: Measured) -> list[Figure]:
     over_seed = measured.ratio((case(8192), "dense PyTorch"), (case(8192), "jaxrep"))
     large = [Figure(f"{case(8192)}: over dense PyTorch", over_seed, "×", 8)]
     for batch, bound in ((8192, 250), (LARGEST, 1000)):
-        peak = measured.find(case(batch, "memory"), "jaxrep")
-        value = round(peak.median) if peak else math.nan
+        added = measured.find(case(batch, "memory"), "jaxrep")
+        value = round(added.median) if added else math.nan
         large.append(Figure(f"{case(batch)}: peak memory, MB", value, "", bound, "most"))
     call, rate = measured.find(case(LARGEST), "jaxrep"), measured.find("matmul", PEAK)
     flop = 4 * (2 * LARGEST) ** 2 * WIDTH
@@ -136,17 +137,10 @@ def _memory(name: str, batch: int) -> int:
     make = CONTENDERS[name][0]
     small, _ = make(16)  # loads what is loaded at the first call
     small()
-    before = _peak()
+    before = peak()
     call, _ = make(batch)
     call()
-    return _peak() - before
-
-
-def _peak() -> int:
-    # Not getrusage: its peak is inherited from the process that started this one.
-    status = Path("/proc/self/status").read_text("utf-8")
-    line = next(line for line in status.splitlines() if line.startswith("VmHWM:"))
-    return int(line.split()[1]) * 1024
+    return peak() - before
 
 
 def _matmul_rates(rounds: int) -> list[float]:

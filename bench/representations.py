@@ -15,7 +15,6 @@ Baselines see the same rows: PCA of as many components, the distance to the fift
 """
 
 import gzip
-import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ from typing import Any
 import numpy as np
 from sklearn.preprocessing import StandardScaler
 
+from bench.data_files import data_folder
 from bench.measured import Figure, Measured, Series
 from bench.seed_methods import seed_method
 from jaxrep import data
@@ -74,8 +74,9 @@ def measure(*, quick: bool, rounds: int) -> Measured:
     seeds = range(1 if quick else SEEDS)
     cases: dict[str, Callable[[int], Iterator[tuple[str, float]]]] = {}
     if not quick:
-        cases[FASHION] = _fashion(_folder())
-    cases |= {name: _anomalies(_folder(), *table) for name, table in TABLES.items()}
+        cases[FASHION] = _fashion(data_folder("*-ubyte.gz"))
+    folder = data_folder(*(file for file, *_ in TABLES.values()))
+    cases |= {name: _anomalies(folder, *table) for name, table in TABLES.items()}
     series: list[Series] = []
     for case, one_seed in cases.items():
         samples: dict[str, list[float]] = {}
@@ -104,16 +105,6 @@ def figures(measured: Measured) -> list[Figure]:
 def _mean(measured: Measured, case: str, side: str) -> float:
     found = measured.find(case, side)
     return float(np.mean(found.samples)) if found else float("nan")
-
-
-def _folder() -> Path:
-    folder = os.environ.get("JAXREP_DATA")
-    if not folder or not Path(folder).is_dir():
-        raise ValueError(
-            "JAXREP_DATA names no folder; set it to one with Fashion-MNIST's four .gz files, "
-            "spambase.csv and shuttle.csv"
-        )
-    return Path(folder)
 
 
 def _fashion(folder: Path) -> Callable[[int], Iterator[tuple[str, float]]]:
