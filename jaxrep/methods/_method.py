@@ -46,6 +46,10 @@ class Method(ABC, Generic[Hyperparameters, Net]):
     """Hyperparameters under which the parity suite compares the loss with that of the PyTorch twin;
     the quick suite takes the first alone."""
 
+    parity_trainings: ClassVar[tuple[Mapping[str, Any], ...]] = ()
+    """Hyperparameters under which the parity suite compares a whole training on rows of numbers,
+    codes and gaps, besides that of the seed's recipe on numbers."""
+
     def __init__(self, hyperparameters: Hyperparameters):
         self.hyperparameters = hyperparameters
 

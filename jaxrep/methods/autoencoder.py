@@ -68,6 +68,10 @@ class Autoencoder(Method[AutoencoderHyperparameters, AutoencoderNetwork]):
         {},
         {"noise_std": 0.3, "drop_rate": 0.2},
     )
+    parity_trainings = (
+        {"views": ("scarf", "swap", "hide", "dropout", "noise")},
+        {"likelihood": "by_kind"},
+    )
 
     def init(self, rows: RowSpec, rngs: nnx.Rngs) -> AutoencoderNetwork:
         """Returns a new network for rows."""

@@ -53,6 +53,7 @@ class Classifier(FineTuning[ClassifierHyperparameters, ClassifierNetwork]):
         {"classes": 3, "label_smoothing": 0.1, "head_dims": (5,), "frozen": False},
         {"classes": 2},
     )
+    parity_trainings = ({"frozen": False},)
 
     @property
     def head_outputs(self) -> int:

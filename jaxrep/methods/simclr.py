@@ -99,6 +99,7 @@ class SimCLR(Method[SimCLRHyperparameters, SimCLRNetwork]):
         {"temperature": 0.5},
         {"temperature": 0.01},
     )
+    parity_trainings = ({"views": ("scarf", "swap", "hide", "dropout", "noise")},)
 
     def init(self, rows: RowSpec, rngs: nnx.Rngs) -> SimCLRNetwork:
         """Returns a new network for rows."""

@@ -91,6 +91,7 @@ class VAE(Method[VAEHyperparameters, VAENetwork]):
     """
 
     parity_cases = ({"beta": 4.0}, {"beta": 1.0}, {"beta": 0.0})
+    parity_trainings = ({"likelihood": "by_kind"},)
 
     def init(self, rows: RowSpec, rngs: nnx.Rngs) -> VAENetwork:
         """Returns a new network for rows."""

@@ -8,7 +8,8 @@ import numpy as np
 
 from jaxrep import likelihoods
 from jaxrep.batch import MISSING, RowSpec
-from jaxrep.methods import Autoencoder, AutoencoderHyperparameters, abstract_network
+from jaxrep.methods import AnyMethod, abstract_network, get, make, names
+from jaxrep.methods._reconstruction import ReconstructionNetwork
 from jaxrep.networks import WIDE, RowLayout, with_weights
 from jaxrep.parity import _oracles
 from jaxrep.parity._cross_check import Case, Reference
@@ -82,7 +83,7 @@ def _terms_in_torch(kind: str, **inputs: Any) -> Any:
 
 def _layer_cases(described: str, rows: RowSpec) -> Iterator[Case]:
     """Yields the first layer, the terms by column and the rows that a decoder stands for."""
-    ours = Autoencoder(AutoencoderHyperparameters(hidden_dims=(), latent_dim=LATENTS))
+    ours = _reconstructing()
     theirs, weights, rng = twin_of(ours), draw_weights(ours, rows), np.random.default_rng(8)
     x, z = draw_rows(rows, ROWS, seed=3), rng.normal(size=(ROWS, LATENTS))
     outputs = rng.normal(size=(ROWS, RowLayout(rows).outputs))
@@ -105,7 +106,14 @@ def _layer_cases(described: str, rows: RowSpec) -> Iterator[Case]:
         )
 
 
-def _in_jax(part: str, method: Autoencoder, rows: RowSpec, *, weights: Any, **inputs: Any) -> Any:
+def _reconstructing() -> AnyMethod:
+    """Returns the first method that has the layers next to rows on both sides, with no others."""
+    kinds = map(get, names())
+    kind: Any = next(k for k in kinds if issubclass(k.network_type, ReconstructionNetwork))
+    return make(kind.hyperparameters_type(hidden_dims=(), latent_dim=LATENTS))
+
+
+def _in_jax(part: str, method: AnyMethod, rows: RowSpec, *, weights: Any, **inputs: Any) -> Any:
     network: Any = with_weights(abstract_network(method, rows), weights)
     return _part(part, network, network.embeddings, **inputs)
 

@@ -20,6 +20,7 @@ from jaxrep.methods import (
     AnyMethod,
     Method,
     Metrics,
+    get,
     hyperparameters_of,
     make,
     names,
@@ -116,25 +117,13 @@ def _record(method: AnyMethod, spec: RowSpec, x: Batch, *, quick: bool) -> Recor
 
 
 def _trainings_on_mixed_rows() -> Iterator[tuple[str, AnyMethod, RowSpec, Batch]]:
-    """Yields trainings on mixed rows: under each likelihood, and with every view."""
-    every_view = ("scarf", "swap", "hide", "dropout", "noise")
-    settings: list[tuple[str, RowSpec, dict[str, dict[str, Any]]]] = [
-        (
-            "mixed rows",
-            MIXED,
-            {
-                "autoencoder": {"views": every_view},
-                "simclr": {"views": every_view},
-                "classifier": {"frozen": False},
-            },
-        ),
-        ("mixed rows, by kind", BY_KIND, {"autoencoder": {}, "vae": {}}),
-    ]
-    for case, spec, methods in settings:
-        x = draw_rows(spec, MIXED_TRAINING_ROWS, seed=9)
-        for name, own in methods.items():
-            made: Any = hyperparameters_of(name)
-            yield case, make(made(other_rate=0.1, epochs=MIXED_EPOCHS, **own)), spec, x
+    """Yields trainings on mixed rows, as methods name them in `parity_trainings`."""
+    for name in names():
+        for settings in get(name).parity_trainings:
+            is_by_kind = settings.get("likelihood") == "by_kind"
+            case, spec = ("mixed rows, by kind", BY_KIND) if is_by_kind else ("mixed rows", MIXED)
+            made: Any = hyperparameters_of(name)(other_rate=0.1, epochs=MIXED_EPOCHS, **settings)
+            yield case, make(made), spec, draw_rows(spec, MIXED_TRAINING_ROWS, seed=9)
 
 
 def record(
