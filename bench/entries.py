@@ -58,7 +58,7 @@ ENTRIES = (
     Entry("inference", "bench.inference", "Inference"),
     Entry("tables", "bench.reading", "Reading tables"),
     Entry("startup", "bench.startup", "Import, compilation and the steady step"),
-    Entry("mixed", "bench.mixed", "Numbers and categories"),
+    Entry("mixed", "bench.mixed", "Numbers and categories", True),
     Entry("nt_xent", "bench.nt_xent", "NT-Xent at any batch size"),
     Entry("epoch_overhead", "bench.epoch_overhead", "Shuffling, noise and logging"),
     Entry("profile", "bench.profile", "Where a step's microseconds go"),

@@ -212,6 +212,7 @@ def test_fill_keeps_the_types_and_the_order_of_a_typed_table(tmp_path):
         assert all(now is not None and was in (None, now) for was, now in pairs), name
 
 
+@pytest.mark.slow
 def test_fill_warns_of_columns_whose_gaps_the_run_has_not_seen(tmp_path):
     rows = make_rows()
     whole = [[*row[:1], row[1] or "40,5", *row[2:]] for row in rows]
@@ -295,6 +296,7 @@ def test_a_likelihood_that_a_column_cannot_have_is_refused(table, tmp_path, flag
     assert not (tmp_path / "rows").exists()
 
 
+@pytest.mark.slow
 def test_a_sweep_over_likelihoods_compares_by_squares(table, tmp_path):
     argv = ("sweep", "vae", table, "--out", tmp_path / "run", *SMALL, *ROLES, "--epochs", "3")
     done(*argv, "--grid", "likelihood=squared,by_kind", "--save-all")
@@ -312,6 +314,7 @@ def test_a_sweep_over_likelihoods_compares_by_squares(table, tmp_path):
     assert errors["by_kind"] != pytest.approx(scores["by_kind"], rel=1e-3)
 
 
+@pytest.mark.slow
 def test_a_sweep_over_views_compares_runs_that_hide_cells_with_others(table, tmp_path):
     argv = ("sweep", "simclr", table, "--out", tmp_path / "run", *SMALL, *ROLES, "--epochs", "2")
     done(*argv, "--views", "hide", "--grid", "views=hide,noise+dropout")

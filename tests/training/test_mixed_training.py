@@ -92,6 +92,7 @@ def test_rows_that_are_streamed_train_to_the_bits_of_rows_on_the_device(name):
     assert_same_bits(streamed, resident)
 
 
+@pytest.mark.slow
 def test_blocks_of_a_stream_hold_numbers_and_codes_of_the_same_rows(monkeypatch):
     monkeypatch.setattr(row_store, "BLOCK_BYTES", 4 * MIXED.columns * BATCH)
     read = []
@@ -121,6 +122,7 @@ def test_a_table_beyond_the_caches_is_trained_on_in_the_same_order(monkeypatch):
     assert_close(large.weights, small.weights)
 
 
+@pytest.mark.slow
 def test_every_member_is_its_lone_run():
     run = fit(make("vae", seed=5, members=2), MIXED_X, validation=HELD_OUT, spec=MIXED)
     for i, own in enumerate(split_members(run.weights, 2)):

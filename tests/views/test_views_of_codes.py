@@ -215,6 +215,7 @@ def test_with_hide_a_network_takes_any_cell_that_is_missing(name):
     assert rows_seen(ViewHyperparameters(views=("hide",), hide_rate=0.0), rows) == rows
 
 
+@pytest.mark.slow
 def test_an_autoencoder_learns_to_fill_in_what_is_hidden():
     """Of two equal columns each is known from the other, where one is hidden."""
     x = np.repeat(X[:, :1], 2, axis=1)
