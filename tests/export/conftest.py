@@ -10,7 +10,7 @@ SUFFIXES = {"torchscript": "pt"}
 
 @pytest.fixture(scope="session")
 def vae_run(tmp_path_factory):
-    """A VAE on mixed columns, 4 + 1 + 3 features; tests do not change it."""
+    """A VAE on a number and two codes, of 4 and 3 values; tests do not change it."""
     return make_run(tmp_path_factory.mktemp("vae"), "vae", "mixed")
 
 

@@ -182,13 +182,13 @@ def test_weights_that_are_not_finite_are_refused(run, capsys, value):
 @pytest.mark.parametrize("digest", [None, "no digest"])
 def test_the_rows_of_a_run_that_says_no_digest_are_drawn(run, digest):
     with_config(run, data={"sha256": digest})
-    assert len(default_table.rows_of(folder.load(run))) == default_table.DRAWN_ROWS
+    assert len(default_table.rows_of(folder.load(run)).numbers) == default_table.DRAWN_ROWS
 
 
 def test_a_source_that_is_no_path_is_taken_for_one_that_is_not_there(run):
     for source in ("a\0b", "x" * 5000, "\udcff"):
         with_config(run, data={"source": source})
-        assert len(default_table.rows_of(folder.load(run))) == default_table.DRAWN_ROWS
+        assert len(default_table.rows_of(folder.load(run)).numbers) == default_table.DRAWN_ROWS
 
 
 def test_levels_beyond_float64_are_refused(run):
@@ -365,10 +365,11 @@ def test_names_and_texts_that_are_not_utf8_are_refused(tmp_path):
         ("rows", "[" * 900 + "]" * 900, r"got `array` - at `\$.rows`"),
         ("rows", "1", r"Expected `int` >= 2 - at `\$.rows`"),
         ("rows", '"150"', r"got `str` - at `\$.rows`"),
-        ("width", "null", r"got `null` - at `\$.width`"),
+        ("numbers", "null", r"got `null` - at `\$.numbers`"),
+        ("codes", "-1", r"Expected `int` >= 0 - at `\$.codes`.*prepare the table again"),
         ("sha256", "{}", r"missing required field `schema.json` - at `\$.sha256`"),
         ("chunks", "[1]", r"got `int` - at `\$.chunks\[0\]`"),
-        ("dtype", '"<f8"', r"at `\$.dtype`.*prepare the table again"),
+        ("width", "4", r"unknown field `width`.*prepare the table again"),
         ("schema_version", "1", r"at `\$.schema_version`.*prepare the table again"),
         ("kind", '"rows"', r"at `\$.kind`"),
         ("unheard_of", "1", "unknown field `unheard_of`"),
@@ -387,7 +388,11 @@ def test_a_manifest_of_prepared_rows_that_cannot_be_is_refused(tmp_path, key, te
 
 @pytest.mark.parametrize(
     ("key", "value", "reason"),
-    [("chunk_rows", 75, "rows and chunks do not agree"), ("width", 5, "width is 5")],
+    [
+        ("chunk_rows", 75, "rows and chunks do not agree"),
+        ("numbers", 5, "5 numbers and 0 codes, and of schema.json 4 and 0"),
+        ("codes", 1, "4 numbers and 1 codes, and of schema.json 4 and 0"),
+    ],
 )
 def test_a_manifest_of_prepared_rows_that_does_not_agree_is_refused(tmp_path, key, value, reason):
     prepare("iris", tmp_path / "iris", columns=Columns(label="target"))

@@ -18,6 +18,7 @@ from jaxrep.methods import VAEHyperparameters
 from jaxrep.runs import folder, outputs
 from tests.helpers.exports import raw_rows, rewritten
 from torch_ref.batch import Batch
+from torch_ref.description import row_spec
 from torch_ref.files import read_safetensors, write_safetensors
 
 pytestmark = pytest.mark.quick
@@ -64,14 +65,16 @@ def test_a_torchscript_file_is_not_read_without_trust(exported, tmp_path, capsys
 def test_a_model_trained_in_torch_becomes_a_run(exported, tmp_path, capsys):
     run, _ = exported
     _, raw = raw_rows(run)
-    x = torch.from_numpy(transform.to_features(run.schema, raw, source="here"))
+    features = transform.to_features(run.schema, raw, source="here")
+    x = Batch(torch.from_numpy(features.numbers), torch.from_numpy(features.codes))
     settings = VAEHyperparameters(hidden_dims=(6,), latent_dim=3, epochs=2)
     method = torch_ref.methods.VAE(**dataclasses.asdict(settings))
-    network = torch_ref.training.fit(method, x).network
+    schema = run.schema.to_json()
+    network = torch_ref.training.fit(method, x, spec=row_spec(schema["columns"])).network
     described = {
         "method": "vae",
         "hyperparameters": dataclasses.asdict(settings),
-        "schema": run.schema.to_json(),
+        "schema": schema,
     }
     weights = torch_ref.weights.get_weights(network)
     write_safetensors(tmp_path / "torch.safetensors", described, weights)
@@ -79,8 +82,8 @@ def test_a_model_trained_in_torch_becomes_a_run(exported, tmp_path, capsys):
     assert code == 0, captured.err
     made = folder.load(tmp_path / "run")
     with torch.no_grad():
-        expected = network.embed(Batch(x)).numpy()
-    np.testing.assert_allclose(made.map("embed", x.numpy()), expected, rtol=1e-5, atol=1e-6)
+        expected = network.embed(x).numpy()
+    np.testing.assert_allclose(made.map("embed", features), expected, rtol=1e-5, atol=1e-6)
     assert main(["info", str(made.path)]) == 0
     capsys.readouterr()
     again = ["--format", "safetensors", "--out", str(tmp_path / "again.safetensors")]
@@ -96,7 +99,7 @@ def test_safetensors_writes_transposed_views_in_their_own_order(tmp_path):
     described = {
         "method": "vae",
         "hyperparameters": dataclasses.asdict(VAEHyperparameters()),
-        "schema": {"schema_version": 2, "columns": [column]},
+        "schema": {"schema_version": 3, "columns": [column]},
     }
     write_safetensors(tmp_path / "a.safetensors", described, {"a": array})
     np.testing.assert_array_equal(read_safetensors(tmp_path / "a.safetensors")[1]["a"], array)

@@ -94,7 +94,7 @@ def test_no_network_is_given_memory_before_its_weights_are_compared():
     described = {
         "method": "vae",
         "hyperparameters": dataclasses.asdict(make("vae").hyperparameters) | hidden,
-        "schema": {"schema_version": 2, "columns": [column]},
+        "schema": {"schema_version": 3, "columns": [column]},
     }
     network = described_network(json.loads(json.dumps(described)))
     assert {tensor.device.type for tensor in network.state_dict().values()} == {"meta"}

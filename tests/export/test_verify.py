@@ -31,7 +31,8 @@ def column(description, i):
     return description["schema"]["columns"][i]
 
 
-# The run has the columns job, age and city, 4 + 1 + 3 features, and layers 8–8–2–8–8.
+# The run has the columns job, age and city: codes of 4 and 3 values around a number, and a missing
+# job is a value of its own to the encoder. Its layers are 9–8–2–8–8.
 LIES = {
     "a text for widths": (
         lambda d: d["hyperparameters"].update(hidden_dims="ab"),
@@ -87,9 +88,9 @@ LIES = {
     ),
     "an output that is none": (
         lambda d: d["outputs"].append("guess"),
-        "outputs[6] is 'guess'; it must be one of embed, reconstruct, score,",
+        "outputs[7] is 'guess'; it must be one of embed, reconstruct, score,",
     ),
-    "an output twice": (lambda d: d["outputs"].append("embed"), "outputs[6] is 'embed'"),
+    "an output twice": (lambda d: d["outputs"].append("embed"), "outputs[7] is 'embed'"),
     "no score": (lambda d: d["outputs"].remove("score"), "outputs must have score among them"),
     "an output less": (
         lambda d: d["outputs"].remove("generate"),
@@ -145,8 +146,8 @@ LIES = {
         "a level stands there twice - at `$.columns[0]`",
     ),
     "a text for a flag": (
-        lambda d: column(d, 0).update(fills="no"),
-        "Expected `bool`, got `str` - at `$.columns[0].fills`",
+        lambda d: column(d, 0).update(has_gaps="no"),
+        "Expected `bool`, got `str` - at `$.columns[0].has_gaps`",
     ),
     "a key too many of a column": (
         lambda d: column(d, 0).update(more=1),
@@ -408,8 +409,8 @@ def test_a_bit_flipped_in_any_member_of_a_pt2_file_is_noticed(vae_file, tmp_path
     members = members_of(vae_file("pt2").read_bytes())
     rng = np.random.default_rng(0)
     for name, content in members.items():
-        damaged = bytearray(content)
-        damaged[rng.integers(len(content))] ^= 1 << int(rng.integers(8))
+        damaged = bytearray(content or b"\0")  # of no elements, a weight gets one
+        damaged[rng.integers(len(damaged))] ^= 1 << int(rng.integers(8))
         (tmp_path / "damaged").write_bytes(rezipped(members | {name: bytes(damaged)}))
         err = refused(tmp_path / "damaged")
         assert "damaged" in err or "extra/meta" in err, name

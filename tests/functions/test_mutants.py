@@ -85,8 +85,28 @@ def no_embeddings(twin: str):
     return torch_ref.networks.Embeddings(rows, generator=torch.Generator())
 
 
-def decoding(twin: str, decoder, **functions):
+def decoder_of(twin: str, decode):
+    """A stand-in that decodes by a function; JAX's gives the outputs of numbers apart, too."""
+    if twin == "torch":
+        return decode
+    return Decoder(decode)
+
+
+class Decoder:
+    def __init__(self, decode):
+        self.decode = decode
+
+    def __call__(self, z):
+        return self.decode(z)
+
+    def apart(self, z):
+        outputs = self.decode(z)
+        return outputs, outputs[:, outputs.shape[1] :]  # there are no codes
+
+
+def decoding(twin: str, decode, **functions):
     """A network that decodes by a function of its own."""
+    decoder = decoder_of(twin, decode)
     network = SimpleNamespace(decoder=decoder, likelihood=likelihood(twin), **functions)
     network.embeddings = no_embeddings(twin)
     for name in HELPING:
@@ -108,10 +128,11 @@ def test_a_score_is_the_mean_squared_error_of_a_row(twin, name, x64):
         assert given is batch
         return "mu", "log_var"
 
-    def decoder(z):
+    def decode(z):
         assert z == "mu"
         return x_hat
 
+    decoder = decoder_of(twin, decode)
     network = SimpleNamespace(encoder=encoder, encode=encode, decoder=decoder)
     network.likelihood, network.embeddings = likelihood(twin), no_embeddings(twin)
     for output in ("embed", "decode", "reconstruct", "score", "score_by_column", *HELPING):

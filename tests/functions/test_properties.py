@@ -18,12 +18,15 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import jaxrep.batch
 import jaxrep.losses
 import jaxrep.optim
 import jaxrep.views
+import torch_ref.batch
 import torch_ref.losses
 import torch_ref.optim
 import torch_ref.views
+from jaxrep.batch import MISSING
 from tests.helpers import oracles
 from tests.helpers.losses import draw
 from tests.helpers.twins import TOLERANCE, TWINS, evaluate, is_floating, kind_of, rounded
@@ -397,9 +400,31 @@ ROWS = st.sampled_from([(1, 3), (5, 7), (2, 4, 3)])  # [..., B, D]
 FLOATS = ("float64", "float32")
 
 
+def batch_of(twin: str, x: np.ndarray, dtype: str, codes: np.ndarray | None = None):
+    """Rows of a twin; call it where JAX has that dtype."""
+    if twin == "jax":
+        codes = None if codes is None else jnp.asarray(codes)
+        return jaxrep.batch.Batch(jnp.asarray(x, dtype), codes)
+    codes = None if codes is None else torch.tensor(codes)
+    return torch_ref.batch.Batch(torch.tensor(x, dtype=getattr(torch, dtype)), codes)
+
+
+def array_of(twin: str, values: np.ndarray):
+    return jnp.asarray(values) if twin == "jax" else torch.tensor(values)
+
+
+def views_of(twin: str):
+    return {"jax": jaxrep.views, "torch": torch_ref.views}[twin]
+
+
+def draw_codes(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+    """Codes of the rows of a shape, two of each; some are missing, and some 0."""
+    return rng.integers(MISSING, 4, (*shape[:-1], 2), dtype=np.int32)
+
+
 @pytest.mark.parametrize("dtype", FLOATS)
 @pytest.mark.parametrize("twin", TWINS)
-def test_noise_is_added_with_its_standard_deviation(twin, dtype):
+def test_noise_is_added_to_numbers_with_its_standard_deviation_and_codes_stay(twin, dtype):
     @derandomized(15)
     @given(
         shape=ROWS,
@@ -409,28 +434,25 @@ def test_noise_is_added_with_its_standard_deviation(twin, dtype):
     def check(shape, seed, noise_std):
         rng = np.random.default_rng(seed)
         x, normal = (rounded(rng.normal(size=shape), dtype) for _ in range(2))
-        if twin == "jax":
-            with jax.enable_x64(dtype == "float64"):
-                found = jaxrep.views.gaussian_noise(
-                    jnp.asarray(x, dtype), jnp.asarray(normal, dtype), noise_std=noise_std
-                )
-        else:
-            kind = getattr(torch, dtype)
-            found = torch_ref.views.gaussian_noise(
-                torch.tensor(x, dtype=kind), torch.tensor(normal, dtype=kind), noise_std=noise_std
-            )
-        assert np.asarray(found).dtype == dtype
-        scale = np.abs(x) + noise_std * np.abs(normal)
-        assert (
-            np.abs(np.asarray(found) - (x + noise_std * normal)) <= 2 * UNIT[dtype] * scale
-        ).all()
+        x[rng.uniform(size=shape) < 0.2] = math.nan  # what is missing stays missing
+        codes = draw_codes(rng, shape)
+        with jax.enable_x64(dtype == "float64"):
+            batch, epsilon = batch_of(twin, x, dtype, codes), array_of(twin, normal.astype(dtype))
+            found = views_of(twin).add_noise(batch, epsilon, noise_std=noise_std)
+        numbers = np.asarray(found.numbers)
+        assert numbers.dtype == dtype
+        np.testing.assert_array_equal(np.isnan(numbers), np.isnan(x))
+        scale, error = np.abs(x) + noise_std * np.abs(normal), numbers - (x + noise_std * normal)
+        held = ~np.isnan(x)
+        assert (np.abs(error) <= 2 * UNIT[dtype] * scale)[held].all()
+        np.testing.assert_array_equal(np.asarray(found.codes), codes)
 
     check()
 
 
 @pytest.mark.parametrize("dtype", FLOATS)
 @pytest.mark.parametrize("twin", TWINS)
-def test_dropped_features_are_zero_whatever_they_held_and_the_others_are_as_they_were(twin, dtype):
+def test_dropped_cells_are_zero_whatever_they_held_unless_missing_and_the_others_stay(twin, dtype):
     @derandomized(15)
     @given(
         shape=ROWS,
@@ -442,22 +464,29 @@ def test_dropped_features_are_zero_whatever_they_held_and_the_others_are_as_they
         rng = np.random.default_rng(seed)
         keep = rng.uniform(size=shape) >= rate
         x = rng.normal(size=shape).astype(dtype)
-        expected = np.where(keep, x, np.zeros((), dtype))
+        dropped = math.nan if math.isnan(held) else 0.0  # NaN is a missing cell, and stays one
+        expected = np.where(keep, x, np.asarray(dropped, dtype))
         x = np.where(keep, x, x * np.asarray(held, dtype))
-        if twin == "jax":
-            with jax.enable_x64(dtype == "float64"):
-                found = jaxrep.views.feature_dropout(jnp.asarray(x), jnp.asarray(keep))
-        else:
-            found = torch_ref.views.feature_dropout(torch.tensor(x), torch.tensor(keep))
-        assert np.asarray(found).dtype == dtype
-        np.testing.assert_array_equal(np.asarray(found), expected)
+        codes = draw_codes(rng, shape)
+        keep_codes = rng.uniform(size=codes.shape) >= rate
+        with jax.enable_x64(dtype == "float64"):
+            found = views_of(twin).drop_columns(
+                batch_of(twin, x, dtype, codes), array_of(twin, keep), array_of(twin, keep_codes)
+            )
+            alone = views_of(twin).drop_columns(batch_of(twin, x, dtype), array_of(twin, keep))
+        for numbers in (found.numbers, alone.numbers):
+            assert np.asarray(numbers).dtype == dtype
+            np.testing.assert_array_equal(np.asarray(numbers), expected)
+        is_other = ~keep_codes & (codes != MISSING)
+        np.testing.assert_array_equal(np.asarray(found.codes), np.where(is_other, 0, codes))
+        assert alone.codes is None
 
     check()
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("twin", TWINS)
-def test_replaced_features_are_the_borrowed_ones_and_the_others_keep_their_bits(twin, dtype):
+def test_replaced_cells_are_the_borrowed_ones_and_the_others_keep_their_bits(twin, dtype):
     @derandomized(15)
     @given(
         shape=ROWS,
@@ -472,33 +501,51 @@ def test_replaced_features_are_the_borrowed_ones_and_the_others_keep_their_bits(
         expected = np.where(replace, values, x)
         # What is not taken, of either, may be anything.
         x, values = np.where(replace, x * hidden, x), np.where(replace, values, values * hidden)
-        found, of_x, of_values = replaced(twin, x, replace, values, upstream, dtype)
+        codes, borrowed = (draw_codes(rng, shape) for _ in range(2))
+        replace_codes = rng.uniform(size=codes.shape) < rate
+        of_codes = codes, replace_codes, borrowed
+        found, of_x, of_values, chosen = replaced(
+            twin, x, replace, values, of_codes, upstream, dtype
+        )
         assert found.shape == shape
         assert found.tobytes() == expected.tobytes()  # −0 is not 0
         np.testing.assert_array_equal(of_x, np.where(replace, 0, upstream))
         np.testing.assert_array_equal(of_values, np.where(replace, upstream, 0))
+        np.testing.assert_array_equal(chosen, np.where(replace_codes, borrowed, codes))
 
     check()
 
 
-def replaced(twin, x, replace, values, upstream, dtype):
-    """What `replace_features` gives, and the gradients of x and of the values, as float64."""
+def replaced(twin, x, replace, values, of_codes, upstream, dtype):
+    """What `replace_columns` gives: numbers, the gradients of x and of the values, and codes.
+
+    All but the codes as float64. `of_codes` are codes, which of them are replaced, and by what.
+    """
+    codes, *for_codes = of_codes
     if twin == "jax":
         with jax.enable_x64(dtype == "float64"):
             inputs = [jnp.asarray(array, dtype) for array in (x, values)]
-            found, pull = jax.vjp(
-                lambda x, values: jaxrep.views.replace_features(x, jnp.asarray(replace), values),
-                *inputs,
-            )
+
+            def replace_in(x: jax.Array, values: jax.Array) -> tuple[jax.Array, jax.Array]:
+                batch = jaxrep.batch.Batch(x, jnp.asarray(codes))
+                given = map(jnp.asarray, for_codes)
+                made = jaxrep.views.replace_columns(batch, jnp.asarray(replace), values, *given)
+                return made.numbers, made.codes
+
+            found, pull, chosen = jax.vjp(replace_in, *inputs, has_aux=True)
             gradients = pull(jnp.asarray(upstream, dtype))
-            assert found.dtype == dtype
-            return [np.asarray(array, np.float64) for array in (found, *gradients)]
+            assert found.dtype == dtype and chosen.dtype == "int32"
+            arrays = (np.asarray(array, np.float64) for array in (found, *gradients))
+            return [*arrays, np.asarray(chosen)]
     kind = getattr(torch, dtype)
     inputs = [torch.tensor(array, dtype=kind, requires_grad=True) for array in (x, values)]
-    found = torch_ref.views.replace_features(inputs[0], torch.tensor(replace), inputs[1])
-    assert found.dtype == kind
-    found.backward(torch.tensor(upstream, dtype=kind))
-    return [array.detach().double().numpy() for array in (found, *(i.grad for i in inputs))]
+    batch = torch_ref.batch.Batch(inputs[0], torch.tensor(codes))
+    given = map(torch.tensor, for_codes)
+    made = torch_ref.views.replace_columns(batch, torch.tensor(replace), inputs[1], *given)
+    assert made.numbers.dtype == kind and made.codes.dtype == torch.int32
+    made.numbers.backward(torch.tensor(upstream, dtype=kind))
+    arrays = (array.detach().double() for array in (made.numbers, *(i.grad for i in inputs)))
+    return [*(array.numpy() for array in arrays), made.codes.numpy()]
 
 
 def step_jax(name: str, params, gradients, dtype: str, **settings) -> np.ndarray:
