@@ -118,6 +118,10 @@ def pressed(monkeypatch):
     """Sets at which steps Ctrl-C is pressed in any `fit`."""
     import contextlib
 
+    # A shell starts what runs in its background with Ctrl-C ignored: the second one, which does
+    # what it did before `fit`, would do nothing.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+
     def press(*steps):
         callback = Interrupt(*steps)
 
@@ -127,7 +131,8 @@ def pressed(monkeypatch):
 
         monkeypatch.setattr(RunEstimator, "_reporter", reporter)
 
-    return press
+    yield press
+    signal.signal(signal.SIGINT, before)
 
 
 MANY = {**SMALL, "epochs": 100_000, "batch_size": 16}

@@ -108,7 +108,7 @@ KNOBS = [
     for name, field in FIELDS
     # A microbatch changes no parameter, but memory: tests/functions/test_nt_xent.py. Members train
     # as one would, several of them: tests/training/test_members.py. A likelihood is that of rows,
-    # as their RowSpec has it: tests/functions/test_rows.py.
+    # as their RowSpec has it: tests/estimators/test_kinds_of_input.py.
     if declaration(field).kind not in ("host", "rows")
     and field.name not in ("microbatch", "members", "likelihood")
 ]
