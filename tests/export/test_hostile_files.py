@@ -403,6 +403,21 @@ def test_a_manifest_of_prepared_rows_that_does_not_agree_is_refused(tmp_path, ke
         open_prepared(tmp_path / "iris")
 
 
+@pytest.mark.parametrize(
+    ("label", "digest", "reason"),
+    [("target", "0" * 64, "0 codes of a row"), (None, None, "1 codes of a row")],
+)
+def test_a_digest_of_codes_stands_where_rows_have_codes(tmp_path, label, digest, reason):
+    columns = Columns(label=label, kinds={} if label else {"target": "category"})
+    prepare("iris", tmp_path / "iris", columns=columns)
+    file = tmp_path / "iris" / "manifest.json"
+    manifest = _signed.read(file, _signed.Manifest)
+    digests = msgspec.structs.replace(manifest.sha256, codes=digest)
+    _signed.write(file, msgspec.structs.replace(manifest, sha256=digests))
+    with pytest.raises(ModelFormatError, match=rf"the digest of codes\.i32 and the {reason}"):
+        open_prepared(tmp_path / "iris")
+
+
 def test_a_pipe_in_a_folder_is_not_waited_for(tmp_path):
     os.mkfifo(tmp_path / "manifest.json")
     assert not _signed.is_prepared(tmp_path)

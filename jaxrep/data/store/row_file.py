@@ -17,7 +17,7 @@ from jaxrep.errors import ModelFormatError
 from ..schema import Schema
 from ..targets import labels_of
 from . import _signed
-from ._parts import Part, arrays_of, bytes_of, chunk_digest, parts_of
+from ._parts import CODES, Part, arrays_of, bytes_of, chunk_digest, parts_of
 from ._signed import is_prepared as is_prepared
 
 _BUFFER = 1 << 22  # bytes read at once for a sample
@@ -306,11 +306,14 @@ def _opened(path: Path, manifest: _signed.Manifest) -> PreparedRows:
             "the table again"
         )
     spec = schema.row_spec()
-    has_codes = manifest.sha256.codes is not None
-    if (manifest.numbers, manifest.codes, has_codes) != (spec.numbers, spec.codes, spec.codes > 0):
+    if (manifest.numbers, manifest.codes) != (spec.numbers, spec.codes):
         raise ModelFormatError(
             f"{file}: {manifest.numbers} numbers and {manifest.codes} codes, and of "
             f"{_signed.SCHEMA} {spec.numbers} and {spec.codes}"
+        )
+    if (manifest.sha256.codes is None) != (spec.codes == 0):
+        raise ModelFormatError(
+            f"{file}: the digest of {CODES} and the {spec.codes} codes of a row do not agree"
         )
     return PreparedRows(
         path=path,
