@@ -60,9 +60,9 @@ _VIEWS = "tests/views/test_views.py tests/functions/test_mutants.py"
 _CORRUPTIONS = " ".join(
     f"tests/functions/test_properties.py::{name}"
     for name in (
-        "test_noise_is_added_with_its_standard_deviation",
-        "test_dropped_features_are_zero_whatever_they_held_and_the_others_are_as_they_were",
-        "test_replaced_features_are_the_borrowed_ones_and_the_others_keep_their_bits",
+        "test_noise_is_added_to_numbers_with_its_standard_deviation_and_codes_stay",
+        "test_dropped_cells_are_zero_whatever_they_held_unless_missing_and_the_others_stay",
+        "test_replaced_cells_are_the_borrowed_ones_and_the_others_keep_their_bits",
     )
 )
 
