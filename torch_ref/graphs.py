@@ -5,6 +5,8 @@ A graph has one function, so it gives all outputs at once, by name. It cannot st
 """
 
 from collections.abc import Iterable, Sequence
+from operator import attrgetter
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +17,8 @@ from torch_ref.outputs import OUTPUTS
 from torch_ref.serving import Served
 
 _WRITTEN_OUT = "lifted_tensor"  # what torch.export calls them
+_aten = torch.ops.aten
+_COPIES = (_aten.lift_fresh_copy.default, _aten.detach_.default)  # what it does with them at a call
 
 _NAMES: dict[str, str] = {"rows": "reconstruction", "terms": "score_by_column"}
 
@@ -115,6 +119,8 @@ def trace(served: Served) -> torch.export.ExportedProgram:
     graph = RowGraph(served).eval().requires_grad_(False)
     rows = torch.zeros(2, served.rows.width, dtype=torch.float64)  # one row would fix the batch
     traced = _export(graph, rows).module(check_guards=False)
+    assert isinstance(traced, torch.fx.GraphModule)
+    _merge_equal_tensors(traced)
     shared = CSEPass()(traced)
     assert shared is not None  # what a pass may return, and this one never does
     _keep_out_of_state(shared.graph_module)
@@ -122,6 +128,30 @@ def trace(served: Served) -> torch.export.ExportedProgram:
     for node in program.graph.nodes:
         node.meta.pop("stack_trace", None)  # holds paths, and the file would keep it
     return program
+
+
+def _merge_equal_tensors(module: torch.fx.GraphModule) -> None:
+    """Makes one node of those that hold the same tensor, which `CSEPass` takes for several.
+
+    Tracing makes a new tensor of one that a function writes out, such as a list of columns, each
+    time that it is called, with an in-place operation on a copy; and where a tensor already has the
+    dtype that it is cast to, all that follows uses the cast.
+    """
+    first: dict[tuple[Any, ...], torch.fx.Node] = {}
+    for node in list(module.graph.nodes):
+        same = None
+        if node.op == "get_attr" and node.target.rpartition(".")[2].startswith(_WRITTEN_OUT):
+            tensor = attrgetter(node.target)(module)
+            key = (tensor.dtype, tensor.shape, tuple(tensor.flatten().tolist()))
+            same = first.setdefault(key, node)
+        elif node.target in _COPIES and node.args[0] in first.values():
+            same = node.args[0]
+        elif node.target is _aten.to.dtype and not node.kwargs:
+            same = node.args[0] if node.args[1:] == (node.args[0].meta["val"].dtype,) else None
+        if same is not None and same is not node:
+            node.replace_all_uses_with(same)
+            module.graph.erase_node(node)
+    module.recompile()
 
 
 def _keep_out_of_state(module: nn.Module) -> None:
