@@ -401,15 +401,23 @@ def test_a_folder_of_numbers_alone_needs_no_file_of_codes(tmp_path):
     assert _signed.read(tmp_path / "rows" / "manifest.json", _signed.Manifest).sha256.codes is None
 
 
-@pytest.mark.parametrize("changes", [{"codes": 0}, {"codes": 2}, {"numbers": 3}, {"sha256": None}])
-def test_a_manifest_of_other_columns_than_the_schema_is_refused(tmp_path, changes):
+@pytest.mark.parametrize(
+    ("changes", "fault"),
+    [
+        ({"codes": 2}, r"of schema\.json 2 and 1"),
+        ({"numbers": 3}, r"of schema\.json 2 and 1"),
+        ({"codes": 0}, r"of schema\.json 2 and 1"),
+        ({"sha256": None}, r"the digest of codes\.i32 and the 1 codes of a row do not agree"),
+    ],
+)
+def test_a_manifest_of_other_columns_than_the_schema_is_refused(tmp_path, changes, fault):
     mixed(tmp_path)
     manifest = tmp_path / "rows" / "manifest.json"
     said = _signed.read(manifest, _signed.Manifest)
     if "sha256" in changes:
         changes = {"sha256": msgspec.structs.replace(said.sha256, codes=None)}
     _signed.write(manifest, msgspec.structs.replace(said, **changes))
-    with pytest.raises(ModelFormatError, match=r"of schema\.json 2 and 1"):
+    with pytest.raises(ModelFormatError, match=fault):
         open_prepared(tmp_path / "rows")
 
 
