@@ -45,7 +45,7 @@ ONLY_JAX = {
     # Buffers, requires_grad and torch_ref.weights; torch.autocast casts from outside.
     "networks": {
         *("FittedStatistic", "Frozen", "get_model_state", "get_weights", "with_weights"),
-        *("compute_in", "RowDecoder"),  # whose products torch computes as one
+        "compute_in",
     },
     # torch compiles no program that would draw bits again for every array that comes of them.
     "views": {"Deferred", "resolve", "draw_noise_and_dropout"},
@@ -75,7 +75,9 @@ ONLY_TORCH = {
     "training": {"replay"},
 }
 # jaxrep's methods are trees to JAX and set its precision; torch's take values and know no defaults.
-ONLY_JAX_FUNCTIONS = {"tree_flatten_with_keys", "tree_unflatten", "matmul_precision"}
+ONLY_JAX_FUNCTIONS = {"tree_flatten_with_keys", "tree_unflatten", "matmul_precision"} | {
+    *("before_last", "apart"),  # a decoder's products, which torch computes as one
+}
 OTHER_ARGUMENTS = {"make", "Method.__init__"}
 OTHER_FUNCTIONS = {"Embedding", "Embeddings"}
 # torch keeps state in its objects; its plain training neither validates, nor reports, nor saves.

@@ -1,14 +1,13 @@
 """What autoencoder and VAE share: rows decoded from representations, and their terms by column."""
 
 from abc import abstractmethod
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from torch import Tensor
 
 from torch_ref import losses
-from torch_ref.batch import Batch, RowSpec
-from torch_ref.networks import Network, RowLayout
+from torch_ref.batch import Batch
+from torch_ref.networks import Network
 
 
 class ReconstructionNetwork(Network):
@@ -61,8 +60,3 @@ class ReconstructionNetwork(Network):
         """Returns which cells of rows are not missing, `[B, D + C]`; None where none can be."""
         found: Tensor | None = self.likelihood.observed(batch)
         return found
-
-
-def decoder_dims(rows: RowSpec, hidden_dims: Sequence[int], latent_dim: int) -> tuple[int, ...]:
-    """Returns the sizes of a decoder that mirrors an encoder's hidden layers."""
-    return (latent_dim, *reversed(hidden_dims), RowLayout(rows).outputs)

@@ -11,8 +11,8 @@ from torch_ref import losses, views
 from torch_ref.batch import Batch, RowSpec
 from torch_ref.likelihoods import RowLikelihood
 from torch_ref.methods._method import Method, Metrics, ViewHyperparameters
-from torch_ref.methods._reconstruction import ReconstructionNetwork, decoder_dims
-from torch_ref.networks import MLP, Embeddings, RowEncoder
+from torch_ref.methods._reconstruction import ReconstructionNetwork
+from torch_ref.networks import Embeddings, RowDecoder, RowEncoder
 from torch_ref.views import Draws, Noise
 
 
@@ -49,7 +49,8 @@ class AutoencoderNetwork(ReconstructionNetwork):
     ):
         super().__init__()
         self.encoder = RowEncoder(rows, (*hidden_dims, latent_dim), generator=generator)
-        self.decoder = MLP(decoder_dims(rows, hidden_dims, latent_dim), generator=generator)
+        dims = (latent_dim, *reversed(hidden_dims))
+        self.decoder = RowDecoder(rows, dims, generator=generator)
         self.embeddings = Embeddings(rows, generator=generator)
         self.likelihood = RowLikelihood(rows)
 

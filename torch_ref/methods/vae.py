@@ -11,8 +11,8 @@ from torch_ref import losses, views
 from torch_ref.batch import Batch, RowSpec
 from torch_ref.likelihoods import RowLikelihood
 from torch_ref.methods._method import Method, Metrics, TrainingHyperparameters
-from torch_ref.methods._reconstruction import ReconstructionNetwork, decoder_dims
-from torch_ref.networks import MLP, Embeddings, RowEncoder, linears
+from torch_ref.methods._reconstruction import ReconstructionNetwork
+from torch_ref.networks import Embeddings, RowDecoder, RowEncoder, linears
 from torch_ref.views import Draws, Noise
 
 
@@ -59,7 +59,8 @@ class VAENetwork(ReconstructionNetwork):
         self.encoder = RowEncoder(rows, hidden_dims, activate_last=True, generator=generator)
         width = (self.encoder.inputs, *hidden_dims)[-1]
         self.mu, self.log_var = linears([(width, latent_dim)] * 2, generator)
-        self.decoder = MLP(decoder_dims(rows, hidden_dims, latent_dim), generator=generator)
+        dims = (latent_dim, *reversed(hidden_dims))
+        self.decoder = RowDecoder(rows, dims, generator=generator)
         self.embeddings = Embeddings(rows, generator=generator)
         self.likelihood = RowLikelihood(rows)
 

@@ -18,6 +18,7 @@ from torch_ref.networks._rows import EMBEDDING_DIM as EMBEDDING_DIM
 from torch_ref.networks._rows import WIDE as WIDE
 from torch_ref.networks._rows import Embedding as Embedding
 from torch_ref.networks._rows import Embeddings as Embeddings
+from torch_ref.networks._rows import RowDecoder as RowDecoder
 from torch_ref.networks._rows import RowEncoder as RowEncoder
 from torch_ref.networks._rows import RowLayout as RowLayout
 from torch_ref.networks._rows import Tables as Tables

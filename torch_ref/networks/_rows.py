@@ -243,3 +243,22 @@ class RowEncoder(MLP):
         values = torch.arange(self.dense, self.inputs, device=codes.device)
         is_value = (self._places(codes)[:, :, None] == values).any(dim=1)
         return torch.cat([dense, is_value.to(dense.dtype)], dim=1)
+
+
+class RowDecoder(MLP):
+    """An MLP whose outputs are those of `RowLayout`.
+
+    Args:
+        rows: what every row holds.
+        dims: sizes from the input to the last hidden layer.
+        generator: source of the initial weights.
+
+    Example:
+        >>> rows = RowSpec(numbers=2, levels=(3,))
+        >>> decoder = RowDecoder(rows, (4, 8), generator=torch.Generator())
+        >>> tuple(decoder(torch.ones(5, 4)).shape)
+        (5, 5)
+    """
+
+    def __init__(self, rows: RowSpec, dims: Sequence[int], *, generator: torch.Generator):
+        super().__init__((*dims, RowLayout(rows).outputs), generator=generator)
