@@ -109,7 +109,8 @@ class Embedding(nnx.Module):
 
     def __call__(self, codes: Array) -> Array:
         """Maps codes `[B]` to vectors `[B, 16]`."""
-        return self.table[...].at[_place(codes, self.levels)].get(mode="promise_in_bounds")
+        table = jnp.asarray(self.table[...])  # a run's weights are NumPy's, outside a program
+        return table.at[_place(codes, self.levels)].get(mode="promise_in_bounds")
 
     def logits(self, query: Array) -> Array:
         """Maps queries `[B, 16]` to a logit for each value, `[B, K]`."""
@@ -178,7 +179,7 @@ class RowEncoder(MLP):
             return self.after_first(layer(dense))
         assert batch.codes is not None
         dtype = layer.dtype or jnp.result_type(dense, layer.kernel[...])
-        kernel = layer.kernel[...].astype(dtype)
+        kernel = jnp.asarray(layer.kernel[...], dtype)
         looked_up = kernel.at[self._places(batch.codes)].get(mode="promise_in_bounds")
         wide = jnp.promote_types(dtype, jnp.float32)
         h = jnp.sum(looked_up, axis=1, dtype=wide).astype(dtype)  # (B, dims[0])

@@ -124,7 +124,7 @@ def terms_of(spec, batch, outputs, log_var, tables):
 
 def decoded(name, weights, network, batch, noise):
     """The decoder's outputs, and the posterior where there is one."""
-    made = with_weights(network, jax.tree.map(jnp.asarray, weights))
+    made = with_weights(network, weights)
     if name == "autoencoder":
         return np.asarray(made.decoder(made.embed(batch))), None
     z, mu, log_var = made.sample(batch, noise["eps"])
@@ -151,7 +151,7 @@ def test_losses_are_means_of_observed_columns_in_the_autoencoder_and_sums_in_the
         assert float(metrics["reconstruction"]) == pytest.approx(expected, rel=1e-12)
         expected += oracles.gaussian_kl(*posterior, weights=row_weights)
     assert float(metrics["loss"]) == pytest.approx(expected, rel=1e-12)
-    served = with_weights(network, jax.tree.map(jnp.asarray, weights))
+    served = with_weights(network, weights)
     if name == "autoencoder":
         np.testing.assert_allclose(served.score_by_column(batch), terms, rtol=1e-12, atol=1e-13)
         np.testing.assert_allclose(
