@@ -80,12 +80,18 @@ def judge_table(number, here):
     except InputError as error:
         require(str(error).startswith(str(path)), f"does not name the file: {error!s:.200}")
         return "refused"
-    require(x.shape == (table.num_rows, schema.width) and len(x), f"features {x.shape}")
-    require(np.isfinite(x).all(), "features that are not finite")
+    spec, rows = schema.row_spec(), len(x.numbers)
+    require(x.numbers.shape == (table.num_rows, spec.numbers) and rows, "numbers of another shape")
+    gaps = np.isnan(x.numbers) & np.array(spec.number_gaps, bool)
+    require((np.isfinite(x.numbers) | gaps).all(), "numbers that are not finite")
+    if x.codes is not None:
+        least = -np.array(spec.code_gaps, int)
+        right = (x.codes >= least) & (x.codes < np.array(spec.levels))
+        require(x.codes.shape == (rows, spec.codes) and right.all(), "codes of no level")
     if table.num_rows > 10 * mutated_tables.ROWS:  # unpacked, much of the same
         return "correct (large)"
     blocks = list(read_blocks(str(path), rows=7))
-    require(sum(b.num_rows for b in blocks) == len(x), "blocks have another number of rows")
+    require(sum(b.num_rows for b in blocks) == rows, "blocks have another number of rows")
     check_cells(table.to_pydict(), *others(suffix, path, notes))
     if number % 10 == 9 and not suffix.startswith(".csv"):
         require(len(x) == mutated_tables.ROWS, "rows are missing")
@@ -214,17 +220,22 @@ def embedding(run, data):
     with data.open(newline="") as file:
         rows = list(csv.DictReader(file))
     missing = {*schema["missing"], *schema["marks"]}
-    features = []
+    numbers, flags, hits = [], [], []
     for column in schema["columns"]:
         cells = [row[column["name"]].strip() for row in rows]
+        is_gap = np.array([cell in missing for cell in cells])
+        keeps_gaps = column["has_gaps"] and column["fill"] is None
         if column["kind"] != "category":
-            x = [column["fill"] if cell in missing else float(cell) for cell in cells]
-            features.append((np.array(x, float) - column["mean"]) / column["scale"])
+            fill = column["mean"] if column["fill"] is None else column["fill"]
+            x = [fill if cell in missing else float(cell) for cell in cells]
+            numbers.append((np.array(x, float) - column["mean"]) / column["scale"])
+            flags += [is_gap] if keeps_gaps else []
         else:
-            known = column["levels"]
-            is_known = np.array([c in known and c not in missing for c in cells])
-            hits = [np.array([c == k for c in cells]) & is_known for k in known]
-            features += [*hits, ~is_known]
+            levels = [np.array([c == k for c in cells]) & ~is_gap for k in column["levels"]]
+            other = ~np.any(levels, axis=0)
+            hits += [other & ~is_gap if keeps_gaps else other, *levels]
+            hits += [is_gap] if keeps_gaps else []
+    features = [*numbers, *flags, *hits]
     x = np.stack(features, axis=1).astype(np.float32)
     layers = sum(name.startswith("encoder.") and name.endswith("kernel") for name in weights)
     with np.errstate(all="ignore"):
