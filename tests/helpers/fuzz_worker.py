@@ -94,7 +94,7 @@ def judge_table(number, here):
     require(sum(b.num_rows for b in blocks) == rows, "blocks have another number of rows")
     check_cells(table.to_pydict(), *others(suffix, path, notes))
     if number % 10 == 9 and not suffix.startswith(".csv"):
-        require(len(x) == mutated_tables.ROWS, "rows are missing")
+        require(rows == mutated_tables.ROWS, "rows are missing")
     return "correct"
 
 

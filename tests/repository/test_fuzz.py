@@ -102,7 +102,7 @@ def test_sixty_damaged_tables_are_refused_or_read_right(tmp_path):
 
 @pytest.mark.end_to_end
 def test_sixty_damaged_bundles_are_refused_or_read_right(tmp_path):
-    found = run_all("bundle", [*range(55), *ONCE_WRONG["bundle"]], tmp_path, ["safetensors"])
+    found = run_all("bundle", [*range(63), *ONCE_WRONG["bundle"]], tmp_path, ["safetensors"])
     assert found["refused"] >= 15 and found["correct"] >= 5, found
 
 
