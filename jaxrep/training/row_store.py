@@ -255,7 +255,7 @@ def _check_numbers(name: str, rows: np.ndarray | Array, spec: RowSpec) -> None:
     if rows.ndim != 2 or len(rows) == 0 or spec.columns == 0:
         raise ValueError(f"{name} has shape {rows.shape}; training needs a matrix of rows")
     if rows.shape[1] != spec.numbers:
-        raise ValueError(f"{name} has {rows.shape[1]} numbers a row; {spec.numbers} are expected")
+        raise ValueError(f"{name} has {rows.shape[1]} numbers a row; spec says {spec.numbers}")
     if not np.issubdtype(rows.dtype, np.floating):
         raise ValueError(f"{name} has dtype {rows.dtype}; training needs floats, standardised")
     found = np.asarray(rows)
@@ -272,11 +272,11 @@ def _check_numbers(name: str, rows: np.ndarray | Array, spec: RowSpec) -> None:
 def _check_codes(name: str, codes: np.ndarray | Array | None, rows: int, spec: RowSpec) -> None:
     if codes is None and not spec.codes:
         return
+    if not spec.codes:
+        raise ValueError(f"{name} has codes, and spec says that there are none; leave them None")
     shape = None if codes is None else codes.shape
     if codes is None or shape != (rows, spec.codes):
-        raise ValueError(
-            f"the codes of {name} have the shape {shape}; expected {(rows, spec.codes)}"
-        )
+        raise ValueError(f"the codes of {name} have the shape {shape}, not {(rows, spec.codes)}")
     if codes.dtype != np.int32:
         raise ValueError(f"the codes of {name} have dtype {codes.dtype}; they must be int32")
     values, levels = np.asarray(codes), np.array(spec.levels)

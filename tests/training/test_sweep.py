@@ -150,7 +150,7 @@ def test_what_cannot_be_trained_is_refused():
         sweep([make("vae"), make("vae", beta=-1.0)], X)
     with pytest.raises(ValueError, match="x has dtype int64"):
         sweep([make("vae")], np.ones((4, 5), np.int64))
-    with pytest.raises(ValueError, match="validation has 3 numbers a row; 5 are expected"):
+    with pytest.raises(ValueError, match="validation has 3 numbers a row; spec says 5"):
         sweep([make("vae")], X, validation=X[:, :3])
 
 

@@ -207,7 +207,7 @@ def test_fit_refuses_whole_numbers_and_missing_values_and_says_where(name):
     rows = {"x": X, "validation": X}
     with pytest.raises(ValueError, match=f"^{name} has dtype int64"):
         fit(make(), **rows | {name: np.ones((4, 5), np.int64)})
-    with pytest.raises(ValueError, match="validation has 3 numbers a row; 5 are expected"):
+    with pytest.raises(ValueError, match="validation has 3 numbers a row; spec says 5"):
         fit(make(), X, validation=X[:, :3])
     with_nan = X.copy()
     with_nan[3, 2] = np.nan
