@@ -62,7 +62,7 @@ _CORRUPTIONS = " ".join(
     for name in (
         "test_noise_is_added_to_numbers_with_its_standard_deviation_and_codes_stay",
         "test_dropped_cells_are_zero_whatever_they_held_unless_missing_and_the_others_stay",
-        "test_replaced_cells_are_the_borrowed_ones_and_the_others_keep_their_bits",
+        "test_replaced_cells_are_those_given_and_the_others_keep_their_bits",
     )
 )
 

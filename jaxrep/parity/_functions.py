@@ -266,7 +266,7 @@ def _noise_checks(quick: bool) -> Iterator[Check]:
         settings = {"other_rate": 0.1} | all_views(make(hyperparameters_of(name)()))
         ours, theirs = twins(name, ((64,), 8), **settings)
         batch = draw_rows(_DRAWN, _DRAWN_ROWS, seed=5)
-        # Standardised, so that what is borrowed has the moments of what is drawn.
+        # Standardised, so that numbers taken from these rows have the moments of what is drawn.
         x = batch.numbers
         batch = batch._replace(numbers=((x - x.mean(0)) / x.std(0)).astype(np.float32))
         drawn = {"jax": _noise_in_jax(ours, batch, quick), "torch": _noise_in_torch(theirs, batch)}
@@ -323,7 +323,7 @@ def _moments(name: str, draws: np.ndarray, codes: np.ndarray) -> str:
     Args:
         name: of the noise.
         draws: the noise.
-        codes: of the background rows; those that are borrowed have their moments.
+        codes: of the background rows, whose moments the codes taken from them have.
     """
     values = draws.reshape(-1, draws.shape[-1]).astype(np.float64)
     error = 6 / values.size**0.5

@@ -146,6 +146,7 @@ def test_every_column_has_its_error_beside_pca_and_the_mean(folder):
     schema = load(folder / "autoencoder").schema
     for column in schema.numeric:
         found = columns[column.name]
+        # The deviation of a few rows that are not those that the scale is of.
         assert found["mean_error"] == pytest.approx(column.scale, rel=0.3)
         # The squared error of scaled numbers is what the nats are; both are means over splits.
         assert found["error"] == pytest.approx(column.scale * found["nats"] ** 0.5, rel=0.1)

@@ -47,6 +47,7 @@ def test_errors_by_column_are_of_the_observed_cells_of_the_test_rows(run, found,
     for column in found.columns:
         assert all(np.isfinite(column[key]) for key in ("nats", "error", "pca_error", "mean_error"))
     ages = mixed.make_table()["age"].drop_null().to_numpy()
+    # Of the test rows, about what it is of all rows.
     assert columns["age"]["mean_error"] == pytest.approx(ages.std(), rel=0.1)
     assert columns["job"]["mean_error"] == pytest.approx(2 / 3, abs=0.1)
     assert columns["town"]["nats"] == pytest.approx(np.log(mixed.TOWNS), abs=1)

@@ -486,7 +486,7 @@ def test_dropped_cells_are_zero_whatever_they_held_unless_missing_and_the_others
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("twin", TWINS)
-def test_replaced_cells_are_the_borrowed_ones_and_the_others_keep_their_bits(twin, dtype):
+def test_replaced_cells_are_those_given_and_the_others_keep_their_bits(twin, dtype):
     @derandomized(15)
     @given(
         shape=ROWS,
@@ -501,9 +501,9 @@ def test_replaced_cells_are_the_borrowed_ones_and_the_others_keep_their_bits(twi
         expected = np.where(replace, values, x)
         # What is not taken, of either, may be anything.
         x, values = np.where(replace, x * hidden, x), np.where(replace, values, values * hidden)
-        codes, borrowed = (draw_codes(rng, shape) for _ in range(2))
+        codes, given_codes = (draw_codes(rng, shape) for _ in range(2))
         replace_codes = rng.uniform(size=codes.shape) < rate
-        of_codes = codes, replace_codes, borrowed
+        of_codes = codes, replace_codes, given_codes
         found, of_x, of_values, chosen = replaced(
             twin, x, replace, values, of_codes, upstream, dtype
         )
@@ -511,7 +511,7 @@ def test_replaced_cells_are_the_borrowed_ones_and_the_others_keep_their_bits(twi
         assert found.tobytes() == expected.tobytes()  # −0 is not 0
         np.testing.assert_array_equal(of_x, np.where(replace, 0, upstream))
         np.testing.assert_array_equal(of_values, np.where(replace, upstream, 0))
-        np.testing.assert_array_equal(chosen, np.where(replace_codes, borrowed, codes))
+        np.testing.assert_array_equal(chosen, np.where(replace_codes, given_codes, codes))
 
     check()
 
