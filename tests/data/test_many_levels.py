@@ -255,3 +255,12 @@ def test_no_cell_and_no_level_is_looked_at_alone_in_a_block(as_numbers):
     first = calls_in(lambda: to_raw(schema, table[:10_000], source="t.csv"))
     rest = calls_in(lambda: [to_raw(schema, b, source="t.csv") for b in in_blocks(table, 10_000)()])
     assert first < 5000 * 3 and rest < 6 * 1000
+
+
+@pytest.mark.parametrize("rows", [60, 7])
+def test_ids_that_are_equal_as_numbers_are_different_all_the_same(rows):
+    ids = [f"A{i}" for i in range(58)] + ["0E1", "0E8"]
+    table = pa.table({"id": ids, "x": [float(i % 7) for i in range(60)]})
+    blocks = [table.slice(start, rows) for start in range(0, 60, rows)]
+    (left_out,) = fit(lambda: blocks, source="t").schema.left_out
+    assert (left_out.name, left_out.kind) == ("id", "id")

@@ -71,8 +71,7 @@ class LevelCounts:
         """Whether there are more categories, or more of their text, than can be counted."""
         self.least = 0
         """How many categories there are at least, where they are too many."""
-        self.repeats = False
-        """Whether a value that was seen was in more than one row."""
+        self._repeated = False
 
     def add(self, cells: Any) -> None:
         """Adds a block.
@@ -106,6 +105,17 @@ class LevelCounts:
         return self._counted
 
     @property
+    def repeats(self) -> bool:
+        """Whether a value is in more than one row, as far as they were counted.
+
+        Values that are one category, such as 0E0 and 0E8, which are the same number, are two.
+        """
+        for distinct in self._distinct.values():
+            distinct.merge()
+        found = (bool((distinct.rows > 1).any()) for distinct in self._distinct.values())
+        return self._repeated or any(found)
+
+    @property
     def categories(self) -> int:
         """How many categories there are, or at least are where they are too many."""
         counted = self.counted()
@@ -128,7 +138,7 @@ class LevelCounts:
 
     def _end(self, categories: int) -> None:
         self.is_over, self.least = True, categories
-        self.repeats = any((distinct.rows > 1).any() for distinct in self._distinct.values())
+        self._repeated = self.repeats
         self._distinct, self._counted = {}, None
 
     def _count(self) -> Counted:

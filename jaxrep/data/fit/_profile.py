@@ -137,9 +137,6 @@ class TextStatistics:
 
         Each is compared with all that were counted, with its block, and with the first ones.
         """
-        counted = self.levels.counted()
-        if counted is not None:
-            return self._are_different and bool((counted.rows == 1).all())
         return self._are_different and not self.levels.repeats
 
     def _compare(self, texts: Any, count: int) -> None:
