@@ -18,6 +18,7 @@ from jax import Array
 
 from jaxrep.batch import Batch, RowSpec
 from jaxrep.networks._mlp import MLP
+from jaxrep.networks._products import product_apart, product_with_codes
 
 WIDE = 1000
 """The most values of a code that have weights of their own in the layers next to rows."""
@@ -180,11 +181,7 @@ class RowEncoder(MLP):
         assert batch.codes is not None
         dtype = layer.dtype or jnp.result_type(dense, layer.kernel[...])
         kernel = jnp.asarray(layer.kernel[...], dtype)
-        looked_up = kernel.at[self._places(batch.codes)].get(mode="promise_in_bounds")
-        wide = jnp.promote_types(dtype, jnp.float32)
-        h = jnp.sum(looked_up, axis=1, dtype=wide).astype(dtype)  # (B, dims[0])
-        if self.layout.dense:
-            h = dense.astype(dtype) @ kernel[: self.layout.dense] + h
+        h = product_with_codes(kernel, dense.astype(dtype), self._places(batch.codes))
         assert layer.bias is not None
         return self.after_first(h + layer.bias[...].astype(dtype)[None, :])
 
@@ -240,8 +237,7 @@ class RowDecoder(MLP):
     def apart(self, z: Array) -> tuple[Array, Array]:
         """Maps `[B, dims[0]]` to the outputs of numbers and to those of codes.
 
-        Each is a product of its own where there are both: taken out of one, they would be copied,
-        and their gradients joined.
+        Each is a product of its own where there are both.
         """
         if not self.codes or not self.numbers:
             outputs = self(z)
@@ -250,8 +246,7 @@ class RowDecoder(MLP):
         assert layer.bias is not None
         dtype = layer.dtype or jnp.result_type(h, layer.kernel[...])
         h, kernel, bias = (part.astype(dtype) for part in (h, layer.kernel[...], layer.bias[...]))
-        ends = slice(None, self.numbers), slice(self.numbers, None)
-        numbers, codes = (h @ kernel[:, part] + bias[None, part] for part in ends)
+        numbers, codes = product_apart(h, kernel, bias, self.numbers)
         return numbers, codes
 
 
