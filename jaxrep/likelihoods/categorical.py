@@ -6,6 +6,8 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+_BLOCK = 256
+
 
 @jax.custom_vjp
 def terms(codes: Array, logits: Array) -> Array:
@@ -53,9 +55,19 @@ terms.defvjp(_terms, _gradient)
 
 def expectation(logits: Array) -> Array:
     """Returns the likeliest code but 0, which stands for no level, `[...]`; of equals the first."""
-    levels = logits[..., 1:]
-    most = jnp.max(levels, axis=-1, keepdims=True)
-    # Two passes that XLA vectorises on the CPU; its argmax goes through 100,000 logits one by one.
-    count = levels.shape[-1]
-    places = jnp.where(levels == most, jnp.arange(count, dtype=jnp.int32), count - 1)
-    return jnp.min(places, axis=-1) + 1
+    count = logits.shape[-1] // _BLOCK
+    if count < 2:
+        return jnp.argmax(logits[..., 1:], axis=-1) + 1
+    # Of many, the block that holds the greatest first: XLA vectorises a maximum, not an argmax.
+    blocks = logits[..., : count * _BLOCK].reshape(*logits.shape[:-1], count, _BLOCK)
+    parts = [
+        jnp.max(logits[..., 1:_BLOCK], axis=-1, keepdims=True),
+        jnp.max(blocks[..., 1:, :], axis=-1),
+        jnp.max(logits[..., count * _BLOCK :], axis=-1, keepdims=True, initial=-jnp.inf),
+    ]
+    block = jnp.argmax(jnp.concatenate(parts, axis=-1), axis=-1)
+    of_block = jnp.arange(_BLOCK).reshape((1,) * block.ndim + (_BLOCK,))
+    places = block[..., None] * _BLOCK + of_block
+    inside = (places > 0) & (places < logits.shape[-1])
+    found = jnp.take_along_axis(logits, jnp.where(inside, places, 0), axis=-1)
+    return block * _BLOCK + jnp.argmax(jnp.where(inside, found, -jnp.inf), axis=-1)

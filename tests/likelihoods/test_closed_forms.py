@@ -184,3 +184,14 @@ def test_expectations_are_means_and_the_likeliest_level(twin):
     np.testing.assert_allclose(expectation("poisson", LOG_RATE), np.exp(LOG_RATE), rtol=1e-5)
     logits = np.array([[9.0, 1.0, 2.0, 2.0], [0.0, -1.0, -2.0, -3.0]])
     assert expectation("categorical", logits).tolist() == [2, 1]  # never 0; of equals the first
+
+
+@pytest.mark.parametrize("count", [2, 255, 511, 512, 513, 768, 1000])
+def test_of_many_logits_the_first_of_the_greatest_is_found(count):
+    """They are looked at in blocks: the first, whose logit 0 does not count, and the last differ."""
+    draws = np.random.default_rng(count)
+    logits = draws.integers(0, 3 * count, (40, 3, count)).astype(np.float32)
+    logits[:5, :, 0] = 9 * count
+    logits[5:9, :, -1] = 5 * count
+    found = jaxrep.likelihoods.categorical.expectation(jnp.asarray(logits))
+    np.testing.assert_array_equal(found, 1 + np.argmax(logits[..., 1:], axis=-1))
