@@ -188,7 +188,7 @@ def test_expectations_are_means_and_the_likeliest_level(twin):
 
 @pytest.mark.parametrize("count", [2, 255, 511, 512, 513, 768, 1000])
 def test_of_many_logits_the_first_of_the_greatest_is_found(count):
-    """They are looked at in blocks: the first, whose logit 0 does not count, and the last differ."""
+    """They are looked at in blocks; in the first one logit 0 does not count."""
     draws = np.random.default_rng(count)
     logits = draws.integers(0, 3 * count, (40, 3, count)).astype(np.float32)
     logits[:5, :, 0] = 9 * count
