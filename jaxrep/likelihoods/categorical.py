@@ -57,7 +57,7 @@ def expectation(logits: Array) -> Array:
     """Returns the likeliest code but 0, which stands for no level, `[...]`; of equals the first."""
     count = logits.shape[-1] // _BLOCK
     if count < 2:
-        return jnp.argmax(logits[..., 1:], axis=-1) + 1
+        return jnp.argmax(logits[..., 1:], axis=-1).astype(jnp.int32) + 1
     # Of many, the block that holds the greatest first: XLA vectorises a maximum, not an argmax.
     blocks = logits[..., : count * _BLOCK].reshape(*logits.shape[:-1], count, _BLOCK)
     parts = [
@@ -70,4 +70,5 @@ def expectation(logits: Array) -> Array:
     places = block[..., None] * _BLOCK + of_block
     inside = (places > 0) & (places < logits.shape[-1])
     found = jnp.take_along_axis(logits, jnp.where(inside, places, 0), axis=-1)
-    return block * _BLOCK + jnp.argmax(jnp.where(inside, found, -jnp.inf), axis=-1)
+    place = jnp.argmax(jnp.where(inside, found, -jnp.inf), axis=-1)
+    return (block * _BLOCK + place).astype(jnp.int32)
