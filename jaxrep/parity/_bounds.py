@@ -6,7 +6,8 @@ Elementwise relative errors and ULPs say nothing about sums that cancel.
 - float64: both results lie within 1e-12 of the reference and of each other.
 - below float64, with u the unit roundoff and r the float64 reference: the error of each framework
   is at most 4 · max(the other's error, 8u · max|r|). Where r is a sum that cancels, the sum of its
-  absolute terms takes the place of max|r|.
+  absolute terms takes the place of max|r|; where nothing says what it is, what inputs moved by a
+  roundoff change of r, in units of u, if that is more.
 - and at most 10⁴ u · max|r|, whatever the other's: an error that both share is one too.
 """
 

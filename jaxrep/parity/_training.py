@@ -36,6 +36,7 @@ from jaxrep.training import TrainState, draw_batch, fit, init_state, train_step
 from jaxrep.training.epoch_plan import EpochPlan
 from jaxrep.training.history import EpochMeans
 from jaxrep.training.program import abstract_state, background_rows
+from jaxrep.training.sizes import program_batch_size
 from jaxrep.training.step import steps_per_epoch
 from jaxrep.views import Draws, Noise
 
@@ -140,7 +141,8 @@ def record(
             are not to be the method's own.
     """
     rows = len(as_batch(x).numbers)
-    size, seed = min(method.hyperparameters.batch_size, rows), method.hyperparameters.seed
+    hp = method.hyperparameters
+    size, seed = program_batch_size(hp.batch_size, rows), hp.seed
 
     def run(x: Batch, start: dict[str, jax.Array]) -> Any:
         background = background_rows(x)
