@@ -101,8 +101,7 @@ def _run(arguments: Sequence[str] | None) -> int:
     command: Any = parsed.command if hasattr(parsed, "command") else parsed
     prints = command.initialize()
     _select_device(command.device)
-    if command.compile_cache:
-        _switch_on_cache()
+    _decide_on_cache(command.compile_cache)
     text, result = command()
     if command.compile_cache:
         _report_cache()
@@ -115,13 +114,12 @@ def _run(arguments: Sequence[str] | None) -> int:
     return 0 if result.get("passed", True) else 1
 
 
-def _switch_on_cache() -> None:
+def _decide_on_cache(is_wanted: bool) -> None:
     from jaxrep import compile_cache
 
-    try:
-        compile_cache.switch_on(compile_cache.folder())
-    except InputError as error:  # nothing that a command needs
-        print(f"warning: {error}; continuing without", file=sys.stderr)
+    if not is_wanted:
+        compile_cache.leave_off()
+    compile_cache.decide(lambda said: print(f"warning: {said}", file=sys.stderr))
 
 
 def _report_cache() -> None:

@@ -7,6 +7,8 @@ here, and lets the folder grow without end; with a limit it deletes the entries 
 
 import os
 import stat
+import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,11 +21,13 @@ from jaxrep.errors import InputError
 # 0.05 s, at a gigabyte for half a second.
 MAX_BYTES = 1 << 27
 _ENTRIES = "*-cache"  # as jax names them
+_OFF = "off"
 
 _requests = "/jax/compilation_cache/compile_requests_use_cache"
 _hits = "/jax/compilation_cache/cache_hits"
 _counts: dict[str, int] = {}
 _entries_before: set[Path] = set()
+_is_decided = False
 
 
 class CacheUse(NamedTuple):
@@ -48,7 +52,36 @@ def folder() -> Path:
         True
     """
     chosen = os.environ.get("JAXREP_CACHE_DIR")
-    return Path(chosen).absolute() if chosen else platformdirs.user_cache_path("jaxrep") / "xla"
+    is_named = chosen and not is_off()
+    return Path(str(chosen)).absolute() if is_named else _default_folder()
+
+
+def is_off() -> bool:
+    """Returns whether the cache is left off, by `JAXREP_CACHE_DIR=off`."""
+    return os.environ.get("JAXREP_CACHE_DIR") == _OFF
+
+
+def leave_off() -> None:
+    """Leaves the cache off in this process and those that it starts."""
+    os.environ["JAXREP_CACHE_DIR"] = _OFF
+
+
+def decide(warn: Callable[[str], None] = warnings.warn) -> None:
+    """Switches the cache on, once in a process, unless it is left off; whoever computes calls it.
+
+    Args:
+        warn: told where the folder cannot be used; programs are then compiled anew.
+    """
+    global _is_decided
+    if _is_decided:
+        return
+    _is_decided = True
+    if is_off():
+        return
+    try:
+        switch_on(folder())
+    except InputError as error:  # nothing that a computation needs
+        warn(f"{error}; continuing without")
 
 
 def switch_on(path: Path) -> None:
@@ -68,6 +101,8 @@ def switch_on(path: Path) -> None:
         >>> use().rejected
         0
     """
+    global _is_decided
+    _is_decided = True
     if not _counts:
         _counts.update({_requests: 0, _hits: 0})
         jax.monitoring.register_event_listener(_count)
@@ -98,6 +133,10 @@ def use() -> CacheUse:
         return CacheUse(hits, misses, 0)
     written = len(set(Path(path).glob(_ENTRIES)) - _entries_before)
     return CacheUse(hits, misses, max(misses - written, 0))
+
+
+def _default_folder() -> Path:
+    return platformdirs.user_cache_path("jaxrep") / "xla"
 
 
 def _count(event: str, **details: str | int) -> None:

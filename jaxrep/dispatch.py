@@ -11,6 +11,7 @@ from collections.abc import Iterator
 
 import jax
 
+from jaxrep import compile_cache
 from jaxrep.errors import ForkedProcessError
 
 _is_forked = False
@@ -20,9 +21,10 @@ _is_forked = False
 def computing() -> Iterator[None]:
     """Fixes the settings of JAX that numbers depend on, in this thread, as long as it is open.
 
-    They are JAX's own defaults: float32 in the place of float64, Threefry random numbers that do
-    not depend on the devices, NumPy's kind of type promotion, and products in the device's own
-    precision, where a method asks for no other. Functions are decorated with it as well.
+    The settings are JAX's own defaults: float32 in the place of float64, Threefry random numbers
+    that do not depend on the devices, NumPy's kind of type promotion, and products in the device's
+    own precision, where a method asks for no other. Functions are decorated with it as well.
+    Compiled programs are kept, for this process and others, as `compile_cache.decide` says.
 
     Raises:
         ForkedProcessError: JAX ran in the parent of this process, before it was forked.
@@ -33,6 +35,7 @@ def computing() -> Iterator[None]:
         dtype('float32')
     """
     refuse_forked_process()
+    compile_cache.decide()
     with (
         jax.enable_x64(False),
         jax.default_prng_impl("threefry2x32"),

@@ -157,6 +157,9 @@ def _cache() -> Finding:
     chosen: str | None = jax.config.jax_compilation_cache_dir  # type: ignore[attr-defined]
     folder = Path(chosen) if chosen else compile_cache.folder()
     details: dict[str, Any] = {"folder": str(folder), "entries": 0, "bytes": 0, "writable": False}
+    if compile_cache.is_off():
+        said = "left off by JAXREP_CACHE_DIR=off: every process compiles anew"
+        return Finding("cache", "ok", said, details)
     try:
         compile_cache.switch_on(folder)  # makes it, and refuses one that others may write in
     except ValueError as error:
@@ -168,7 +171,27 @@ def _cache() -> Finding:
     if not details["writable"]:
         advice = "; it cannot be written, so all is compiled anew: name another in JAXREP_CACHE_DIR"
         return Finding("cache", "warning", said + advice, details)
+    if not _is_read_again():
+        advice = "; what is kept there is rejected, so all is compiled anew: delete the folder"
+        return Finding("cache", "warning", said + advice, details)
+    use = compile_cache.use()
+    details |= {"hits": use.hits, "misses": use.misses}
+    said += f"; here {use.hits} came from it and {use.misses} were compiled"
     return Finding("cache", "ok", said, details)
+
+
+def _is_read_again() -> bool:
+    """Returns whether a program that is compiled a second time comes from the cache.
+
+    Where JAX is told to leave out what compiles fast, nothing can be said, and it is taken to.
+    """
+    least: float = jax.config.jax_persistent_cache_min_compile_time_secs  # type: ignore[attr-defined]
+    if least > 0:
+        return True
+    before = compile_cache.use().hits
+    for _ in range(2):  # each a program of its own to JAX, and the same one to the cache
+        jax.jit(lambda x: x * 3 + 1).lower(jnp.ones(3)).compile()
+    return compile_cache.use().hits > before
 
 
 def _disk() -> Finding:

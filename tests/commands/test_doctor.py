@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxrep import doctor
+from jaxrep import compile_cache, doctor
 from jaxrep.cli import main
 
 CHECKS = ("versions", "devices", "computation", "cache", "disk", "processes", "collective")
@@ -24,10 +24,13 @@ def folder(tmp_path, monkeypatch):
     """An empty current folder and a cache that no process has used."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(doctor.compile_cache, "folder", lambda: tmp_path / "cache")
-    before = jax.config.jax_compilation_cache_dir
-    jax.config.update("jax_compilation_cache_dir", None)
+    options = {"jax_compilation_cache_dir": None, "jax_persistent_cache_min_compile_time_secs": 0}
+    before = {name: getattr(jax.config, name) for name in options}
+    for name, value in options.items():
+        jax.config.update(name, value)
     yield tmp_path
-    jax.config.update("jax_compilation_cache_dir", before)
+    for name, value in before.items():
+        jax.config.update(name, value)
 
 
 def call(*argv):
@@ -121,12 +124,24 @@ def test_a_cache_counts_its_programs(folder):
     (folder / "cache" / "notes").write_bytes(b"12345")
     found = doctor._cache()
     assert found.status == "ok"
-    assert found.details == {
-        "folder": str(folder / "cache"),
-        "entries": 1,
-        "bytes": 5,
-        "writable": True,
-    }
+    counted = {"folder": str(folder / "cache"), "entries": 1, "bytes": 5, "writable": True}
+    assert counted.items() < found.details.items()
+    # A program that the check compiles twice comes from the cache the second time.
+    assert found.details["hits"] >= 1
+    assert f"; here {found.details['hits']} came from it" in found.message
+
+
+def test_a_cache_whose_programs_are_rejected_is_a_warning(folder, monkeypatch):
+    monkeypatch.setattr(doctor.compile_cache, "use", lambda: compile_cache.CacheUse(0, 2, 2))
+    found = doctor._cache()
+    assert found.status == "warning" and "delete the folder" in found.message
+
+
+def test_a_cache_that_is_left_off_is_said(folder, monkeypatch):
+    monkeypatch.setenv("JAXREP_CACHE_DIR", "off")
+    found = doctor._cache()
+    assert found.status == "ok" and "JAXREP_CACHE_DIR=off" in found.message
+    assert not (folder / "cache").exists()
 
 
 def test_a_cache_that_others_may_write_in_is_a_warning(folder):

@@ -117,3 +117,45 @@ def test_an_entry_that_a_killed_process_left_half_written_does_not_close_the_cac
     assert "misses=1, rejected=0" in process.stdout, process.stderr
     (entry,) = folder.glob("*-cache")
     assert entry.name != "half-cache"
+
+
+FIT = """
+import numpy as np
+from jaxrep import compile_cache
+from jaxrep.methods import Autoencoder, AutoencoderHyperparameters
+from jaxrep.training import fit
+x = np.random.default_rng(0).normal(size=(100, 4)).astype(np.float32)
+fit(Autoencoder(AutoencoderHyperparameters(epochs=1, hidden_dims=(3,), latent_dim=2)), x)
+use = compile_cache.use()
+print(use.hits, use.misses)
+"""
+
+
+def fit_in_a_process(**variables):
+    environment = ENVIRONMENT | variables
+    command = [sys.executable, "-c", FIT]
+    process = subprocess.run(command, capture_output=True, text=True, env=environment)
+    assert process.returncode == 0, process.stderr
+    return [int(number) for number in process.stdout.split()], process.stderr
+
+
+@pytest.mark.end_to_end
+def test_a_fit_in_python_uses_the_cache_as_the_command_line_does(tmp_path):
+    cache = str(tmp_path / "cache")
+    (hits, misses), _ = fit_in_a_process(JAXREP_CACHE_DIR=cache)
+    assert hits == 0 < misses
+    assert fit_in_a_process(JAXREP_CACHE_DIR=cache) == ([misses, 0], "")
+    # JAX's own folder goes first; `off` leaves it off.
+    (hits, _), _ = fit_in_a_process(
+        JAXREP_CACHE_DIR=cache, JAX_COMPILATION_CACHE_DIR=str(tmp_path / "own")
+    )
+    assert hits == 0
+    assert fit_in_a_process(JAXREP_CACHE_DIR="off") == ([0, 0], "")
+
+
+@pytest.mark.end_to_end
+def test_a_fit_in_python_warns_where_the_cache_cannot_be_used(tmp_path):
+    (tmp_path / "cache").mkdir()
+    (tmp_path / "cache").chmod(0o777)
+    counts, said = fit_in_a_process(JAXREP_CACHE_DIR=str(tmp_path / "cache"))
+    assert "others may write in the compilation cache" in said and counts[0] == 0
