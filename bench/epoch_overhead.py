@@ -31,9 +31,17 @@ from bench.timing import seconds
 from jaxrep import methods
 from jaxrep.batch import Batch, RowSpec
 from jaxrep.methods import AnyMethod, Metrics
+from jaxrep.shuffle import grid
 from jaxrep.training import TrainState, draw_batch, fit, init_state, train_step
 from jaxrep.training.loop import wait
-from jaxrep.training.step import StepIndex, steps_per_epoch, take_batch
+from jaxrep.training.step import (
+    StepIndex,
+    batch_rows,
+    step_keys,
+    steps_per_epoch,
+    streams,
+    take_batch,
+)
 from jaxrep.views import Noise
 
 FIXED, SHUFFLED, RUN = "in order, noise fixed", "shuffled, noise fixed", "a run"
@@ -103,14 +111,15 @@ def _loop(
     def step(i: Array, carry: tuple[TrainState, Metrics]) -> tuple[TrainState, Metrics]:
         if shuffle:
             at = StepIndex(*jnp.divmod(i, steps_a_pass))
-            batch = take_batch(0, Batch(x), at, len(x), batch_size)
+            order = step_keys(keys, at).order
+            batch = take_batch(Batch(x), *batch_rows(order, at.step, grid(len(x)), batch_size))
             return train_step(method, carry[0], batch, noise, spec=spec)
         start = i * batch_size % len(x)  # near the end, dynamic_slice moves it back
         rows = jax.lax.dynamic_slice_in_dim(x, start, batch_size)
         weights = jnp.where(i < 0, 0.0, jnp.ones(batch_size, x.dtype))  # no constant, as in a run
         return train_step(method, carry[0], Batch(rows, weights=weights), noise, spec=spec)
 
-    state = init_state(method, spec, 0)
+    keys, state = streams(0), init_state(method, spec, 0)
     shapes = jax.eval_shape(lambda: step(jnp.int32(0), (state, {}))[1])
     metrics = {name: jnp.zeros(metric.shape, metric.dtype) for name, metric in shapes.items()}
     made: tuple[TrainState, Metrics] = jax.lax.fori_loop(0, steps, step, (state, metrics))

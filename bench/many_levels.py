@@ -59,7 +59,13 @@ def measure(*, quick: bool, rounds: int) -> Measured:
 def figures(measured: Measured) -> list[Figure]:
     """Returns the memory that the commands took."""
     return [
-        Figure(f"many levels: peak memory of {found.side}, MB", round(found.median), "", MOST_MEGABYTES, "most")
+        Figure(
+            f"many levels: peak memory of {found.side}, MB",
+            round(found.median),
+            "",
+            MOST_MEGABYTES,
+            "most",
+        )
         for found in measured.series
         if found.unit == "MB"
     ]

@@ -108,10 +108,6 @@ def _drawn_anywhere() -> AbstractContextManager[Any]:
     return mock.patch.object(program, "_once", lambda draw, numbers, *, turns: draw(numbers))
 
 
-def _rows_ahead() -> AbstractContextManager[Any]:
-    return mock.patch.object(program, "_CACHE_BYTES", 0)
-
-
 def _threefry() -> AbstractContextManager[Any]:
     return mock.patch.object(step, "RANDOM", "threefry2x32")
 
@@ -152,7 +148,6 @@ VARIANTS: dict[str, tuple[Change, dict[str, Any], tuple[str, ...]]] = {
     AS_IT_IS: (_unchanged, {}, _ALL),
     "noise drawn step by step": (_one_step_ahead, {}, ("vae", "simclr")),
     "words drawn in every kernel": (_drawn_anywhere, {}, ("vae", "simclr")),
-    "rows drawn ahead": (_rows_ahead, {}, _ALL),
     "random numbers of threefry": (_threefry, {}, ("vae", "simclr")),
     "heads as one product": (_joined_heads, {}, ("vae",)),
     "NT-Xent differentiated by JAX": (_differentiated_by_jax, {}, ("simclr",)),

@@ -10,6 +10,8 @@ import numpy as np
 from flax import nnx
 from jax import Array
 
+from jaxrep.once import once
+
 
 class MLP(nnx.Module):
     """Linear layers with ReLU between them.
@@ -65,9 +67,20 @@ def linears(
     if not sizes:
         return []
     counts = [(fan_in + bias) * out for fan_in, out in sizes]
-    drawn = jax.random.uniform(rngs.params(), (sum(counts),), jnp.float32, -1, 1)
+    drawn = _drawn_once(rngs.params(), sum(counts))
     pieces = jnp.split(drawn, np.cumsum(counts)[:-1])
     return [_linear(*size, piece, rngs, bias) for size, piece in zip(sizes, pieces, strict=True)]
+
+
+def _drawn_once(key: Array, count: int) -> Array:
+    """Returns draws from U(−1, 1), `[count]`, of which the weights are cut out."""
+    kind = jax.random.key_impl(key)
+
+    def draw(words: Array) -> Array:
+        key = jax.random.wrap_key_data(words, impl=kind)
+        return jax.random.uniform(key, (count,), jnp.float32, -1, 1)
+
+    return once(draw, jax.random.key_data(key))
 
 
 def _linear(fan_in: int, out: int, drawn: Array, rngs: nnx.Rngs, use_bias: bool) -> nnx.Linear:

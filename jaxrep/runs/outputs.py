@@ -24,6 +24,7 @@ from jaxrep.hyperparameters import CONTAMINATION, ViewHyperparameters
 from jaxrep.methods import get, hyperparameters_of, names
 from jaxrep.outputs import OUTPUTS
 from jaxrep.runs.folder import Run
+from jaxrep.training.sizes import padded
 from jaxrep.views import rows_seen
 
 RANDOM = "threefry2x32"  # of draws from a prior, whatever JAX's default is
@@ -249,9 +250,10 @@ def draw_features(run: Run, count: int, *, seed: int = 0) -> Batch:
         raise InputError(f"-n is {count}; it must be a whole number from 1 to {MAX_ROWS}")
     if not 0 <= seed < 2**32:
         raise InputError(f"--seed is {seed}; it must be a whole number from 0 to {2**32 - 1}")
-    shape = (count, run.method.hyperparameters.latent_dim)
+    # As many as share a program: the first of more draws are those of fewer.
+    shape = (padded(count, 4096), run.method.hyperparameters.latent_dim)
     key = jax.random.key(seed, impl=RANDOM)
-    draws = np.asarray(jax.random.normal(key, shape, np.float32))
+    draws = np.asarray(jax.random.normal(key, shape, np.float32))[:count]
     features: Batch = run.map("generate", draws)
     return features
 

@@ -22,6 +22,8 @@ from jaxrep.runs.rows import row_spec
 from jaxrep.training import Trained
 from jaxrep.training.devices import Devices
 from jaxrep.training.program import validation_loss
+from jaxrep.training.row_store import put_padded
+from jaxrep.training.sizes import program_batch_size
 from jaxrep.views import Draws, resolve, rows_seen
 
 LOSSES = ("loss", "validation_loss")
@@ -146,14 +148,15 @@ def metrics_of(
     if isinstance(hyperparameters, ViewHyperparameters):
         spec = rows_seen(hyperparameters, spec)  # of its network, whatever the common views are
     values = {name: getattr(shared, name) for name in _changes_loss(shared)}
+    devices = Devices()
     loss = validation_loss(
         make(dataclasses.replace(hyperparameters, **values)),
         np.uint32(shared.seed),
         member.weights,
-        validation,
+        put_padded(validation, devices),
         spec=spec,
-        batch_size=shared.batch_size,
-        devices=Devices(),
+        batch_size=program_batch_size(shared.batch_size, len(validation.numbers)),
+        devices=devices,
     )
     return metrics | {COMMON: _finite(loss)}
 

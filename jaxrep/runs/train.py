@@ -40,7 +40,7 @@ from jaxrep.training.distributed import is_main, run_on_main
 from jaxrep.training.fit import fit_of
 from jaxrep.training.history import mean_epochs
 from jaxrep.training.loop import Loop
-from jaxrep.training.row_store import row_count
+from jaxrep.training.row_store import place, row_count
 
 _SECONDS_TO_APPEAR = 60  # a network file system shows what another machine wrote after a while
 
@@ -265,8 +265,7 @@ def carry_out(
         run_on_main(lambda: folder.write_metrics(out, logged))
         loop = Loop(
             members,
-            prepared.x,
-            prepared.validation,
+            *place(prepared.x, prepared.validation, hyperparameters.batch_size, devices),
             spec,
             devices,
             start=start,
@@ -300,7 +299,7 @@ class _Log(Callback):
 
 def _check_batch(devices: Devices, batch_size: int, rows: int) -> None:
     try:
-        devices.check_batch(min(batch_size, rows), rows)
+        devices.check_batch(batch_size, rows)
     except ValueError as error:
         raise InputError(str(error)) from error
 

@@ -22,6 +22,8 @@ import numpy as np
 from jax import Array
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
+from jaxrep.training.sizes import program_batch_size
+
 AXIS = "data"  # that of NT-Xent
 MEMBER = "member"
 _ALIGNMENT = 64
@@ -89,9 +91,10 @@ class Devices:
         """Raises a ValueError where a batch cannot be sharded evenly.
 
         Args:
-            batch_size: B, at most `rows`.
+            batch_size: B, where there are as many rows.
             rows: training rows.
         """
+        batch_size = program_batch_size(batch_size, rows)
         if batch_size % self.count == 0:
             return
         below = batch_size // self.count * self.count
@@ -136,9 +139,10 @@ class Devices:
             arrays = jax.jit(lambda tree: tree, out_shardings=self.sharding())(arrays)
         return {name: np.asarray(array) for name, array in arrays.items()}
 
-    def shard_rows(self, x: np.ndarray | Array) -> Array:
+    def shard_rows(self, x: np.ndarray | Array, size: int | None = None) -> Array:
         """Puts an array over rows, `[rows, ...]`, on the devices; as of `put_rows`."""
-        if jax.process_count() == 1 and len(x) % self.count == 0:
+        size = len(x) if size is None else size
+        if jax.process_count() == 1 and len(x) == size and size % self.count == 0:
             placed: Array = jax.device_put(_narrowed(x), self.sharding(AXIS))
             return placed
         whole = np.asarray(x)
@@ -146,21 +150,25 @@ class Devices:
         def read(start: int, buffer: np.ndarray) -> None:
             buffer[:] = whole[start : start + len(buffer)]
 
-        made: Array = self.put_rows(len(whole), part_of_a_row(x.shape[1:], x.dtype), read)
+        of_a_row = part_of_a_row(x.shape[1:], jax.dtypes.canonicalize_dtype(x.dtype))
+        made: Array = self.put_rows(len(whole), size, of_a_row, read)
         return made
 
-    def put_rows(self, rows: int, of_a_row: Any, read: Callable[[int, Any], None]) -> Any:
+    def put_rows(
+        self, rows: int, size: int, of_a_row: Any, read: Callable[[int, Any], None]
+    ) -> Any:
         """Puts arrays over rows on the devices, each process its own rows alone.
 
         Args:
-            rows: how many there are; they are sharded, padded to equal parts.
+            rows: how many there are.
+            size: to which they are padded, at least `rows`; and then to equal parts.
             of_a_row: shape and dtype of a row's part of each array: a tree, such as a batch.
             read: fills a tree of buffers `[n, ...]` with the rows from a number on.
 
         Returns:
-            A tree of arrays `[rows + padding, ...]`, sharded along the rows.
+            A tree of arrays `[size, ...]`, sharded along the rows.
         """
-        each = -(-rows // self.count)
+        each = -(-size // self.count)
         parts = []
         for i, device in enumerate(self.mesh.devices.flat):
             if device.process_index != jax.process_index():
@@ -168,9 +176,10 @@ class Devices:
             # New memory for all rows, never that of rows before: on the CPU, JAX takes aligned
             # arrays as they are, even where it is asked not to, and would see later rows in them.
             part = jax.tree.map(lambda row: _aligned((each, *row.shape), row.dtype), of_a_row)
-            present = max(min(each, rows - i * each), 0)
+            first = i % self.count * each  # where members are shared out, every device has all
+            present = max(min(each, rows - first), 0)
             if present:
-                read(i * each, jax.tree.map(lambda array: array[:present], part))  # noqa: B023
+                read(first, jax.tree.map(lambda array: array[:present], part))  # noqa: B023
             for array in jax.tree.leaves(part):
                 array[present:] = 0
             parts.append(jax.device_put(part, device))

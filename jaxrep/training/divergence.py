@@ -3,8 +3,9 @@
 import numpy as np
 
 from jaxrep.errors import DivergedError
+from jaxrep.shuffle import grid
 from jaxrep.training.epoch_plan import EpochPlan
-from jaxrep.training.step import StepIndex, batch_rows
+from jaxrep.training.step import StepIndex, batch_rows, step_keys, streams
 
 _ROWS_NAMED = 8
 
@@ -41,6 +42,7 @@ def _rows_of(step: int, plan: EpochPlan, seed: int) -> np.ndarray:
     """Returns the indices of the training rows in a step's batch."""
     chunk = next(plan.chunks(step, 1))
     at = StepIndex(*divmod(chunk.number, plan.steps_per_block))
-    rows, inside = batch_rows(seed, at, plan.rows_of(chunk.block), plan.batch_size)
+    order = step_keys(streams(seed), at).order
+    rows, inside = batch_rows(order, at.step, grid(plan.rows_of(chunk.block)), plan.batch_size)
     found = np.asarray(rows)[np.asarray(inside)]
     return np.sort(found.astype(np.int64)) + chunk.block * plan.rows_per_block

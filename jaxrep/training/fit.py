@@ -17,7 +17,7 @@ from jaxrep.training.callbacks import Callback
 from jaxrep.training.checkpoint import Checkpoints
 from jaxrep.training.devices import Devices, mesh_of_one
 from jaxrep.training.loop import Loop
-from jaxrep.training.row_store import RowStore, check_data, spec_of
+from jaxrep.training.row_store import RowStore, check_data, place, spec_of
 from jaxrep.training.snapshot import Snapshot
 from jaxrep.training.trained import Trained, join
 
@@ -115,12 +115,12 @@ def fit(
     data, held_out = as_batch(x), None if validation is None else as_batch(validation)
     spec = spec_of(data, spec)
     check_data(data, held_out, spec)
+    devices = Devices(mesh or mesh_of_one(), shard_parameters)
     loop = Loop(
         members,
-        data,
-        held_out,
+        *place(data, held_out, method.hyperparameters.batch_size, devices),
         spec,
-        Devices(mesh or mesh_of_one(), shard_parameters),
+        devices,
         start=start,
         weights=weights,
         checkpoints=checkpoints,

@@ -19,6 +19,7 @@ from jaxrep.batch import Batch, RowSpec
 from jaxrep.errors import DivergedError, InputError, InterruptedRunError
 from jaxrep.methods._method import AnyMethod, Metrics, abstract_network
 from jaxrep.networks import get_weights
+from jaxrep.shuffle import grid
 from jaxrep.training.callbacks import Callback, Progress, tell_of_steps
 from jaxrep.training.checkpoint import Checkpoints
 from jaxrep.training.devices import Devices
@@ -28,7 +29,8 @@ from jaxrep.training.epoch_plan import Chunk, EpochPlan
 from jaxrep.training.history import EpochMetrics, History, mean_epochs
 from jaxrep.training.members import run_members, stack, validate_members
 from jaxrep.training.program import Kept, abstract_state, chunk_length, zeros
-from jaxrep.training.row_store import place, row_count
+from jaxrep.training.row_store import RowSource
+from jaxrep.training.sizes import Padded, program_batch_size
 from jaxrep.training.snapshot import Snapshot
 from jaxrep.training.states import are_finite, kept_until, stacked, with_given
 from jaxrep.training.step import TrainState
@@ -63,8 +65,8 @@ class Loop:
     Args:
         methods: to train, alike; of several, those after the first see a streamed table's blocks in
             the first one's order.
-        x: training rows.
-        validation: rows held out.
+        rows: to train on, as `place` gives them.
+        validation: rows held out, as `put_padded` gives them.
         spec: what every row holds.
         devices: that train together, or have members of their own.
         start: where to continue from.
@@ -76,8 +78,8 @@ class Loop:
     def __init__(
         self,
         methods: Sequence[AnyMethod],
-        x: Batch,
-        validation: Batch | None,
+        rows: RowSource,
+        validation: Padded | None,
         spec: RowSpec,
         devices: Devices,
         *,
@@ -89,17 +91,19 @@ class Loop:
         self.methods, self.checkpoints, self.devices = methods, checkpoints, devices
         self.stops_on_divergence = stops_on_divergence
         hp = methods[0].hyperparameters
-        rows = row_count(x)
-        self.batch_size: int = min(hp.batch_size, rows)
-        devices.check_batch(self.batch_size, rows)
-        self.spec = spec
-        self.rows = place(x, hp.batch_size, devices)
-        blocks = self.rows.block_rows
-        self.plan = EpochPlan(rows, self.batch_size, hp.epochs, hp.seed, blocks, hp.steps)
+        self.batch_size = program_batch_size(hp.batch_size, rows.rows)
+        self.spec, self.rows, self.validation = spec, rows, validation
+        self.plan = EpochPlan(
+            rows.rows,
+            min(hp.batch_size, rows.rows),
+            hp.epochs,
+            hp.seed,
+            rows.block_rows,
+            hp.steps,
+        )
         self.patience = np.array([m.hyperparameters.patience for m in methods], np.int32)
         if validation is None and self.patience.any():
             raise ValueError("patience needs rows held out, whose loss it waits for: validation")
-        self.validation: Batch | None = None if validation is None else devices.put(validation)
         self.shapes = abstract_state(methods[0], spec)
         self.initial = self._trained_of(weights or {})
         self.chunk = chunk_length(self.shapes, self.batch_size, len(methods) // devices.apart)
@@ -118,7 +122,7 @@ class Loop:
             batch_size=self.batch_size,
             chunk=self.chunk,
             devices=devices,
-            steps_per_block=self.plan.steps_per_block,
+            steps_per_block=np.int32(self.plan.steps_per_block),
         )
         self._validate = functools.partial(
             validate_members,
@@ -192,10 +196,11 @@ class Loop:
             started = time.perf_counter()
             if next(self._chunks(until), None) and not self._has_ended():
                 # A call that takes no step compiles its program: from step 1 to step 1, since step
-                # 0 would draw the weights. A last block with fewer rows has a program of its own.
-                for block in {0, self.plan.blocks - 1}:
-                    like, rows = self.rows.like(block, self.plan), self.plan.rows_of(block)
-                    self.state, _ = self._run_steps(self.state, like, first=1, stop=1, rows=rows)
+                # 0 would draw the weights.
+                rows = grid(self.plan.rows_per_block)
+                self.state, _ = self._run_steps(
+                    self.state, self.rows.like(), first=1, stop=1, rows=rows
+                )
                 if self.kept is not None:  # computed for nothing
                     self._validate(kept=self._kept_until(None), state=self.state, epoch=0)
                 wait(self.state)
@@ -212,7 +217,7 @@ class Loop:
                         self.rows.at(chunk, self.plan),
                         first=chunk.number,
                         stop=chunk.number + steps,
-                        rows=self.plan.rows_of(chunk.block),
+                        rows=grid(self.plan.rows_of(chunk.block)),
                     )
                     self.step = chunk.stop
                     dispatched = InFlight(self.step, steps, metrics, self._dispatch_validation())
@@ -469,7 +474,8 @@ class Loop:
         of_member = {name: array[i].copy() for name, array in weights.items()}
         if self.histories[i].divergence is not None:
             return of_member
-        background: Batch = jax.tree.map(np.asarray, self.rows.background)
+        rows, count = self.rows.background
+        background: Batch = jax.tree.map(lambda part: np.asarray(part)[:count], rows)
         return complete_weights(self.methods[i], of_member, background, self.spec)
 
 

@@ -18,8 +18,10 @@ from jax.sharding import AxisType, Mesh, PartitionSpec
 from jaxrep.batch import Batch, RowSpec
 from jaxrep.hyperparameters import declaration
 from jaxrep.methods._method import AnyMethod, Metrics
+from jaxrep.shuffle import Grid
 from jaxrep.training.devices import MEMBER, Devices
 from jaxrep.training.program import Kept, run_steps, validate
+from jaxrep.training.sizes import Padded
 from jaxrep.training.step import TrainState
 
 # What the members that a device trains at once may take. On the CPU many at once hide what a tiny
@@ -31,7 +33,7 @@ _ACCELERATOR_BYTES = 4 << 30
 
 @functools.partial(
     jax.jit,
-    static_argnames=("spec", "batch_size", "chunk", "devices", "rows", "steps_per_block", "given"),
+    static_argnames=("spec", "batch_size", "chunk", "devices", "given"),
     donate_argnames="state",
 )
 def run_members(
@@ -39,17 +41,17 @@ def run_members(
     seeds: Array,
     state: TrainState,
     x: Batch,
-    background: Batch,
+    background: Padded,
     first: int | Array,
     stop: int | Array,
     steps: int | Array | None = None,
+    rows: Grid | None = None,
+    steps_per_block: int | Array | None = None,
     *,
     spec: RowSpec,
     batch_size: int,
     chunk: int,
     devices: Devices,
-    rows: int | None = None,
-    steps_per_block: int | None = None,
     given: tuple[str, ...] = (),
 ) -> tuple[TrainState, Metrics]:
     """Takes the steps of `run_steps` for M members.
@@ -59,16 +61,16 @@ def run_members(
         seeds: of the members, `[M]`.
         state: of the members, every array `[M, ...]`.
         x: as of `run_steps`, the same for all, as is all that follows.
-        background: R rows that views may take values from.
+        background: rows that views may take values from.
         first: number of the first step.
         stop: `first` + at most `chunk`.
         steps: of the whole run, for methods with a schedule.
+        rows: of x that are no padding, as of `run_steps`.
+        steps_per_block: by which `first` counts passes over x.
         spec: what every row holds.
         batch_size: B.
         chunk: size of the arrays that the metrics come back in.
         devices: that train together, or have members of their own, in equal numbers.
-        rows: of x that are no padding.
-        steps_per_block: by which `first` counts passes over x.
         given: names of the weights that step 0 starts from as they are.
 
     Returns:
@@ -80,11 +82,9 @@ def run_members(
         batch_size=batch_size,
         chunk=chunk,
         devices=devices,
-        rows=rows,
-        steps_per_block=steps_per_block,
         given=given,
     )
-    shared = x, background, first, stop, steps
+    shared = x, background, first, stop, steps, rows, steps_per_block
     made: tuple[TrainState, Metrics]
     if len(seeds) == 1:
         made = _members_of(run(methods, *_only((seeds, state)), *shared))
@@ -102,7 +102,7 @@ def validate_members(
     kept: Kept,
     state: TrainState,
     patience: Array,
-    x: Batch,
+    x: Padded,
     epoch: int | Array,
     *,
     spec: RowSpec,

@@ -6,7 +6,6 @@ of any length use one program.
 """
 
 import functools
-from collections.abc import Callable
 from typing import Any, NamedTuple, TypeVar
 
 import jax
@@ -17,16 +16,25 @@ from jax import Array
 from jaxrep.batch import Batch, RowSpec, as_batch, take, zeros_like
 from jaxrep.methods._method import AnyMethod, Metrics, training_network
 from jaxrep.networks import with_weights
+from jaxrep.once import once
+from jaxrep.shuffle import Grid, grid
 from jaxrep.training.devices import Devices
+from jaxrep.training.sizes import Padded, whole
 from jaxrep.training.step import (
+    INIT_STREAM,
     VALIDATION_STREAM,
     StepIndex,
+    StepKeys,
     TrainState,
+    batch_rows,
     draw_noise,
     init_state,
+    initial_state,
+    step_keys,
     steps_per_epoch,
     stream,
-    take_sharded_batch,
+    streams,
+    take_batch,
     train_step,
     weighted,
 )
@@ -64,14 +72,13 @@ _MAX_STEPS_PER_CHUNK = 1024
 _BYTES_DRAWN_AHEAD = 1 << 20
 _MAX_STEPS_DRAWN_AHEAD = 16
 
-# A larger table is not in the caches: its rows, too, are drawn ahead, so that they are waited for
-# together. Of a smaller one each step takes its own, which spares a copy.
-_CACHE_BYTES = 8 << 20
+
+_train_step = jax.jit(train_step, static_argnames="spec")
 
 
 @functools.partial(
     jax.jit,
-    static_argnames=("spec", "batch_size", "chunk", "devices", "rows", "steps_per_block", "given"),
+    static_argnames=("spec", "batch_size", "chunk", "devices", "given"),
     donate_argnames="state",
 )
 def run_steps(
@@ -79,17 +86,17 @@ def run_steps(
     seed: int | Array,
     state: TrainState,
     x: Batch,
-    background: Batch,
+    background: Batch | Padded,
     first: int | Array,
     stop: int | Array,
     steps: int | Array | None = None,
+    rows: Grid | None = None,
+    steps_per_block: int | Array | None = None,
     *,
     spec: RowSpec,
     batch_size: int,
     chunk: int,
     devices: Devices,
-    rows: int | None = None,
-    steps_per_block: int | None = None,
     given: tuple[str, ...] = (),
 ) -> tuple[TrainState, Metrics]:
     """Takes the steps from `first` up to, not including, `stop`.
@@ -99,16 +106,16 @@ def run_steps(
         seed: the run's seed.
         state: after step `first` − 1. At `first` = 0 those of its weights count that are `given`.
         x: all training rows, or a block of them, sharded among the devices.
-        background: R rows that views may take values from.
+        background: rows that views may take values from.
         first: number of the first step; counted as `Chunk.number` where x is a block.
         stop: `first` + at most `chunk`.
         steps: of the whole run, for methods with a schedule.
+        rows: of x that are no padding, as `shuffle.grid` gives them; by default all.
+        steps_per_block: by which `first` counts passes over x; by default those that x takes.
         spec: what every row holds.
-        batch_size: B, at most the number of rows.
+        batch_size: B.
         chunk: size of the arrays that the metrics come back in.
         devices: that train together.
-        rows: of x that are no padding; by default all.
-        steps_per_block: by which `first` counts passes over x; by default those that x takes.
         given: names of the weights that step 0 starts from as they are; all others are drawn by the
             seed.
 
@@ -116,41 +123,47 @@ def run_steps(
         The state after the last step, and every step's metrics by name, `[chunk]`, of which the
         first `stop` − `first` are filled.
     """
-    rows = rows or len(x.numbers)
-    steps_per_pass = steps_per_block or steps_per_epoch(rows, batch_size)
-    takes_rows_ahead = sum(part.nbytes for part in jax.tree.leaves(x)) > _CACHE_BYTES
+    rows = grid(len(x.numbers)) if rows is None else rows
+    if steps_per_block is None:
+        steps_per_block = steps_per_epoch(len(x.numbers), batch_size)
+    others = background if isinstance(background, Padded) else whole(background)
 
     def index(step: Array) -> StepIndex:
-        return StepIndex(*jnp.divmod(step, steps_per_pass))
+        return StepIndex(*jnp.divmod(step, jnp.asarray(steps_per_block)))
 
-    def draw(step: Array) -> Noise | Deferred:
-        noise = draw_noise(method, seed, x, background, index(step), batch_size)
-        return part_noise(method, noise, x, batch_size, devices)
+    # What is called in several places is traced once, as a program of its own.
+    @jax.jit
+    def draw(step: Array, words: StepKeys) -> tuple[Noise | Deferred, Batch]:
+        noise = draw_noise(method, words.noise, x, others, batch_size)
+        chosen = batch_rows(words.order, index(step).step, rows, batch_size)
+        return part_noise(method, noise, x, batch_size, devices), take_batch(x, *chosen, devices)
 
-    def take(step: Array) -> Batch:
-        return take_sharded_batch(seed, x, index(step), rows, batch_size, devices)
+    @jax.jit
+    def words_of(step: Array) -> StepKeys:
+        return step_keys(keys, index(step))
 
-    def draw_ahead(step: Array) -> tuple[Noise | Deferred, Batch | None]:
-        return draw(step), take(step) if takes_rows_ahead else None
+    def first_draw() -> tuple[Noise | Deferred, Batch]:
+        drawn: tuple[Noise | Deferred, Batch] = draw(jnp.int32(0), words_of(jnp.int32(0)))
+        return drawn
 
-    ahead = _steps_drawn_ahead(jax.eval_shape(lambda: draw_ahead(jnp.int32(0))))
+    take_step = functools.partial(_train_step, spec=spec)
+    keys = streams(seed)
+    ahead = _steps_drawn_ahead(jax.eval_shape(first_draw))
 
     def block(i: Array, carry: tuple[TrainState, Metrics]) -> tuple[TrainState, Metrics]:
         start = first + i * ahead
         here = jnp.minimum(ahead, stop - start)
-        bits, batches = _once(
-            jax.vmap(draw_ahead), start + jnp.arange(ahead), turns=jnp.minimum(here, 1)
-        )
+        numbers = start + jnp.arange(ahead)
+        bits, batches = once(jax.vmap(draw), numbers, once(jax.vmap(words_of), numbers))
         noises = jax.vmap(resolve, axis_size=ahead)(bits)
 
         def step(j: Array, carry: tuple[TrainState, Metrics]) -> tuple[TrainState, Metrics]:
             state, filled = carry
             noise, batch = jax.tree.map(lambda drawn: drawn[j], (noises, batches))
-            batch = take(start + j) if batch is None else batch
             # The network takes the weights whole, wherever they are between two steps.
             params, model_state = devices.constrain_replicated((state.params, state.model_state))
-            whole = TrainState(params, model_state, state.opt_state)
-            state, metrics = train_step(method, whole, batch, noise, spec=spec, steps=steps)
+            complete = TrainState(params, model_state, state.opt_state)
+            state, metrics = take_step(method, complete, batch, noise, steps=steps)
             metrics = devices.constrain_replicated(metrics)
             at = start + j - first
             filled = {name: filled[name].at[at].set(metrics[name]) for name in filled}
@@ -159,15 +172,19 @@ def run_steps(
         taken: tuple[TrainState, Metrics] = jax.lax.fori_loop(0, here, step, carry)
         return taken
 
-    zero = jnp.int32(0)
-    _, shapes = jax.eval_shape(
-        lambda: train_step(method, state, take(zero), resolve(draw(zero)), spec=spec, steps=steps)
-    )
+    def first_step() -> tuple[TrainState, Metrics]:
+        noise, batch = first_draw()
+        taken: tuple[TrainState, Metrics] = take_step(
+            method, state, batch, resolve(noise), steps=steps
+        )
+        return taken
+
+    _, shapes = jax.eval_shape(first_step)
     filled = {name: jnp.zeros(chunk, metric.dtype) for name, metric in shapes.items()}
 
     def begun() -> TrainState:
         kept = {name: array for name, array in state.weights.items() if name in given}
-        return init_state(method, spec, seed).with_weights(kept)
+        return initial_state(method, spec, keys[INIT_STREAM]).with_weights(kept)
 
     state = devices.constrain_state(jax.lax.cond(first == 0, begun, lambda: state))
     blocks = (stop - first + ahead - 1) // ahead
@@ -180,7 +197,7 @@ def validation_loss(
     method: AnyMethod,
     seed: int | Array,
     weights: dict[str, Array],
-    x: Array | Batch,
+    x: Array | Batch | Padded,
     *,
     spec: RowSpec,
     batch_size: int,
@@ -192,7 +209,7 @@ def validation_loss(
         method: its loss.
         seed: the run's seed.
         weights: of the network, as training left them, by name.
-        x: rows held out: numbers `[rows, D]`, or a batch of them all.
+        x: rows held out: numbers `[rows, D]`, or a batch of them all, which may be padded.
         spec: what every row holds.
         batch_size: rows at a time; NT-Xent's negatives come from such a batch.
         devices: that compute together; each has all of x.
@@ -200,13 +217,11 @@ def validation_loss(
     Returns:
         The mean over rows, each as much as it weighs, a scalar.
     """
-    x = as_batch(x)
+    x, size = x if isinstance(x, Padded) else whole(as_batch(x))
     weights = devices.constrain_replicated(weights)
     network = with_weights(training_network(method, spec), weights)
     network.eval()  # type: ignore[no-untyped-call]
-    size = len(x.numbers)
-    batch_size = min(batch_size, size)
-    batches = steps_per_epoch(size, batch_size)
+    batches = -(-size // batch_size)
     key = stream(seed, VALIDATION_STREAM)
 
     def add_batch(i: Array, total: Array) -> Array:
@@ -232,7 +247,7 @@ def validate(
     kept: Kept,
     state: TrainState,
     patience: int | Array,
-    x: Batch,
+    x: Batch | Padded,
     epoch: int | Array,
     *,
     spec: RowSpec,
@@ -313,6 +328,12 @@ def part_noise(
 
 def abstract_state(method: AnyMethod, spec: RowSpec) -> TrainState:
     """Returns the shapes and dtypes of the state that `run_steps` takes and gives."""
+    return _abstract(jax.tree.structure(method), spec, jnp.result_type(float))
+
+
+@functools.lru_cache(maxsize=256)
+def _abstract(structure: Any, spec: RowSpec, floats: Any) -> TrainState:
+    method = jax.tree.unflatten(structure, [1.0] * structure.num_leaves)  # they shape nothing
     shapes: TrainState = jax.eval_shape(lambda: init_state(method, spec, 0))
     return shapes
 
@@ -338,23 +359,11 @@ def chunk_length(state: TrainState, batch_size: int, members: int = 1) -> int:
     return max(min(max(steps, 1), _MAX_STEPS_PER_CHUNK) // members, 1)
 
 
-def _once(draw: Callable[[Array], Tree], numbers: Array, *, turns: Array) -> Tree:
-    """Returns draw(numbers), computed once, whatever is computed from it.
-
-    What XLA can see through it computes anew in every kernel that reads it. This is a loop of one
-    turn, as only the caller knows, and its result an array. The turn depends on its number, 0, or
-    XLA would take all of it out of the loop.
-    """
-    shapes = jax.eval_shape(draw, numbers)
-    empty: Tree = jax.tree.map(lambda array: jnp.zeros(array.shape, array.dtype), shapes)
-    drawn: Tree = jax.lax.fori_loop(0, turns, lambda turn, _: draw(numbers + turn), empty)
-    return drawn
-
-
 def _steps_drawn_ahead(drawn: Any) -> int:
-    """Returns for how many steps to draw noise, or batches, at once: they stay in the cache.
+    """Returns for how many steps to draw noise and rows at once: they stay in the cache.
 
-    Drawn step by step, XLA would compute it again in every place of the step that reads it.
+    Drawn step by step, XLA would compute noise again in every place of the step that reads it, and
+    share the few rows of a batch out among threads, which takes longer than copying them.
     """
     size: int = sum(array.size * array.dtype.itemsize for array in jax.tree.leaves(drawn))
     return min(max(_BYTES_DRAWN_AHEAD // max(size, 1), 1), _MAX_STEPS_DRAWN_AHEAD)

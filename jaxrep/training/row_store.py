@@ -5,6 +5,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Protocol, runtime_checkable
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
@@ -13,6 +14,7 @@ from jaxrep.dispatch import computing
 from jaxrep.training.devices import Devices, part_of_a_row
 from jaxrep.training.epoch_plan import Chunk, EpochPlan
 from jaxrep.training.program import MAX_BACKGROUND_ROWS, background_rows
+from jaxrep.training.sizes import Padded, padded_rows, row_bytes
 
 BLOCK_BYTES = 64 << 20
 
@@ -45,14 +47,14 @@ class RowSource(Protocol):
     block_rows: int | None
     """Rows in a block; None where all rows are one."""
 
-    background: Batch
-    """R rows that views may take values from, whole on every device."""
+    background: Padded
+    """Rows that views may take values from, whole on every device."""
 
     def at(self, chunk: Chunk, plan: EpochPlan) -> Batch:
-        """Returns the rows that a chunk of steps sees."""
+        """Returns the rows that a chunk of steps sees, and padding after them."""
 
-    def like(self, block: int, plan: EpochPlan) -> Batch:
-        """Returns rows of a block's shape to compile a program with."""
+    def like(self) -> Batch:
+        """Returns rows of the shape of all blocks, to compile a program with."""
 
 
 class Resident:
@@ -67,19 +69,20 @@ class Resident:
 
     def __init__(self, x: Batch, devices: Devices):
         self.rows = len(x.numbers)
-        self._x: Batch = jax.tree.map(devices.shard_rows, x)
+        size = padded_rows(self.rows, row_bytes(x))
+        self._x: Batch = jax.tree.map(lambda part: devices.shard_rows(part, size), x)
         there = devices.count == 1 and self.rows <= MAX_BACKGROUND_ROWS
-        self.background: Batch = (
-            Batch(self._x.numbers, self._x.codes)
+        self.background = (
+            Padded(Batch(self._x.numbers, self._x.codes), jnp.int32(self.rows))
             if there
-            else devices.put(background_rows(jax.tree.map(np.asarray, x)))
+            else put_padded(background_rows(jax.tree.map(np.asarray, x)), devices)
         )
 
     def at(self, chunk: Chunk, plan: EpochPlan) -> Batch:
         """Returns all rows."""
         return self._x
 
-    def like(self, block: int, plan: EpochPlan) -> Batch:
+    def like(self) -> Batch:
         """Returns all rows."""
         return self._x
 
@@ -101,7 +104,8 @@ class Streamed:
         self._others = x._replace(numbers=None)  # type: ignore[arg-type]  # they come from the store
         batches = BLOCK_BYTES // (4 * store.spec.columns * batch_size)
         self.block_rows: int | None = max(batches, 1) * batch_size
-        self.background: Batch = devices.put(store.sample(MAX_BACKGROUND_ROWS))
+        self._size = min(self.block_rows, padded_rows(self.rows, 4 * store.spec.columns))
+        self.background = put_padded(store.sample(MAX_BACKGROUND_ROWS), devices)
         self._devices = devices
         self._reader = ThreadPoolExecutor(1, "jaxrep-reader")
         self._block_epoch = -1
@@ -120,9 +124,9 @@ class Streamed:
                 self._read_ahead(block_epoch + 1, plan)
         return self._block
 
-    def like(self, block: int, plan: EpochPlan) -> Batch:
+    def like(self) -> Batch:
         """Returns zeros, and the other parts of the first rows."""
-        return self._put(plan.rows_of(block), 0, _fill_with_zeros)
+        return self._put(min(self.rows, self._size), 0, _fill_with_zeros)
 
     def _read_ahead(self, block_epoch: int, plan: EpochPlan) -> Future[Batch]:
         if self._ahead is None or self._ahead[0] != block_epoch:
@@ -144,14 +148,29 @@ class Streamed:
 
     def _put(self, rows: int, first: int, read: Callable[[int, Batch], None]) -> Batch:
         others = take(self._others, slice(first, first + rows))
-        on_devices: Batch = jax.tree.map(self._devices.shard_rows, others)
+        on_devices: Batch = jax.tree.map(
+            lambda part: self._devices.shard_rows(part, self._size), others
+        )
         spec = self._store.spec
         of_a_row = Batch(
             part_of_a_row((spec.numbers,), np.float32),
             part_of_a_row((spec.codes,), np.int32) if spec.codes else None,
         )
-        cells = self._devices.put_rows(rows, of_a_row, read)
+        cells = self._devices.put_rows(rows, self._size, of_a_row, read)
         return on_devices._replace(numbers=cells.numbers, codes=cells.codes)
+
+
+def put_padded(rows: Batch, devices: Devices) -> Padded:
+    """Puts rows of NumPy arrays, padded, whole on each device."""
+    count = len(rows.numbers)
+    size = padded_rows(count, row_bytes(rows))
+
+    def pad(array: np.ndarray) -> np.ndarray:
+        made = np.zeros((size, *array.shape[1:]), jax.dtypes.canonicalize_dtype(array.dtype))
+        made[:count] = array
+        return made
+
+    return Padded(devices.put(jax.tree.map(pad, rows)), jnp.int32(count))
 
 
 def _fill_with_zeros(start: int, buffer: Batch) -> None:
@@ -159,11 +178,21 @@ def _fill_with_zeros(start: int, buffer: Batch) -> None:
         array[:] = 0
 
 
-def place(x: Batch, batch_size: int, devices: Devices) -> RowSource:
-    """Returns rows as a run takes them: on the devices, or to be read block by block."""
-    if isinstance(numbers_of(x), RowStore):
-        return Streamed(x, min(batch_size, row_count(x)), devices)
-    return Resident(x, devices)
+def place(
+    x: Batch, validation: Batch | None, batch_size: int, devices: Devices
+) -> tuple[RowSource, Padded | None]:
+    """Returns rows to train on and rows held out as a run takes them.
+
+    Those to train on are on the devices, or will be read block by block.
+
+    Raises:
+        ValueError: the devices cannot part batches evenly.
+    """
+    rows = row_count(x)
+    devices.check_batch(batch_size, rows)
+    is_stored = isinstance(numbers_of(x), RowStore)
+    source = Streamed(x, min(batch_size, rows), devices) if is_stored else Resident(x, devices)
+    return source, None if validation is None else put_padded(validation, devices)
 
 
 def numbers_of(x: Batch) -> np.ndarray | Array | RowStore:

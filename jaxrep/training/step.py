@@ -18,8 +18,10 @@ from jax import Array
 from jaxrep.batch import Batch, RowSpec, as_batch, take, zeros_like
 from jaxrep.methods._method import AnyMethod, Metrics, training_network
 from jaxrep.networks import get_model_state, get_weights, with_weights
-from jaxrep.shuffle import rounds, shuffled
+from jaxrep.once import once
+from jaxrep.shuffle import MOST_ROUNDS, Grid, grid, shuffled
 from jaxrep.training.devices import AXIS, Devices
+from jaxrep.training.sizes import Padded, whole
 from jaxrep.views import Deferred, Draws, Noise, resolve
 
 INIT_STREAM, ORDER_STREAM, NOISE_STREAM, VALIDATION_STREAM = _STREAMS = range(4)
@@ -57,6 +59,24 @@ class TrainState(NamedTuple):
         return self._replace(params=params, model_state=model_state)
 
 
+def streams(seed: int | Array) -> Array:
+    """Returns the keys of a run's streams of random numbers, by the `…_STREAM` constants.
+
+    Args:
+        seed: the run's seed.
+    """
+    key = jax.random.key(seed, impl=RANDOM)
+
+    def fold(words: Array) -> Array:
+        key = jax.random.wrap_key_data(words, impl=RANDOM)
+        # All of them at once: a program that asks for several then has one generator to compile.
+        keys = jax.vmap(lambda number: jax.random.fold_in(key, number))(jnp.arange(len(_STREAMS)))
+        return jax.random.key_data(keys)
+
+    keys: Array = jax.random.wrap_key_data(once(fold, jax.random.key_data(key)), impl=RANDOM)
+    return keys
+
+
 def stream(seed: int | Array, name: int) -> Array:
     """Returns the key of one of a run's streams of random numbers.
 
@@ -64,12 +84,8 @@ def stream(seed: int | Array, name: int) -> Array:
         seed: the run's seed.
         name: one of the `…_STREAM` constants.
     """
-    key = jax.random.key(seed, impl=RANDOM)
-    # All of them at once: a program that asks for several then has one generator to compile.
-    keys: Array = jax.vmap(lambda number: jax.random.fold_in(key, number))(
-        jnp.arange(len(_STREAMS))
-    )
-    return keys[name]
+    key: Array = streams(seed)[name]
+    return key
 
 
 def init_state(method: AnyMethod, spec: RowSpec, seed: int | Array) -> TrainState:
@@ -80,7 +96,12 @@ def init_state(method: AnyMethod, spec: RowSpec, seed: int | Array) -> TrainStat
         spec: what every row holds.
         seed: the run's seed.
     """
-    network = method.init(spec, nnx.Rngs(stream(seed, INIT_STREAM)))
+    return initial_state(method, spec, stream(seed, INIT_STREAM))
+
+
+def initial_state(method: AnyMethod, spec: RowSpec, key: Array) -> TrainState:
+    """Does the same with the key of the run's `INIT_STREAM`."""
+    network = method.init(spec, nnx.Rngs(key))
     params = get_weights(network, nnx.Param)
     return TrainState(params, get_model_state(network), method.optimizer(steps=1).init(params))
 
@@ -122,57 +143,69 @@ def draw_batch(
     x = as_batch(x)
     rows = len(x.numbers)
     at = StepIndex(*jnp.divmod(jnp.asarray(step), steps_per_epoch(rows, batch_size)))
-    noise = draw_noise(method, seed, x, as_batch(background), at, batch_size)
-    return take_batch(seed, x, at, rows, batch_size), resolve(noise)
+    others = whole(as_batch(background))
+    keys = step_keys(streams(seed), at)
+    batch = take_batch(x, *batch_rows(keys.order, at.step, grid(rows), batch_size))
+    return batch, resolve(draw_noise(method, keys.noise, x, others, batch_size))
+
+
+class StepKeys(NamedTuple):
+    """The random words of a step, from which its rows and its noise are drawn."""
+
+    order: Array
+    """By which its pass is shuffled, `[MOST_ROUNDS]`."""
+
+    noise: Array
+    """The key of its noise, as `jax.random.key_data` gives it."""
+
+
+@jax.named_scope("rows")
+def step_keys(keys: Array, at: StepIndex) -> StepKeys:
+    """Returns the random words of a step.
+
+    Args:
+        keys: of the run, from `streams`.
+        at: which step it is.
+    """
+    both = keys[jnp.array([ORDER_STREAM, NOISE_STREAM])]
+    of_order, of_noise = jax.vmap(lambda key: jax.random.fold_in(key, at.block_epoch))(both)
+    order = jax.random.bits(of_order, (MOST_ROUNDS,), jnp.uint32)
+    return StepKeys(order, jax.random.key_data(jax.random.fold_in(of_noise, at.step)))
 
 
 @jax.named_scope("noise")
 def draw_noise(
-    method: AnyMethod,
-    seed: int | Array,
-    x: Batch,
-    background: Batch,
-    at: StepIndex,
-    batch_size: int,
+    method: AnyMethod, words: Array, x: Batch, background: Padded, batch_size: int
 ) -> Noise | Deferred:
     """Returns all that is random in a step, of which `resolve` makes the noise.
 
     Args:
         method: draws the noise.
-        seed: the run's seed.
+        words: of `StepKeys.noise`.
         x: the rows on the device; their shapes and dtypes count.
-        background: R training rows that views may take values from.
-        at: which step it is.
+        background: training rows that views may take values from.
         batch_size: B.
     """
-    of_pass = jax.random.fold_in(stream(seed, NOISE_STREAM), at.block_epoch)
-    key = jax.random.fold_in(of_pass, at.step)
-    return method.noise(Draws(key, background), zeros_like(x, batch_size))
-
-
-def batch_rows(seed: int | Array, at: StepIndex, rows: int, batch_size: int) -> tuple[Array, Array]:
-    """Returns the indices `[B]` of the rows in a step's batch, and which of them are no padding.
-
-    Args:
-        seed: the run's seed.
-        at: which step it is.
-        rows: that a pass sees once each.
-        batch_size: B.
-    """
-    order = jax.random.fold_in(stream(seed, ORDER_STREAM), at.block_epoch)
-    positions = jnp.arange(batch_size, dtype=jnp.uint32)
-    positions = jnp.uint32(at.step * batch_size) + positions
-    inside = positions < rows
-    # The padding repeats rows that the weights then take out again.
-    keys = jax.random.bits(order, (rounds(rows),))
-    return shuffled(jnp.where(inside, positions, 0), keys, size=rows), inside
+    key = jax.random.wrap_key_data(words, impl=RANDOM)
+    draws = Draws(key, background.rows, background.present)
+    return method.noise(draws, zeros_like(x, batch_size))
 
 
 @jax.named_scope("rows")
-def take_batch(seed: int | Array, x: Batch, at: StepIndex, rows: int, batch_size: int) -> Batch:
-    """Returns the batch of a step from rows on one device; arguments as of `batch_rows`."""
-    chosen, inside = batch_rows(seed, at, rows, batch_size)
-    return weighted(take(x, chosen), inside)
+def batch_rows(order: Array, step: int | Array, rows: Grid, batch_size: int) -> tuple[Array, Array]:
+    """Returns the indices `[B]` of the rows in a step's batch, and which of them are no padding.
+
+    Args:
+        order: of `StepKeys.order`.
+        step: number of steps before it in its pass.
+        rows: that a pass sees once each, as `shuffle.grid` gives them.
+        batch_size: B.
+    """
+    positions = jnp.arange(batch_size, dtype=jnp.uint32)
+    positions = jnp.uint32(step * batch_size) + positions
+    inside = positions < rows.size
+    # The padding repeats rows that the weights then take out again.
+    return shuffled(jnp.where(inside, positions, 0), order, rows), inside
 
 
 def weighted(batch: Batch, inside: Array) -> Batch:
@@ -188,19 +221,22 @@ def weighted(batch: Batch, inside: Array) -> Batch:
 
 
 @jax.named_scope("rows")
-def take_sharded_batch(
-    seed: int | Array, x: Batch, at: StepIndex, rows: int, batch_size: int, devices: Devices
-) -> Batch:
-    """Returns the batch of `take_batch`, a part on every device, where each has a part of x.
+def take_batch(x: Batch, chosen: Array, inside: Array, devices: Devices | None = None) -> Batch:
+    """Returns the batch of the rows that `batch_rows` chose, a part on every device.
 
-    A device gathers the rows of the batch that it holds, and zeros for the others: their sum is the
-    batch, of which each gets its part.
+    Each has a part of x. It gathers the rows of the batch that it holds, and zeros for the others:
+    their sum is the batch, of which each gets its part.
+
+    Args:
+        x: rows, sharded among the devices.
+        chosen: indices of the batch's rows, `[B]`.
+        inside: which of them are no padding, `[B]`.
+        devices: that train together; by default one.
     """
-    if devices.count == 1:
-        return take_batch(seed, x, at, rows, batch_size)
+    if devices is None or devices.count == 1:
+        return weighted(take(x, chosen), inside)
 
-    def on_a_device(seed: Array, x: Batch, at: StepIndex) -> Batch:
-        chosen, inside = batch_rows(seed, at, rows, batch_size)
+    def on_a_device(x: Batch, chosen: Array, inside: Array) -> Batch:
         device = jax.lax.axis_index(AXIS)
         own = chosen.astype(jnp.int32) - device * len(x.numbers)
         held = (own >= 0) & (own < len(x.numbers))
@@ -211,21 +247,21 @@ def take_sharded_batch(
             mine: Array = jax.lax.psum_scatter(found, AXIS, tiled=True)  # type: ignore[no-untyped-call]
             return mine
 
-        part = batch_size // devices.count
+        part = len(chosen) // devices.count
         return weighted(
             jax.tree.map(gather, x), jax.lax.dynamic_slice_in_dim(inside, device * part, part)
         )
 
     whole, sharded = (devices.sharding(*axes).spec for axes in ((), (AXIS,)))
-    # check_vma: the shuffle's loop starts from constants, which no device has to itself.
+    # check_vma: which rows a device holds, its number tells, which the check does not follow.
     gather = jax.shard_map(
         on_a_device,
         mesh=devices.mesh,
-        in_specs=(whole, sharded, whole),
+        in_specs=(sharded, whole, whole),
         out_specs=sharded,
         check_vma=False,
     )
-    taken: Batch = gather(jnp.asarray(seed, jnp.uint32), x, at)
+    taken: Batch = gather(x, chosen, inside)
     return taken
 
 

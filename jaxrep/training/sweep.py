@@ -23,7 +23,8 @@ from jaxrep.training.devices import Devices
 from jaxrep.training.epoch_plan import EpochPlan
 from jaxrep.training.loop import Loop
 from jaxrep.training.program import abstract_state
-from jaxrep.training.row_store import check_data, spec_of
+from jaxrep.training.row_store import Resident, check_data, put_padded, spec_of
+from jaxrep.training.sizes import program_batch_size
 from jaxrep.training.trained import Trained
 
 
@@ -100,8 +101,8 @@ def sweep(
     spec = spec_of(data, spec)
     check_data(data, held_out, spec)
     devices = members.share_out_devices(len(methods))
-    rows: Batch = jax.tree.map(devices.shard_rows, data)
-    held_out = devices.put(held_out)
+    rows = Resident(data, devices)
+    validation_rows = None if held_out is None else put_padded(held_out, devices)
     groups = [
         _Group(at, [methods[i] for i in at], data, spec, devices) for at in members.alike(methods)
     ]
@@ -111,7 +112,13 @@ def sweep(
     trained: dict[int, Trained] = {}
     for part in parts:
         loop = Loop(
-            part.methods, rows, held_out, spec, devices, weights=weights, stops_on_divergence=False
+            part.methods,
+            rows,
+            validation_rows,
+            spec,
+            devices,
+            weights=weights,
+            stops_on_divergence=False,
         )
         loop.train([_PartOfSweep(part, on_progress, done, steps)])
         trained.update(zip(part.at, loop.results(), strict=False))  # without the copies
@@ -168,8 +175,9 @@ class _Group:
         self.at, self.methods = at, methods
         hp = methods[0].hyperparameters
         rows = len(x.numbers)
-        self.batch_size: int = min(hp.batch_size, rows)
-        self.steps = EpochPlan(rows, self.batch_size, hp.epochs, limit=hp.steps).steps
+        self.batch_size = program_batch_size(hp.batch_size, rows)
+        in_a_batch = min(hp.batch_size, rows)
+        self.steps = EpochPlan(rows, in_a_batch, hp.epochs, limit=hp.steps).steps
         self.at_once = members.members_at_once(
             len(methods),
             abstract_state(methods[0], spec),

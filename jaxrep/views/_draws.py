@@ -18,7 +18,10 @@ class Draws(NamedTuple):
     """A key of `jax.random`, used for one batch alone."""
 
     background: Batch
-    """R training rows, for views that take values from other rows."""
+    """R training rows, for views that take values from other rows; and padding after them."""
+
+    rows: int | Array | None = None
+    """R; None where there is no padding."""
 
 
 @jax.tree_util.register_pytree_node_class

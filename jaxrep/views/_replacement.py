@@ -51,10 +51,10 @@ def replace_columns(
 
 def draw_scarf(draws: Draws, batch: Batch, rates: Mapping[str, Rate]) -> Noise:
     """Draws which cells are replaced, and a background row for each, from the same bits."""
-    rows, most = _background(draws), threshold(rates["corruption_rate"])
+    (rows, count), most = _background(draws), threshold(rates["corruption_rate"])
 
     def draw(key: Array, values: Array, shape: tuple[int, ...]) -> tuple[Array, Array]:
-        index, place = _index_and_place(jax.random.bits(key, shape, jnp.uint32), len(values))
+        index, place = _index_and_place(jax.random.bits(key, shape, jnp.uint32), count)
         chosen = values.at[index, jnp.arange(shape[-1])].get(mode="promise_in_bounds")
         return place < most, chosen
 
@@ -69,11 +69,11 @@ def draw_scarf(draws: Draws, batch: Batch, rates: Mapping[str, Rate]) -> Noise:
 
 def draw_swap(draws: Draws, batch: Batch, rates: Mapping[str, Rate]) -> Noise:
     """Draws which cells are replaced, each by bits of its own, and one row for all of them."""
-    rows, most = _background(draws), threshold(rates["swap_rate"])
+    (rows, count), most = _background(draws), threshold(rates["swap_rate"])
     of_cells, of_rows = jax.random.split(draws.key)
     bits = jax.random.bits(of_cells, batch.numbers.shape, jnp.uint32)
     of_row = jax.random.bits(of_rows, batch.numbers.shape[:-1], jnp.uint32)
-    index, _ = _index_and_place(of_row, len(rows.numbers))
+    index, _ = _index_and_place(of_row, count)
     noise: Noise = {"swap": bits < most}
     noise["swap_values"] = rows.numbers.at[index].get(mode="promise_in_bounds")
     if batch.codes is not None:
@@ -84,13 +84,16 @@ def draw_swap(draws: Draws, batch: Batch, rates: Mapping[str, Rate]) -> Noise:
     return noise
 
 
-def _background(draws: Draws) -> Batch:
-    """Returns the background rows, or evenly spaced ones of too many."""
+def _background(draws: Draws) -> tuple[Batch, int | Array]:
+    """Returns the background rows, or evenly spaced ones of too many, and how many they are."""
+    if draws.rows is not None:
+        return draws.background, draws.rows
     every = -(-len(draws.background.numbers) // MAX_BACKGROUND_ROWS)
-    return take(draws.background, slice(None, None, every))
+    rows = take(draws.background, slice(None, None, every))
+    return rows, len(rows.numbers)
 
 
-def _index_and_place(bits: Array, rows: int) -> tuple[Array, Array]:
+def _index_and_place(bits: Array, rows: int | Array) -> tuple[Array, Array]:
     """Splits 32 random bits into the index of a row and a place in [0, 2³²).
 
     The index is ⌊bits · R / 2³²⌋; the place starts as the remainder bits · R mod 2³². The remainder
@@ -100,8 +103,8 @@ def _index_and_place(bits: Array, rows: int) -> tuple[Array, Array]:
     ⌊threshold / R⌋ of them give or take one: its probability is off by at most R / threshold of
     itself, which is 2.5e-5 at a rate of 0.6 and all of 65,536 rows.
     """
-    count = jnp.uint32(rows)
+    count = jnp.asarray(rows).astype(jnp.uint32)
     low = (bits & 0xFFFF) * count
     index = ((bits >> 16) * count + (low >> 16)) >> 16
-    last_bits = jnp.uint32((rows & -rows) - 1)
+    last_bits = (count & (0 - count)) - 1
     return index.astype(jnp.int32), bits * count | (index & last_bits)

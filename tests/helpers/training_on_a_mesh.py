@@ -15,9 +15,11 @@ import numpy as np
 
 from jaxrep import methods
 from jaxrep.batch import Batch, RowSpec
+from jaxrep.shuffle import grid
 from jaxrep.training import Devices, fit, mesh_of
 from jaxrep.training.devices import mesh_of_one
 from jaxrep.training.loop import Loop
+from jaxrep.training.row_store import place
 
 ROWS, WIDTH, BATCH = 90, 6, 32  # the last batch of an epoch has 26 rows, and padding
 COLLECTIVES = ("all-gather", "all-reduce", "reduce-scatter", "all-to-all", "collective-permute")
@@ -61,10 +63,15 @@ def compare(found, expected):
     }
 
 
+def loop_of(method, x, devices):
+    rows, _ = place(Batch(x), None, method.hyperparameters.batch_size, devices)
+    return Loop(methods.members_of(method), rows, None, RowSpec(WIDTH), devices)
+
+
 def first_moments(method, x, mesh=None, shard_parameters=False):
     """Adam's first moment after one step, a tenth of the gradient."""
     devices = Devices(mesh or mesh_of_one(), shard_parameters)
-    loop = Loop(methods.members_of(method), Batch(x), None, RowSpec(WIDTH), devices)
+    loop = loop_of(method, x, devices)
     loop.train(until=1)
     leaves, _ = jax.tree_util.tree_flatten_with_path(loop.state.opt_state)
     named = {jax.tree_util.keystr(path): np.asarray(leaf) for path, leaf in leaves}
@@ -73,13 +80,11 @@ def first_moments(method, x, mesh=None, shard_parameters=False):
 
 def collectives(method, x, mesh, shard_parameters=False):
     """How many of each collective the compiled program has, whatever they are in."""
-    loop = Loop(
-        methods.members_of(method), Batch(x), None, RowSpec(WIDTH), Devices(mesh, shard_parameters)
-    )
+    loop = loop_of(method, x, Devices(mesh, shard_parameters))
     program = functools.partial(loop._run_steps.func.lower, *loop._run_steps.args)
-    shared, rows = loop._run_steps.keywords, loop.rows.like(0, loop.plan)
+    shared, rows = loop._run_steps.keywords, loop.rows.like()
     with loop.devices.programs():
-        lowered = program(loop.state, rows, first=1, stop=2, rows=ROWS, **shared)
+        lowered = program(loop.state, rows, first=1, stop=2, rows=grid(ROWS), **shared)
         text = lowered.compile().as_text()
     return {name: len(re.findall(rf" {name}(?:-start)?\(", text)) for name in COLLECTIVES}
 

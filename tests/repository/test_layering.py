@@ -43,6 +43,7 @@ FLOORS = {
     "optim": 0,
     "shuffle": 0,
     "compile_cache": 0,
+    "once": 0,
     "dispatch": 0,
     "strict_json": 0,
     "files": 0,

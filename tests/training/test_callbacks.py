@@ -12,7 +12,8 @@ from jaxrep.errors import MissingPackageError
 from jaxrep.tensorboard import TensorBoard
 from jaxrep.training import Callback, Checkpoints, Devices, Every, fit, program
 from jaxrep.training.loop import Loop
-from tests.helpers.small import FLAGS, SPEC, X, make
+from jaxrep.training.row_store import place
+from tests.helpers.small import BATCH, FLAGS, SPEC, X, make
 
 
 class Listener(Callback):
@@ -53,7 +54,7 @@ def test_every_step_epoch_and_checkpoint_is_heard_of_once_and_in_order(tmp_path,
 
 def test_steps_and_epochs_of_members_are_means():
     methods, heard = [make(seed=seed) for seed in range(3)], Listener()
-    loop = Loop(methods, Batch(X), None, SPEC, Devices())
+    loop = Loop(methods, *place(Batch(X), None, BATCH, Devices()), SPEC, Devices())
     loop.train([heard])
     members = list(loop.results())
     for i, epoch in enumerate(heard.epochs):

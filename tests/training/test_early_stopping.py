@@ -9,7 +9,8 @@ from jaxrep.training import Checkpoints, Devices, Every, fit, program, sweep
 from jaxrep.training.epoch_plan import EpochPlan
 from jaxrep.training.history import History
 from jaxrep.training.loop import Loop
-from tests.helpers.small import FEATURES, SPEC, X, make
+from jaxrep.training.row_store import place
+from tests.helpers.small import BATCH, FEATURES, SPEC, X, make
 
 HELD_OUT = np.random.default_rng(1).normal(size=(11, FEATURES)).astype(np.float32)
 RATE = 0.3  # at which the validation loss goes up and down
@@ -128,7 +129,8 @@ def test_a_member_of_a_sweep_stops_where_its_lone_run_does():
 
 def test_members_with_checkpoints_end_with_the_bits_of_those_left_alone(short_chunks, tmp_path):
     methods = [stopping(seed=seed) for seed in range(3)]
-    whole = Loop(methods, Batch(X), Batch(HELD_OUT), SPEC, Devices())
+    rows = place(Batch(X), Batch(HELD_OUT), BATCH, Devices())
+    whole = Loop(methods, *rows, SPEC, Devices())
     whole.train()
     checkpoints = Checkpoints(tmp_path, Every(seconds=1e9))
     stopped_before = 0
@@ -136,15 +138,7 @@ def test_members_with_checkpoints_end_with_the_bits_of_those_left_alone(short_ch
         start = checkpoints.newest(methods[0], SPEC, members=3)
         stopped_before += start is not None and start.last is not None
         asked = iter(range(chunks))
-        pieces = Loop(
-            methods,
-            Batch(X),
-            Batch(HELD_OUT),
-            SPEC,
-            Devices(),
-            start=start,
-            checkpoints=checkpoints,
-        )
+        pieces = Loop(methods, *rows, SPEC, Devices(), start=start, checkpoints=checkpoints)
         try:
             pieces.train(interrupted=lambda asked=asked: next(asked, None) is None)
             break

@@ -112,16 +112,6 @@ def test_blocks_of_a_stream_hold_numbers_and_codes_of_the_same_rows(monkeypatch)
     np.testing.assert_allclose(losses(run), losses(resident), rtol=0.1)
 
 
-def test_a_table_beyond_the_caches_is_trained_on_in_the_same_order(monkeypatch):
-    small = fit(make("vae"), MIXED_X, spec=MIXED)
-    monkeypatch.setattr(program, "_CACHE_BYTES", 0)
-    program.run_steps.clear_cache()
-    large = fit(make("vae"), MIXED_X, spec=MIXED)
-    program.run_steps.clear_cache()
-    np.testing.assert_allclose(losses(large), losses(small), rtol=1e-5)
-    assert_close(large.weights, small.weights)
-
-
 @pytest.mark.slow
 def test_every_member_is_its_lone_run():
     run = fit(make("vae", seed=5, members=2), MIXED_X, validation=HELD_OUT, spec=MIXED)

@@ -31,17 +31,17 @@ BACKGROUND = np.stack(
 X = -1 - np.arange(20_000 * D, dtype=np.float32).reshape(-1, D)  # values that no row else has
 
 
-def view(twin, x=X, background=BACKGROUND, seed=0, **settings):
+def view(twin, x=X, background=BACKGROUND, rows=None, seed=0, **settings):
     """What a twin makes of rows."""
     hyperparameters = ViewHyperparameters(**settings)  # torch's twin reads the same fields
     if twin == "jax":
         batch = Batch(jnp.asarray(x))
-        draws = Draws(jax.random.key(seed), Batch(jnp.asarray(background)))
+        draws = Draws(jax.random.key(seed), Batch(jnp.asarray(background)), rows)
         noise = resolve(jaxrep.views.draw_views(hyperparameters, draws, batch))
         return np.asarray(jaxrep.views.corrupt(hyperparameters, batch, noise).numbers)
     generator = torch.Generator().manual_seed(seed)
     batch = TorchBatch(torch.from_numpy(x))
-    draws = torch_ref.views.Draws(generator, TorchBatch(torch.from_numpy(background)))
+    draws = torch_ref.views.Draws(generator, TorchBatch(torch.from_numpy(background)), rows)
     noise = torch_ref.views.draw_views(hyperparameters, draws, batch)
     return torch_ref.views.corrupt(hyperparameters, batch, noise).numbers.numpy()
 
@@ -171,6 +171,14 @@ def test_of_too_many_background_rows_evenly_spaced_ones_give_their_values():
     taken = found[found >= 0]
     assert (taken % 4 == 0).all()
     assert stats.kstest(taken / 200_000, "uniform").pvalue > 1e-5
+
+
+@pytest.mark.parametrize("name", ["scarf", "swap"])
+@pytest.mark.parametrize("twin", TWINS)
+def test_padding_after_background_rows_changes_nothing(twin, name):
+    padded = np.concatenate([BACKGROUND, np.full((1096, D), np.nan, np.float32)])
+    found = view(twin, X, padded, ROWS, views=(name,))
+    np.testing.assert_array_equal(found, view(twin, X, BACKGROUND, views=(name,)))
 
 
 @pytest.mark.parametrize("name", ["scarf", "swap"])

@@ -17,4 +17,7 @@ class Draws(NamedTuple):
     """Source of the random numbers."""
 
     background: Batch
-    """R training rows, for views that take values from other rows."""
+    """R training rows, for views that take values from other rows; and padding after them."""
+
+    rows: int | None = None
+    """R; None where there is no padding."""

@@ -49,7 +49,7 @@ def draw_scarf(draws: Draws, batch: Batch, rates: Mapping[str, Rate]) -> Noise:
 
     def draw(rows: Tensor, shape: torch.Size) -> tuple[Tensor, Tensor]:
         replace = torch.rand(shape, generator=draws.generator) < rates["corruption_rate"]
-        index = torch.randint(len(rows), shape, generator=draws.generator)
+        index = torch.randint(_rows(draws), shape, generator=draws.generator)
         return replace, rows[index, torch.arange(shape[-1])]
 
     noise: Noise = {}
@@ -67,10 +67,14 @@ def draw_swap(draws: Draws, batch: Batch, rates: Mapping[str, Rate]) -> Noise:
     background, rate, generator = draws.background, rates["swap_rate"], draws.generator
     shape = batch.numbers.shape
     noise: Noise = {"swap": torch.rand(shape, generator=generator) < rate}
-    index = torch.randint(len(background.numbers), shape[:-1], generator=generator)
+    index = torch.randint(_rows(draws), shape[:-1], generator=generator)
     noise["swap_values"] = background.numbers[index]
     if batch.codes is not None:
         assert background.codes is not None
         noise["swap_codes"] = torch.rand(batch.codes.shape, generator=generator) < rate
         noise["swap_code_values"] = background.codes[index]
     return noise
+
+
+def _rows(draws: Draws) -> int:
+    return len(draws.background.numbers) if draws.rows is None else draws.rows
