@@ -286,7 +286,7 @@ def test_every_scope_that_kernels_are_told_apart_by_is_in_the_programs():
     state, x = program.empty_state(method, RowSpec(4)), Batch(jnp.ones((8, 4)))
     shape = {"spec": RowSpec(4), "batch_size": 4, "chunk": 2, "devices": Devices()}
     lowered = program.run_steps.lower(method, 0, state, x, x, 0, 0, **shape)
-    text = lowered.as_text(debug_info=True)
+    text = lowered.compile().as_text()
     for scope in ("noise", "rows", "loss", "optimiser"):
         assert re.search(rf"jit\(run_steps\)[^\"]*\b{scope}\b", text), scope
 
