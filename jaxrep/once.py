@@ -27,6 +27,8 @@ def once(compute: Callable[..., Tree], *words: Any) -> Tree:
         >>> print(once(lambda words: words * 2, jnp.arange(3)))
         [0 2 4]
     """
+    if not any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(words)):
+        return compute(*words)  # of no program: a loop would be compiled anew in every call
     first = jnp.ravel(jax.tree.leaves(words)[0])[0].astype(jnp.uint32)
     turns = jnp.minimum(first | 1, 1).astype(jnp.int32)
     traced_once = jax.jit(compute)  # not for the shapes and for the loop anew
