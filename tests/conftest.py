@@ -17,6 +17,8 @@ import pytest
 import torch
 
 from jaxrep import compile_cache
+from jaxrep.methods import _method
+from jaxrep.training import program
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 torch.set_num_threads(1)  # the models are too small for more
@@ -36,6 +38,8 @@ def compiled_fast() -> Iterator[None]:
     yield
     jax.config.update("jax_disable_most_optimizations", False)
 
+
+_MANY_MAPS = 20_000
 
 # XLA's CPU backend without its fusion emitters generates other code, in three quarters of the time.
 # What is run from end to end, and `jaxrep parity`, is compiled as it is for users.
@@ -58,3 +62,25 @@ def pytest_configure(config: pytest.Config) -> None:
     if "JAXREP_CACHE_DIR" not in os.environ:  # the workers of pytest-xdist inherit it
         os.environ["JAXREP_CACHE_DIR"] = str(config.rootpath / ".pytest_cache" / "xla")
     compile_cache.switch_on(Path(os.environ["JAXREP_CACHE_DIR"]))
+
+
+@pytest.fixture(autouse=True)
+def shapes_of_what_is_patched(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Forgets the shapes of networks where a test replaces functions that they may follow from."""
+    caches = [_method._abstract, program._abstract] if "monkeypatch" in request.fixturenames else []
+    for cache in caches:
+        cache.cache_clear()
+    yield
+    for cache in caches:
+        cache.cache_clear()
+
+
+@pytest.fixture(autouse=True, scope="module")
+def few_programs() -> None:
+    """Forgets all programs where they are too many: each takes maps, of which Linux gives 65,530.
+
+    Where there are no more, XLA ends the process.
+    """
+    maps = Path("/proc/self/maps")
+    if maps.exists() and maps.read_bytes().count(b"\n") > _MANY_MAPS:
+        jax.clear_caches()  # type: ignore[no-untyped-call]

@@ -251,9 +251,10 @@ def _moved_by_rounding(case: Case, inputs: Inputs, dtype: str) -> dict[str, floa
         other = evaluate_torch(case.torch_function, near, "float64", case.wanted)
         if isinstance(exact, Failure) or isinstance(other, Failure):
             return {}
-        for name in exact.arrays.keys() & other.arrays.keys():
-            gap = np.abs(other.arrays[name] - exact.arrays[name]).max(initial=0.0) / unit
-            found[name] = max(found.get(name, 0.0), float(gap))
+        for name, array in exact.arrays.items():
+            if array.dtype.kind == "f" and name in other.arrays:
+                gap = np.abs(other.arrays[name] - array).max(initial=0.0) / unit
+                found[name] = max(found.get(name, 0.0), float(gap))
     return found
 
 
