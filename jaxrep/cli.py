@@ -117,8 +117,7 @@ def _run(arguments: Sequence[str] | None) -> int:
 def _decide_on_cache(is_wanted: bool) -> None:
     from jaxrep import compile_cache
 
-    if not is_wanted:
-        compile_cache.leave_off()
+    compile_cache.leave_off(not is_wanted)
     compile_cache.decide(lambda said: print(f"warning: {said}", file=sys.stderr))
 
 

@@ -27,7 +27,7 @@ _requests = "/jax/compilation_cache/compile_requests_use_cache"
 _hits = "/jax/compilation_cache/cache_hits"
 _counts: dict[str, int] = {}
 _entries_before: set[Path] = set()
-_is_decided = False
+_is_decided = _is_left_off = False
 
 
 class CacheUse(NamedTuple):
@@ -61,9 +61,10 @@ def is_off() -> bool:
     return os.environ.get("JAXREP_CACHE_DIR") == _OFF
 
 
-def leave_off() -> None:
-    """Leaves the cache off in this process and those that it starts."""
-    os.environ["JAXREP_CACHE_DIR"] = _OFF
+def leave_off(is_wanted: bool = True) -> None:
+    """Leaves the cache off in this process, until it is called with False."""
+    global _is_left_off
+    _is_left_off = is_wanted
 
 
 def decide(warn: Callable[[str], None] = warnings.warn) -> None:
@@ -73,11 +74,9 @@ def decide(warn: Callable[[str], None] = warnings.warn) -> None:
         warn: told where the folder cannot be used; programs are then compiled anew.
     """
     global _is_decided
-    if _is_decided:
+    if _is_decided or _is_left_off or is_off():
         return
     _is_decided = True
-    if is_off():
-        return
     try:
         switch_on(folder())
     except InputError as error:  # nothing that a computation needs

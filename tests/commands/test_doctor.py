@@ -190,3 +190,10 @@ OPEN_MPI_5 = {
 def test_a_launcher_is_known_by_its_variables(environ, status, said):
     found = doctor._processes(environ)
     assert found.status == status and said in found.message, found
+
+
+def test_a_command_without_the_cache_leaves_no_trace(tmp_path):
+    before = os.environ.get("JAXREP_CACHE_DIR")
+    arguments = ["train", "autoencoder", "iris", "--out", str(tmp_path / "run"), "--epochs", "1"]
+    assert main([*arguments, "--no-compile-cache"]) == 0
+    assert os.environ.get("JAXREP_CACHE_DIR") == before and not compile_cache.is_off()
