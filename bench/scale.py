@@ -79,7 +79,6 @@ def count(name: str, devices: Devices) -> dict[str, Any]:
             spec=RowSpec(WIDTH),
             batch_size=batch,
             chunk=64,
-            rows=BATCHES * batch,
             devices=devices,
         ).compile()
     parameters = abstract_state(method, RowSpec(WIDTH)).params.values()

@@ -105,7 +105,7 @@ def _one_step_ahead() -> AbstractContextManager[Any]:
 
 
 def _drawn_anywhere() -> AbstractContextManager[Any]:
-    return mock.patch.object(program, "_once", lambda draw, numbers, *, turns: draw(numbers))
+    return mock.patch.object(program, "once", lambda compute, *words: compute(*words))
 
 
 def _threefry() -> AbstractContextManager[Any]:

@@ -16,7 +16,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from bench import best_torch, document, kernels, records, trainings
+from bench import best_torch, document, kernels, records, trainings, variants
+from bench import scale as scaling
 from bench.__main__ import main
 from bench.compare import compare
 from bench.entries import BY_NAME, ENTRIES
@@ -317,3 +318,13 @@ def test_mutation_names_modules_tests_and_lines_that_there_are(monkeypatch):
         assert entry["file"] in mutation.TESTS
         lines = (mutation.ROOT / entry["file"]).read_text(encoding="utf-8").splitlines()
         assert entry["line"] in [line.strip() for line in lines], entry
+
+
+@pytest.mark.parametrize("change", variants.VARIANTS)
+def test_what_a_variant_changes_is_there(change):
+    with variants.VARIANTS[change][0]():
+        pass
+
+
+def test_the_step_whose_collectives_are_counted_compiles():
+    assert scaling.count("autoencoder", Devices())["in_a_step"] == {}
