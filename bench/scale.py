@@ -49,7 +49,7 @@ _COLLECTIVE = re.compile(
     r"|collective-permute)(?:-start)?\("
 )
 _ARRAY = re.compile(r"\b(pred|[sufb]f?\d+)\[([\d,]*)\]")
-_STEP = "/while/body/while/body/"
+_STEP, _DRAWN = "/while/body/while/body/", "jit(draw)"
 
 Counts = dict[str, dict[str, float]]
 
@@ -95,6 +95,8 @@ def count(name: str, devices: Devices) -> dict[str, Any]:
 def collectives(program: str, devices: int) -> Counts:
     """Counts the collectives in the steps of a compiled program, and the bytes a device sends.
 
+    What is drawn for several steps at once has them along its first axis, and is shared out.
+
     Args:
         program: the text of `run_steps` as compiled.
         devices: n, that take part in each.
@@ -111,7 +113,9 @@ def collectives(program: str, devices: int) -> Counts:
         if match and _STEP in line:
             of_name = found.setdefault(match["name"], {"number": 0, "bytes": 0.0})
             of_name["number"] += 1
-            of_name["bytes"] += _sent(match["name"], _size(match["shape"]), devices)
+            drawn = _ARRAY.search(match["shape"]) if _DRAWN in line else None
+            steps = int(drawn[2].split(",")[0]) if drawn else 1
+            of_name["bytes"] += _sent(match["name"], _size(match["shape"]), devices) / steps
     return found
 
 
