@@ -30,7 +30,7 @@ from bench.seed_methods import seed_method
 from bench.timing import seconds
 from jaxrep import methods
 from jaxrep.batch import Batch, RowSpec
-from jaxrep.training import Devices, program
+from jaxrep.training import Devices, init_state, program
 from jaxrep.training.loop import wait
 
 STEPS = 512
@@ -116,7 +116,7 @@ def _compiled(name: str) -> tuple[Callable[[], float], dict[str, Kernel]]:
     x, seed = Batch(jax.device_put(blobs.rows())), np.uint32(0)
     size = method.hyperparameters.batch_size
     spec = RowSpec(x.numbers.shape[1])
-    state = program.empty_state(method, spec)
+    state = init_state(method, spec, 0)
     shape: dict[str, Any] = {"batch_size": size, "chunk": STEPS, "devices": Devices()}
     lowered = program.run_steps.lower(method, seed, state, x, x, 0, 0, spec=spec, **shape)
     compiled = lowered.compile()

@@ -24,7 +24,7 @@ from jaxrep import losses, methods
 from jaxrep.batch import Batch, RowSpec
 from jaxrep.methods import VAENetwork
 from jaxrep.networks import get_weights
-from jaxrep.training import Devices, program, step
+from jaxrep.training import Devices, init_state, program, step
 from jaxrep.training.loop import wait
 
 AS_IT_IS = "as it is"
@@ -77,7 +77,7 @@ def _compiled(name: str, x: Array, settings: dict[str, Any]) -> Run:
     compiled = program.run_steps.lower(
         method,
         np.uint32(0),
-        program.empty_state(method, spec),
+        init_state(method, spec, 0),
         rows,
         rows,
         0,
@@ -89,7 +89,7 @@ def _compiled(name: str, x: Array, settings: dict[str, Any]) -> Run:
     ).compile()
 
     def run(seed: int) -> float:
-        state = program.empty_state(method, spec)
+        state = init_state(method, spec, 0)
         wait(state)
         return (
             1e6

@@ -5,11 +5,14 @@ training run drift from its float64 counterpart by percents within 100 steps. He
 −expm1(t·log β), accurate to the last bit or two.
 """
 
+import functools
 import math
 from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 Rate = float | jax.Array | Callable[[jax.Array], jax.Array]
@@ -93,8 +96,8 @@ def scale_by_adam(
     """
 
     def init(params: optax.Params) -> optax.ScaleByAdamState:
-        zeros = jax.tree.map(jnp.zeros_like, params)
-        return optax.ScaleByAdamState(count=jnp.zeros((), jnp.int32), mu=zeros, nu=zeros)
+        zeros = jax.tree.map(_zeros_like, params)
+        return optax.ScaleByAdamState(count=np.zeros((), np.int32), mu=zeros, nu=zeros)
 
     def update(
         gradients: optax.Updates, state: optax.ScaleByAdamState, params: optax.Params | None = None
@@ -104,11 +107,14 @@ def scale_by_adam(
         mu = jax.tree.map(lambda m, g: b1 * m + (1 - b1) * g, state.mu, gradients)
         nu = jax.tree.map(lambda v, g: b2 * v + (1 - b2) * g**2, state.nu, gradients)
 
+        @functools.cache  # traced once, not for every parameter
+        def corrections(dtype: np.dtype[Any]) -> tuple[jax.Array, jax.Array]:
+            t = count.astype(dtype)
+            return -jnp.expm1(t * math.log(b1)), -jnp.expm1(t * math.log(b2))
+
         def rescale(m: jax.Array, v: jax.Array) -> jax.Array:
-            t = count.astype(m.dtype)
-            m_hat = m / -jnp.expm1(t * math.log(b1))
-            v_hat = v / -jnp.expm1(t * math.log(b2))
-            return m_hat / (jnp.sqrt(v_hat) + eps)
+            of_m, of_v = corrections(m.dtype)
+            return (m / of_m) / (jnp.sqrt(v / of_v) + eps)
 
         state = optax.ScaleByAdamState(count=count, mu=mu, nu=nu)
         return jax.tree.map(rescale, mu, nu), state
@@ -174,6 +180,11 @@ def adamw(
         optax.add_decayed_weights(weight_decay),
         optax.scale_by_learning_rate(learning_rate),
     )
+
+
+def _zeros_like(array: jax.Array) -> np.ndarray:
+    """Returns zeros that take no memory and no program to make."""
+    return np.broadcast_to(np.zeros((), array.dtype), array.shape)
 
 
 def by_part(

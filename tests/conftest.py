@@ -61,7 +61,8 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ.setdefault("XLA_FLAGS", _QUICKER_TO_COMPILE)
     if "JAXREP_CACHE_DIR" not in os.environ:  # the workers of pytest-xdist inherit it
         os.environ["JAXREP_CACHE_DIR"] = str(config.rootpath / ".pytest_cache" / "xla")
-    compile_cache.switch_on(Path(os.environ["JAXREP_CACHE_DIR"]))
+    if not compile_cache.is_off():
+        compile_cache.switch_on(Path(os.environ["JAXREP_CACHE_DIR"]))
 
 
 @pytest.fixture(autouse=True)

@@ -11,6 +11,7 @@ from jax import Array
 from jaxrep.batch import Batch, RowSpec
 from jaxrep.likelihoods import bernoulli, categorical, gaussian, poisson, squared
 from jaxrep.networks import Embeddings, Frozen, RowLayout
+from jaxrep.networks._initial import filled
 from jaxrep.networks._rows import EMBEDDING_DIM, Embedding
 
 _MOST_LOGITS = 1 << 22  # of a wide code at a time: 16 MiB in float32
@@ -47,10 +48,10 @@ class RowLikelihood(nnx.Module):
             for name in dict.fromkeys(names)
         }
         if learned := len(self.places.get("gaussian", ())):
-            self.log_var = nnx.Param(jnp.zeros(learned, jnp.float32))
+            self.log_var = nnx.Param(filled(0, learned))
         if natural := len(self._natural):
-            self.mean = Frozen(jnp.zeros(natural, jnp.float32))
-            self.scale = Frozen(jnp.ones(natural, jnp.float32))
+            self.mean = Frozen(filled(0, natural))
+            self.scale = Frozen(filled(1, natural))
 
     @property
     def _natural(self) -> tuple[int, ...]:

@@ -4,6 +4,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jax import Array
 
+from jaxrep.networks._initial import filled
 from jaxrep.networks._weights import get_weights
 
 
@@ -60,8 +61,8 @@ class Standardisation(nnx.Module):
     """
 
     def __init__(self, features: int):
-        self.mean = Frozen(jnp.zeros(features, jnp.float32))
-        self.scale = Frozen(jnp.ones(features, jnp.float32))
+        self.mean = Frozen(filled(0, features))
+        self.scale = Frozen(filled(1, features))
 
     def __call__(self, x: Array) -> Array:
         """Maps `[B, Z]` to `[B, Z]`."""

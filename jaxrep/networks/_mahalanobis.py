@@ -1,9 +1,13 @@
 """A score of representations: how far they are from those of the training rows."""
 
+from typing import Any
+
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from jax import Array
+
+from jaxrep.networks._initial import filled
 
 
 class FittedStatistic(nnx.Variable[Array]):
@@ -29,8 +33,9 @@ class Mahalanobis(nnx.Module):
     """
 
     def __init__(self, latent_dim: int):
-        self.mean = FittedStatistic(jnp.zeros(latent_dim, jnp.float32))
-        self.whitening = FittedStatistic(jnp.eye(latent_dim, dtype=jnp.float32))
+        identity: Any = np.eye(latent_dim, dtype=np.float32)
+        self.mean = FittedStatistic(filled(0, latent_dim))
+        self.whitening = FittedStatistic(identity)
 
     def __call__(self, h: Array) -> Array:
         """Maps representations `[B, Z]` to scores `[B]`; higher is more anomalous."""

@@ -2,15 +2,12 @@
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from jax import Array
 
-from jaxrep.once import once
+from jaxrep.networks._initial import draw
 
 
 class MLP(nnx.Module):
@@ -22,6 +19,7 @@ class MLP(nnx.Module):
         rngs: source of the initial weights.
 
     Example:
+        >>> import jax.numpy as jnp
         >>> mlp = MLP((4, 8, 2), rngs=nnx.Rngs(0))
         >>> mlp(jnp.ones((3, 4))).shape
         (3, 2)
@@ -54,9 +52,7 @@ class MLP(nnx.Module):
 def linears(
     sizes: Sequence[tuple[int, int]], rngs: nnx.Rngs, *, bias: bool = True
 ) -> list[nnx.Linear]:
-    """Returns linear layers, weights and biases from U(−1/√fan_in, 1/√fan_in), all from one draw.
-
-    Each draw is a generator of its own in the program, and XLA compiles every one of them.
+    """Returns linear layers, weights and biases from U(−1/√fan_in, 1/√fan_in).
 
     Args:
         sizes: inputs and outputs of each layer.
@@ -64,35 +60,23 @@ def linears(
         bias: whether they have biases. Before `BatchNorm`, which takes it out again, a bias has no
             gradient but rounding, which Adam makes steps of full size of.
     """
-    if not sizes:
-        return []
-    counts = [(fan_in + bias) * out for fan_in, out in sizes]
-    drawn = _drawn_once(rngs.params(), sum(counts))
-    pieces = jnp.split(drawn, np.cumsum(counts)[:-1])
-    return [_linear(*size, piece, rngs, bias) for size, piece in zip(sizes, pieces, strict=True)]
+    return [_linear(*size, rngs, bias) for size in sizes]
 
 
-def _drawn_once(key: Array, count: int) -> Array:
-    """Returns draws from U(−1, 1), `[count]`, of which the weights are cut out."""
-    kind = jax.random.key_impl(key)
+def _linear(fan_in: int, out: int, rngs: nnx.Rngs, use_bias: bool) -> nnx.Linear:
+    rows = draw(rngs, fan_in + use_bias, out) * np.float32(fan_in**-0.5)
+    return nnx.Linear(
+        fan_in,
+        out,
+        use_bias=use_bias,
+        kernel_init=lambda key, shape, dtype: rows[:fan_in].astype(dtype, copy=False),
+        bias_init=lambda key, shape, dtype: rows[-1].astype(dtype, copy=False),
+        rngs=_NoKeys(),  # type: ignore[arg-type]
+    )
 
-    def draw(words: Array) -> Array:
-        key = jax.random.wrap_key_data(words, impl=kind)
-        return jax.random.uniform(key, (count,), jnp.float32, -1, 1)
 
-    return once(draw, jax.random.key_data(key))
+class _NoKeys:
+    """What `nnx.Linear` asks for keys, of which its initial weights here need none."""
 
-
-def _linear(fan_in: int, out: int, drawn: Array, rngs: nnx.Rngs, use_bias: bool) -> nnx.Linear:
-    """A linear layer from draws from U(−1, 1): fan_in rows for the kernel, one for the bias."""
-    rows: Array = drawn.reshape(fan_in + use_bias, out) * float(fan_in) ** -0.5
-
-    def kernel(key: Array, shape: Sequence[int], dtype: Any) -> Array:
-        weights: Array = rows[:fan_in].astype(dtype)
-        return weights
-
-    def bias(key: Array, shape: Sequence[int], dtype: Any) -> Array:
-        weights: Array = rows[-1].astype(dtype)
-        return weights
-
-    return nnx.Linear(fan_in, out, use_bias=use_bias, kernel_init=kernel, bias_init=bias, rngs=rngs)
+    def params(self) -> None:
+        """Returns nothing."""

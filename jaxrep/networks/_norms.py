@@ -5,6 +5,8 @@ import jax.numpy as jnp
 from flax import nnx
 from jax import Array
 
+from jaxrep.networks._initial import filled
+
 
 class BatchNorm(nnx.Module):
     """Batch normalisation: (x − mean) / √(var + ε) · scale + bias, feature by feature.
@@ -37,10 +39,10 @@ class BatchNorm(nnx.Module):
     epsilon = 1e-5
 
     def __init__(self, width: int):
-        self.scale = nnx.Param(jnp.ones(width, jnp.float32))
-        self.bias = nnx.Param(jnp.zeros(width, jnp.float32))
-        self.mean = nnx.BatchStat(jnp.zeros(width, jnp.float32))
-        self.var = nnx.BatchStat(jnp.ones(width, jnp.float32))
+        self.scale = nnx.Param(filled(1, width))
+        self.bias = nnx.Param(filled(0, width))
+        self.mean = nnx.BatchStat(filled(0, width))
+        self.var = nnx.BatchStat(filled(1, width))
         self.use_running_average = True
 
     def __call__(self, x: Array, weights: Array | None = None) -> Array:
@@ -95,8 +97,8 @@ class LayerNorm(nnx.Module):
     epsilon = 1e-5
 
     def __init__(self, width: int):
-        self.scale = nnx.Param(jnp.ones(width, jnp.float32))
-        self.bias = nnx.Param(jnp.zeros(width, jnp.float32))
+        self.scale = nnx.Param(filled(1, width))
+        self.bias = nnx.Param(filled(0, width))
 
     def __call__(self, x: Array) -> Array:
         """Maps `[B, F]` to `[B, F]`."""

@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from jax import Array
 
 from jaxrep.batch import Batch, RowSpec
+from jaxrep.networks._initial import draw, filled
 from jaxrep.networks._mlp import MLP
 from jaxrep.networks._products import product_apart, product_with_codes
 
@@ -102,11 +102,10 @@ class Embedding(nnx.Module):
 
     def __init__(self, levels: int, *, has_gaps: bool, rngs: nnx.Rngs):
         bound = EMBEDDING_DIM**-0.5
-        shape = (levels + has_gaps, EMBEDDING_DIM)
-        table = jax.random.uniform(rngs.params(), shape, jnp.float32, -bound, bound)
+        drawn = draw(rngs, levels + has_gaps, EMBEDDING_DIM)
         self.levels = levels
-        self.table = nnx.Param(table)
-        self.bias = nnx.Param(jnp.zeros(levels, jnp.float32))
+        self.table = nnx.Param(drawn * np.float32(bound))
+        self.bias = nnx.Param(filled(0, levels))
 
     def __call__(self, codes: Array) -> Array:
         """Maps codes `[B]` to vectors `[B, 16]`."""

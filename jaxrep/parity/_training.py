@@ -223,9 +223,8 @@ def _relative(ours: float, theirs: float) -> float:
 
 def _own_start(method: AnyMethod, spec: RowSpec) -> dict[str, jax.Array]:
     seed = method.hyperparameters.seed
-    # Drawn as a run compiles it.
-    drawn = jax.jit(lambda: init_state(method, spec, seed).weights)()
-    return with_constants({key: array.astype(jnp.float64) for key, array in drawn.items()})
+    drawn = init_state(method, spec, seed).weights
+    return with_constants({key: jnp.asarray(array, jnp.float64) for key, array in drawn.items()})
 
 
 def _drawn_start(method: AnyMethod, spec: RowSpec) -> dict[str, jax.Array]:

@@ -32,7 +32,7 @@ from jaxrep.training.program import Kept, abstract_state, chunk_length, zeros
 from jaxrep.training.row_store import RowSource
 from jaxrep.training.sizes import Padded, program_batch_size
 from jaxrep.training.snapshot import Snapshot
-from jaxrep.training.states import are_finite, kept_until, stacked, with_given
+from jaxrep.training.states import are_finite, initial_states, kept_until, stacked
 from jaxrep.training.step import TrainState
 from jaxrep.training.trained import Trained, complete_weights
 
@@ -117,7 +117,6 @@ class Loop:
             seeds,
             background=self.rows.background,
             steps=self.plan.steps,
-            given=tuple(self.initial),
             spec=spec,
             batch_size=self.batch_size,
             chunk=self.chunk,
@@ -164,8 +163,8 @@ class Loop:
                 f"the snapshot after {step} steps is of a run with more patience, which went on "
                 "where this one would have stopped"
             )
-        begun = with_given(zeros(self.shapes), self.initial)
-        self.state = self.devices.put_state(start.state if start else stacked(begun, members))
+        state = start.state if start else initial_states(self.methods, self.spec, self.initial)
+        self.state = self.devices.put_state(state)
         self.kept = None if self.validation is None else self._kept_until(start)
         self.seconds = start.seconds if start else 0.0
         self.compile_seconds = 0.0
@@ -195,11 +194,10 @@ class Loop:
         with self.devices.programs():
             started = time.perf_counter()
             if next(self._chunks(until), None) and not self._has_ended():
-                # A call that takes no step compiles its program: from step 1 to step 1, since step
-                # 0 would draw the weights.
+                # A call that takes no step compiles its program.
                 rows = grid(self.plan.rows_per_block)
                 self.state, _ = self._run_steps(
-                    self.state, self.rows.like(), first=1, stop=1, rows=rows
+                    self.state, self.rows.like(), first=0, stop=0, rows=rows
                 )
                 if self.kept is not None:  # computed for nothing
                     self._validate(kept=self._kept_until(None), state=self.state, epoch=0)

@@ -33,7 +33,7 @@ _ACCELERATOR_BYTES = 4 << 30
 
 @functools.partial(
     jax.jit,
-    static_argnames=("spec", "batch_size", "chunk", "devices", "given"),
+    static_argnames=("spec", "batch_size", "chunk", "devices"),
     donate_argnames="state",
 )
 def run_members(
@@ -52,7 +52,6 @@ def run_members(
     batch_size: int,
     chunk: int,
     devices: Devices,
-    given: tuple[str, ...] = (),
 ) -> tuple[TrainState, Metrics]:
     """Takes the steps of `run_steps` for M members.
 
@@ -71,7 +70,6 @@ def run_members(
         batch_size: B.
         chunk: size of the arrays that the metrics come back in.
         devices: that train together, or have members of their own, in equal numbers.
-        given: names of the weights that step 0 starts from as they are.
 
     Returns:
         The states after the last step, and every step's metrics by name, `[M, chunk]`.
@@ -82,7 +80,6 @@ def run_members(
         batch_size=batch_size,
         chunk=chunk,
         devices=devices,
-        given=given,
     )
     shared = x, background, first, stop, steps, rows, steps_per_block
     made: tuple[TrainState, Metrics]

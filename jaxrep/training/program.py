@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, TypeVar
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax import nnx
 from jax import Array
 
 from jaxrep.batch import Batch, RowSpec, as_batch, take, zeros_like
@@ -21,14 +22,13 @@ from jaxrep.shuffle import Grid, grid
 from jaxrep.training.devices import Devices
 from jaxrep.training.sizes import Padded, whole
 from jaxrep.training.step import (
-    INIT_STREAM,
+    RANDOM,
     VALIDATION_STREAM,
     StepIndex,
     StepKeys,
     TrainState,
     batch_rows,
     draw_noise,
-    init_state,
     initial_state,
     step_keys,
     steps_per_epoch,
@@ -78,7 +78,7 @@ _train_step = jax.jit(train_step, static_argnames="spec")
 
 @functools.partial(
     jax.jit,
-    static_argnames=("spec", "batch_size", "chunk", "devices", "given"),
+    static_argnames=("spec", "batch_size", "chunk", "devices"),
     donate_argnames="state",
 )
 def run_steps(
@@ -97,14 +97,13 @@ def run_steps(
     batch_size: int,
     chunk: int,
     devices: Devices,
-    given: tuple[str, ...] = (),
 ) -> tuple[TrainState, Metrics]:
     """Takes the steps from `first` up to, not including, `stop`.
 
     Args:
         method: its loss and optimiser; traced numbers are its leaves.
         seed: the run's seed.
-        state: after step `first` − 1. At `first` = 0 those of its weights count that are `given`.
+        state: after step `first` − 1.
         x: all training rows, or a block of them, sharded among the devices.
         background: rows that views may take values from.
         first: number of the first step; counted as `Chunk.number` where x is a block.
@@ -116,8 +115,6 @@ def run_steps(
         batch_size: B.
         chunk: size of the arrays that the metrics come back in.
         devices: that train together.
-        given: names of the weights that step 0 starts from as they are; all others are drawn by the
-            seed.
 
     Returns:
         The state after the last step, and every step's metrics by name, `[chunk]`, of which the
@@ -139,22 +136,24 @@ def run_steps(
         return part_noise(method, noise, x, batch_size, devices), take_batch(x, *chosen, devices)
 
     @jax.jit
-    def words_of(step: Array) -> StepKeys:
-        return step_keys(keys, index(step))
+    def words_of(step: Array, keys: Array) -> StepKeys:
+        return step_keys(jax.random.wrap_key_data(keys, impl=RANDOM), index(step))
 
     def first_draw() -> tuple[Noise | Deferred, Batch]:
-        drawn: tuple[Noise | Deferred, Batch] = draw(jnp.int32(0), words_of(jnp.int32(0)))
+        drawn: tuple[Noise | Deferred, Batch] = draw(jnp.int32(0), words_of(jnp.int32(0), words))
         return drawn
 
     take_step = functools.partial(_train_step, spec=spec)
     keys = streams(seed)
+    words = jax.random.key_data(keys)
+    words_of_all = jax.vmap(words_of, in_axes=(0, None))
     ahead = _steps_drawn_ahead(jax.eval_shape(first_draw))
 
     def block(i: Array, carry: tuple[TrainState, Metrics]) -> tuple[TrainState, Metrics]:
         start = first + i * ahead
         here = jnp.minimum(ahead, stop - start)
         numbers = start + jnp.arange(ahead)
-        bits, batches = once(jax.vmap(draw), numbers, once(jax.vmap(words_of), numbers))
+        bits, batches = once(jax.vmap(draw), numbers, once(words_of_all, numbers, words))
         noises = jax.vmap(resolve, axis_size=ahead)(bits)
 
         def step(j: Array, carry: tuple[TrainState, Metrics]) -> tuple[TrainState, Metrics]:
@@ -182,11 +181,7 @@ def run_steps(
     _, shapes = jax.eval_shape(first_step)
     filled = {name: jnp.zeros(chunk, metric.dtype) for name, metric in shapes.items()}
 
-    def begun() -> TrainState:
-        kept = {name: array for name, array in state.weights.items() if name in given}
-        return initial_state(method, spec, keys[INIT_STREAM]).with_weights(kept)
-
-    state = devices.constrain_state(jax.lax.cond(first == 0, begun, lambda: state))
+    state = devices.constrain_state(state)
     blocks = (stop - first + ahead - 1) // ahead
     made: tuple[TrainState, Metrics] = jax.lax.fori_loop(0, blocks, block, (state, filled))
     return made
@@ -334,14 +329,8 @@ def abstract_state(method: AnyMethod, spec: RowSpec) -> TrainState:
 @functools.lru_cache(maxsize=256)
 def _abstract(structure: Any, spec: RowSpec, floats: Any) -> TrainState:
     method = jax.tree.unflatten(structure, [1.0] * structure.num_leaves)  # they shape nothing
-    shapes: TrainState = jax.eval_shape(lambda: init_state(method, spec, 0))
+    shapes: TrainState = jax.eval_shape(lambda: initial_state(method, spec, nnx.Rngs(0)))
     return shapes
-
-
-def empty_state(method: AnyMethod, spec: RowSpec) -> TrainState:
-    """Returns a state of zeros, of the shapes that `run_steps` takes and gives."""
-    state: TrainState = jax.device_put(zeros(abstract_state(method, spec)))
-    return state
 
 
 def zeros(shapes: TrainState) -> TrainState:

@@ -6,10 +6,12 @@ from typing import Any
 import jax
 import numpy as np
 
+from jaxrep.batch import RowSpec
+from jaxrep.methods._method import AnyMethod
 from jaxrep.training.history import History
 from jaxrep.training.program import Kept
 from jaxrep.training.snapshot import Snapshot
-from jaxrep.training.step import TrainState
+from jaxrep.training.step import TrainState, init_state
 
 
 def stacked(state: TrainState, members: int) -> TrainState:
@@ -20,7 +22,28 @@ def stacked(state: TrainState, members: int) -> TrainState:
     return repeated
 
 
-def with_given(state: TrainState, weights: Mapping[str, np.ndarray]) -> TrainState:
+def initial_states(
+    methods: Sequence[AnyMethod], spec: RowSpec, weights: Mapping[str, np.ndarray]
+) -> TrainState:
+    """Returns the states of members before the first step, along a new first axis.
+
+    Args:
+        methods: of the members, each with a seed of its own.
+        spec: what every row holds.
+        weights: initial weights by name, the same for all; those not named are drawn.
+
+    Raises:
+        ValueError: as of `_with_given`.
+    """
+    begun = [
+        _with_given(init_state(method, spec, method.hyperparameters.seed), weights)
+        for method in methods
+    ]
+    states: TrainState = jax.tree.map(lambda *of_members: np.stack(of_members), *begun)
+    return states
+
+
+def _with_given(state: TrainState, weights: Mapping[str, np.ndarray]) -> TrainState:
     """Returns a state with some of its weights, or all, replaced by others, given by name.
 
     Raises:

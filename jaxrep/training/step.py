@@ -17,7 +17,7 @@ from jax import Array
 
 from jaxrep.batch import Batch, RowSpec, as_batch, take, zeros_like
 from jaxrep.methods._method import AnyMethod, Metrics, training_network
-from jaxrep.networks import get_model_state, get_weights, with_weights
+from jaxrep.networks import InitialDraws, get_model_state, get_weights, with_weights
 from jaxrep.once import once
 from jaxrep.shuffle import MOST_ROUNDS, Grid, grid, shuffled
 from jaxrep.training.devices import AXIS, Devices
@@ -88,20 +88,20 @@ def stream(seed: int | Array, name: int) -> Array:
     return key
 
 
-def init_state(method: AnyMethod, spec: RowSpec, seed: int | Array) -> TrainState:
-    """Returns the state before the first step.
+def init_state(method: AnyMethod, spec: RowSpec, seed: int) -> TrainState:
+    """Returns the state before the first step, on the host.
 
     Args:
         method: whose network and optimiser to start.
         spec: what every row holds.
         seed: the run's seed.
     """
-    return initial_state(method, spec, stream(seed, INIT_STREAM))
+    return initial_state(method, spec, InitialDraws(seed, INIT_STREAM))
 
 
-def initial_state(method: AnyMethod, spec: RowSpec, key: Array) -> TrainState:
-    """Does the same with the key of the run's `INIT_STREAM`."""
-    network = method.init(spec, nnx.Rngs(key))
+def initial_state(method: AnyMethod, spec: RowSpec, rngs: nnx.Rngs) -> TrainState:
+    """Does the same from any source of initial weights."""
+    network = method.init(spec, rngs)
     params = get_weights(network, nnx.Param)
     return TrainState(params, get_model_state(network), method.optimizer(steps=1).init(params))
 

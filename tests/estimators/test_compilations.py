@@ -73,3 +73,11 @@ def test_a_grid_search_trains_in_one_program():
             TABLE.drop(columns="kind")
         )
     assert sum("run_members" in name for name in programs(compiled)) == 1
+
+
+def test_tables_of_any_length_share_the_program_of_their_width():
+    members.run_members.clear_cache()
+    with jax.log_compiles(), count_compilations() as compiled:
+        for rows, columns in zip(RNG.integers(20, 3000, 9), [3, 4, 5] * 3, strict=True):
+            VAEEmbedding(**SETTINGS | {"latent_dim": 2}).fit(RNG.normal(size=(rows, columns)))
+    assert sum("run_members" in name for name in programs(compiled)) == 3

@@ -317,7 +317,7 @@ def test_a_microbatch_changes_neither_loss_nor_gradient(x64, size):
         x = jnp.asarray(np.random.default_rng(0).normal(size=(10, 6)))
         _, noise = jax.jit(functools.partial(draw_batch, batch_size=10))(method, 0, x, x, 0)
         batch = Batch(x, weights=jnp.where(jnp.arange(10) == 4, 0.0, 1.0))
-        state = jax.jit(init_state, static_argnums=1)(method, RowSpec(6), 0)
+        state = init_state(method, RowSpec(6), 0)
         network = abstract_network(method, RowSpec(6))
         return jax.jit(
             jax.value_and_grad(
@@ -350,7 +350,7 @@ def test_a_microbatch_bounds_the_memory_of_the_network():
     def temporary(microbatch):
         method = SimCLR(SimCLRHyperparameters(microbatch=microbatch, hidden_dims=(512, 512)))
         x, spec = jnp.zeros((8192, 16)), RowSpec(16)
-        state = jax.eval_shape(lambda: init_state(method, spec, 0))
+        state = init_state(method, spec, 0)
         drawn = jax.eval_shape(lambda: draw_batch(method, 0, x, x, 0, batch_size=8192))
         step = jax.jit(train_step, static_argnames="spec")
         compiled = step.lower(method, state, *drawn, spec=spec).compile()

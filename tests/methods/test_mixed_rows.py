@@ -394,7 +394,7 @@ def test_levels_are_never_reconstructed_as_other_or_missing(name, x64):
     method = make(name)
     network = with_float64(method.init(ALL, nnx.Rngs(0)))
     decoder = len(network.decoder.layers) - 1
-    bias = get_weights(network)[f"decoder.{decoder}.bias"]
+    bias = jnp.asarray(get_weights(network)[f"decoder.{decoder}.bias"])
     layout = RowLayout(ALL)
     starts = [layout.logits[i] for i in range(len(layout.narrow))]
     of_wide = {

@@ -192,10 +192,11 @@ def test_units_that_relu_has_silenced_count_moderately(kind):
 
 
 def test_simclr_scores_training_rows_one_on_average_and_far_rows_higher():
-    network, _ = build("simclr", 5, (6,), 3)
+    network, _ = build("simclr", 5, (32,), 8)
     batch = Batch(jnp.asarray(np.random.default_rng(2).normal(size=(500, 5)), jnp.float32))
-    statistics = network.fit_statistics(lambda: np.asarray(network.embed(batch)))
-    network = with_weights(network, {k: jnp.asarray(v) for k, v in statistics.items()})
+    h = np.asarray(network.embed(batch))
+    network = with_weights(network, network.fit_statistics(lambda: h))
     scores = network.score(batch)
-    assert float(scores.mean()) == pytest.approx(1.0, rel=0.05)
+    varies = float((h.std(axis=0) > 0).mean())  # ReLU may have silenced a unit for all rows
+    assert varies > 0 and float(scores.mean()) == pytest.approx(varies, rel=0.05)
     assert float(network.score(batch._replace(numbers=20 * batch.numbers)).mean()) > 10

@@ -30,7 +30,7 @@ from jaxrep.methods import (
     SimCLRHyperparameters,
     VAEHyperparameters,
 )
-from jaxrep.training import Devices, program
+from jaxrep.training import Devices, init_state, program
 
 
 def record(scale: float = 1.0, seed: int = 0, samples: int = 7) -> records.Record:
@@ -284,7 +284,7 @@ def test_kernels_are_told_apart_by_the_scopes_of_the_program_that_runs():
 
 def test_every_scope_that_kernels_are_told_apart_by_is_in_the_programs():
     method = SimCLR(SimCLRHyperparameters())
-    state, x = program.empty_state(method, RowSpec(4)), Batch(jnp.ones((8, 4)))
+    state, x = init_state(method, RowSpec(4), 0), Batch(jnp.ones((8, 4)))
     shape = {"spec": RowSpec(4), "batch_size": 4, "chunk": 2, "devices": Devices()}
     lowered = program.run_steps.lower(method, 0, state, x, x, 0, 0, **shape)
     text = lowered.compile().as_text()

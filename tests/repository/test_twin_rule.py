@@ -45,7 +45,7 @@ ONLY_JAX = {
     # Buffers, requires_grad and torch_ref.weights; torch.autocast casts from outside.
     "networks": {
         *("FittedStatistic", "Frozen", "get_model_state", "get_weights", "with_weights"),
-        "compute_in",
+        *("compute_in", "InitialDraws"),
     },
     # torch compiles no program that would draw bits again for every array that comes of them.
     "views": {"Deferred", "resolve", "draw_noise_and_dropout"},

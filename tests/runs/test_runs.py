@@ -103,10 +103,10 @@ def test_a_model_that_gives_every_row_the_same_score_is_reported(tmp_path, rows)
 
 def test_training_gives_its_arrays_back_to_the_device(rows):
     """The state of a chunk lives in the memory of the one before it."""
-    from jaxrep.training import Devices, program
+    from jaxrep.training import Devices, init_state, program
 
     method = make()
-    state = program.empty_state(method, SPEC)
+    state = init_state(method, SPEC, 0)
     x = jax.numpy.asarray(rows, jax.numpy.float32)
     shape = {"batch_size": BATCH, "chunk": program._MAX_STEPS_PER_CHUNK, "devices": Devices()}
     rows = Batch(x)

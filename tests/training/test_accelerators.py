@@ -48,15 +48,13 @@ def make(name, **settings):
 
 def training_program(method):
     """The function and arguments of a chunk of steps."""
-    state = program.empty_state(method, SPEC)
+    state = init_state(method, SPEC, 0)
     steps = functools.partial(program.run_steps, **SHAPE, chunk=CHUNK)
     return steps, (method, np.uint32(0), state, labelled(method), Batch(X), 0, CHUNK)
 
 
 def sweep_program(method):
-    state = jax.tree.map(
-        lambda a: np.zeros((2, *a.shape), a.dtype), program.empty_state(method, SPEC)
-    )
+    state = jax.tree.map(lambda a: np.zeros((2, *a.shape), a.dtype), init_state(method, SPEC, 0))
     steps = functools.partial(members.run_members, **SHAPE, chunk=CHUNK)
     return steps, (
         members.stack([method, method]),
@@ -70,7 +68,7 @@ def sweep_program(method):
 
 
 def validation_program(method):
-    params = program.empty_state(method, SPEC).weights
+    params = init_state(method, SPEC, 0).weights
     loss = functools.partial(program.validation_loss, **SHAPE)
     return loss, (method, 0, params, labelled(method))
 

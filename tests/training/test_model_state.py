@@ -103,7 +103,7 @@ def test_a_run_in_pieces_ends_with_the_bits_of_one(monkeypatch, tmp_path):
 def test_a_member_of_a_sweep_has_the_statistics_of_its_run_alone():
     # Of seeds whose backbone has no unit that is active for all rows: its bias would have no
     # gradient but rounding.
-    methods = [make(seed=1, learning_rate=1e-3), make(seed=1, redundancy_weight=0.1)]
+    methods = [make(seed=3, learning_rate=1e-3), make(seed=3, redundancy_weight=0.1)]
     for method, member in zip(methods, sweep(methods, X).members, strict=True):
         alone = fit(method, X).weights
         for name in STATISTICS:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from jaxrep.batch import Batch, RowSpec
-from jaxrep.training import Devices, fit, members, program, sweep
+from jaxrep.training import Devices, fit, init_state, members, sweep
 from tests.helpers.compilations import count_compilations
 from tests.helpers.small import FEATURES, ROWS, SPEC, X, labelled, make, one_of_all
 from tests.helpers.sweeps import HELD_OUT, assert_equal, largest, make_all
@@ -95,7 +95,7 @@ def test_parts_are_as_large_as_the_budget_allows_with_few_copies(monkeypatch):
 def test_wide_models_train_one_at_a_time_and_small_ones_by_the_dozen():
     def at_once(width, batch_size):
         rows = RowSpec(32)
-        state = program.empty_state(make("vae", hidden_dims=(width,)), rows)
+        state = init_state(make("vae", hidden_dims=(width,)), rows, 0)
         return members.members_at_once(1000, state, rows, batch_size, jax.devices())
 
     assert at_once(16, 16) > 12
@@ -134,7 +134,7 @@ def test_states_are_given_back_to_the_device():
     stacked = members.stack([make("vae"), make("vae", seed=1)])
     state = jax.tree.map(
         lambda a: jax.numpy.zeros((2, *a.shape), a.dtype),
-        program.empty_state(make("vae"), SPEC),
+        init_state(make("vae"), SPEC, 0),
     )
     x, seeds = Batch(jax.numpy.asarray(X)), np.zeros(2, np.uint32)
     options = {"spec": SPEC, "batch_size": 16, "chunk": 4, "devices": Devices()}
