@@ -92,7 +92,7 @@ def test_generate_decodes_draws_of_the_standard_normal_distribution(tmp_path, ro
 
 def test_a_model_that_gives_every_row_the_same_score_is_reported(tmp_path, rows):
     reported = set()
-    for seed in (0, 14):  # which starts every latent unit where no row reaches it
+    for seed in (0, 55):  # which starts every latent unit where no row reaches it
         notes = []
         run = run_of(tmp_path, f"{seed}", "simclr", notes, seed=seed)
         scores = np.asarray(outputs.score(run, str(tmp_path / "rows.npy"))["score"])
@@ -106,7 +106,7 @@ def test_training_gives_its_arrays_back_to_the_device(rows):
     from jaxrep.training import Devices, init_state, program
 
     method = make()
-    state = init_state(method, SPEC, 0)
+    state = jax.device_put(init_state(method, SPEC, 0))
     x = jax.numpy.asarray(rows, jax.numpy.float32)
     shape = {"batch_size": BATCH, "chunk": program._MAX_STEPS_PER_CHUNK, "devices": Devices()}
     rows = Batch(x)
