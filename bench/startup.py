@@ -40,7 +40,7 @@ def measure(*, quick: bool, rounds: int) -> Measured:
     """
     rounds = 1 if quick else rounds
     x = blobs.rows()
-    names = ["vae"] if quick else methods.names()
+    names = ["vae"] if quick else methods.without_labels()
     with tempfile.TemporaryDirectory() as folder:
         train = Train(Path(folder))
         sides: dict[tuple[str, str], Callable[[int], float]] = {
