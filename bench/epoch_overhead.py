@@ -60,7 +60,7 @@ def measure(*, quick: bool, rounds: int) -> Measured:
     """
     sides: dict[tuple[str, str], Callable[[int], float]] = {}
     small, large = blobs.rows(), blobs.many(MILLION)
-    for name in ("autoencoder",) if quick else methods.names():
+    for name in ("autoencoder",) if quick else methods.without_labels():
         for x, epochs in ((small, seed_hyperparameters(name).epochs), (large, 1)):
             case = f"{name}, {len(x):,} rows"
             for side, measure_step in _sides(name, x, epochs).items():

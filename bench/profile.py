@@ -52,7 +52,7 @@ def measure(*, quick: bool, rounds: int) -> Measured:
     """
     series: list[Series] = []
     counts = {}
-    for name in ("autoencoder",) if quick else methods.names():
+    for name in ("autoencoder",) if quick else methods.without_labels():
         made, counts[name] = _profile(name, rounds)
         series += made
     order = list(dict.fromkeys(s.unit for s in series))

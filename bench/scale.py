@@ -182,7 +182,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     asked = parser.parse_args(arguments)
     jax.config.update("jax_num_cpu_devices", max(asked.devices))  # type: ignore[no-untyped-call]
     results = {}
-    for name in methods.names():
+    for name in methods.without_labels():
         for size in asked.devices:
             results[f"{name} {size}"] = count(name, Devices(mesh_of(jax.devices()[:size])))
             print(f"{name} on {size} devices", file=sys.stderr)

@@ -46,7 +46,7 @@ def measure(*, quick: bool, rounds: int) -> Measured:
     """
     x = jax.device_put(blobs.rows())
     sides: dict[tuple[str, str], Run] = {}
-    for name in ("autoencoder",) if quick else methods.names():
+    for name in ("autoencoder",) if quick else methods.without_labels():
         for variant, (change, settings, concerned) in VARIANTS.items():
             if name in concerned:
                 with change():
@@ -142,7 +142,7 @@ def _unchanged() -> Iterator[None]:
     yield
 
 
-_ALL = tuple(methods.names())
+_ALL = tuple(methods.without_labels())
 # For each variant what changes, hyperparameters, and the methods that it concerns.
 VARIANTS: dict[str, tuple[Change, dict[str, Any], tuple[str, ...]]] = {
     AS_IT_IS: (_unchanged, {}, _ALL),
