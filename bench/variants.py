@@ -89,7 +89,7 @@ def _compiled(name: str, x: Array, settings: dict[str, Any]) -> Run:
     ).compile()
 
     def run(seed: int) -> float:
-        state = init_state(method, spec, 0)
+        state = jax.device_put(init_state(method, spec, 0))
         wait(state)
         return (
             1e6
