@@ -13,7 +13,7 @@ from tests.helpers.extension.barlow_twins import BarlowTwins, BarlowTwinsHyperpa
 X = np.random.default_rng(0).normal(size=(50, 5)).astype(np.float32)
 # Under seed 0 a unit of the backbone is active for all rows: the normalisation takes its bias out
 # again, whose gradient is rounding, and Adam makes steps of full size of that.
-SETTINGS = {"hidden_dims": (6,), "latent_dim": 3, "batch_size": 16, "epochs": 3, "seed": 1}
+SETTINGS = {"hidden_dims": (6,), "latent_dim": 3, "batch_size": 16, "epochs": 3, "seed": 3}
 
 
 def main():

@@ -4,7 +4,7 @@ import jax
 import numpy as np
 
 from jaxrep.batch import Batch
-from jaxrep.training import fit, loop, members, program, sweep
+from jaxrep.training import fit, init_state, loop, members, sweep
 from tests.helpers.small import SPEC, X
 from tests.helpers.sweeps import HELD_OUT, assert_equal, largest, make_all
 
@@ -27,7 +27,7 @@ def main():
     text = run.lower(
         members.stack([*methods, methods[0]]), np.zeros(4, np.uint32),
         jax.tree.map(
-            lambda a: np.zeros((4, *a.shape), a.dtype), program.empty_state(methods[0], SPEC)
+            lambda a: np.zeros((4, *a.shape), a.dtype), init_state(methods[0], SPEC, 0)
         ),
         Batch(X), Batch(X), 0, 4, spec=SPEC, batch_size=16, chunk=4,
         devices=members.share_out_devices(4),
