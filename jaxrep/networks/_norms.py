@@ -73,7 +73,7 @@ class BatchNorm(nnx.Module):
         unbiased = var / jnp.where(several, freedom, 1)
         for running, new in ((self.mean, mean), (self.var, unbiased)):
             old = running[...]
-            running[...] = jax.lax.stop_gradient(old + step * (new - old)).astype(old.dtype)
+            running.set_value(jax.lax.stop_gradient(old + step * (new - old)).astype(old.dtype))
         return mean, var
 
 
