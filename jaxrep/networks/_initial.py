@@ -12,6 +12,8 @@ import numpy as np
 from flax import nnx
 from jax import Array
 
+_LARGE = 1 << 24
+
 
 class InitialDraws(nnx.Rngs):
     """An `nnx.Rngs` that draws uniform numbers with NumPy; the same seeds, the same numbers.
@@ -52,9 +54,13 @@ class InitialDraws(nnx.Rngs):
 
 
 def filled(value: float, *shape: int) -> Array:
-    """Returns an array on the host, as float32, that takes no memory and no program to make."""
+    """Returns an array on the host, as float32, that takes no program to make.
+
+    A large one takes no memory either, and cannot be written to: a file that lies may name any
+    shape, before its arrays are compared.
+    """
     array: Any = np.broadcast_to(np.float32(value), shape)
-    made: Array = array
+    made: Array = array.copy() if array.size < _LARGE else array
     return made
 
 
