@@ -155,8 +155,9 @@ def _anomalies(
             scores = map_rows(method, "score", weights, x_test, rows)
             yield name, auroc(scores, is_anomaly[test])
         plain, plain_test = (data.one_hot(schema, part) for part in (x, x_test))
-        for name, scores in anomaly_baselines(plain, plain_test, components=8, seed=seed).items():
-            yield BASELINES[name], auroc(scores, is_anomaly[test])
+        found = anomaly_baselines(plain, plain_test, components=8, seed=seed)
+        for name, side in BASELINES.items():
+            yield side, auroc(found[name], is_anomaly[test])
 
     return one_seed
 

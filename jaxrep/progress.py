@@ -2,13 +2,21 @@
 
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import pyarrow as pa
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskProgressColumn,
+    TextColumn,
+    TimeRemainingColumn,
+)
 
 from jaxrep.training import Callback
 from jaxrep.training import Progress as TrainingProgress
@@ -82,3 +90,25 @@ def report_rows(blocks: Iterable[pa.Table]) -> Iterator[pa.Table]:
             last_line = now
             line = f"{rows:,} rows written · {rows / (now - started):,.0f} rows/s"
             print(line, file=sys.stderr, flush=True)
+
+
+@contextmanager
+def splits_bar() -> Iterator[Callable[[Iterable[Any]], Iterable[Any]]]:
+    """Gives what passes splits on and shows in a terminal how many are measured; elsewhere nothing.
+
+    Example:
+        >>> with splits_bar() as watch:
+        ...     list(watch([3, 4]))
+        [3, 4]
+    """
+    console = Console(stderr=True)
+    bar = Progress(
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("splits measured"),
+        TimeRemainingColumn(),
+        console=console,
+        disable=not console.is_terminal,
+    )
+    with bar:
+        yield bar.track

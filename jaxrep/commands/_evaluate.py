@@ -41,8 +41,8 @@ class Evaluate(RunReader):
     """Share of the rows to test on."""
 
     reference: str | None = None
-    """A table to fit PCA and neighbours on. By default the run's training rows, if they are still
-    there and not DATA itself; otherwise the rows of DATA that are not tested on."""
+    """A table to fit PCA and the other baselines on. By default the run's training rows, if they
+    are still there and not DATA itself; otherwise the rows of DATA that are not tested on."""
 
     skip_unlabelled: bool = False
     """Leave rows without a label out; by default they are refused."""
@@ -57,27 +57,30 @@ class Evaluate(RunReader):
         """Returns the tables and the result as JSON."""
         from jaxrep import files
         from jaxrep.evaluation import evaluate, render
+        from jaxrep.progress import splits_bar
         from jaxrep.runs.overwriting import check_spared
 
         run = self.read()
         if self.out is not None:
             files.check_writable(self.out)
             check_spared(self.out, self.data, self.reference, run=run)
-        evaluation = evaluate(
-            run,
-            self.data,
-            label=self.label,
-            anomalies=self.anomaly,
-            task=self.task,
-            labels=self.labels,
-            rows=self.rows,
-            repeats=self.repeats,
-            test_fraction=self.test_fraction,
-            seed=self.seed,
-            reference=self.reference,
-            skip_unlabelled=self.skip_unlabelled,
-            note=note,
-        )
+        with splits_bar() as watch:
+            evaluation = evaluate(
+                run,
+                self.data,
+                label=self.label,
+                anomalies=self.anomaly,
+                task=self.task,
+                labels=self.labels,
+                rows=self.rows,
+                repeats=self.repeats,
+                test_fraction=self.test_fraction,
+                seed=self.seed,
+                reference=self.reference,
+                skip_unlabelled=self.skip_unlabelled,
+                note=note,
+                watch=watch,
+            )
         result = evaluation.to_json()
         if self.out is not None:
             files.write_text(self.out, json.dumps(result, indent=2, allow_nan=False) + "\n")

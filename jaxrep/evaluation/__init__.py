@@ -3,6 +3,8 @@
 from ._anomalies import anomaly_baselines as anomaly_baselines
 from ._anomalies import auroc as auroc
 from ._anomalies import average_precision as average_precision
+from ._anomalies import isolation_score as isolation_score
+from ._anomalies import local_outlier_factor as local_outlier_factor
 from ._anomalies import neighbour_distance as neighbour_distance
 from ._columns import ColumnErrors as ColumnErrors
 from ._columns import column_errors as column_errors

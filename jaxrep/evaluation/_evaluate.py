@@ -1,17 +1,20 @@
 """Evaluates a run on a labelled table, beside baselines on the same rows and splits."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from sklearn.decomposition import PCA
 from sklearn.metrics import balanced_accuracy_score, mean_absolute_error, r2_score
+from threadpoolctl import threadpool_limits
 
 from jaxrep import files
 from jaxrep.batch import Batch, take
 from jaxrep.data import datasets
+from jaxrep.data.schema import NumericColumn, Schema
 from jaxrep.data.transform import Counts
 from jaxrep.errors import InputError
 from jaxrep.runs.default_table import check_near
@@ -37,14 +40,23 @@ _RESTORES = {"reconstruct", "score_by_column"}  # what a network must have for e
 
 
 class _Reference(NamedTuple):
-    """The rows that PCA and neighbours are fitted on."""
+    """The rows that PCA and the other baselines are fitted on."""
 
     rows: Batch
     raw: Rows  # as a matrix
     z: Rows  # their representations
 
 
-_Measure = Callable[[Split, _Reference, int], dict[str, _Values]]
+class _Repetition(NamedTuple):
+    """One split, and what is fitted for it."""
+
+    split: Split
+    reference: _Reference
+    pca: PCA  # of the representation's size, fitted on the reference
+    seed: int
+
+
+_Measure = Callable[[_Repetition], dict[str, _Values]]
 
 
 def evaluate(
@@ -62,6 +74,7 @@ def evaluate(
     reference: str | None = None,
     skip_unlabelled: bool = False,
     note: Callable[[str], None] = lambda message: None,
+    watch: Callable[[Sequence[Split]], Iterable[Split]] = iter,
 ) -> Evaluation:
     """Measures what a run's representation, or its score, is worth on a labelled table.
 
@@ -78,11 +91,12 @@ def evaluate(
         repeats: number of splits.
         test_fraction: share of the rows to test on.
         seed: decides the rows and the splits.
-        reference: a table to fit PCA and neighbours on. By default the rows that the run trained
-            on, where they are still there unchanged and are not `source` itself; otherwise the
-            rows of each split that are not tested on.
+        reference: a table to fit PCA and the other baselines on. By default the rows that the run
+            trained on, where they are still there unchanged and are not `source` itself; otherwise
+            the rows of each split that are not tested on.
         skip_unlabelled: leave rows without a label out.
         note: called with warnings about cells that could not be placed.
+        watch: passes the splits on as they are asked for, each when the one before it is measured.
 
     Returns:
         Every metric of the run and of the baselines, one value a split.
@@ -128,6 +142,7 @@ def evaluate(
         "classification": partial(_measure_classes, target, raw, z),
     }[target.task]
     x_hat = run.map("reconstruct", x) if set(run.outputs) >= _RESTORES else None
+    terms = None if x_hat is None else run.map("score_by_column", x)
     restored = None if x_hat is None else x_hat.numbers
     check_near(
         {"features": raw, "embedding": z, "reconstruction": restored, "score": scores}, source
@@ -136,17 +151,20 @@ def evaluate(
     splits = [
         split(target.groups, seed=s, test_fraction=test_fraction, labels=labels) for s in seeds
     ]
-    references = [fixed or _Reference(take(x, s.train), raw[s.train], z[s.train]) for s in splits]
-    found = [
-        measure(s, reference, own)
-        for s, reference, own in zip(splits, references, seeds, strict=True)
-    ]
-    columns = None
+    found, errors = [], []
+    # Products of matrices as narrow as those of probes and PCA are slower on several threads.
+    with threadpool_limits(1, user_api="blas"):
+        for s, own in zip(watch(splits), seeds, strict=True):
+            on = fixed or _Reference(take(x, s.train), raw[s.train], z[s.train])
+            repetition = _Repetition(s, on, fit_pca(on.raw, z.shape[1], seed=own), own)
+            found.append(measure(repetition))
+            if x_hat is not None and terms is not None:
+                errors.append(
+                    _measure_columns(run.schema, raw_columns, x, raw, x_hat, terms, repetition)
+                )
     notes = far_columns(run, x)
     if x_hat is None:
         notes.append(f"{run.method.name} has no decoder: there is no reconstruction error")
-    else:
-        columns = _measure_columns(run, raw_columns, x, raw, x_hat, splits, references)
     size, width = z.shape[1], raw.shape[1]
     if size >= width:
         notes.append(
@@ -168,12 +186,12 @@ def evaluate(
         classes=target.classes,
         anomalies=tuple(anomalies),
         reference=where or f"{source}, not tested on",
-        reference_rows=len(references[0].z),
+        reference_rows=len(splits[0].train if fixed is None else fixed.z),
         trained_on_data=is_same,
         repeats=repeats,
         seed=seed,
         results=tuple(_gather(found, sizes)),
-        columns=columns,
+        columns=None if x_hat is None else _gather_columns(run.schema, errors),
         notes=tuple(notes),
         cells=counts.to_json(),
     )
@@ -185,21 +203,21 @@ def _warn(counts: Counts, source: str, note: Callable[[str], None]) -> None:
 
 
 def _measure_classes(
-    target: Target, x: Rows, z: Rows, split: Split, reference: _Reference, seed: int
+    target: Target, x: Rows, z: Rows, repetition: _Repetition
 ) -> dict[str, _Values]:
-    y = target.values
-    pca = fit_pca(reference.raw, z.shape[1], seed=seed).transform(x.astype(np.float64))
+    y, split = target.values, repetition.split
+    pca = repetition.pca.transform(x.astype(np.float64))
     found = {}
     for name, rows in (("embedding", z), ("raw features", x), ("PCA", pca)):
         train, test = rows[split.labelled], rows[split.test]
         y_train, y_test = y[split.labelled], y[split.test]
-        probe = _probes.fit_linear_probe(train, y_train, seed=seed)
+        probe = _probes.fit_linear_probe(train, y_train, seed=repetition.seed)
         predicted = probe.predict(test)
         found[name] = {
             "linear_accuracy": float(np.mean(predicted == y_test)),
             "linear_balanced_accuracy": float(balanced_accuracy_score(y_test, predicted)),
             "knn_accuracy": _probes.knn_accuracy(train, y_train, test, y_test),
-            "silhouette": _probes.silhouette(test, y_test, seed=seed),
+            "silhouette": _probes.silhouette(test, y_test, seed=repetition.seed),
         }
     values, counts = np.unique(y[split.labelled], return_counts=True)
     accuracy = float(np.mean(y[split.test] == values[np.argmax(counts)]))
@@ -213,10 +231,10 @@ def _measure_classes(
 
 
 def _measure_regression(
-    target: Target, x: Rows, z: Rows, split: Split, reference: _Reference, seed: int
+    target: Target, x: Rows, z: Rows, repetition: _Repetition
 ) -> dict[str, _Values]:
-    y = target.values
-    pca = fit_pca(reference.raw, z.shape[1], seed=seed).transform(x.astype(np.float64))
+    y, split = target.values, repetition.split
+    pca = repetition.pca.transform(x.astype(np.float64))
     y_train, y_test = y[split.labelled], y[split.test]
     found = {}
     for name, rows in (("embedding", z), ("raw features", x), ("PCA", pca)):
@@ -240,20 +258,21 @@ def _measure_anomalies(
     x: Rows,
     z: Rows,
     scores: Rows | None,
-    split: Split,
-    reference: _Reference,
-    seed: int,
+    repetition: _Repetition,
 ) -> dict[str, _Values]:
-    test, is_anomaly = split.test, target.values[split.test]
+    test, reference = repetition.split.test, repetition.reference
+    is_anomaly = target.values[test]
     assert scores is not None
     distances = _anomalies.neighbour_distance(reference.z, z[test])
     baselines = _anomalies.anomaly_baselines(
-        reference.raw, x[test], components=z.shape[1], seed=seed
+        reference.raw, x[test], seed=repetition.seed, pca=repetition.pca
     )
     named = {
         f"score of the {run.method.name}": scores[test],
         "kNN distance, embedding": distances,
         "kNN distance, raw features": baselines["knn_distance"],
+        "local outlier factor": baselines["local_outlier_factor"],
+        "isolation forest": baselines["isolation_forest"],
         "PCA reconstruction error": baselines.get("pca_error"),
         "‖x‖²": baselines["squared_norm"],
     }
@@ -269,32 +288,39 @@ def _measure_anomalies(
 
 
 def _measure_columns(
-    run: Run,
+    schema: Schema,
     raw_columns: RawColumns,
     x: Batch,
     raw: Rows,
     x_hat: Batch,
-    splits: Sequence[Split],
-    references: Sequence[_Reference],
-) -> tuple[dict[str, Any], ...]:
-    """Returns the columns' errors on test rows, meaned over the splits, the most nats first."""
-    size, schema = run.method.hyperparameters.latent_dim, run.schema
-    terms = run.map("score_by_column", x)
-    errors: dict[str, list[Any]] = {"nats": [], "error": [], "pca_error": [], "mean_error": []}
-    for i, (s, reference) in enumerate(zip(splits, references, strict=True)):
-        test = take(x, s.test)
-        own = column_errors(schema, test, take(x_hat, s.test), terms[s.test])
-        errors["nats"].append(own.nats)
-        errors["error"].append(own.own)
-        pca = fit_pca(reference.raw, size, seed=i)
-        by_pca = raw_columns.rows(reconstruct(pca, raw[s.test]))
-        errors["pca_error"].append(own_errors(schema, test, by_pca))
-        errors["mean_error"].append(own_errors(schema, test, _usual(reference.rows, len(s.test))))
+    terms: Rows,
+    repetition: _Repetition,
+) -> dict[str, Rows]:
+    """Returns the columns' errors on the test rows of a split, `[columns]` each."""
+    places, pca = repetition.split.test, repetition.pca
+    test = take(x, places)
+    own = column_errors(schema, test, take(x_hat, places), terms[places])
+    by_pca = raw_columns.rows(reconstruct(pca, raw[places]))
+    usual = _usual(repetition.reference.rows, len(places))
+    return {
+        "nats": own.nats,
+        "error": own.own,
+        "pca_error": own_errors(schema, test, by_pca),
+        "mean_error": own_errors(schema, test, usual),
+    }
+
+
+def _gather_columns(schema: Schema, found: Sequence[dict[str, Rows]]) -> tuple[dict[str, Any], ...]:
+    """Returns the columns with their errors, meaned over the splits, the most nats first."""
     columns = []
-    for i, (name, kind) in enumerate(zip(own.names, own.kinds, strict=True)):
-        column: dict[str, Any] = {"name": name, "kind": kind}
-        for key, found in errors.items():
-            values = [float(e[i]) for e in found if np.isfinite(e[i])]
+    for i, described in enumerate(schema.columns):
+        is_numeric = isinstance(described, NumericColumn)
+        column: dict[str, Any] = {
+            "name": described.name,
+            "kind": "numeric" if is_numeric else "categorical",
+        }
+        for key in found[0]:
+            values = [float(errors[key][i]) for errors in found if np.isfinite(errors[key][i])]
             column[key] = float(np.mean(values)) if values else None
             column[f"{key}_std"] = float(np.std(values, ddof=1)) if len(values) > 1 else None
         columns.append(column)

@@ -16,6 +16,7 @@ from sklearn.model_selection import StratifiedKFold
 from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
+from threadpoolctl import threadpool_limits
 
 Rows = npt.NDArray[np.floating[Any]]
 Labels = npt.NDArray[Any]
@@ -58,7 +59,9 @@ def fit_linear_probe(z_train: Rows, y_train: Labels, *, seed: int) -> Pipeline:
             max_iter=_MAX_ITERATIONS,
             use_legacy_attributes=False,
         )
-    with warnings.catch_warnings():
+    # One thread: a step multiplies by as many columns as there are classes, and BLAS's threads wait
+    # for one another longer than that takes.
+    with threadpool_limits(1, user_api="blas"), warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         return make_pipeline(StandardScaler(), regression).fit(z_train, y_train)
 

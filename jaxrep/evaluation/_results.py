@@ -92,7 +92,7 @@ class Evaluation:
     """The classes that count as anomalous."""
 
     reference: str
-    """Where the rows come from that PCA and neighbours are fitted on; no label of them is used."""
+    """Where the rows come from that the baselines are fitted on; no label of them is used."""
 
     reference_rows: int
     """How many there are."""

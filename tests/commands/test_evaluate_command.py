@@ -2,12 +2,17 @@
 
 import csv
 import json
+import os
+import pty
+import threading
+from contextlib import contextmanager, redirect_stderr, suppress
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from jaxrep.cli import main
 from jaxrep.runs.folder import load
 from tests.helpers.commands import call
 from tests.helpers.small import FEATURES, FLAGS, ROWS
@@ -102,13 +107,45 @@ def test_anomalies_are_measured_by_the_score(folder):
         "score of the autoencoder",
         "kNN distance, embedding",
         "kNN distance, raw features",
+        "local outlier factor",
+        "isolation forest",
         "PCA reconstruction error",
         "‖x‖²",
         "chance",
     ]
     assert found["chance"] == 0.5
     assert found["‖x‖²"] > 0.8  # they lie far out
+    assert found["isolation forest"] > 0.6
     assert means(result, "average_precision")["chance"] == 4 / 15
+
+
+def test_a_terminal_shows_how_many_splits_are_measured_and_a_file_nothing(folder, monkeypatch):
+    argv = ("evaluate", folder / "autoencoder", folder / "people.csv", "--anomaly", "odd")
+    assert call(*argv, "--repeats", "2")[2] == ""
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("NO_COLOR", "1")
+    with shown_in_a_terminal() as shown:
+        assert main([*map(str, argv), "--repeats", "2"]) == 0
+    assert "2/2 splits measured" in b"".join(shown).decode()
+
+
+@contextmanager
+def shown_in_a_terminal():
+    """Makes stderr a terminal; what it is sent is in the list when it is left."""
+    ours, theirs = pty.openpty()
+    shown = []
+
+    def read():
+        with suppress(OSError):  # the other end is closed
+            while block := os.read(ours, 4096):
+                shown.append(block)
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    with open(theirs, "w", encoding="utf-8") as terminal, redirect_stderr(terminal):
+        yield shown
+    reader.join()
+    os.close(ours)
 
 
 def test_baselines_are_fitted_on_the_training_rows_where_other_rows_are_given(folder, tmp_path):

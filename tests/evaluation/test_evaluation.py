@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from jaxrep import evaluation
 from jaxrep.batch import Batch
@@ -48,6 +49,25 @@ def test_the_strength_of_a_probe_is_chosen_by_the_training_rows_alone():
     assert evaluation.fit_linear_probe(clear, classes, seed=0)[-1].C_ < 100
     # One row of a class leaves nothing to hold out.
     assert evaluation.fit_linear_probe(clear[:3], classes[:3], seed=0)[-1].C == 1.0
+
+
+def test_a_linear_probe_is_fitted_with_one_thread_of_blas():
+    x, y = clusters()
+    threads = []
+
+    class Read:
+        """An array that notes how many threads BLAS has when it is read."""
+
+        shape = x.shape
+
+        def __array__(self, dtype=None, copy=None):
+            pools = [pool for pool in threadpool_info() if pool["user_api"] == "blas"]
+            threads.extend(pool["num_threads"] for pool in pools)
+            return np.array(x, dtype)
+
+    with threadpool_limits(2, user_api="blas"):
+        evaluation.fit_linear_probe(Read(), y, seed=0)
+    assert set(threads) == {1}
 
 
 def test_a_strong_penalty_that_learns_nothing_does_not_end_the_search():
@@ -111,6 +131,45 @@ def test_the_baselines_are_what_their_names_say():
     _, _, directions = np.linalg.svd(x - mean)
     away = (new - mean) @ directions[2:].T
     np.testing.assert_allclose(scores["pca_error"], (away**2).sum(axis=1) / 4)
+
+
+def test_the_local_outlier_factor_is_that_of_its_formula():
+    x, new = RNG.normal(size=(30, 4)), RNG.normal(size=(5, 4))
+    k = 7
+
+    def neighbours(row, others):
+        distances = np.linalg.norm(x[others] - row, axis=1)
+        nearest = np.argsort(distances)[:k]
+        return others[nearest], distances[nearest]
+
+    def others(i):
+        return np.delete(np.arange(30), i)
+
+    k_distance = np.array([neighbours(x[i], others(i))[1][-1] for i in range(30)])
+
+    def density(row, among):
+        near, distances = neighbours(row, among)
+        return 1 / np.mean(np.maximum(distances, k_distance[near]))
+
+    densities = np.array([density(x[i], others(i)) for i in range(30)])
+    every = np.arange(30)
+    expected = [densities[neighbours(row, every)[0]].mean() / density(row, every) for row in new]
+    found = evaluation.local_outlier_factor(x, new, neighbours=k)
+    np.testing.assert_allclose(found, expected)
+    by_default = evaluation.anomaly_baselines(x, new)["local_outlier_factor"]
+    np.testing.assert_allclose(by_default, evaluation.local_outlier_factor(x, new, neighbours=20))
+    assert np.isfinite(evaluation.local_outlier_factor(x[:2], new)).all()  # k is 1
+
+
+def test_an_isolation_forest_finds_rows_far_out_and_its_trees_are_the_seeds():
+    x = RNG.normal(size=(300, 4))
+    new = np.concatenate([RNG.normal(size=(20, 4)), 8 + RNG.normal(size=(5, 4))])
+    one, again, other = (
+        evaluation.anomaly_baselines(x, new, seed=seed)["isolation_forest"] for seed in (0, 0, 1)
+    )
+    assert one[20:].min() > max(one[:20].max(), 0.5)
+    np.testing.assert_array_equal(one, again)
+    assert not np.array_equal(one, other)
 
 
 def test_splits_share_no_row_and_hold_every_group():

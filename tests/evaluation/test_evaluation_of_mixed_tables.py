@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from jaxrep.batch import take
 from jaxrep.data.transform import one_hot
@@ -90,4 +91,21 @@ def test_raw_columns_of_a_run_are_one_hot_where_no_category_is_wide(run, source)
 def test_scores_of_anomalies_stand_beside_distances_of_raw_columns(run, source):
     found = evaluate(run, str(source), anomalies=["tall"], rows=400, repeats=1)
     by_name = {result.name: result.mean("auroc") for result in found.results}
-    assert all(np.isfinite(value) for value in by_name.values()) and len(by_name) == 6
+    assert all(np.isfinite(value) for value in by_name.values()) and len(by_name) == 8
+
+
+def test_repetitions_are_measured_with_one_thread_of_blas(run, source):
+    threads = []
+
+    def watch(splits):
+        for s in splits:
+            threads.append(blas_threads())
+            yield s
+
+    with threadpool_limits(2, user_api="blas"):
+        evaluate(run, str(source), rows=40, repeats=2, watch=watch)
+        assert (threads, blas_threads()) == ([{1}, {1}], {2})
+
+
+def blas_threads():
+    return {pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"}
