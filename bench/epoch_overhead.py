@@ -24,11 +24,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from bench import blobs
+from bench import blobs, seed_methods
 from bench.measured import Figure, Measured, collect, interleave
 from bench.seed_methods import seed_hyperparameters, seed_method
 from bench.timing import seconds
-from jaxrep import methods
 from jaxrep.batch import Batch, RowSpec
 from jaxrep.methods import AnyMethod, Metrics
 from jaxrep.shuffle import grid
@@ -60,7 +59,7 @@ def measure(*, quick: bool, rounds: int) -> Measured:
     """
     sides: dict[tuple[str, str], Callable[[int], float]] = {}
     small, large = blobs.rows(), blobs.many(MILLION)
-    for name in ("autoencoder",) if quick else methods.without_labels():
+    for name in ("autoencoder",) if quick else seed_methods.names():
         for x, epochs in ((small, seed_hyperparameters(name).epochs), (large, 1)):
             case = f"{name}, {len(x):,} rows"
             for side, measure_step in _sides(name, x, epochs).items():

@@ -23,12 +23,11 @@ import jax
 import numpy as np
 from jax.profiler import ProfileData, ProfileOptions
 
-from bench import blobs, kernels
+from bench import blobs, kernels, seed_methods
 from bench.kernels import GROUPS, Kernel
 from bench.measured import Figure, Measured, Series
 from bench.seed_methods import seed_method
 from bench.timing import seconds
-from jaxrep import methods
 from jaxrep.batch import Batch, RowSpec
 from jaxrep.training import Devices, init_state, program
 from jaxrep.training.loop import wait
@@ -52,7 +51,7 @@ def measure(*, quick: bool, rounds: int) -> Measured:
     """
     series: list[Series] = []
     counts = {}
-    for name in ("autoencoder",) if quick else methods.without_labels():
+    for name in ("autoencoder",) if quick else seed_methods.names():
         made, counts[name] = _profile(name, rounds)
         series += made
     order = list(dict.fromkeys(s.unit for s in series))

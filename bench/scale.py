@@ -20,10 +20,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from bench import seed_methods
 from bench.machine import ROOT
 from bench.records import RESULTS
 from bench.seed_methods import seed_method
-from jaxrep import methods
 from jaxrep.batch import Batch, RowSpec
 from jaxrep.training import Devices, TrainState, mesh_of
 from jaxrep.training.program import abstract_state, run_steps
@@ -182,7 +182,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     asked = parser.parse_args(arguments)
     jax.config.update("jax_num_cpu_devices", max(asked.devices))  # type: ignore[no-untyped-call]
     results = {}
-    for name in methods.without_labels():
+    for name in seed_methods.names():
         for size in asked.devices:
             results[f"{name} {size}"] = count(name, Devices(mesh_of(jax.devices()[:size])))
             print(f"{name} on {size} devices", file=sys.stderr)

@@ -6,6 +6,19 @@ from jaxrep import methods
 from jaxrep.hyperparameters import TrainingHyperparameters
 from jaxrep.methods import AnyMethod
 
+RECIPE = "seed"
+
+
+def names() -> list[str]:
+    """Returns the methods that have the recipe, and learn from a table alone.
+
+    Example:
+        >>> names()
+        ['autoencoder', 'vae', 'simclr']
+    """
+    kinds = {name: methods.hyperparameters_of(name) for name in methods.without_labels()}
+    return [name for name, kind in kinds.items() if RECIPE in kind.recipes]
+
 
 def seed_hyperparameters(name: str, **settings: Any) -> TrainingHyperparameters:
     """Returns the hyperparameters of the recipe `seed`.
@@ -18,7 +31,7 @@ def seed_hyperparameters(name: str, **settings: Any) -> TrainingHyperparameters:
         >>> seed_hyperparameters("vae", seed=3).epochs
         80
     """
-    return methods.resolve(methods.hyperparameters_of(name), "seed", settings)
+    return methods.resolve(methods.hyperparameters_of(name), RECIPE, settings)
 
 
 def seed_method(name: str, **settings: Any) -> AnyMethod:

@@ -13,11 +13,10 @@ from pathlib import Path
 
 import numpy as np
 
-from bench import blobs
+from bench import blobs, seed_methods
 from bench.measured import Figure, Measured, Series, collect, interleave
 from bench.processes import Train, wall_seconds
 from bench.seed_methods import seed_method
-from jaxrep import methods
 from jaxrep.training import fit
 
 _IMPORT = """\
@@ -40,7 +39,7 @@ def measure(*, quick: bool, rounds: int) -> Measured:
     """
     rounds = 1 if quick else rounds
     x = blobs.rows()
-    names = ["vae"] if quick else methods.without_labels()
+    names = ["vae"] if quick else seed_methods.names()
     with tempfile.TemporaryDirectory() as folder:
         train = Train(Path(folder))
         sides: dict[tuple[str, str], Callable[[int], float]] = {

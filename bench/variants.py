@@ -16,11 +16,11 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from bench import blobs
+from bench import blobs, seed_methods
 from bench.measured import Figure, Measured, collect, interleave
 from bench.seed_methods import seed_method
 from bench.timing import seconds
-from jaxrep import losses, methods
+from jaxrep import losses
 from jaxrep.batch import Batch, RowSpec
 from jaxrep.methods import VAENetwork
 from jaxrep.networks import get_weights
@@ -46,7 +46,7 @@ def measure(*, quick: bool, rounds: int) -> Measured:
     """
     x = jax.device_put(blobs.rows())
     sides: dict[tuple[str, str], Run] = {}
-    for name in ("autoencoder",) if quick else methods.without_labels():
+    for name in ("autoencoder",) if quick else seed_methods.names():
         for variant, (change, settings, concerned) in VARIANTS.items():
             if name in concerned:
                 with change():
@@ -142,7 +142,7 @@ def _unchanged() -> Iterator[None]:
     yield
 
 
-_ALL = tuple(methods.without_labels())
+_ALL = tuple(seed_methods.names())
 # For each variant what changes, hyperparameters, and the methods that it concerns.
 VARIANTS: dict[str, tuple[Change, dict[str, Any], tuple[str, ...]]] = {
     AS_IT_IS: (_unchanged, {}, _ALL),

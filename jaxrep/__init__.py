@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from jaxrep import training as training
     from jaxrep import views as views
     from jaxrep.estimators import AutoencoderEmbedding as AutoencoderEmbedding
+    from jaxrep.estimators import DenoiserEmbedding as DenoiserEmbedding
     from jaxrep.estimators import FineTunedClassifier as FineTunedClassifier
     from jaxrep.estimators import FineTunedRegressor as FineTunedRegressor
     from jaxrep.estimators import SimCLREmbedding as SimCLREmbedding
@@ -36,12 +37,14 @@ _ESTIMATORS = (
     "AutoencoderEmbedding",
     "FineTunedClassifier",
     "FineTunedRegressor",
+    "DenoiserEmbedding",
     "SimCLREmbedding",
     "VAEEmbedding",
 )
 
 __all__ = [
     "AutoencoderEmbedding",
+    "DenoiserEmbedding",
     "FineTunedClassifier",
     "FineTunedRegressor",
     "SimCLREmbedding",

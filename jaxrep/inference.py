@@ -17,7 +17,7 @@ from jaxrep.batch import Batch, RowSpec, as_batch
 from jaxrep.dispatch import computing
 from jaxrep.methods._method import AnyMethod, abstract_network
 from jaxrep.networks import Network, with_weights
-from jaxrep.outputs import OUTPUTS
+from jaxrep.outputs import OUTPUTS, Takes
 
 # The values in a batch of the widest layer: few enough to stay in cache, enough to outweigh a
 # dispatch. Beyond the most rows a batch is hardly faster, and dearer for a caller with one row.
@@ -40,7 +40,8 @@ def map_rows(
 
     Args:
         method: whose network.
-        output: the output's name, of `jaxrep.outputs.OUTPUTS`.
+        output: the output's name, of `jaxrep.outputs.OUTPUTS`; or of another method of the network
+            that takes rows and gives an array.
         weights: all weights of the network, by name.
         x: what the output takes: rows, of which those of numbers alone may be a matrix `[N, D]`, or
             embeddings or draws `[N, Z]`; NumPy arrays.
@@ -64,7 +65,7 @@ def map_rows(
     """
     weights = dict(weights)
     size = _batch_rows(weights, method.hyperparameters.members)
-    given = as_batch(x) if OUTPUTS[output].takes == "rows" else x
+    given = as_batch(x) if takes(output) == "rows" else x
     given = Batch(given.numbers, given.codes) if isinstance(given, Batch) else given
     count = len(jax.tree.leaves(given)[0])
     if count > size:
@@ -131,7 +132,8 @@ def _apply(
     network = with_weights(abstract_network(method, rows), weights)
     with method.matmul_precision():
         found = apply_output(network, output, x)
-    return found if len(OUTPUTS[output].gives) == 1 else found[part]
+    is_one = output not in OUTPUTS or len(OUTPUTS[output].gives) == 1
+    return found if is_one else found[part]
 
 
 def apply_output(network: Network, output: str, x: Any) -> Any:
@@ -142,5 +144,10 @@ def apply_output(network: Network, output: str, x: Any) -> Any:
         output: of those that it declares.
         x: rows, a batch or a matrix of numbers `[B, D]`; or embeddings or draws `[B, Z]`.
     """
-    given = as_batch(x) if OUTPUTS[output].takes == "rows" else x
+    given = as_batch(x) if takes(output) == "rows" else x
     return getattr(network, output)(given)
+
+
+def takes(output: str) -> Takes:
+    """Returns what an output takes; other methods of a network take rows."""
+    return OUTPUTS[output].takes if output in OUTPUTS else "rows"

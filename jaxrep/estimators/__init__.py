@@ -8,6 +8,7 @@ the run that `jaxrep train` or `jaxrep finetune` would have made of the same tab
 
 from jaxrep.estimators._embedding import Embedding as Embedding
 from jaxrep.estimators._estimators import AutoencoderEmbedding as AutoencoderEmbedding
+from jaxrep.estimators._estimators import DenoiserEmbedding as DenoiserEmbedding
 from jaxrep.estimators._estimators import SimCLREmbedding as SimCLREmbedding
 from jaxrep.estimators._estimators import VAEEmbedding as VAEEmbedding
 from jaxrep.estimators._finetuned import FineTunedClassifier as FineTunedClassifier

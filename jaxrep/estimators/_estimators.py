@@ -3,7 +3,12 @@
 from dataclasses import dataclass
 
 from jaxrep.estimators._embedding import Embedding
-from jaxrep.methods import AutoencoderHyperparameters, SimCLRHyperparameters, VAEHyperparameters
+from jaxrep.methods import (
+    AutoencoderHyperparameters,
+    DenoiserHyperparameters,
+    SimCLRHyperparameters,
+    VAEHyperparameters,
+)
 
 
 @dataclass(eq=False, repr=False)
@@ -54,4 +59,22 @@ class SimCLREmbedding(Embedding, SimCLRHyperparameters):
         >>> simclr = SimCLREmbedding(latent_dim=2, epochs=5).fit(X)
         >>> simclr.get_feature_names_out()
         array(['z0', 'z1'], dtype=object)
+    """
+
+
+@dataclass(eq=False, repr=False)
+class DenoiserEmbedding(Embedding, DenoiserHyperparameters):
+    """The last hidden layer of a denoiser, whose scores find rows that do not fit.
+
+    Takes the fields of `DenoiserHyperparameters` as parameters, each None: from the recipe;
+    and `recipe`, `columns`, `contamination`, `random_state`, `warm_start` and `verbose`. The same
+    seed gives the same bits.
+
+    Example:
+        >>> import numpy as np
+        >>> X = np.random.default_rng(0).normal(size=(50, 6))
+        >>> denoiser = DenoiserEmbedding(hidden_dims=(16,), latent_dim=8, epochs=50).fit(X)
+        >>> scores = denoiser.score_samples(np.vstack([X, X[:1] + 9]))  # lower is more anomalous
+        >>> int(scores.argmin())
+        50
     """

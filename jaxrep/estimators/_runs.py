@@ -128,10 +128,11 @@ def train(
                 f"schedule is {hyperparameters.schedule!r}, whose step size falls to 0 over the "
                 "epochs of one fit; with warm_start=True it must be 'constant'"
             )
-        if hyperparameters.steps:
+        if hyperparameters.steps or not hyperparameters.epochs:
+            name = "steps" if hyperparameters.steps else "epochs"
             raise InputError(
-                f"steps is {hyperparameters.steps}; warm_start=True counts on in whole epochs, so "
-                "give epochs in its place"
+                f"{name} is {getattr(hyperparameters, name)}; warm_start=True counts on in whole "
+                "epochs, so give epochs in its place"
             )
     warnings: list[str] = []
     schema = earlier.schema if earlier else None

@@ -37,7 +37,10 @@ class TrainingHyperparameters(Hyperparameters):
         Whole(1, MAX_WIDTH), default=8, kind="shaping", help="Size of the representation of a row."
     )
     epochs: int = hyperparameter(
-        Whole(1), default=50, kind="host", help="Passes over the training rows."
+        Whole(0),
+        default=50,
+        kind="host",
+        help="Passes over the training rows; 0: 100, but at least 2,000 and at most 6,000 steps.",
     )
     steps: int = hyperparameter(
         Whole(0),

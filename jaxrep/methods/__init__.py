@@ -28,6 +28,9 @@ from jaxrep.methods.autoencoder_hyperparameters import (
 from jaxrep.methods.classifier_hyperparameters import (
     ClassifierHyperparameters as ClassifierHyperparameters,
 )
+from jaxrep.methods.denoiser_hyperparameters import (
+    DenoiserHyperparameters as DenoiserHyperparameters,
+)
 from jaxrep.methods.regressor_hyperparameters import (
     RegressorHyperparameters as RegressorHyperparameters,
 )
@@ -47,6 +50,8 @@ if TYPE_CHECKING:
     from jaxrep.methods.autoencoder import AutoencoderNetwork as AutoencoderNetwork
     from jaxrep.methods.classifier import Classifier as Classifier
     from jaxrep.methods.classifier import ClassifierNetwork as ClassifierNetwork
+    from jaxrep.methods.denoiser import Denoiser as Denoiser
+    from jaxrep.methods.denoiser import DenoiserNetwork as DenoiserNetwork
     from jaxrep.methods.regressor import Regressor as Regressor
     from jaxrep.methods.regressor import RegressorNetwork as RegressorNetwork
     from jaxrep.methods.simclr import SimCLR as SimCLR

@@ -8,6 +8,7 @@ from jaxrep.networks._frozen import Frozen as Frozen
 from jaxrep.networks._frozen import Standardisation as Standardisation
 from jaxrep.networks._frozen import freeze as freeze
 from jaxrep.networks._initial import InitialDraws as InitialDraws
+from jaxrep.networks._level_score import LevelScore as LevelScore
 from jaxrep.networks._mahalanobis import FittedStatistic as FittedStatistic
 from jaxrep.networks._mahalanobis import Mahalanobis as Mahalanobis
 from jaxrep.networks._mlp import MLP as MLP

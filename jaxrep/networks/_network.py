@@ -1,11 +1,12 @@
 """What every network of a method is: a module that declares what it can be asked for."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import ClassVar
 
 import numpy as np
 from flax import nnx
 
+from jaxrep.batch import Batch
 from jaxrep.networks._mahalanobis import Mahalanobis
 from jaxrep.outputs import OUTPUTS
 
@@ -42,13 +43,17 @@ class Network(nnx.Module):
         if missing := {"embed", "score"} - set(cls.outputs):
             raise TypeError(f"{cls.__name__} must declare the output {min(missing)}")
 
-    def fit_statistics(self, embed: Callable[[], np.ndarray]) -> dict[str, np.ndarray]:
+    def fit_statistics(
+        self, rows: Batch, compute: Callable[[str, Mapping[str, np.ndarray]], np.ndarray]
+    ) -> dict[str, np.ndarray]:
         """Returns the weights that outputs need beyond the trained ones.
 
         These are the statistics of the network's `Mahalanobis` blocks; most networks have none.
 
         Args:
-            embed: returns the representations of training rows, `[rows, Z]`; called if needed.
+            rows: training rows, all or evenly spaced ones.
+            compute: returns what a method of the network gives for them, under its trained weights
+                and those given by name.
 
         Returns:
             Arrays by the names they have in the network.
@@ -56,7 +61,7 @@ class Network(nnx.Module):
         blocks = [
             path for path, module in nnx.iter_modules(self) if isinstance(module, Mahalanobis)
         ]
-        fitted = Mahalanobis.fit(embed()) if blocks else {}
+        fitted = Mahalanobis.fit(compute("embed", {})) if blocks else {}
         return {
             ".".join((*map(str, path), name)): array
             for path in blocks

@@ -171,18 +171,22 @@ class RowEncoder(MLP):
 
     def __call__(self, batch: Batch, embeddings: Embeddings) -> Array:  # type: ignore[override]
         """Maps rows to `[B, dims[-1]]`."""
-        dense = self._dense(batch, embeddings)
         if not self.layers:
-            return self._one_hot(dense, batch.codes)
+            return self._one_hot(self._dense(batch, embeddings), batch.codes)
+        return self.after_first(self.first(batch, embeddings))
+
+    def first(self, batch: Batch, embeddings: Embeddings) -> Array:
+        """Maps rows to what the first layer gives, before its ReLU, `[B, dims[0]]`."""
+        dense = self._dense(batch, embeddings)
         layer = self.layers[0]
         if not self.layout.narrow:
-            return self.after_first(layer(dense))
+            return layer(dense)
         assert batch.codes is not None
         dtype = layer.dtype or jnp.result_type(dense, layer.kernel[...])
         kernel = jnp.asarray(layer.kernel[...], dtype)
         h = product_with_codes(kernel, dense.astype(dtype), self._places(batch.codes))
         assert layer.bias is not None
-        return self.after_first(h + layer.bias[...].astype(dtype)[None, :])
+        return h + layer.bias[...].astype(dtype)[None, :]
 
     def _dense(self, batch: Batch, embeddings: Embeddings) -> Array:
         """Returns the inputs that are no narrow codes, `[B, dense]`."""

@@ -262,9 +262,8 @@ def _blobs() -> np.ndarray:
 
 
 def _steps(method: AnyMethod, rows: int, quick: bool) -> int:
-    whole: int = method.hyperparameters.epochs * steps_per_epoch(
-        rows, method.hyperparameters.batch_size
-    )
+    hp = method.hyperparameters
+    whole = EpochPlan(rows, hp.batch_size, hp.epochs).steps
     return min(QUICK_STEPS, whole) if quick else whole
 
 

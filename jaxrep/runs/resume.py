@@ -74,6 +74,11 @@ def _config(out: Path, length: dict[str, int], finish_now: bool) -> dict[str, An
         raise InputError("--epochs and --steps: give one of them")
     [(name, asked)] = length.items()
     counted = "steps" if hyperparameters.steps else "epochs"
+    if not getattr(hyperparameters, counted):
+        raise InputError(
+            f"--{next(iter(length))}: {out} trains for as many steps as epochs=0 makes of its "
+            "rows; train it anew into another folder"
+        )
     planned, result = getattr(hyperparameters, counted), config.get("result", {})
     if name != counted:
         raise InputError(f"--{name} {asked}: {out} trains by {counted}; give --{counted}")

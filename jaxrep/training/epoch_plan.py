@@ -32,6 +32,11 @@ class Chunk:
     in the block epoch. Where there is one block, that is the number in the run."""
 
 
+# How long a run trains that is given neither epochs nor steps: so many epochs, but no fewer steps
+# than few rows need, and no more than many rows repay.
+_RULE = 100, 2000, 6000
+
+
 @dataclass(frozen=True)
 class EpochPlan:
     """The steps of a run.
@@ -51,7 +56,7 @@ class EpochPlan:
     """Rows in a batch; the last one of a block may hold fewer."""
 
     epochs: int = 1
-    """Passes over the rows, where `limit` is 0."""
+    """Passes over the rows, where `limit` is 0; 0: as many steps as `_RULE` makes of the rows."""
 
     seed: int = 0
     """Decides the order of the blocks."""
@@ -96,7 +101,10 @@ class EpochPlan:
     @property
     def steps(self) -> int:
         """Steps in the run."""
-        return self.limit or self.steps_per_epoch * self.epochs
+        if self.limit or self.epochs:
+            return self.limit or self.steps_per_epoch * self.epochs
+        epochs, least, most = _RULE
+        return min(max(epochs * self.steps_per_epoch, least), most)
 
     def rows_of(self, block: int) -> int:
         """Returns the number of rows in a block."""

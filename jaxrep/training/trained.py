@@ -1,6 +1,6 @@
 """What a training has come to, and its weights made complete."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -100,7 +100,9 @@ def complete_weights(
         background: training rows, all or evenly spaced ones.
         spec: what every row holds.
     """
-    statistics = abstract_network(method, spec).fit_statistics(
-        lambda: map_rows(method, "embed", trained, background, spec)
-    )
-    return trained | statistics
+
+    def compute(output: str, found: Mapping[str, np.ndarray]) -> np.ndarray:
+        result: np.ndarray = map_rows(method, output, trained | dict(found), background, spec)
+        return result
+
+    return trained | abstract_network(method, spec).fit_statistics(background, compute)

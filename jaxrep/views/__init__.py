@@ -12,6 +12,9 @@ from jaxrep.hyperparameters import VIEWS as RATES
 from jaxrep.hyperparameters import ViewHyperparameters
 from jaxrep.views._codes import draw_other as draw_other
 from jaxrep.views._codes import replace_by_other as replace_by_other
+from jaxrep.views._diffusion import diffuse as diffuse
+from jaxrep.views._diffusion import draw_diffusion as draw_diffusion
+from jaxrep.views._diffusion import hide_and_diffuse as hide_and_diffuse
 from jaxrep.views._draws import Deferred as Deferred
 from jaxrep.views._draws import Draws as Draws
 from jaxrep.views._draws import Noise as Noise

@@ -84,6 +84,21 @@ def draw_swap(draws: Draws, batch: Batch, rates: Mapping[str, Rate]) -> Noise:
     return noise
 
 
+def draw_code_values(draws: Draws, batch: Batch) -> Noise:
+    """Draws for each code that of a background row, and a place in [0, 1) that says if it is taken.
+
+    Returns:
+        `code_values`, and `code_places` as float32, `[..., B, C]`.
+    """
+    rows, count = _background(draws)
+    assert rows.codes is not None and batch.codes is not None
+    shape = batch.codes.shape
+    index, place = _index_and_place(jax.random.bits(draws.key, shape, jnp.uint32), count)
+    chosen = rows.codes.at[index, jnp.arange(shape[-1])].get(mode="promise_in_bounds")
+    places = (place >> 8).astype(jnp.float32) * jnp.float32(2.0**-24)
+    return {"code_values": chosen, "code_places": places}
+
+
 def _background(draws: Draws) -> tuple[Batch, int | Array]:
     """Returns the background rows, or evenly spaced ones of too many, and how many they are."""
     if draws.rows is not None:

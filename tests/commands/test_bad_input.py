@@ -267,7 +267,7 @@ OUT_OF_RANGE = [
     ("simclr", "proj_dim", "0", "0"),
     ("vae", "learning_rate", "0", "0.0"),
     ("vae", "weight_decay", "-1", "-1.0"),
-    ("vae", "epochs", "0", "0"),
+    ("vae", "epochs", "-1", "-1"),
     ("vae", "batch_size", "0", "0"),
     ("vae", "validation_fraction", "1", "1.0"),
     ("vae", "seed", "-1", "-1"),

@@ -339,7 +339,7 @@ def test_torchscript_predicts_what_the_estimator_predicts(digits, tmp_path):
         ({"l2": -1.0}, ["a", "b"] * 10, "l2 is -1.0"),
         ({"backbone_learning_rate": -1.0}, ["a", "b"] * 10, "backbone_learning_rate is -1.0"),
         ({"head_dims": (0,)}, ["a", "b"] * 10, r"head_dims is \(0,\)"),
-        ({"epochs": 0}, ["a", "b"] * 10, "epochs is 0"),
+        ({"epochs": -1}, ["a", "b"] * 10, "epochs is -1"),
         ({"frozen": "no"}, ["a", "b"] * 10, "frozen is 'no'"),
         ({"validation_fraction": 0.95}, ["a", "b"] * 10, "at least 2 are needed"),
         ({"backbone": 3}, ["a", "b"] * 10, "backbone is int"),

@@ -201,7 +201,7 @@ def test_the_loss_of_an_autoencoder_corrupts_by_the_views_whose_rates_are_not_0(
 
 
 def statistics(twin, h):
-    return untrained(twin, "simclr").fit_statistics(lambda: h)
+    return untrained(twin, "simclr").fit_statistics(batch_of(twin, h), lambda *_: h)
 
 
 @pytest.mark.parametrize("twin", TWINS)
@@ -295,11 +295,11 @@ def test_simclr_embeds_with_the_backbone_and_scores_the_embedding(twin):
 
 @pytest.mark.parametrize("twin", TWINS)
 def test_methods_without_statistics_do_not_embed_for_them(twin):
-    def embed():
+    def embed(*_):
         raise AssertionError("embedded")
 
     for name in ("autoencoder", "vae"):
-        assert untrained(twin, name).fit_statistics(embed) == {}
+        assert untrained(twin, name).fit_statistics(batch_of(twin, X), embed) == {}
 
 
 @pytest.mark.parametrize("twin", [methods, torch_ref.methods])

@@ -177,7 +177,7 @@ def test_statistics_whiten_the_rows_they_are_of(kind):
 def test_statistics_of_the_twins_agree():
     h = np.maximum(np.random.default_rng(1).normal(size=(50, 4)), 0) * [1, 2, 3, 0]
     ours, theirs = (
-        network.fit_statistics(lambda: h.astype(np.float32))
+        network.fit_statistics(Batch(h), lambda *_: h.astype(np.float32))
         for network in build("simclr", 5, (), 4)
     )
     assert ours.keys() == theirs.keys() == {"distance.mean", "distance.whitening"}
@@ -195,7 +195,7 @@ def test_simclr_scores_training_rows_one_on_average_and_far_rows_higher():
     network, _ = build("simclr", 5, (32,), 8)
     batch = Batch(jnp.asarray(np.random.default_rng(2).normal(size=(500, 5)), jnp.float32))
     h = np.asarray(network.embed(batch))
-    network = with_weights(network, network.fit_statistics(lambda: h))
+    network = with_weights(network, network.fit_statistics(batch, lambda *_: h))
     scores = network.score(batch)
     varies = float((h.std(axis=0) > 0).mean())  # ReLU may have silenced a unit for all rows
     assert varies > 0 and float(scores.mean()) == pytest.approx(varies, rel=0.05)

@@ -77,6 +77,7 @@ ONLY_TORCH = {
 # jaxrep's methods are trees to JAX and set its precision; torch's take values and know no defaults.
 ONLY_JAX_FUNCTIONS = {"tree_flatten_with_keys", "tree_unflatten", "matmul_precision"} | {
     *("before_last", "apart"),  # a decoder's products, which torch computes as one
+    *("draws", "draw"),  # of a score, over which torch has a loop
 }
 OTHER_ARGUMENTS = {"make", "Method.__init__"}
 OTHER_FUNCTIONS = {"Embedding", "Embeddings"}

@@ -24,6 +24,9 @@ from torch_ref.methods.autoencoder import AutoencoderNetwork as AutoencoderNetwo
 from torch_ref.methods.classifier import Classifier as Classifier
 from torch_ref.methods.classifier import ClassifierHyperparameters as ClassifierHyperparameters
 from torch_ref.methods.classifier import ClassifierNetwork as ClassifierNetwork
+from torch_ref.methods.denoiser import Denoiser as Denoiser
+from torch_ref.methods.denoiser import DenoiserHyperparameters as DenoiserHyperparameters
+from torch_ref.methods.denoiser import DenoiserNetwork as DenoiserNetwork
 from torch_ref.methods.regressor import Regressor as Regressor
 from torch_ref.methods.regressor import RegressorHyperparameters as RegressorHyperparameters
 from torch_ref.methods.regressor import RegressorNetwork as RegressorNetwork

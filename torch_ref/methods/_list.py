@@ -20,6 +20,7 @@ BUILT_IN = {
     "autoencoder": "Autoencoder",
     "vae": "VAE",
     "simclr": "SimCLR",
+    "denoiser": "Denoiser",
     "classifier": "Classifier",
     "regressor": "Regressor",
 }

@@ -7,6 +7,7 @@ letters: B batch, D features, Z latent, P projection.
 
 from torch_ref.networks._frozen import Standardisation as Standardisation
 from torch_ref.networks._frozen import freeze as freeze
+from torch_ref.networks._level_score import LevelScore as LevelScore
 from torch_ref.networks._mahalanobis import Mahalanobis as Mahalanobis
 from torch_ref.networks._mlp import MLP as MLP
 from torch_ref.networks._mlp import linears as linears

@@ -193,18 +193,22 @@ class RowEncoder(MLP):
 
     def forward(self, batch: Batch, embeddings: Tables) -> Tensor:  # type: ignore[override]
         """Maps rows to `[B, dims[-1]]`."""
-        dense = self._dense(batch, embeddings)
-        codes = batch.codes
         if self.has_layers:
-            layer = self.layers[0]
-            if codes is None or len(self.narrow) == 0:
-                h: Tensor = layer(dense)
-            else:
-                h = self._look_up(dense, codes, layer.weight, layer.bias)  # type: ignore[arg-type]
-            return self.after_first(h)
+            return self.after_first(self.first(batch, embeddings))
+        dense, codes = self._dense(batch, embeddings), batch.codes
         if codes is None or len(self.narrow) == 0:
             return dense
         return self._one_hot(dense, codes)
+
+    def first(self, batch: Batch, embeddings: Tables) -> Tensor:
+        """Maps rows to what the first layer gives, before its ReLU, `[B, dims[0]]`."""
+        dense, codes = self._dense(batch, embeddings), batch.codes
+        layer = self.layers[0]
+        if codes is None or len(self.narrow) == 0:
+            h: Tensor = layer(dense)
+        else:
+            h = self._look_up(dense, codes, layer.weight, layer.bias)  # type: ignore[arg-type]
+        return h
 
     def _look_up(self, dense: Tensor, codes: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         """Returns what the first layer gives for one-hot codes, `[B, dims[0]]`."""

@@ -9,6 +9,9 @@ from typing import Any
 from torch_ref.batch import Batch, RowSpec
 from torch_ref.views._codes import draw_other as draw_other
 from torch_ref.views._codes import replace_by_other as replace_by_other
+from torch_ref.views._diffusion import diffuse as diffuse
+from torch_ref.views._diffusion import draw_diffusion as draw_diffusion
+from torch_ref.views._diffusion import hide_and_diffuse as hide_and_diffuse
 from torch_ref.views._draws import Draws as Draws
 from torch_ref.views._draws import Noise as Noise
 from torch_ref.views._hide import draw_hide

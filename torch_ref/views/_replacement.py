@@ -76,5 +76,19 @@ def draw_swap(draws: Draws, batch: Batch, rates: Mapping[str, Rate]) -> Noise:
     return noise
 
 
+def draw_code_values(draws: Draws, batch: Batch) -> Noise:
+    """Draws for each code that of a background row, and a place in [0, 1) that says if it is taken.
+
+    Returns:
+        `code_values` and `code_places`, `[..., B, C]`.
+    """
+    codes = draws.background.codes
+    assert codes is not None and batch.codes is not None
+    shape = batch.codes.shape
+    index = torch.randint(_rows(draws), shape, generator=draws.generator)
+    places = torch.rand(shape, generator=draws.generator)
+    return {"code_values": codes[index, torch.arange(shape[-1])], "code_places": places}
+
+
 def _rows(draws: Draws) -> int:
     return len(draws.background.numbers) if draws.rows is None else draws.rows

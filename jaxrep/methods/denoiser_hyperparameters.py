@@ -1,0 +1,36 @@
+"""The denoiser's hyperparameters."""
+
+from jaxrep.hyperparameters import (
+    Number,
+    Recipe,
+    TrainingHyperparameters,
+    hyperparameter,
+    hyperparameters,
+)
+
+
+@hyperparameters(
+    name="denoiser",
+    title="Denoiser",
+    recipes={
+        "anomalies": Recipe(
+            "finds rows that do not fit: wide layers, 2,000 to 6,000 steps.",
+            {
+                "hidden_dims": (512,),
+                "latent_dim": 512,
+                "schedule": "cosine",
+                "epochs": 0,
+            },
+        ),
+    },
+)
+class DenoiserHyperparameters(TrainingHyperparameters):
+    """Denoiser: gives rows back that were corrupted at a noise level, which it is told."""
+
+    hide_rate: float = hyperparameter(
+        Number(at_least=0, below=1),
+        default=0.2,
+        kind="traced",
+        changes_loss=True,
+        help="Share of the cells that are hidden in every second row, to be told from the others.",
+    )
