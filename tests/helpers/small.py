@@ -45,9 +45,9 @@ FLAGS = ("--hidden-dims", "6", "--latent-dim", "3", "--batch-size", "16")
 
 def make(name="autoencoder", **hyperparameters):
     """A method with small layers, that trains for four epochs."""
-    settings = SMALL | ({} if "steps" in hyperparameters else {"epochs": 4}) | hyperparameters
-    if methods.hyperparameters_of(name).predicts is not None:  # so that a step can stand alone
-        settings = {"schedule": "constant"} | settings
+    length = {} if "steps" in hyperparameters else {"epochs": 4}
+    # Under a constant schedule a step can stand alone.
+    settings = SMALL | {"schedule": "constant"} | length | hyperparameters
     shape = settings.pop("hidden_dims"), settings.pop("latent_dim")
     return methods.make(of_shape(name, *shape, **settings))
 
