@@ -66,6 +66,7 @@ ENTRIES = (
     Entry("representations", "bench.representations", "What representations are worth", True),
     Entry("members", "bench.members", "What several seeds in one run are worth", True),
     Entry("filling", "bench.filling", "Filling missing cells", True),
+    Entry("anomalies", "bench.anomalies", "Rows that do not fit", True),
     Entry("variants", "bench.variants", "What was tried inside a step"),
 )
 

@@ -107,7 +107,7 @@ def draw_diffusion(draws: Draws, batch: Batch, *, hide_rate: Rate, other_rate: R
         name: draws._replace(key=jax.random.fold_in(draws.key, stream))
         for name, stream in (("rows", _ROWS), ("codes", _CODES), ("hide", _HIDE))
     }
-    of_rows = jax.random.bits(keys["rows"].key, (2, len(batch.numbers)), jnp.uint32)
+    of_rows = jax.random.bits(keys["rows"].key, (len(batch.numbers), 1), jnp.uint32)
     normal = draw_noise_and_dropout(draws, batch, {"noise_std": 1.0, "drop_rate": 0.0})
     hidden = draw_hide(keys["hide"], batch, {"hide_rate": hide_rate})
     parts = [normal, hidden, draw_other(other_rate, draws, batch)]
@@ -118,16 +118,15 @@ def draw_diffusion(draws: Draws, batch: Batch, *, hide_rate: Rate, other_rate: R
 
 @dataclass(frozen=True)
 class _Made:
-    """Makes a level of 24 bits of each row, and hides cells of every row that has the 25th."""
+    """Makes a row's level of the first 24 bits of its own 32, and hides its cells by the last."""
 
     dtype: Any
 
     def __call__(self, of_rows: Array, *parts: Noise | Deferred) -> Noise:
         noise = {name: array for part in parts for name, array in resolve(part).items()}
-        level = (of_rows[0] >> 8)[:, None].astype(jnp.float32) * jnp.float32(2.0**-24)
-        may_hide = (of_rows[1] >> 31 == 1)[:, None]
+        level = (of_rows >> 8).astype(jnp.float32) * jnp.float32(2.0**-24)
         hidden = {
-            name.replace("hide", "hidden"): noise.pop(name) & may_hide
+            name.replace("hide", "hidden"): noise.pop(name) & (of_rows & 1 == 1)
             for name in ("hide", "hide_codes")
             if name in noise
         }

@@ -1,0 +1,164 @@
+"""Odd rows: anomaly scores of jaxrep's methods and of rivals that need no network.
+
+18 sets of numbers, each with rows known to be anomalous, as `.npz` files of `X` and `y` in the
+folder `anomaly` of the one that `JAXREP_DATA` names. Half of the normal rows train, the other half
+and all anomalies are scored: *file order* takes the first half, *random halves* one that is drawn.
+Of more than 20,000 rows to train on or to score so many are drawn, once for all rivals. Every rival
+has one setting for all sets; each of jaxrep's is an estimator with a recipe, five seeds, and no
+more. Baselines are those of `jaxrep evaluate --anomaly`, on standardised rows.
+
+AUROC is the share of pairs of an anomaly and a normal row that the score puts in order, average
+precision weighs the top of the list. Figures are means over the sets, of means over the seeds, and
+the median over the sets of what separates a method from kNN. Seconds are of training and scoring;
+programs compiled for one set of a width are found again by the next.
+"""
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from sklearn.preprocessing import StandardScaler
+
+from bench.data_files import data_folder
+from bench.measured import Figure, Measured, Series
+from jaxrep import DenoiserEmbedding
+from jaxrep.evaluation import anomaly_baselines, auroc, average_precision
+
+SEEDS, MOST_ROWS, QUICK_ROWS = 5, 20_000, 300
+FILE, RANDOM = "file order", "random halves"
+KNN, DENOISER, MEMBERS = "kNN", "denoiser", "denoiser, 3 members"
+AUROC, PRECISION, TIME = "AUROC", "average precision", "s"
+
+BASELINES = {
+    KNN: "knn_distance",
+    "PCA": "pca_error",
+    "‖x‖²": "squared_norm",
+    "isolation forest": "isolation_forest",
+    "LOF": "local_outlier_factor",
+}
+METHODS: dict[str, dict[str, Any]] = {
+    DENOISER: {"recipe": "anomalies"},
+    MEMBERS: {"recipe": "anomalies", "members": 3},
+}
+
+
+class Halves(NamedTuple):
+    """What a score is fitted on, and what it is judged by."""
+
+    train: np.ndarray
+    """Normal rows, `[N, D]`."""
+
+    test: np.ndarray
+    """Other normal rows, and all anomalies, `[M, D]`."""
+
+    is_anomaly: np.ndarray
+    """Booleans, `[M]`."""
+
+
+def measure(*, quick: bool, rounds: int) -> Measured:
+    """Scores every set in both protocols with every rival.
+
+    Args:
+        quick: one seed, three sets, 300 rows, and 100 steps of training.
+        rounds: of no use here; there are five seeds.
+
+    Returns:
+        AUROC, average precision and seconds by set and protocol, one a seed.
+    """
+    folder = data_folder("anomaly/*.npz") / "anomaly"
+    files = sorted(folder.glob("*.npz"), key=lambda path: int(path.name.partition("_")[0]))
+    seeds, most = (1, QUICK_ROWS) if quick else (SEEDS, MOST_ROWS)
+    samples: dict[tuple[str, str, str], list[float]] = {}
+    for path in files[::7] if quick else files:
+        for protocol in (FILE, RANDOM):
+            halves = split(path, protocol, most)
+            name = f"{path.stem.partition('_')[2]}, {protocol}"
+            for side, unit, value in _scored(halves, seeds, quick):
+                samples.setdefault((name, side, unit), []).append(value)
+    series = [Series(case, side, unit, found) for (case, side, unit), found in samples.items()]
+    return Measured(series, {"seeds": seeds, "most_rows": most, "sets": len(files)})
+
+
+def split(path: Path, protocol: str, most: int = MOST_ROWS) -> Halves:
+    """Reads a set and halves its normal rows.
+
+    Args:
+        path: of an `.npz` file with `X` and `y`, 1 for anomalies.
+        protocol: `FILE` or `RANDOM`.
+        most: rows to train on, and rows to score; of more so many are drawn, a share of each kind.
+    """
+    with np.load(path) as data:
+        x, is_anomaly = data["X"].astype(np.float64), data["y"].astype(int) == 1
+    draws = np.random.default_rng(0)
+    normal, odd = x[~is_anomaly], x[is_anomaly]
+    if protocol == RANDOM:
+        normal = normal[draws.permutation(len(normal))]
+    train, others = normal[: len(normal) // 2], normal[len(normal) // 2 :]
+    share = min(most / (len(others) + len(odd)), 1)
+    train = _drawn(train, min(most, len(train)), draws)
+    others, odd = (_drawn(rows, max(round(share * len(rows)), 1), draws) for rows in (others, odd))
+    return Halves(
+        train, np.concatenate([others, odd]), np.arange(len(others) + len(odd)) >= len(others)
+    )
+
+
+def _drawn(rows: np.ndarray, count: int, draws: np.random.Generator) -> np.ndarray:
+    """Returns so many of the rows, in their order."""
+    return rows[np.sort(draws.choice(len(rows), count, replace=False))]
+
+
+def _scored(halves: Halves, seeds: int, quick: bool) -> Iterator[tuple[str, str, float]]:
+    """Yields the figures of every rival, by unit."""
+    scaler = StandardScaler().fit(halves.train)
+    train, test = (scaler.transform(rows) for rows in (halves.train, halves.test))
+    started = time.perf_counter()
+    baselines = anomaly_baselines(train, test, components=min(8, train.shape[1]))
+    yield "all baselines", TIME, time.perf_counter() - started
+    for side, name in BASELINES.items():
+        if name in baselines:  # a PCA of all columns has no error
+            yield from _judged(side, baselines[name], halves)
+    length: dict[str, Any] = {"steps": 100} if quick else {}
+    for side, settings in METHODS.items():
+        for seed in range(seeds):
+            started = time.perf_counter()
+            model = DenoiserEmbedding(**settings, **length, seed=seed).fit(halves.train)
+            scores = -model.score_samples(halves.test)
+            yield side, TIME, time.perf_counter() - started
+            yield from _judged(side, scores, halves)
+
+
+def _judged(side: str, scores: np.ndarray, halves: Halves) -> Iterator[tuple[str, str, float]]:
+    yield side, AUROC, 100 * auroc(scores, halves.is_anomaly)
+    yield side, PRECISION, 100 * average_precision(scores, halves.is_anomaly)
+
+
+def figures(measured: Measured) -> list[Figure]:
+    """Returns means over the sets, and the median of what separates the methods from kNN."""
+    made = []
+    sides = dict.fromkeys(series.side for series in measured.series if series.unit == AUROC)
+    for protocol, least in ((FILE, 1.5), (RANDOM, -0.2)):
+        for side in sides:
+            for unit in (AUROC, PRECISION):
+                mean = float(np.mean(list(_means(measured, protocol, side, unit).values())))
+                made.append(Figure(f"{protocol}: {side}, mean {unit}", round(mean, 2), ""))
+        knn = _means(measured, protocol, KNN, AUROC)
+        for side in METHODS:
+            more = [
+                value - knn[case] for case, value in _means(measured, protocol, side, AUROC).items()
+            ]
+            mean, median = round(float(np.mean(more)), 2), round(float(np.median(more)), 2)
+            target = least if side == DENOISER else 0.0
+            made.append(Figure(f"{protocol}: {side} over {KNN}, mean", mean, "", target))
+            made.append(Figure(f"{protocol}: {side} over {KNN}, median over the sets", median, ""))
+    return made
+
+
+def _means(measured: Measured, protocol: str, side: str, unit: str) -> dict[str, float]:
+    """Returns the mean over the seeds, by set."""
+    return {
+        series.case: float(np.mean(series.samples))
+        for series in measured.series
+        if series.case.endswith(protocol) and (series.side, series.unit) == (side, unit)
+    }
