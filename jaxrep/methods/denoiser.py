@@ -69,7 +69,7 @@ class DenoiserNetwork(ReconstructionNetwork):
     def errors(self, batch: Batch) -> Array:
         """Mean of the terms over the observed columns at the noise levels of the score, `[B, L]`.
 
-        The row is corrupted, and compared as it was.
+        The row is corrupted, but at level 0, and compared as it was.
         """
         draws, observed = self.by_level.draws(batch.numbers.dtype), self.observed(batch)
 
@@ -79,7 +79,8 @@ class DenoiserNetwork(ReconstructionNetwork):
             terms = self.terms(batch, self.embed_at(corrupted, level))
             return losses.mean_over_columns(terms, observed)
 
-        return self.by_level.means(jax.lax.map(error, draws))
+        plain = losses.mean_over_columns(self.score_by_column(batch), observed)
+        return self.by_level.means(plain, jax.lax.map(error, draws))
 
     def fit_statistics(
         self, rows: Batch, compute: Callable[[str, Mapping[str, np.ndarray]], np.ndarray]

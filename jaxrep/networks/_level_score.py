@@ -11,11 +11,11 @@ from jaxrep.networks._frozen import Frozen
 from jaxrep.networks._initial import draw, draw_normal, filled
 from jaxrep.networks._mahalanobis import FittedStatistic
 
-LEVELS = (0.0, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0)
-"""The noise levels that a score looks at."""
+LEVELS = (0.1, 0.2, 0.4, 0.6, 0.8, 1.0)
+"""The noise levels that a score looks at beside 0, at which a row is as it is."""
 
 DRAWS = 2
-"""Corruptions at each level but 0, at which there is none."""
+"""Corruptions at each of them."""
 
 _LEAST_ERROR = 1e-12  # of a row that is given back exactly, whose logarithm would not be finite
 _LEAST_SCALE = 1e-6
@@ -24,10 +24,10 @@ _LEAST_SCALE = 1e-6
 class LevelScore(nnx.Module):
     """Mean over noise levels of the standardised logarithm of a row's error.
 
-    A level's error is the mean over two corruptions of the row. All rows are corrupted by the same
-    draws, which are the seed's, so that a row's score depends on the network and the row alone. The
-    logarithms are standardised by those of the training rows, whose mean score is 0. Before the
-    statistics of `fit` are in, they are not.
+    A level's error is the mean over two corruptions of the row, at level 0 that of the row as it
+    is. All rows are corrupted by the same draws, which are the seed's, so that a score depends on
+    the network and the row alone. The logarithms are standardised by those of the training rows,
+    whose mean score is 0. Before the statistics of `fit` are in, they are not.
 
     Args:
         rows: what every row holds.
@@ -35,17 +35,17 @@ class LevelScore(nnx.Module):
     """
 
     def __init__(self, rows: RowSpec, *, rngs: nnx.Rngs):
-        self.levels = (LEVELS[0], *(level for level in LEVELS[1:] for _ in range(DRAWS)))
+        self.levels = tuple(level for level in LEVELS for _ in range(DRAWS))
         count = len(self.levels)
         self.normal = Frozen(draw_normal(rngs, count, rows.numbers))
         if rows.codes:
             self.places = Frozen((draw(rngs, count, rows.codes) + 1) / 2)
             self.codes = FittedStatistic(filled(0, count, rows.codes))
-        self.mean = FittedStatistic(filled(0, len(LEVELS)))
-        self.scale = FittedStatistic(filled(1, len(LEVELS)))
+        self.mean = FittedStatistic(filled(0, 1 + len(LEVELS)))
+        self.scale = FittedStatistic(filled(1, 1 + len(LEVELS)))
 
     def __call__(self, errors: Array) -> Array:
-        """Maps the errors of rows at the levels, `[B, L]`, to scores `[B]`; higher is odder."""
+        """Maps the errors of rows by level, `[B, L]`, to scores `[B]`; higher is odder."""
         standardised = (_log(errors) - self.mean[...][None, :]) / self.scale[...][None, :]
         return jnp.mean(standardised, axis=-1)
 
@@ -59,10 +59,15 @@ class LevelScore(nnx.Module):
             return found
         return (*found, self.places[...], self.codes[...].astype(jnp.int32))
 
-    def means(self, of_draws: Array) -> Array:
-        """Returns the means over a level's draws, `[B, L]`, of errors `[draws, B]`."""
-        others = of_draws[1:].reshape(len(LEVELS) - 1, DRAWS, -1).mean(axis=1)
-        return jnp.concatenate([of_draws[:1], others]).T
+    def means(self, plain: Array, of_draws: Array) -> Array:
+        """Returns the errors of rows by level, `[B, L]`.
+
+        Args:
+            plain: at level 0, `[B]`.
+            of_draws: at the levels of the draws, `[S, B]`.
+        """
+        others = of_draws.reshape(len(LEVELS), DRAWS, -1).mean(axis=1)
+        return jnp.concatenate([plain[None, :], others]).T
 
     def codes_of(self, rows: Batch) -> dict[str, np.ndarray]:
         """Returns what replaces codes: those of training rows, another row for each draw and code.
@@ -84,7 +89,7 @@ class LevelScore(nnx.Module):
         """Returns the statistics of training rows, by the names of this module's variables.
 
         Args:
-            errors: of training rows at the levels, `[rows, L]`.
+            errors: of training rows by level, `[rows, L]`.
         """
         logs = np.log(np.maximum(errors.astype(np.float64), _LEAST_ERROR))
         mean, scale = logs.mean(axis=0), np.maximum(logs.std(axis=0), _LEAST_SCALE)

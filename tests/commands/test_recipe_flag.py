@@ -1,5 +1,6 @@
 """`--recipe NAME`: which values a flag leaves to it, and what a run keeps of it."""
 
+import dataclasses
 import json
 import shlex
 
@@ -7,7 +8,7 @@ import numpy as np
 import pytest
 
 from jaxrep import methods
-from jaxrep.hyperparameters import Recipe
+from jaxrep.hyperparameters import Recipe, declaration
 from jaxrep.report.origin import command_of
 from jaxrep.runs import folder
 from tests.helpers.commands import call, done
@@ -132,8 +133,9 @@ def test_the_help_lists_the_recipes_and_each_value_under_the_first(name):
     kind = methods.hyperparameters_of(name)
     for recipe, made in kind.recipes.items():
         assert f"{recipe}: {made.help}" in told
-    assert code == 0 and "(default: seed) --hidden-dims" in told
-    assert f"Passes over the training rows. (default: {kind().epochs})" in told
+    assert code == 0 and f"(default: {next(iter(kind.recipes))}) --hidden-dims" in told
+    (epochs,) = (field for field in dataclasses.fields(kind) if field.name == "epochs")
+    assert f"{declaration(epochs).help} (default: {kind().epochs})" in told
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from tests.helpers.twins import TWINS
 
 pytestmark = pytest.mark.quick
 
-BUILT_IN = ["autoencoder", "vae", "simclr", "classifier", "regressor"]
+BUILT_IN = ["autoencoder", "vae", "simclr", "denoiser", "classifier", "regressor"]
 FILE = '''
 from helper_of_{stem} import NAME
 
@@ -71,7 +71,7 @@ def write(folder, methods, stem, *, name="mine", cls="Mine"):
 
 def test_the_built_in_methods_are_listed_and_found_by_their_names(methods):
     assert methods.names() == BUILT_IN
-    classes = ("Autoencoder", "VAE", "SimCLR", "Classifier", "Regressor")
+    classes = ("Autoencoder", "VAE", "SimCLR", "Denoiser", "Classifier", "Regressor")
     for name, cls in zip(methods.names(), classes, strict=True):
         assert methods.get(name).__name__ == cls
         assert methods.get(name) is getattr(methods, cls)
@@ -100,7 +100,7 @@ def test_a_method_is_made_of_its_hyperparameters():
 
 def test_an_unknown_name_is_refused_with_the_names_there_are_and_how_to_bring_it(methods):
     message = (
-        r"there is no method 'mine'; there are autoencoder, vae, simclr, classifier, regressor\. A "
+        rf"there is no method 'mine'; there are {', '.join(BUILT_IN)}\. A "
         r"method of another package comes with that package, installed here, or with --use FILE\.py"
     )
     with refused(methods, message):

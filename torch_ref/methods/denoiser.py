@@ -82,7 +82,7 @@ class DenoiserNetwork(ReconstructionNetwork):
     def errors(self, batch: Batch) -> Tensor:
         """Mean of the terms over the observed columns at the noise levels of the score, `[B, L]`.
 
-        The row is corrupted, and compared as it was.
+        The row is corrupted, but at level 0, and compared as it was.
         """
         observed = self.observed(batch)
         found: list[Tensor] = []
@@ -92,7 +92,8 @@ class DenoiserNetwork(ReconstructionNetwork):
             corrupted = diffuse(batch, level, normal, places, codes)
             terms = self.terms(batch, self.embed_at(corrupted, level))
             found.append(losses.mean_over_columns(terms, observed))
-        errors: Tensor = self.by_level.means(torch.stack(found))
+        plain = losses.mean_over_columns(self.score_by_column(batch), observed)
+        errors: Tensor = self.by_level.means(plain, torch.stack(found))
         return errors
 
     def fit_statistics(

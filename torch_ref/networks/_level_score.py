@@ -8,11 +8,11 @@ from torch import Tensor, nn
 
 from torch_ref.batch import Batch, RowSpec
 
-LEVELS = (0.0, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0)
-"""The noise levels that a score looks at."""
+LEVELS = (0.1, 0.2, 0.4, 0.6, 0.8, 1.0)
+"""The noise levels that a score looks at beside 0, at which a row is as it is."""
 
 DRAWS = 2
-"""Corruptions at each level but 0, at which there is none."""
+"""Corruptions at each of them."""
 
 _LEAST_ERROR = 1e-12  # of a row that is given back exactly, whose logarithm would not be finite
 _LEAST_SCALE = 1e-6
@@ -21,10 +21,10 @@ _LEAST_SCALE = 1e-6
 class LevelScore(nn.Module):
     """Mean over noise levels of the standardised logarithm of a row's error.
 
-    A level's error is the mean over two corruptions of the row. All rows are corrupted by the same
-    draws, which are the seed's, so that a row's score depends on the network and the row alone. The
-    logarithms are standardised by those of the training rows, whose mean score is 0. Before the
-    statistics of `fit` are in, they are not.
+    A level's error is the mean over two corruptions of the row, at level 0 that of the row as it
+    is. All rows are corrupted by the same draws, which are the seed's, so that a score depends on
+    the network and the row alone. The logarithms are standardised by those of the training rows,
+    whose mean score is 0. Before the statistics of `fit` are in, they are not.
 
     Args:
         rows: what every row holds.
@@ -33,7 +33,7 @@ class LevelScore(nn.Module):
     Example:
         >>> score = LevelScore(RowSpec(2), generator=torch.Generator())
         >>> print(score(torch.ones(1, 7)), len(score.levels))
-        tensor([0.]) 13
+        tensor([0.]) 12
     """
 
     normal: Tensor
@@ -48,7 +48,7 @@ class LevelScore(nn.Module):
 
     def __init__(self, rows: RowSpec, *, generator: torch.Generator):
         super().__init__()
-        self.levels = [LEVELS[0], *(level for level in LEVELS[1:] for _ in range(DRAWS))]
+        self.levels = [level for level in LEVELS for _ in range(DRAWS)]
         self.least, self.repeats, self.has_codes = _LEAST_ERROR, DRAWS, rows.codes > 0
         count = len(self.levels)
         normal = torch.randn(count, rows.numbers, generator=generator)
@@ -57,11 +57,11 @@ class LevelScore(nn.Module):
             places = torch.rand(count, rows.codes, generator=generator)
             self.register_buffer("places", places)
             self.register_buffer("codes", torch.zeros(count, rows.codes))
-        self.register_buffer("mean", torch.zeros(len(LEVELS)))
-        self.register_buffer("scale", torch.ones(len(LEVELS)))
+        self.register_buffer("mean", torch.zeros(1 + len(LEVELS)))
+        self.register_buffer("scale", torch.ones(1 + len(LEVELS)))
 
     def forward(self, errors: Tensor) -> Tensor:
-        """Maps the errors of rows at the levels, `[B, L]`, to scores `[B]`; higher is odder."""
+        """Maps the errors of rows by level, `[B, L]`, to scores `[B]`; higher is odder."""
         standardised = (torch.log(errors.clamp_min(self.least)) - self.mean) / self.scale
         return standardised.mean(dim=-1)
 
@@ -75,11 +75,16 @@ class LevelScore(nn.Module):
             return normal, self.places[i : i + 1], self.codes[i : i + 1]
         return normal, None, None
 
-    def means(self, of_draws: Tensor) -> Tensor:
-        """Returns the means over a level's draws, `[B, L]`, of errors `[draws, B]`."""
-        count = (of_draws.size(0) - 1) // self.repeats
-        others = of_draws[1:].view(count, self.repeats, of_draws.size(1)).mean(dim=1)
-        return torch.cat([of_draws[:1], others]).t()
+    def means(self, plain: Tensor, of_draws: Tensor) -> Tensor:
+        """Returns the errors of rows by level, `[B, L]`.
+
+        Args:
+            plain: at level 0, `[B]`.
+            of_draws: at the levels of the draws, `[S, B]`.
+        """
+        count = of_draws.size(0) // self.repeats
+        others = of_draws.view(count, self.repeats, of_draws.size(1)).mean(dim=1)
+        return torch.cat([plain[None, :], others]).t()
 
     def codes_of(self, rows: Batch) -> dict[str, np.ndarray]:
         """Returns what replaces codes: those of training rows, another row for each draw and code.
@@ -101,7 +106,7 @@ class LevelScore(nn.Module):
         """Returns the statistics of training rows, by the names of this module's buffers.
 
         Args:
-            errors: of training rows at the levels, `[rows, L]`.
+            errors: of training rows by level, `[rows, L]`.
         """
         logs = torch.from_numpy(errors.astype(np.float64)).clamp_min(_LEAST_ERROR).log()
         mean, scale = logs.mean(dim=0), logs.std(dim=0, correction=0).clamp_min(_LEAST_SCALE)
