@@ -9,8 +9,8 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constr
 demo: $(VENV)/installed
 	$(BIN)/python -m jaxrep.demo
 
-# What guards the behaviour, but for what `test-end-to-end` and `test-slow` run: nine and a half
-# minutes on two cores with nothing compiled. The aim is 6.
+# What guards the behaviour, but for what `test-end-to-end` and `test-slow` run: a quarter of an
+# hour on two cores with nothing compiled. The aim is 6 minutes.
 test: $(VENV)/installed-test
 	$(BIN)/jaxrep parity --quick
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
