@@ -311,7 +311,7 @@ def _measure_columns(
 
 
 def _gather_columns(schema: Schema, found: Sequence[dict[str, Rows]]) -> tuple[dict[str, Any], ...]:
-    """Returns the columns with their errors, meaned over the splits, the most nats first."""
+    """Returns the columns with their errors, averaged over the splits, the most nats first."""
     columns = []
     for i, described in enumerate(schema.columns):
         is_numeric = isinstance(described, NumericColumn)

@@ -22,6 +22,10 @@ VIEWS = {
     "hide": "hide_rate",
 }
 
+# How long a run trains that is given neither epochs nor steps: so many epochs, but no fewer steps
+# than few rows need, and no more than many rows repay.
+STEPS_BY_RULE = 100, 2000, 6000
+
 
 @hyperparameters()
 class TrainingHyperparameters(Hyperparameters):
@@ -40,7 +44,8 @@ class TrainingHyperparameters(Hyperparameters):
         Whole(0),
         default=50,
         kind="host",
-        help="Passes over the training rows; 0: 100, but at least 2,000 and at most 6,000 steps.",
+        help="Passes over the training rows; 0: {}, but at least {:,} and at most {:,} "
+        "steps.".format(*STEPS_BY_RULE),
     )
     steps: int = hyperparameter(
         Whole(0),

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from flax import nnx
@@ -65,13 +66,14 @@ def linears(
 
 def _linear(fan_in: int, out: int, rngs: nnx.Rngs, use_bias: bool) -> nnx.Linear:
     rows = draw(rngs, fan_in + use_bias, out) * np.float32(fan_in**-0.5)
+    no_keys: Any = _NoKeys()
     return nnx.Linear(
         fan_in,
         out,
         use_bias=use_bias,
         kernel_init=lambda key, shape, dtype: rows[:fan_in].astype(dtype, copy=False),
         bias_init=lambda key, shape, dtype: rows[-1].astype(dtype, copy=False),
-        rngs=_NoKeys(),  # type: ignore[arg-type]
+        rngs=no_keys,
     )
 
 

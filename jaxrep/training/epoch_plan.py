@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from jaxrep.hyperparameters import STEPS_BY_RULE
 from jaxrep.training.step import steps_per_epoch
 
 
@@ -32,11 +33,6 @@ class Chunk:
     in the block epoch. Where there is one block, that is the number in the run."""
 
 
-# How long a run trains that is given neither epochs nor steps: so many epochs, but no fewer steps
-# than few rows need, and no more than many rows repay.
-_RULE = 100, 2000, 6000
-
-
 @dataclass(frozen=True)
 class EpochPlan:
     """The steps of a run.
@@ -56,7 +52,7 @@ class EpochPlan:
     """Rows in a batch; the last one of a block may hold fewer."""
 
     epochs: int = 1
-    """Passes over the rows, where `limit` is 0; 0: as many steps as `_RULE` makes of the rows."""
+    """Passes over the rows, where `limit` is 0; 0: as many steps as `STEPS_BY_RULE` says."""
 
     seed: int = 0
     """Decides the order of the blocks."""
@@ -103,7 +99,7 @@ class EpochPlan:
         """Steps in the run."""
         if self.limit or self.epochs:
             return self.limit or self.steps_per_epoch * self.epochs
-        epochs, least, most = _RULE
+        epochs, least, most = STEPS_BY_RULE
         return min(max(epochs * self.steps_per_epoch, least), most)
 
     def rows_of(self, block: int) -> int:

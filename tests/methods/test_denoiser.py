@@ -47,16 +47,18 @@ def as_torch(batch):
 
 @pytest.mark.parametrize("twin", ["jax", "torch"])
 def test_rows_are_corrupted_as_the_process_is_defined(twin):
-    batch = rows(50)._replace(numbers=rows(50).numbers.astype(np.float64))
-    level = np.linspace(0, 1, 50)[:, None]
-    normal, places = RNG.normal(size=(50, 3)), RNG.random((50, 2))
-    values = RNG.integers(0, 4, (50, 2)).astype(np.int32)
+    batch = rows(500)._replace(numbers=rows(500).numbers.astype(np.float64))
+    level = np.linspace(0, 1, 500)[:, None]
+    normal, places = RNG.normal(size=(500, 3)), RNG.random((500, 2))
+    values = RNG.integers(0, 4, (500, 2)).astype(np.int32)
     # −log ᾱ(u) = ∫₀ᵘ β, by the trapezoid rule: β is linear.
     integral = [np.trapezoid([0.01, 0.01 + 0.99 * u], [0, u]) for u in level[:, 0]]
     remaining = np.exp(-np.array(integral))[:, None]
     kept, noise = np.sqrt(remaining), np.sqrt(1 - remaining)
     expected = kept * batch.numbers + noise * normal
-    replaced = (places < 1 - kept) & (batch.codes != MISSING)
+    is_missing = batch.codes == MISSING
+    replaced = (places < 1 - kept) & ~is_missing
+    assert (is_missing & (places < 1 - kept)).any()  # which stay missing
     if twin == "jax":
         with jax.enable_x64(True):
             found = views.diffuse(
@@ -72,6 +74,7 @@ def test_rows_are_corrupted_as_the_process_is_defined(twin):
 
 
 def test_noise_has_the_shares_that_are_asked_for():
+    # Bounds are four standard errors of as many rows, and more.
     batch, method = rows(4000), make(hide_rate=0.3)
     noise = resolve(
         method.noise(Draws(jax.random.key(1), jax.tree.map(jnp.asarray, rows(300, seed=5))), batch)

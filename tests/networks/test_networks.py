@@ -197,6 +197,7 @@ def test_simclr_scores_training_rows_one_on_average_and_far_rows_higher():
     h = np.asarray(network.embed(batch))
     network = with_weights(network, network.fit_statistics(batch, lambda *_: h))
     scores = network.score(batch)
+    # Raised eigenvalues take a little off each unit.
     varies = float((h.std(axis=0) > 0).mean())  # ReLU may have silenced a unit for all rows
     assert varies > 0 and float(scores.mean()) == pytest.approx(varies, rel=0.05)
     assert float(network.score(batch._replace(numbers=20 * batch.numbers)).mean()) > 10

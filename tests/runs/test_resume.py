@@ -473,6 +473,10 @@ def test_what_cannot_be_resumed_is_refused(table, tmp_path, capsys):
     flags = (*SETTINGS, "--epochs", "3", "--schedule", "cosine")
     assert main(["train", "autoencoder", table, *flags, "--out", waned]) == 0
     wrong["resume", waned, "--epochs", "9"] = "falls to 0 over its 3 epochs (cosine), so that a"
+    by_rule, config = str(tmp_path / "by_rule"), tmp_path / "by_rule" / "config.json"
+    assert main(["train", "autoencoder", table, *SETTINGS, "--epochs", "0", "--out", by_rule]) == 0
+    assert json.loads(config.read_text())["result"]["steps"] == 2000
+    wrong["resume", by_rule, "--epochs", "900"] = "as many steps as epochs=0 makes of its rows"
     for command, message in wrong.items():
         capsys.readouterr()
         assert main(list(command)) == 2
