@@ -29,6 +29,7 @@ from torch_ref.description import (
 from torch_ref.files import array_digest, check_digests, sha256
 from torch_ref.serving import RawRows
 from torch_ref.units import units_of
+from torch_ref.weights import state_shapes
 
 _META, _SEAL = "extra/meta.json", "extra/meta.sha256"
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the first time that a zip archive can hold
@@ -115,9 +116,14 @@ def check_state(meta: Mapping[str, Any], state: Mapping[str, Tensor], root: str 
     }
     held: dict[str, object] = {n: found[n] for n in state if not n.startswith(network)}
     if meta["method"] in methods.names():
-        weights = described_network(meta).state_dict()  # has shapes alone
-        described |= {network + name: tensor.shape for name, tensor in weights.items()}
-        held |= {name: t.shape for name, t in state.items() if name.startswith(network)}
+        shapes = {
+            name.removeprefix(network): tuple(tensor.shape)
+            for name, tensor in state.items()
+            if name.startswith(network)
+        }
+        held |= {network + name: shape for name, shape in shapes.items()}
+        expected = state_shapes(described_network(meta), shapes)
+        described |= {network + name: shape for name, shape in expected.items()}
     for name in sorted(held.keys() | described.keys()):
         if held.get(name) != described.get(name):
             raise FileFormatError(f"{name} is not that of the network that is described")

@@ -429,7 +429,7 @@ def check_weights(network: Network, weights: Mapping[str, np.ndarray]) -> None:
     Raises:
         FileFormatError: names the first that is missing, unknown, or of another shape or dtype.
     """
-    expected = shapes(network)
+    expected = shapes(network, {name: array.shape for name, array in weights.items()})
     for name in sorted(expected.keys() | weights.keys()):
         if name not in weights:
             raise FileFormatError(f"the weight {name} is missing")

@@ -1,19 +1,25 @@
 """Several trained networks of one method as one, as in `jaxrep.methods`: its members.
 
 Which outputs are means over the members, and which are the first one's, `torch_ref.outputs.OUTPUTS`
-says. In jaxrep's dictionary of weights every array has the members along a first axis; that is made
-and taken apart in `torch_ref.weights`.
+says. Before scores are averaged, they are standardised by those that each member gives training
+rows, by their logarithms where they are ratios. In jaxrep's dictionary of weights every array has
+the members along a first axis; that is made and taken apart in `torch_ref.weights`.
 """
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from torch_ref.batch import Batch, RowSpec
 from torch_ref.methods import AnyMethod
 from torch_ref.networks import Network
+
+_LEAST_SCORE = 1e-12  # of a row that is given back exactly, whose logarithm would not be finite
+_LEAST_SCALE = 1e-6
 
 
 class MembersNetwork(Network):
@@ -25,9 +31,16 @@ class MembersNetwork(Network):
 
     outputs = ("embed", "score")
 
+    score_mean: Tensor
+    score_scale: Tensor
+    are_ratios: Final[bool]
+
     def __init__(self, networks: Sequence[Network]):
         super().__init__()
         self.members = nn.ModuleList(networks)
+        self.are_ratios, self.least = networks[0].scores_ratios, _LEAST_SCORE
+        self.register_buffer("score_mean", torch.zeros(len(networks)))
+        self.register_buffer("score_scale", torch.ones(len(networks)))
 
     def embed(self, batch: Batch) -> Tensor:
         """Returns the first network's embeddings, `[B, Z]`."""
@@ -35,11 +48,24 @@ class MembersNetwork(Network):
         return z
 
     def score(self, batch: Batch) -> Tensor:
-        """Returns the mean of the networks' scores, `[B]`."""
+        """Returns the mean of the networks' standardised scores, `[B]`."""
+        return ((self.each_score(batch) - self.score_mean) / self.score_scale).mean(dim=-1)
+
+    def each_score(self, batch: Batch) -> Tensor:
+        """Returns the scores of every network, `[B, K]`; their logarithms where they are ratios."""
         found: list[Tensor] = []
         for member in self.members:
             found.append(member.score(batch))  # type: ignore[operator]
-        return torch.stack(found).mean(dim=0)
+        scores = torch.stack(found, dim=-1)
+        return torch.log(scores.clamp_min(self.least)) if self.are_ratios else scores
+
+    def fit_statistics(
+        self, rows: Batch, compute: Callable[[str, Mapping[str, np.ndarray]], np.ndarray]
+    ) -> dict[str, np.ndarray]:
+        """Returns the statistics of the networks' scores; those within each are there already."""
+        found = torch.from_numpy(compute("each_score", {}).astype(np.float64))
+        mean, scale = found.mean(dim=0), found.std(dim=0, correction=0).clamp_min(_LEAST_SCALE)
+        return {"score_mean": mean.float().numpy(), "score_scale": scale.float().numpy()}
 
 
 class _Functions(MembersNetwork):

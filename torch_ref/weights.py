@@ -2,7 +2,8 @@
 
 Names are jaxrep's, such as `encoder.0.kernel`. A linear layer's `weight [out, in]` here is a
 `kernel [in, out]` there; this is the only place where one is transposed. The networks of a
-`torch_ref.members.MembersNetwork` are one there, whose arrays have them along a first axis.
+`torch_ref.members.MembersNetwork` are one there, whose arrays have them along a first axis. Rows
+that a network keeps of those it was trained on may be any number.
 """
 
 import re
@@ -52,23 +53,63 @@ def get_weights(model: nn.Module) -> dict[str, np.ndarray]:
         own = [state[key].detach().cpu().numpy() for key in keys]
         own = [array.T if _is_kernel(name) else array for array in own]
         # A transposed view would reach safetensors in the wrong order: copy to C order.
-        found = np.stack(own) if _has_members(state) else own[0]
+        found = np.stack(own) if _MEMBER.match(keys[0]) else own[0]
         arrays[name] = np.array(found, order="C", copy=True)
     return dict(sorted(arrays.items()))
 
 
-def shapes(model: nn.Module) -> dict[str, tuple[int, ...]]:
+def shapes(
+    model: nn.Module, found: Mapping[str, tuple[int, ...]] = {}
+) -> dict[str, tuple[int, ...]]:
     """Returns the shapes of what `get_weights` would return, of a model on any device.
 
     Args:
         model: a module of `torch_ref.networks`; on the device `meta` it takes no memory.
+        found: the shapes of weights that may be another model's, by name: of rows that the model
+            keeps, it has as many as they.
 
     Example:
         >>> shapes(nn.ModuleDict({"encoder": nn.Linear(3, 2, device="meta")}))
         {'encoder.bias': (2,), 'encoder.kernel': (3, 2)}
     """
-    state = model.state_dict()
-    return {name: _shape(state, name, keys) for name, keys in sorted(_keys(state).items())}
+    state, rows = model.state_dict(), _fitted_rows(model)
+    made = {name: _shape(state, name, keys) for name, keys in sorted(_keys(state).items())}
+    return {name: _like(s, found.get(name, s), name in rows) for name, s in made.items()}
+
+
+def state_shapes(
+    model: nn.Module, found: Mapping[str, tuple[int, ...]] = {}
+) -> dict[str, tuple[int, ...]]:
+    """Returns the shapes of a model's parameters and buffers, by its own names for them.
+
+    Args:
+        model: as of `shapes`.
+        found: as of `shapes`, by the model's names.
+    """
+    rows = _fitted_rows(model)
+    return {
+        key: _like(tuple(tensor.shape), found.get(key, ()), _name_of(key) in rows)
+        for key, tensor in model.state_dict().items()
+    }
+
+
+def _name_of(key: str) -> str:
+    return flat_name(_MEMBER.sub("", key))
+
+
+def _fitted_rows(model: nn.Module) -> set[str]:
+    """Returns the names of the weights that are rows, of which there may be any number."""
+    return {
+        _name_of(f"{path}.{name}" if path else name)
+        for path, module in model.named_modules()
+        for name in getattr(module, "fitted_rows", ())
+    }
+
+
+def _like(shape: tuple[int, ...], found: tuple[int, ...], are_rows: bool) -> tuple[int, ...]:
+    if are_rows and len(found) == len(shape) and found[-2] > 0:
+        return (*shape[:-2], found[-2], shape[-1])
+    return shape
 
 
 def with_weights(model: Module, weights: Mapping[str, np.ndarray]) -> Module:
@@ -97,7 +138,11 @@ def with_weights(model: Module, weights: Mapping[str, np.ndarray]) -> Module:
     own = model.state_dict()
     with torch.no_grad():
         for key, tensor in _to_state_dict(model, tensors).items():
-            own[key].copy_(tensor)
+            if own[key].shape == tensor.shape:
+                own[key].copy_(tensor)
+            else:  # rows, more or fewer of them
+                path, _, name = key.rpartition(".")
+                setattr(model.get_submodule(path), name, tensor.to(own[key]))
     return model
 
 
@@ -146,7 +191,7 @@ class _Call(nn.Module):
 
 def _to_state_dict(model: nn.Module, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Returns the weights by the module's own names, kernels transposed, all of them checked."""
-    own = model.state_dict()
+    own, rows = model.state_dict(), _fitted_rows(model)
     keys = _keys(own)
     unknown = [name for name in weights if name not in keys]
     if unknown:
@@ -154,9 +199,9 @@ def _to_state_dict(model: nn.Module, weights: Mapping[str, Tensor]) -> dict[str,
     state = {}
     for name, tensor in weights.items():
         expected = _shape(own, name, keys[name])
-        if tuple(tensor.shape) != expected:
+        if tuple(tensor.shape) != _like(expected, tuple(tensor.shape), name in rows):
             raise ValueError(f"{name} has shape {tuple(tensor.shape)}; the model's is {expected}")
-        each = tensor.unbind() if _has_members(own) else (tensor,)
+        each = tensor.unbind() if _MEMBER.match(keys[name][0]) else (tensor,)
         for key, array in zip(keys[name], each, strict=True):
             state[key] = array.mT if _is_kernel(name) else array
     return state
@@ -164,21 +209,16 @@ def _to_state_dict(model: nn.Module, weights: Mapping[str, Tensor]) -> dict[str,
 
 def _keys(state: Mapping[str, Tensor]) -> dict[str, list[str]]:
     """Returns the keys of a state by jaxrep's names: one each, or that of every member in turn."""
-    has_members = _has_members(state)
     found: dict[str, list[str]] = {}
     for key in state:
-        found.setdefault(flat_name(_MEMBER.sub("", key) if has_members else key), []).append(key)
+        found.setdefault(_name_of(key), []).append(key)
     return found
-
-
-def _has_members(state: Mapping[str, Tensor]) -> bool:
-    return all(_MEMBER.match(key) for key in state)
 
 
 def _shape(state: Mapping[str, Tensor], name: str, keys: Sequence[str]) -> tuple[int, ...]:
     own = state[keys[0]]
     shape = tuple((own.mT if _is_kernel(name) else own).shape)
-    return (len(keys), *shape) if _has_members(state) else shape
+    return (len(keys), *shape) if _MEMBER.match(keys[0]) else shape
 
 
 def _is_kernel(name: str) -> bool:

@@ -81,7 +81,11 @@ def flags(*kinds: type[TrainingHyperparameters], defaults: Mapping[str, Any] = {
             if told.is_derived:
                 continue
             value = usual.get(field.name, field.default)
-            shown = arg(help=told.help, help_behavior_hint=f"(default: {_shown(value)})")
+            shown = arg(
+                help=told.help,
+                help_behavior_hint=f"(default: {_shown(value)})",
+                aliases=told.aliases or None,
+            )
             if hints[field.name] is bool:
                 types[field.name] = Annotated[bool, FlagConversionOff, _switch(True), shown]
                 other = arg(help=f"The opposite of {_flag(field.name)}.", help_behavior_hint="")

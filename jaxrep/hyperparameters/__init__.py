@@ -28,6 +28,7 @@ from jaxrep.hyperparameters._shared import STEPS_BY_RULE as STEPS_BY_RULE
 from jaxrep.hyperparameters._shared import VIEWS as VIEWS
 from jaxrep.hyperparameters._shared import TrainingHyperparameters as TrainingHyperparameters
 from jaxrep.hyperparameters._shared import ViewHyperparameters as ViewHyperparameters
+from jaxrep.hyperparameters._shared import anomaly_score as anomaly_score
 from jaxrep.hyperparameters._shared import likelihood as likelihood
 
 # Share of the training rows whose anomaly score lies above the threshold, unless asked otherwise.

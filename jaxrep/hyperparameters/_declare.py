@@ -36,6 +36,9 @@ class Declaration:
     """Whether it follows from what is trained on, so that no one gives it: neither flag, nor
     argument of an estimator, nor part of a grid."""
 
+    aliases: tuple[str, ...] = ()
+    """Other names of its flag, such as a shorter one."""
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -76,6 +79,7 @@ def hyperparameter(
     help: str,
     changes_loss: bool = False,
     is_derived: bool = False,
+    aliases: tuple[str, ...] = (),
 ) -> Any:
     """Declares a hyperparameter as a field of its class.
 
@@ -86,6 +90,7 @@ def hyperparameter(
         help: what it means, in one or a few sentences.
         changes_loss: whether losses under different values of it cannot be compared.
         is_derived: whether it follows from what is trained on.
+        aliases: other names of its flag.
 
     Returns:
         The field, for the body of a class under `hyperparameters`.
@@ -99,7 +104,7 @@ def hyperparameter(
         raise TypeError(f"kind is {kind!r}; it must be traced, shaping, host or rows")
     if not isinstance(help, str) or not help.strip():
         raise TypeError("help is empty; say what the hyperparameter means")
-    declaration = Declaration(range, kind, help, changes_loss, is_derived)
+    declaration = Declaration(range, kind, help, changes_loss, is_derived, aliases)
     return dataclasses.field(default=default, metadata={"hyperparameter": declaration})
 
 

@@ -146,8 +146,8 @@ class TrainingHyperparameters(Hyperparameters):
         Whole(1, MAX_MEMBERS),
         default=1,
         kind="shaping",
-        help="Networks that train at once, with seed, seed + 1, …; the run's scores are means over "
-        "them, its representations the first one's.",
+        help="Networks that train at once, with seed, seed + 1, …; the run's scores are means of "
+        "their standardised ones, its representations the first one's.",
     )
 
     def unused(self) -> dict[str, str]:
@@ -236,4 +236,30 @@ def likelihood() -> Any:
         help="What a reconstructed number is compared by. squared: its squared error; by_kind: a "
         "Gaussian whose variance is learned for each column, and the Bernoulli distribution for "
         "true and false. Categories are compared by their log-probability with both.",
+    )
+
+
+_ANOMALY_SCORES = {
+    "levels": "mean standardised logarithm of the errors at several noise levels",
+    "reconstruction": "mean over the columns of −log p of the row under its reconstruction",
+    "mahalanobis": "Mahalanobis distance² of the representation from those of the training rows, "
+    "over its size",
+    "neighbours": "distance to the fifth nearest of the training rows' representations, of which "
+    "the run keeps at most 10,000, 4 bytes a number",
+}
+
+
+def anomaly_score(*names: str) -> Any:
+    """Declares the hyperparameter that says what a method's anomaly score is.
+
+    Args:
+        *names: the scores that there are, the default first.
+    """
+    told = "; ".join(f"{name}: {_ANOMALY_SCORES[name]}" for name in names)
+    return hyperparameter(
+        OneOf(*names),
+        default=names[0],
+        kind="shaping",
+        help=f"What the anomaly score of a row is. {told}.",
+        aliases=("--score",),
     )

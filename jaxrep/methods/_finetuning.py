@@ -35,6 +35,7 @@ class FineTunedNetwork(Network):
     """
 
     outputs: ClassVar[tuple[str, ...]] = ("embed", "score", "predict")
+    scores_ratios = True
 
     def __init__(
         self,

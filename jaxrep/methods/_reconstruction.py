@@ -8,14 +8,15 @@ from jax import Array
 from jaxrep import losses
 from jaxrep.batch import Batch
 from jaxrep.likelihoods import RowLikelihood
-from jaxrep.networks import Embeddings, Network, RowDecoder
+from jaxrep.networks import Embeddings, EmbeddingScore, Network, RowDecoder, embedding_score
 
 
 class ReconstructionNetwork(Network):
     """A network with a decoder, whose outputs have a likelihood for each column of the rows.
 
     A subclass has an `encoder`, and `embed`. The terms by column are −log p of the cells of a row
-    under its reconstruction, in nats; the score is their mean over the observed columns.
+    under its reconstruction, in nats; the score is their mean over the observed columns, or that of
+    `distance` where there is one.
     """
 
     outputs: ClassVar[tuple[str, ...]] = (
@@ -29,6 +30,7 @@ class ReconstructionNetwork(Network):
     decoder: RowDecoder
     embeddings: Embeddings
     likelihood: RowLikelihood
+    distance: EmbeddingScore | None
 
     @abstractmethod
     def embed(self, batch: Batch) -> Array:
@@ -47,8 +49,27 @@ class ReconstructionNetwork(Network):
         return self.terms(batch, self.embed(batch))
 
     def score(self, batch: Batch) -> Array:
-        """Mean of the terms over the observed columns, `[B]`; higher is more anomalous."""
+        """Returns anomaly scores, `[B]`; higher is more anomalous.
+
+        Mean of the terms over the observed columns; or how far the representation is from those of
+        the training rows.
+        """
+        return self.error(batch) if self.distance is None else self.distance(self.embed(batch))
+
+    def error(self, batch: Batch) -> Array:
+        """Mean of the terms of rows over the observed columns, `[B]`."""
         return losses.mean_over_columns(self.score_by_column(batch), self.observed(batch))
+
+    def set_score(self, anomaly_score: str, latent_dim: int) -> None:
+        """Gives the network the score of a name, `reconstruction` or one of representations.
+
+        Args:
+            anomaly_score: the name.
+            latent_dim: Z, size of a representation.
+        """
+        self.distance = embedding_score(anomaly_score, latent_dim)
+        # A density may be above 1, and minus its logarithm below 0.
+        self.scores_ratios = self.distance is not None or "gaussian" not in self.likelihood.places
 
     def terms(self, batch: Batch, z: Array) -> Array:
         """Returns −log p of rows by column, `[B, D + C]`, decoded from representations `[B, Z]`."""

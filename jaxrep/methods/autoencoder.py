@@ -23,6 +23,7 @@ class AutoencoderNetwork(ReconstructionNetwork):
         rows: what every row holds; D numbers, C codes.
         hidden_dims: widths of the encoder's hidden layers; the decoder has them in reverse.
         latent_dim: Z, size of the code.
+        anomaly_score: `reconstruction`, or a score of representations by its name.
         rngs: source of the initial weights.
 
     Example:
@@ -34,12 +35,19 @@ class AutoencoderNetwork(ReconstructionNetwork):
     """
 
     def __init__(
-        self, rows: RowSpec, hidden_dims: Sequence[int], latent_dim: int, *, rngs: nnx.Rngs
+        self,
+        rows: RowSpec,
+        hidden_dims: Sequence[int],
+        latent_dim: int,
+        *,
+        anomaly_score: str = "reconstruction",
+        rngs: nnx.Rngs,
     ):
         self.encoder = RowEncoder(rows, (*hidden_dims, latent_dim), rngs=rngs)
         self.decoder = RowDecoder(rows, (latent_dim, *reversed(hidden_dims)), rngs=rngs)
         self.embeddings = Embeddings(rows, rngs=rngs)
         self.likelihood = RowLikelihood(rows)
+        self.set_score(anomaly_score, latent_dim)
 
     def embed(self, batch: Batch) -> Array:
         """Maps rows to representations `[B, Z]`."""
@@ -77,7 +85,11 @@ class Autoencoder(Method[AutoencoderHyperparameters, AutoencoderNetwork]):
         """Returns a new network for rows."""
         hp = self.hyperparameters
         return AutoencoderNetwork(
-            views.rows_seen(hp, rows), hp.hidden_dims, hp.latent_dim, rngs=rngs
+            views.rows_seen(hp, rows),
+            hp.hidden_dims,
+            hp.latent_dim,
+            anomaly_score=hp.anomaly_score,
+            rngs=rngs,
         )
 
     def noise(self, draws: Draws, batch: Batch) -> Noise | Deferred:

@@ -2,7 +2,13 @@
 
 from typing import Literal
 
-from jaxrep.hyperparameters import Recipe, ViewHyperparameters, hyperparameters, likelihood
+from jaxrep.hyperparameters import (
+    Recipe,
+    ViewHyperparameters,
+    anomaly_score,
+    hyperparameters,
+    likelihood,
+)
 
 
 @hyperparameters(
@@ -31,3 +37,6 @@ class AutoencoderHyperparameters(ViewHyperparameters):
     """
 
     likelihood: Literal["squared", "by_kind"] = likelihood()
+    anomaly_score: Literal["reconstruction", "mahalanobis", "neighbours"] = anomaly_score(
+        "reconstruction", "mahalanobis", "neighbours"
+    )

@@ -22,12 +22,15 @@ class DenoiserNetwork(ReconstructionNetwork):
     """Encoder rows–hidden–Z, told the noise level of its input, and one layer back to rows.
 
     The level u enters the first layer beside the row, as 2u − 1. Any cell may be missing; so are
-    those that training hides. Its score looks at several levels: see `jaxrep.networks.LevelScore`.
+    those that training hides. Its score looks at several levels: see `jaxrep.networks.LevelScore`;
+    or is one of its error at level 0, or of its representations.
 
     Args:
         rows: what every row holds; D numbers, C codes.
         hidden_dims: widths of the hidden layers before the last.
         latent_dim: Z, width of the last hidden layer, which is the embedding.
+        anomaly_score: `levels`, `reconstruction` (the error at level 0), or a score of
+            representations by its name.
         rngs: source of the initial weights, and of the draws of the score.
 
     References:
@@ -43,7 +46,13 @@ class DenoiserNetwork(ReconstructionNetwork):
     """
 
     def __init__(
-        self, rows: RowSpec, hidden_dims: Sequence[int], latent_dim: int, *, rngs: nnx.Rngs
+        self,
+        rows: RowSpec,
+        hidden_dims: Sequence[int],
+        latent_dim: int,
+        *,
+        anomaly_score: str = "levels",
+        rngs: nnx.Rngs,
     ):
         dims = (*hidden_dims, latent_dim)
         self.encoder = RowEncoder(rows, dims, activate_last=True, rngs=rngs)
@@ -51,7 +60,10 @@ class DenoiserNetwork(ReconstructionNetwork):
         self.decoder = RowDecoder(rows, (latent_dim,), rngs=rngs)
         self.embeddings = Embeddings(rows, rngs=rngs)
         self.likelihood = RowLikelihood(rows)
-        self.by_level = LevelScore(rows, rngs=rngs)
+        self.set_score(anomaly_score, latent_dim)
+        self.by_level = LevelScore(rows, rngs=rngs) if anomaly_score == "levels" else None
+        if self.by_level is not None:
+            self.scores_ratios = False  # they are logarithms already
 
     def embed(self, batch: Batch) -> Array:
         """Maps rows to the last hidden layer at the noise level 0, `[B, Z]`."""
@@ -63,14 +75,19 @@ class DenoiserNetwork(ReconstructionNetwork):
         return self.encoder.after_first(first + self.level(2 * level - 1))
 
     def score(self, batch: Batch) -> Array:
-        """Mean standardised logarithm of the errors at several noise levels, `[B]`."""
-        return self.by_level(self.errors(batch))
+        """Returns anomaly scores, `[B]`; higher is more anomalous.
+
+        Mean standardised logarithm of the errors at several noise levels; or as of
+        `ReconstructionNetwork`.
+        """
+        return super().score(batch) if self.by_level is None else self.by_level(self.errors(batch))
 
     def errors(self, batch: Batch) -> Array:
         """Mean of the terms over the observed columns at the noise levels of the score, `[B, L]`.
 
         The row is corrupted, but at level 0, and compared as it was.
         """
+        assert self.by_level is not None
         draws, observed = self.by_level.draws(batch.numbers.dtype), self.observed(batch)
 
         def error(draw: tuple[Array, ...]) -> Array:
@@ -79,13 +96,14 @@ class DenoiserNetwork(ReconstructionNetwork):
             terms = self.terms(batch, self.embed_at(corrupted, level))
             return losses.mean_over_columns(terms, observed)
 
-        plain = losses.mean_over_columns(self.score_by_column(batch), observed)
-        return self.by_level.means(plain, jax.lax.map(error, draws))
+        return self.by_level.means(self.error(batch), jax.lax.map(error, draws))
 
     def fit_statistics(
         self, rows: Batch, compute: Callable[[str, Mapping[str, np.ndarray]], np.ndarray]
     ) -> dict[str, np.ndarray]:
         """Returns the statistics of the score, as of `Network.fit_statistics`."""
+        if self.by_level is None:
+            return super().fit_statistics(rows, compute)
         block = "by_level"
         codes = {f"{block}.{name}": array for name, array in self.by_level.codes_of(rows).items()}
         fitted = self.by_level.fit(compute("errors", codes))
@@ -112,7 +130,13 @@ class Denoiser(Method[DenoiserHyperparameters, DenoiserNetwork]):
     def init(self, rows: RowSpec, rngs: nnx.Rngs) -> DenoiserNetwork:
         """Returns a new network for rows of which any cell may be missing."""
         hp = self.hyperparameters
-        return DenoiserNetwork(rows.with_gaps(), hp.hidden_dims, hp.latent_dim, rngs=rngs)
+        return DenoiserNetwork(
+            rows.with_gaps(),
+            hp.hidden_dims,
+            hp.latent_dim,
+            anomaly_score=hp.anomaly_score,
+            rngs=rngs,
+        )
 
     def noise(self, draws: Draws, batch: Batch) -> Noise | Deferred:
         """Draws each row's noise level, the noise of its cells, and which of them are hidden."""

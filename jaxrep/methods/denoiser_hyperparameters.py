@@ -1,9 +1,12 @@
 """The denoiser's hyperparameters."""
 
+from typing import Literal
+
 from jaxrep.hyperparameters import (
     Number,
     Recipe,
     TrainingHyperparameters,
+    anomaly_score,
     hyperparameter,
     hyperparameters,
 )
@@ -33,4 +36,7 @@ class DenoiserHyperparameters(TrainingHyperparameters):
         kind="traced",
         changes_loss=True,
         help="Share of the cells that are hidden in every second row, to be told from the others.",
+    )
+    anomaly_score: Literal["levels", "reconstruction", "mahalanobis", "neighbours"] = anomaly_score(
+        "levels", "reconstruction", "mahalanobis", "neighbours"
     )

@@ -13,10 +13,10 @@ from jaxrep.methods._method import Method, Metrics
 from jaxrep.methods.simclr_hyperparameters import SimCLRHyperparameters
 from jaxrep.networks import (
     Embeddings,
-    Mahalanobis,
     Network,
     ProjectionHead,
     RowEncoder,
+    embedding_score,
     get_model_state,
 )
 from jaxrep.views import Deferred, Draws, Noise
@@ -25,13 +25,14 @@ from jaxrep.views import Deferred, Draws, Noise
 class SimCLRNetwork(Network):
     """SimCLR's backbone, with ReLU after every layer, and its projection head.
 
-    Its score is the Mahalanobis distance of a row's representation from those of the training rows.
+    Its score is how far a row's representation is from those of the training rows.
 
     Args:
         rows: what every row holds; D numbers, C codes.
         hidden_dims: widths of the backbone's hidden layers.
         latent_dim: Z, size of the representation.
         proj_dim: P, size of the projection.
+        anomaly_score: `mahalanobis` or `neighbours`.
         rngs: source of the initial weights.
 
     References:
@@ -45,6 +46,7 @@ class SimCLRNetwork(Network):
     """
 
     outputs = ("embed", "score", "project")
+    scores_ratios = True
 
     def __init__(
         self,
@@ -53,13 +55,16 @@ class SimCLRNetwork(Network):
         latent_dim: int,
         proj_dim: int,
         *,
+        anomaly_score: str = "mahalanobis",
         rngs: nnx.Rngs,
     ):
         dims = (*hidden_dims, latent_dim)
         self.backbone = RowEncoder(rows, dims, activate_last=True, rngs=rngs)
         self.projection = ProjectionHead(latent_dim, proj_dim, rngs=rngs)
         self.embeddings = Embeddings(rows, rngs=rngs)
-        self.distance = Mahalanobis(latent_dim)
+        distance = embedding_score(anomaly_score, latent_dim)
+        assert distance is not None
+        self.distance = distance
 
     def embed(self, batch: Batch) -> Array:
         """Maps rows to the backbone's output h `[B, Z]`, never to the projection."""
@@ -70,7 +75,7 @@ class SimCLRNetwork(Network):
         return self.projection(self.embed(batch))
 
     def score(self, batch: Batch) -> Array:
-        """Mahalanobis distance² / Z of h from the training rows' h, `[B]`."""
+        """Returns how far h is from the training rows' h, `[B]`; higher is more anomalous."""
         return self.distance(self.embed(batch))
 
 
@@ -105,7 +110,12 @@ class SimCLR(Method[SimCLRHyperparameters, SimCLRNetwork]):
         """Returns a new network for rows."""
         hp = self.hyperparameters
         return SimCLRNetwork(
-            views.rows_seen(hp, rows), hp.hidden_dims, hp.latent_dim, hp.proj_dim, rngs=rngs
+            views.rows_seen(hp, rows),
+            hp.hidden_dims,
+            hp.latent_dim,
+            hp.proj_dim,
+            anomaly_score=hp.anomaly_score,
+            rngs=rngs,
         )
 
     def noise(self, draws: Draws, batch: Batch) -> Noise | Deferred:

@@ -1,5 +1,7 @@
 """SimCLR's hyperparameters."""
 
+from typing import Literal
+
 from jaxrep.hyperparameters import (
     MAX_WIDTH,
     Flag,
@@ -7,6 +9,7 @@ from jaxrep.hyperparameters import (
     Recipe,
     ViewHyperparameters,
     Whole,
+    anomaly_score,
     hyperparameter,
     hyperparameters,
 )
@@ -61,3 +64,4 @@ class SimCLRHyperparameters(ViewHyperparameters):
         "still compares all rows of a batch, and the gradients stay the same. 0 takes the batch "
         "as a whole.",
     )
+    anomaly_score: Literal["mahalanobis", "neighbours"] = anomaly_score("mahalanobis", "neighbours")

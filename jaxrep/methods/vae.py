@@ -26,6 +26,7 @@ class VAENetwork(ReconstructionNetwork):
         rows: what every row holds; D numbers, C codes.
         hidden_dims: widths of the shared encoder's layers; the decoder has them in reverse.
         latent_dim: Z, number of latents.
+        anomaly_score: `reconstruction`, or a score of representations by its name.
         rngs: source of the initial weights.
 
     References:
@@ -41,7 +42,13 @@ class VAENetwork(ReconstructionNetwork):
     outputs = (*ReconstructionNetwork.outputs, "encode", "generate")
 
     def __init__(
-        self, rows: RowSpec, hidden_dims: Sequence[int], latent_dim: int, *, rngs: nnx.Rngs
+        self,
+        rows: RowSpec,
+        hidden_dims: Sequence[int],
+        latent_dim: int,
+        *,
+        anomaly_score: str = "reconstruction",
+        rngs: nnx.Rngs,
     ):
         self.encoder = RowEncoder(rows, hidden_dims, activate_last=True, rngs=rngs)
         width = (self.encoder.layout.inputs, *hidden_dims)[-1]
@@ -49,6 +56,7 @@ class VAENetwork(ReconstructionNetwork):
         self.decoder = RowDecoder(rows, (latent_dim, *reversed(hidden_dims)), rngs=rngs)
         self.embeddings = Embeddings(rows, rngs=rngs)
         self.likelihood = RowLikelihood(rows)
+        self.set_score(anomaly_score, latent_dim)
 
     def encode(self, batch: Batch) -> tuple[Array, Array]:
         """Maps rows to the posterior's μ and log σ², `[B, Z]` each."""
@@ -96,7 +104,9 @@ class VAE(Method[VAEHyperparameters, VAENetwork]):
     def init(self, rows: RowSpec, rngs: nnx.Rngs) -> VAENetwork:
         """Returns a new network for rows."""
         hp = self.hyperparameters
-        return VAENetwork(rows, hp.hidden_dims, hp.latent_dim, rngs=rngs)
+        return VAENetwork(
+            rows, hp.hidden_dims, hp.latent_dim, anomaly_score=hp.anomaly_score, rngs=rngs
+        )
 
     def noise(self, draws: Draws, batch: Batch) -> Noise:
         """Draws `eps` `[B, Z]` from N(0, 1), and which codes are "other"."""

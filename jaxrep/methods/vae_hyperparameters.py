@@ -6,6 +6,7 @@ from jaxrep.hyperparameters import (
     Number,
     Recipe,
     TrainingHyperparameters,
+    anomaly_score,
     hyperparameter,
     hyperparameters,
     likelihood,
@@ -30,3 +31,6 @@ class VAEHyperparameters(TrainingHyperparameters):
         help="Weight β of the KL divergence; above 1 it presses for disentangled latents (β-VAE).",
     )
     likelihood: Literal["squared", "by_kind"] = likelihood()
+    anomaly_score: Literal["reconstruction", "mahalanobis", "neighbours"] = anomaly_score(
+        "reconstruction", "mahalanobis", "neighbours"
+    )

@@ -7,9 +7,9 @@ from jax import Array
 from jax.typing import DTypeLike
 
 from jaxrep.batch import Batch, RowSpec
+from jaxrep.networks._fitted import FittedStatistic
 from jaxrep.networks._frozen import Frozen
 from jaxrep.networks._initial import draw, draw_normal, filled
-from jaxrep.networks._mahalanobis import FittedStatistic
 
 LEVELS = (0.1, 0.2, 0.4, 0.6, 0.8, 1.0)
 """The noise levels that a score looks at beside 0, at which a row is as it is."""

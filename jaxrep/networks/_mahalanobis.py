@@ -4,22 +4,17 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
-from flax import nnx
 from jax import Array
 
+from jaxrep.networks._fitted import EmbeddingScore, FittedStatistic
 from jaxrep.networks._initial import filled
 
 
-class FittedStatistic(nnx.Variable[Array]):
-    """What is computed from the training rows after training: saved, but not trained."""
-
-
-class Mahalanobis(nnx.Module):
+class Mahalanobis(EmbeddingScore):
     """Mahalanobis distance² / Z from the training rows' representations.
 
-    The statistics are part of the network, so that its score is a function of the network and the
-    row alone. The mean over the training rows is about 1. Before the statistics of `fit` are in,
-    it is the mean square of a representation.
+    The mean over the training rows is about 1. Before the statistics of `fit` are in, it is the
+    mean square of a representation.
 
     Args:
         latent_dim: Z, size of the representation.

@@ -7,7 +7,7 @@ import numpy as np
 from flax import nnx
 
 from jaxrep.batch import Batch
-from jaxrep.networks._mahalanobis import Mahalanobis
+from jaxrep.networks._fitted import EmbeddingScore
 from jaxrep.outputs import OUTPUTS
 
 
@@ -27,6 +27,10 @@ class Network(nnx.Module):
     """
 
     outputs: ClassVar[tuple[str, ...]]
+
+    scores_ratios: bool = False
+    """Whether scores are at least 0 and compare by their ratios, as distances and errors do: the
+    members of a run then average logarithms of them."""
 
     def __init_subclass__(cls, **options: bool) -> None:
         """Refuses outputs that are unknown, missing, or not defined."""
@@ -48,7 +52,7 @@ class Network(nnx.Module):
     ) -> dict[str, np.ndarray]:
         """Returns the weights that outputs need beyond the trained ones.
 
-        These are the statistics of the network's `Mahalanobis` blocks; most networks have none.
+        These are the statistics of the network's `EmbeddingScore` blocks; many networks have none.
 
         Args:
             rows: training rows, all or evenly spaced ones.
@@ -58,12 +62,14 @@ class Network(nnx.Module):
         Returns:
             Arrays by the names they have in the network.
         """
-        blocks = [
-            path for path, module in nnx.iter_modules(self) if isinstance(module, Mahalanobis)
-        ]
-        fitted = Mahalanobis.fit(compute("embed", {})) if blocks else {}
+        blocks = {
+            path: module
+            for path, module in nnx.iter_modules(self)
+            if isinstance(module, EmbeddingScore)
+        }
+        z = compute("embed", {}) if blocks else np.empty((0, 0))
         return {
             ".".join((*map(str, path), name)): array
-            for path in blocks
-            for name, array in fitted.items()
+            for path, block in blocks.items()
+            for name, array in block.fit(z).items()
         }

@@ -11,7 +11,7 @@ from flax import nnx
 from jax import Array
 from jax.typing import DTypeLike
 
-from jaxrep.networks._mahalanobis import FittedStatistic
+from jaxrep.networks._fitted import FittedRows, FittedStatistic
 
 Model = TypeVar("Model", bound=nnx.Module)
 
@@ -95,10 +95,39 @@ def with_weights(model: Model, weights: Mapping[str, Array]) -> Model:
         raise ValueError(f"the model has no weights named {unknown}; it has {list(paths)}")
     for name, array in weights.items():
         variable = flat[paths[name]]
-        if variable.shape != array.shape:
+        if array.shape != _shape_like(variable, array.shape):
             raise ValueError(f"{name} has shape {array.shape}; the model's is {variable.shape}")
         flat[paths[name]] = variable.replace(array)
     return nnx.merge(graph, nnx.from_flat_state(list(flat.items())))
+
+
+def shapes_like(
+    model: nnx.Module, found: Mapping[str, tuple[int, ...]]
+) -> dict[str, tuple[int, ...]]:
+    """Returns the shapes of a model's variables, with as many `FittedRows` as others have.
+
+    Args:
+        model: any module, abstract or not.
+        found: the shapes of weights that may be another model's, by name.
+
+    Example:
+        >>> from jaxrep.networks import Neighbours
+        >>> shapes_like(Neighbours(2), {"bank": (50, 2)}), shapes_like(Neighbours(2), {"bank": ()})
+        ({'bank': (50, 2)}, {'bank': (1, 2)})
+    """
+    state = nnx.to_flat_state(nnx.state(model))
+    shapes = {_name(path): (variable, variable.shape) for path, variable in state}
+    return {
+        name: _shape_like(variable, found.get(name, shape))
+        for name, (variable, shape) in sorted(shapes.items())
+    }
+
+
+def _shape_like(variable: nnx.Variable[Any], found: tuple[int, ...]) -> tuple[int, ...]:
+    shape: tuple[int, ...] = variable.shape
+    if isinstance(variable, FittedRows) and len(found) == len(shape) and found[-2] > 0:
+        return (*shape[:-2], found[-2], shape[-1])
+    return shape
 
 
 def compute_in(model: nnx.Module, dtype: DTypeLike) -> None:

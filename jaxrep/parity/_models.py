@@ -31,7 +31,7 @@ from jaxrep.methods import (
     training_network,
     without_labels,
 )
-from jaxrep.networks import get_model_state, get_weights, with_weights
+from jaxrep.networks import get_model_state, get_weights, shapes_like, with_weights
 from jaxrep.outputs import OUTPUTS
 from jaxrep.parity._check import Check
 from jaxrep.parity._cross_check import Case
@@ -52,6 +52,7 @@ ARCHITECTURES: tuple[Architecture, ...] = (
 )
 SMALL: tuple[tuple[int, ...], int] = ((9, 4), 3)  # of networks on mixed rows
 ROWS = 17
+_KEPT_ROWS = 40  # of representations that a score compares with
 
 
 def weight_checks(quick: bool) -> Iterator[Check]:
@@ -86,7 +87,7 @@ def output_cases(quick: bool) -> Iterator[Case]:
         for described, rows, dims, members in _sizes((SQUARE,) if quick else ARCHITECTURES, quick):
             ours, theirs = twins(name, dims, members=members)
             weights = draw_weights(ours, rows)
-            x, z = _draw_inputs(rows, dims[1])
+            x, z = draw_inputs(rows, dims[1])
             case = output_case(ours, theirs, rows, weights, x, z, described)
             yield dataclasses.replace(case, wanted=("weights", "x", "z"))
 
@@ -207,7 +208,7 @@ def _has_likelihood(name: str) -> bool:
     return "reconstruct" in get(name).network_type.outputs
 
 
-def _draw_inputs(rows: RowSpec, latent_dim: int) -> tuple[Batch, np.ndarray]:
+def draw_inputs(rows: RowSpec, latent_dim: int) -> tuple[Batch, np.ndarray]:
     """Returns drawn rows, and embeddings."""
     rng = np.random.default_rng(1)
     x: Any = rng.normal(size=(ROWS, rows.numbers))
@@ -273,14 +274,18 @@ def all_views(method: AnyMethod) -> dict[str, Any]:
 
 def draw_weights(method: AnyMethod, rows: RowSpec) -> dict[str, np.ndarray]:
     """Returns weights for all of a method's network, statistics too, at a trained size."""
-    return join_members(
+    drawn = join_members(
         [_draw_weights(member, rows, i) for i, member in enumerate(members_of(method))]
     )
+    rng = np.random.default_rng(7)
+    of_scores = [name for name in drawn if name in ("score_mean", "score_scale")]
+    return drawn | {name: rng.uniform(0.5, 2, drawn[name].shape) for name in of_scores}
 
 
 def _draw_weights(method: AnyMethod, rows: RowSpec, seed: int) -> dict[str, np.ndarray]:
     rng, network = np.random.default_rng(seed), abstract_network(method, rows)
     shapes = {name: array.shape for name, array in get_weights(network).items()}
+    shapes = shapes_like(network, {n: (_KEPT_ROWS, *shape[1:]) for n, shape in shapes.items()})
     drawn = {name: rng.normal(size=shape) * shape[0] ** -0.5 for name, shape in shapes.items()}
     # Among the vectors that no step trains may be variances and scales.
     vectors = [name for name in get_model_state(network) if len(shapes[name]) == 1]

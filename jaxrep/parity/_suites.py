@@ -13,6 +13,7 @@ from jaxrep.parity._models import method_cases, output_cases, weight_checks
 from jaxrep.parity._norms import norm_cases
 from jaxrep.parity._report import Report, environment
 from jaxrep.parity._rows import row_cases
+from jaxrep.parity._scores import score_cases
 from jaxrep.parity._training import epoch_checks, trajectory_checks
 
 Suite = Callable[[bool], Iterable[Case | Check]]
@@ -21,6 +22,7 @@ SUITES: dict[str, Suite] = {
     "weights": weight_checks,
     "rows": row_cases,
     "outputs": output_cases,
+    "scores": score_cases,
     "norms": norm_cases,
     "losses": loss_cases,
     "methods": method_cases,

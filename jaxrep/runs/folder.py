@@ -28,7 +28,7 @@ from jaxrep.data.targets import Target, target_from_json
 from jaxrep.errors import InputError, ModelFormatError
 from jaxrep.inference import map_rows
 from jaxrep.methods import AnyMethod, abstract_network, make
-from jaxrep.networks import get_weights
+from jaxrep.networks import shapes_like
 from jaxrep.runs.configuration import CONFIG as CONFIG
 from jaxrep.runs.configuration import SCHEMA_VERSION as SCHEMA_VERSION
 from jaxrep.runs.configuration import read_config, read_hyperparameters, read_object
@@ -317,11 +317,12 @@ def _verify(path: Path) -> set[str]:
 
 def _read_weights(path: Path, method: AnyMethod, rows: RowSpec) -> dict[str, np.ndarray]:
     network = abstract_network(method, rows)
-    expected = {name: ("F32", *array.shape) for name, array in get_weights(network).items()}
     try:
         with safetensors.safe_open(path, framework="numpy") as file:
             slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
             found = {name: (s.get_dtype(), *s.get_shape()) for name, s in slices.items()}
+            shapes = shapes_like(network, {name: each[1:] for name, each in found.items()})
+            expected = {name: ("F32", *shape) for name, shape in shapes.items()}
             if found != expected:
                 odd = sorted(n for n in found | expected if found.get(n) != expected.get(n))
                 raise ModelFormatError(

@@ -4,6 +4,8 @@ from typing import Any
 
 from jaxrep.data.schema import CategoricalColumn, NumericColumn, Quantile, Standard
 from jaxrep.data.targets import Classes, Target
+from jaxrep.methods import abstract_network
+from jaxrep.networks import FittedRows, get_weights
 from jaxrep.runs.folder import EMBEDDING_PLOT, REPORT, Run
 from jaxrep.runs.sources import SPOOL
 
@@ -22,8 +24,9 @@ def kept_of_data(run: Run) -> dict[str, Any]:
         `numbers`, the statistics by column, the number of quantiles among them, and why it has its
         kind; `constants`, by column;
         `target`, the label with its classes or statistics, or None; `score_quantiles`, the number
-        of quantiles of the training rows' scores; and `rows`, the files that hold or show whole
-        rows.
+        of quantiles of the training rows' scores; `representations`, how many of the training
+        rows' are kept for scores, by the name of the weights; and `rows`, the files that hold or
+        show whole rows.
     """
     schema, quantiles = run.schema, run.config.get("score_quantiles", {})
     constants = [column for column in schema.left_out if column.kind == "constant"]
@@ -35,6 +38,10 @@ def kept_of_data(run: Run) -> dict[str, Any]:
         "constants": {c.name: c.why if c.value is None else c.value for c in constants},
         "target": None if run.target is None else _of_target(run.target),
         "score_quantiles": len(quantiles.get("levels", ())),
+        "representations": {
+            name: run.weights[name].shape[-2]
+            for name in get_weights(abstract_network(run.method, run.rows), FittedRows)
+        },
         "rows": [name for name in SHOWING_ROWS if (run.path / name).exists()],
     }
 

@@ -136,7 +136,7 @@ def fit(
 
 def fit_of(loop: Loop) -> Fit:
     """Returns what has come of the members of a loop that has trained."""
-    trained = join(list(loop.results()))
+    trained = loop.together(join(list(loop.results())))
     return Fit(
         **vars(trained),
         seconds=loop.seconds,

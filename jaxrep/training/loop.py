@@ -5,6 +5,7 @@ it can log, show progress, save, and look at signals. It trains one run, or many
 every array of a state has the members along its first axis.
 """
 
+import dataclasses
 import functools
 import math
 import time
@@ -472,9 +473,26 @@ class Loop:
         of_member = {name: array[i].copy() for name, array in weights.items()}
         if self.histories[i].divergence is not None:
             return of_member
+        return self._complete(self.methods[i], of_member)
+
+    def together(self, trained: Trained) -> Trained:
+        """Returns what the members have come to, who serve as one, with what they need for that."""
+        if len(self.methods) == 1 or trained.diverged:
+            return trained
+        first = self.methods[0]
+        together = dataclasses.replace(first.hyperparameters, members=len(self.methods))
+        method = type(first)(together)
+        of_last = trained.last_weights
+        return dataclasses.replace(
+            trained,
+            weights=self._complete(method, trained.weights),
+            last_weights=None if of_last is None else self._complete(method, of_last),
+        )
+
+    def _complete(self, method: AnyMethod, weights: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         rows, count = self.rows.background
         background: Batch = jax.tree.map(lambda part: np.asarray(part)[:count], rows)
-        return complete_weights(self.methods[i], of_member, background, self.spec)
+        return complete_weights(method, weights, background, self.spec)
 
 
 def wait(tree: Any) -> None:

@@ -83,6 +83,7 @@ OTHER_VALUES = {
     "other_rate": 0.5,
     "hide_rate": 0.5,
     "likelihood": "by_kind",
+    "anomaly_score": "neighbours",
     "class_weight": "balanced",
 }
 # The rates of views that are not taken by default count where they are, and so for schedules.
@@ -108,9 +109,10 @@ KNOBS = [
     for name, field in FIELDS
     # A microbatch changes no parameter, but memory: tests/functions/test_nt_xent.py. Members train
     # as one would, several of them: tests/training/test_members.py. A likelihood is that of rows,
-    # as their RowSpec has it: tests/estimators/test_kinds_of_input.py.
+    # as their RowSpec has it: tests/estimators/test_kinds_of_input.py. A score is computed when
+    # training is over: tests/methods/test_anomaly_scores.py.
     if declaration(field).kind not in ("host", "rows")
-    and field.name not in ("microbatch", "members", "likelihood")
+    and field.name not in ("microbatch", "members", "likelihood", "anomaly_score")
 ]
 
 

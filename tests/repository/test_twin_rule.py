@@ -44,7 +44,8 @@ ONLY_JAX = {
     "optim": {"scale_by_adam"},  # torch's own Adam is exact
     # Buffers, requires_grad and torch_ref.weights; torch.autocast casts from outside.
     "networks": {
-        *("FittedStatistic", "Frozen", "get_model_state", "get_weights", "with_weights"),
+        *("FittedRows", "FittedStatistic", "Frozen", "shapes_like"),
+        *("get_model_state", "get_weights", "with_weights"),
         *("compute_in", "InitialDraws"),
     },
     # torch compiles no program that would draw bits again for every array that comes of them.

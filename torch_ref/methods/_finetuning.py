@@ -59,6 +59,7 @@ class FineTunedNetwork(Network):
     """
 
     outputs: ClassVar[tuple[str, ...]] = ("embed", "score", "predict")
+    scores_ratios = True
 
     if TYPE_CHECKING:  # TorchScript takes an annotation for an attribute's type, not a module's
         backbone: Any

@@ -7,14 +7,15 @@ from torch import Tensor
 
 from torch_ref import losses
 from torch_ref.batch import Batch
-from torch_ref.networks import Network
+from torch_ref.networks import Network, embedding_score
 
 
 class ReconstructionNetwork(Network):
     """A network with a decoder, whose outputs have a likelihood for each column of the rows.
 
     A subclass has an `encoder`, and `embed`. The terms by column are −log p of the cells of a row
-    under its reconstruction, in nats; the score is their mean over the observed columns.
+    under its reconstruction, in nats; the score is their mean over the observed columns, or that of
+    `distance` where there is one.
     """
 
     outputs: ClassVar[tuple[str, ...]] = (
@@ -29,6 +30,7 @@ class ReconstructionNetwork(Network):
         decoder: Any
         embeddings: Any
         likelihood: Any
+        distance: Any
 
     @abstractmethod
     def embed(self, batch: Batch) -> Tensor:
@@ -48,7 +50,18 @@ class ReconstructionNetwork(Network):
         return self.terms(batch, self.embed(batch))
 
     def score(self, batch: Batch) -> Tensor:
-        """Mean of the terms over the observed columns, `[B]`; higher is more anomalous."""
+        """Returns anomaly scores, `[B]`; higher is more anomalous.
+
+        Mean of the terms over the observed columns; or how far the representation is from those of
+        the training rows.
+        """
+        if self.distance is not None:
+            distance: Tensor = self.distance(self.embed(batch))
+            return distance
+        return self.error(batch)
+
+    def error(self, batch: Batch) -> Tensor:
+        """Mean of the terms of rows over the observed columns, `[B]`."""
         return losses.mean_over_columns(self.score_by_column(batch), self.observed(batch))
 
     def terms(self, batch: Batch, z: Tensor) -> Tensor:
@@ -60,3 +73,14 @@ class ReconstructionNetwork(Network):
         """Returns which cells of rows are not missing, `[B, D + C]`; None where none can be."""
         found: Tensor | None = self.likelihood.observed(batch)
         return found
+
+    def set_score(self, anomaly_score: str, latent_dim: int) -> None:
+        """Gives the network the score of a name, `reconstruction` or one of representations.
+
+        Args:
+            anomaly_score: the name.
+            latent_dim: Z, size of a representation.
+        """
+        self.distance = embedding_score(anomaly_score, latent_dim)
+        # A density may be above 1, and minus its logarithm below 0.
+        self.scores_ratios = self.distance is not None or not self.likelihood.gaussian

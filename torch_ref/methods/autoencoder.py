@@ -21,6 +21,7 @@ class AutoencoderHyperparameters(ViewHyperparameters):
     """Autoencoder: −log p of the row under its reconstruction, the mean over its columns."""
 
     likelihood: Literal["squared", "by_kind"]
+    anomaly_score: Literal["reconstruction", "mahalanobis", "neighbours"]
 
 
 class AutoencoderNetwork(ReconstructionNetwork):
@@ -30,6 +31,7 @@ class AutoencoderNetwork(ReconstructionNetwork):
         rows: what every row holds; D numbers, C codes.
         hidden_dims: widths of the encoder's hidden layers; the decoder has them in reverse.
         latent_dim: Z, size of the code.
+        anomaly_score: `reconstruction`, or a score of representations by its name.
         generator: source of the initial weights.
 
     Example:
@@ -45,6 +47,7 @@ class AutoencoderNetwork(ReconstructionNetwork):
         hidden_dims: Sequence[int],
         latent_dim: int,
         *,
+        anomaly_score: str = "reconstruction",
         generator: torch.Generator,
     ):
         super().__init__()
@@ -53,6 +56,7 @@ class AutoencoderNetwork(ReconstructionNetwork):
         self.decoder = RowDecoder(rows, dims, generator=generator)
         self.embeddings = Embeddings(rows, generator=generator)
         self.likelihood = RowLikelihood(rows)
+        self.set_score(anomaly_score, latent_dim)
 
     def embed(self, batch: Batch) -> Tensor:
         """Maps rows to representations `[B, Z]`."""
@@ -80,7 +84,9 @@ class Autoencoder(Method[AutoencoderHyperparameters, AutoencoderNetwork]):
         """Returns a new network for rows."""
         hp = self.hyperparameters
         seen = views.rows_seen(hp, rows)
-        return AutoencoderNetwork(seen, hp.hidden_dims, hp.latent_dim, generator=generator)
+        return AutoencoderNetwork(
+            seen, hp.hidden_dims, hp.latent_dim, anomaly_score=hp.anomaly_score, generator=generator
+        )
 
     def noise(self, draws: Draws, batch: Batch) -> Noise:
         """Draws what the input's views need, as `draw_views` says, and which codes are "other"."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
@@ -21,18 +22,22 @@ class DenoiserHyperparameters(TrainingHyperparameters):
     """Denoiser: gives rows back that were corrupted at a noise level, which it is told."""
 
     hide_rate: float
+    anomaly_score: Literal["levels", "reconstruction", "mahalanobis", "neighbours"]
 
 
 class DenoiserNetwork(ReconstructionNetwork):
     """Encoder rows–hidden–Z, told the noise level of its input, and one layer back to rows.
 
     The level u enters the first layer beside the row, as 2u − 1. Any cell may be missing; so are
-    those that training hides. Its score looks at several levels: see `LevelScore`.
+    those that training hides. Its score looks at several levels: see `LevelScore`; or is one of its
+    error at level 0, or of its representations.
 
     Args:
         rows: what every row holds; D numbers, C codes.
         hidden_dims: widths of the hidden layers before the last.
         latent_dim: Z, width of the last hidden layer, which is the embedding.
+        anomaly_score: `levels`, `reconstruction` (the error at level 0), or a score of
+            representations by its name.
         generator: source of the initial weights, and of the draws of the score.
 
     Example:
@@ -48,6 +53,7 @@ class DenoiserNetwork(ReconstructionNetwork):
         hidden_dims: Sequence[int],
         latent_dim: int,
         *,
+        anomaly_score: str = "levels",
         generator: torch.Generator,
     ):
         super().__init__()
@@ -57,7 +63,10 @@ class DenoiserNetwork(ReconstructionNetwork):
         self.decoder = RowDecoder(rows, (latent_dim,), generator=generator)
         self.embeddings = Embeddings(rows, generator=generator)
         self.likelihood = RowLikelihood(rows)
-        self.by_level = LevelScore(rows, generator=generator)
+        self.set_score(anomaly_score, latent_dim)
+        self.by_level = LevelScore(rows, generator=generator) if anomaly_score == "levels" else None
+        if self.by_level is not None:
+            self.scores_ratios = False  # they are logarithms already
 
     def embed(self, batch: Batch) -> Tensor:
         """Maps rows to the last hidden layer at the noise level 0, `[B, Z]`."""
@@ -75,15 +84,25 @@ class DenoiserNetwork(ReconstructionNetwork):
         return torch.full((numbers.size(0), 1), level, dtype=numbers.dtype, device=numbers.device)
 
     def score(self, batch: Batch) -> Tensor:
-        """Mean standardised logarithm of the errors at several noise levels, `[B]`."""
-        found: Tensor = self.by_level(self.errors(batch))
-        return found
+        """Returns anomaly scores, `[B]`; higher is more anomalous.
+
+        Mean standardised logarithm of the errors at several noise levels; or as of
+        `ReconstructionNetwork`.
+        """
+        if self.by_level is not None:
+            found: Tensor = self.by_level(self.errors(batch))
+            return found
+        if self.distance is not None:  # TorchScript knows no `super`
+            distance: Tensor = self.distance(self.embed(batch))
+            return distance
+        return self.error(batch)
 
     def errors(self, batch: Batch) -> Tensor:
         """Mean of the terms over the observed columns at the noise levels of the score, `[B, L]`.
 
         The row is corrupted, but at level 0, and compared as it was.
         """
+        assert self.by_level is not None
         observed = self.observed(batch)
         found: list[Tensor] = []
         for i, u in enumerate(self.by_level.levels):
@@ -92,14 +111,15 @@ class DenoiserNetwork(ReconstructionNetwork):
             corrupted = diffuse(batch, level, normal, places, codes)
             terms = self.terms(batch, self.embed_at(corrupted, level))
             found.append(losses.mean_over_columns(terms, observed))
-        plain = losses.mean_over_columns(self.score_by_column(batch), observed)
-        errors: Tensor = self.by_level.means(plain, torch.stack(found))
+        errors: Tensor = self.by_level.means(self.error(batch), torch.stack(found))
         return errors
 
     def fit_statistics(
         self, rows: Batch, compute: Callable[[str, Mapping[str, np.ndarray]], np.ndarray]
     ) -> dict[str, np.ndarray]:
         """Returns the statistics of the score, as of `Network.fit_statistics`."""
+        if self.by_level is None:
+            return super().fit_statistics(rows, compute)
         block = "by_level"
         codes = {f"{block}.{name}": array for name, array in self.by_level.codes_of(rows).items()}
         fitted = self.by_level.fit(compute("errors", codes))
@@ -128,7 +148,13 @@ class Denoiser(Method[DenoiserHyperparameters, DenoiserNetwork]):
     def init(self, rows: RowSpec, generator: torch.Generator) -> DenoiserNetwork:
         """Returns a new network for rows of which any cell may be missing."""
         hp = self.hyperparameters
-        return DenoiserNetwork(rows.with_gaps(), hp.hidden_dims, hp.latent_dim, generator=generator)
+        return DenoiserNetwork(
+            rows.with_gaps(),
+            hp.hidden_dims,
+            hp.latent_dim,
+            anomaly_score=hp.anomaly_score,
+            generator=generator,
+        )
 
     def noise(self, draws: Draws, batch: Batch) -> Noise:
         """Draws each row's noise level, the noise of its cells, and which of them are hidden."""

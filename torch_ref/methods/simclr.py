@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -10,7 +11,7 @@ from torch.utils.checkpoint import checkpoint
 from torch_ref import losses, views
 from torch_ref.batch import Batch, RowSpec, take
 from torch_ref.methods._method import Count, Method, Metrics, ViewHyperparameters
-from torch_ref.networks import Embeddings, Mahalanobis, Network, ProjectionHead, RowEncoder
+from torch_ref.networks import Embeddings, Network, ProjectionHead, RowEncoder, embedding_score
 from torch_ref.views import Draws, Noise
 
 
@@ -22,18 +23,20 @@ class SimCLRHyperparameters(ViewHyperparameters):
     proj_dim: int
     clean_anchor: bool
     microbatch: Count
+    anomaly_score: Literal["mahalanobis", "neighbours"]
 
 
 class SimCLRNetwork(Network):
     """SimCLR's backbone, with ReLU after every layer, and its projection head.
 
-    Its score is the Mahalanobis distance of a row's representation from those of the training rows.
+    Its score is how far a row's representation is from those of the training rows.
 
     Args:
         rows: what every row holds; D numbers, C codes.
         hidden_dims: widths of the backbone's hidden layers.
         latent_dim: Z, size of the representation.
         proj_dim: P, size of the projection.
+        anomaly_score: `mahalanobis` or `neighbours`.
         generator: source of the initial weights.
 
     References:
@@ -47,6 +50,7 @@ class SimCLRNetwork(Network):
     """
 
     outputs = ("embed", "score", "project")
+    scores_ratios = True
 
     def __init__(
         self,
@@ -55,6 +59,7 @@ class SimCLRNetwork(Network):
         latent_dim: int,
         proj_dim: int,
         *,
+        anomaly_score: str = "mahalanobis",
         generator: torch.Generator,
     ):
         super().__init__()
@@ -62,7 +67,9 @@ class SimCLRNetwork(Network):
         self.backbone = RowEncoder(rows, dims, activate_last=True, generator=generator)
         self.projection = ProjectionHead(latent_dim, proj_dim, generator=generator)
         self.embeddings = Embeddings(rows, generator=generator)
-        self.distance = Mahalanobis(latent_dim)
+        distance = embedding_score(anomaly_score, latent_dim)
+        assert distance is not None
+        self.distance = distance
 
     def embed(self, batch: Batch) -> Tensor:
         """Maps rows to the backbone's output h `[B, Z]`, never to the projection."""
@@ -75,7 +82,7 @@ class SimCLRNetwork(Network):
         return z
 
     def score(self, batch: Batch) -> Tensor:
-        """Mahalanobis distance² / Z of h from the training rows' h, `[B]`."""
+        """Returns how far h is from the training rows' h, `[B]`; higher is more anomalous."""
         distance: Tensor = self.distance(self.embed(batch))
         return distance
 
@@ -105,7 +112,14 @@ class SimCLR(Method[SimCLRHyperparameters, SimCLRNetwork]):
         """Returns a new network for rows."""
         hp = self.hyperparameters
         seen = views.rows_seen(hp, rows)
-        return SimCLRNetwork(seen, hp.hidden_dims, hp.latent_dim, hp.proj_dim, generator=generator)
+        return SimCLRNetwork(
+            seen,
+            hp.hidden_dims,
+            hp.latent_dim,
+            hp.proj_dim,
+            anomaly_score=hp.anomaly_score,
+            generator=generator,
+        )
 
     def noise(self, draws: Draws, batch: Batch) -> Noise:
         """Draws what the corrupted views of rows need, `[2, B, …]`; `[1, B, …]` for one of them.

@@ -22,6 +22,7 @@ class VAEHyperparameters(TrainingHyperparameters):
 
     beta: float
     likelihood: Literal["squared", "by_kind"]
+    anomaly_score: Literal["reconstruction", "mahalanobis", "neighbours"]
 
 
 class VAENetwork(ReconstructionNetwork):
@@ -33,6 +34,7 @@ class VAENetwork(ReconstructionNetwork):
         rows: what every row holds; D numbers, C codes.
         hidden_dims: widths of the shared encoder's layers; the decoder has them in reverse.
         latent_dim: Z, number of latents.
+        anomaly_score: `reconstruction`, or a score of representations by its name.
         generator: source of the initial weights.
 
     References:
@@ -53,6 +55,7 @@ class VAENetwork(ReconstructionNetwork):
         hidden_dims: Sequence[int],
         latent_dim: int,
         *,
+        anomaly_score: str = "reconstruction",
         generator: torch.Generator,
     ):
         super().__init__()
@@ -63,6 +66,7 @@ class VAENetwork(ReconstructionNetwork):
         self.decoder = RowDecoder(rows, dims, generator=generator)
         self.embeddings = Embeddings(rows, generator=generator)
         self.likelihood = RowLikelihood(rows)
+        self.set_score(anomaly_score, latent_dim)
 
     def encode(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Maps rows to the posterior's μ and log σ², `[B, Z]` each."""
@@ -111,7 +115,9 @@ class VAE(Method[VAEHyperparameters, VAENetwork]):
     def init(self, rows: RowSpec, generator: torch.Generator) -> VAENetwork:
         """Returns a new network for rows."""
         hp = self.hyperparameters
-        return VAENetwork(rows, hp.hidden_dims, hp.latent_dim, generator=generator)
+        return VAENetwork(
+            rows, hp.hidden_dims, hp.latent_dim, anomaly_score=hp.anomaly_score, generator=generator
+        )
 
     def noise(self, draws: Draws, batch: Batch) -> Noise:
         """Draws `eps` `[B, Z]` from N(0, 1), and which codes are "other"."""

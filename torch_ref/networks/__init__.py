@@ -5,12 +5,16 @@ dictionary and back. Linear layers start uniform in ±1/√fan_in, from the give
 letters: B batch, D features, Z latent, P projection.
 """
 
+from torch_ref.networks._embedding_scores import embedding_score as embedding_score
+from torch_ref.networks._fitted import EmbeddingScore as EmbeddingScore
 from torch_ref.networks._frozen import Standardisation as Standardisation
 from torch_ref.networks._frozen import freeze as freeze
 from torch_ref.networks._level_score import LevelScore as LevelScore
 from torch_ref.networks._mahalanobis import Mahalanobis as Mahalanobis
 from torch_ref.networks._mlp import MLP as MLP
 from torch_ref.networks._mlp import linears as linears
+from torch_ref.networks._neighbours import BANK_ROWS as BANK_ROWS
+from torch_ref.networks._neighbours import Neighbours as Neighbours
 from torch_ref.networks._network import Network as Network
 from torch_ref.networks._norms import BatchNorm as BatchNorm
 from torch_ref.networks._norms import LayerNorm as LayerNorm

@@ -2,15 +2,16 @@
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+
+from torch_ref.networks._fitted import EmbeddingScore
 
 
-class Mahalanobis(nn.Module):
+class Mahalanobis(EmbeddingScore):
     """Mahalanobis distance² / Z from the training rows' representations.
 
-    The statistics are buffers, so that a network's score is a function of the network and the row
-    alone. The mean over the training rows is about 1. Before the statistics of `fit` are in, it is
-    the mean square of a representation.
+    The mean over the training rows is about 1. Before the statistics of `fit` are in, it is the
+    mean square of a representation.
 
     Args:
         latent_dim: Z, size of the representation.

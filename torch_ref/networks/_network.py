@@ -7,7 +7,7 @@ import numpy as np
 from torch import nn
 
 from torch_ref.batch import Batch
-from torch_ref.networks._mahalanobis import Mahalanobis
+from torch_ref.networks._fitted import EmbeddingScore
 from torch_ref.outputs import OUTPUTS
 
 
@@ -29,6 +29,10 @@ class Network(nn.Module):
 
     outputs: ClassVar[tuple[str, ...]]
 
+    scores_ratios: bool = False
+    """Whether scores are at least 0 and compare by their ratios, as distances and errors do: the
+    members of a run then average logarithms of them."""
+
     def __init_subclass__(cls) -> None:
         """Refuses outputs that are unknown, missing, or not defined."""
         super().__init_subclass__()
@@ -49,7 +53,7 @@ class Network(nn.Module):
     ) -> dict[str, np.ndarray]:
         """Returns the weights that outputs need beyond the trained ones.
 
-        These are the statistics of the network's `Mahalanobis` blocks; most networks have none.
+        These are the statistics of the network's `EmbeddingScore` blocks; many networks have none.
 
         Args:
             rows: training rows, all or evenly spaced ones.
@@ -59,6 +63,12 @@ class Network(nn.Module):
         Returns:
             Arrays by the names they have in the network.
         """
-        blocks = [name for name, module in self.named_modules() if isinstance(module, Mahalanobis)]
-        fitted = Mahalanobis.fit(compute("embed", {})) if blocks else {}
-        return {f"{block}.{name}": array for block in blocks for name, array in fitted.items()}
+        blocks = {
+            n: module for n, module in self.named_modules() if isinstance(module, EmbeddingScore)
+        }
+        z = compute("embed", {}) if blocks else np.empty((0, 0))
+        return {
+            f"{path}.{name}": array
+            for path, block in blocks.items()
+            for name, array in block.fit(z).items()
+        }

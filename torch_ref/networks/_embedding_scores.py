@@ -1,0 +1,24 @@
+"""The scores of representations, by the names that the hyperparameter `anomaly_score` has."""
+
+from torch_ref.networks._fitted import EmbeddingScore
+from torch_ref.networks._mahalanobis import Mahalanobis
+from torch_ref.networks._neighbours import Neighbours
+
+_BLOCKS: dict[str, type[Mahalanobis] | type[Neighbours]] = {
+    "mahalanobis": Mahalanobis,
+    "neighbours": Neighbours,
+}
+
+
+def embedding_score(name: str, latent_dim: int) -> EmbeddingScore | None:
+    """Returns the block of a score of representations; None if the score is of another kind.
+
+    Args:
+        name: of the score.
+        latent_dim: Z, size of the representation.
+
+    Example:
+        >>> type(embedding_score("neighbours", 8)).__name__, embedding_score("reconstruction", 8)
+        ('Neighbours', None)
+    """
+    return _BLOCKS[name](latent_dim) if name in _BLOCKS else None
