@@ -230,6 +230,7 @@ class _Description(msgspec.Struct, forbid_unknown_fields=True):
     outputs: list[str] | msgspec.UnsetType = msgspec.UNSET
     golden: dict[str, Any] | msgspec.UnsetType = msgspec.UNSET
     score_quantiles: _Quantiles | msgspec.UnsetType = msgspec.UNSET
+    calibration_scores: list[float] | msgspec.UnsetType = msgspec.UNSET
     score_threshold: float | msgspec.UnsetType = msgspec.UNSET
     jax_errors: dict[str, float] | msgspec.UnsetType = msgspec.UNSET
 

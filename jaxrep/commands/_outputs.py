@@ -2,10 +2,10 @@
 
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TextIO
+from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 from tyro.conf import Positional, arg
 
@@ -20,6 +20,11 @@ if TYPE_CHECKING:
     from jaxrep.runs.folder import Run
 
 
+_BY_DEFAULT = arg(
+    help_behavior_hint=f"(default: {CONTAMINATION}, unless --alpha or --fdr is given)"
+)
+
+
 @dataclass(kw_only=True)
 class Info(RunReader):
     """Say what a run is, and what of its training data its folder holds."""
@@ -30,10 +35,9 @@ class Info(RunReader):
         from jaxrep.runs.outputs import threshold
 
         run = self.read()
-        summary = {key: value for key, value in run.config.items() if key != "score_quantiles"}
+        summary = _without_scores(run.config)
         if "last" in summary:
-            told = summary["last"].items()
-            summary["last"] = {key: value for key, value in told if key != "score_quantiles"}
+            summary["last"] = _without_scores(summary["last"])
         summary |= {
             "parameters": sum(array.size for array in run.weights.values()),
             "numbers": run.rows.numbers,
@@ -176,27 +180,57 @@ class Score(Output):
     data: Data
     """A table with the columns that the run trained on."""
 
-    contamination: float = CONTAMINATION
-    """Share of the training rows that lie above the threshold."""
+    contamination: Annotated[float | None, _BY_DEFAULT] = None
+    """Anomalies are the rows above a threshold above which this share of the training rows lies. It
+    promises nothing of other rows, whose scores are higher."""
+
+    alpha: float | None = None
+    """Anomalies are the rows whose p-value is at most this: of rows like the calibration rows at
+    most this share, in the mean over runs. Needs a run trained with --calibration-fraction."""
+
+    fdr: float | None = None
+    """Anomalies are as many rows as can be with at most this share of them, in expectation, like
+    the calibration rows: Benjamini and Hochberg's procedure over the table, which is scored twice
+    for it. Needs a run trained with --calibration-fraction."""
+
+    p_value: bool = False
+    """Write the column p_value: the share of the calibration rows, and of the row itself, whose
+    score is at least the row's. Needs a run trained with --calibration-fraction."""
 
     def __call__(self) -> tuple[str, Result]:
-        """Writes the columns score and anomaly."""
+        """Writes the columns score and anomaly, and p_value where it is asked for."""
         from jaxrep.data.transform import Counts
-        from jaxrep.runs.outputs import score_blocks, threshold
+        from jaxrep.runs.levels import Flagging, flagging
+        from jaxrep.runs.outputs import score_blocks
 
         counts = Counts()
-        anomalies: Result = {"anomalies": 0}
+        anomalies = 0
+        chosen: Flagging | None = None
 
         def make(run: "Run") -> "Iterator[pa.Table]":
-            anomalies["threshold"] = threshold(run, self.contamination)
-            blocks = score_blocks(run, self.data, counts, contamination=self.contamination)
+            nonlocal anomalies, chosen
+            chosen = flagging(
+                run,
+                self.data,
+                contamination=self.contamination,
+                alpha=self.alpha,
+                fdr=self.fdr,
+                p_value=self.p_value,
+            )
+            blocks = score_blocks(
+                run,
+                self.data,
+                counts,
+                limit=chosen.threshold,
+                calibration=chosen.calibration if self.p_value else None,
+            )
             for block in blocks:
-                anomalies["anomalies"] += int(block["anomaly"].to_numpy().sum())
+                anomalies += int(block["anomaly"].to_numpy().sum())
                 yield block
 
         text, result = self.write(make, self.data, counts)
-        found = "{anomalies} anomalies above the threshold of {threshold:.6g}".format(**anomalies)
-        return f"{text}\n{found}", result | anomalies
+        assert chosen is not None
+        return f"{text}\n{chosen.sentence(anomalies)}", result | chosen.to_json(anomalies)
 
 
 @dataclass(kw_only=True)
@@ -237,6 +271,12 @@ class Interpolate(Output):
             return [interpolate(run, self.data, self.rows, self.steps)]
 
         return self.write(make, self.data)
+
+
+def _without_scores(config: Mapping[str, Any]) -> Result:
+    from jaxrep.runs.folder import KEPT_SCORES
+
+    return {key: value for key, value in config.items() if key not in KEPT_SCORES}
 
 
 def _lines(summary: Result, indent: str = "") -> list[str]:

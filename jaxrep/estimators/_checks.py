@@ -116,6 +116,12 @@ def check_weights(given: Any, rows: int) -> npt.NDArray[np.float64]:
     return shares
 
 
+def check_share(name: str, share: Any) -> None:
+    """Raises a ValueError unless a parameter is a number between 0 and 1."""
+    if isinstance(share, bool) or not isinstance(share, float | np.floating) or not 0 < share < 1:
+        raise ValueError(f"{name} is {share!r}; it must be above 0 and below 1")
+
+
 def seed_of(random_state: Any) -> int:
     """Returns the seed that a `random_state` of scikit-learn's stands for.
 

@@ -152,6 +152,7 @@ _PARAMETERS = (
     (r"--column or --schema", "columns"),
     (r"--drop '([^']+)'", r"columns={'\1': 'dropped'}"),
     (r"--na-values", "na_values of columns=Columns(na_values=...)"),
+    (r"--calibration-fraction", "calibration_fraction"),
     (r"--impute refuse", "impute='refuse' of columns=Columns(...)"),
     (
         r"--column-likelihood (\S.*)=(squared|gaussian|bernoulli|poisson)\b",

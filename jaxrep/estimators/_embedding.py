@@ -6,17 +6,20 @@ from typing import Any, Self
 import numpy as np
 from sklearn.base import OutlierMixin
 
+from jaxrep import conformal
 from jaxrep.data.columns import Columns
 from jaxrep.data.frames import kind_of
 from jaxrep.errors import InputError
 from jaxrep.estimators import _folders, _runs
-from jaxrep.estimators._checks import check_rows, check_weights
-from jaxrep.estimators._conversion import Rows, default_names, names_of, warn
+from jaxrep.estimators._checks import check_rows, check_share, check_weights
+from jaxrep.estimators._conversion import Rows, default_names, in_python, names_of, warn
 from jaxrep.estimators._decoding import Decoding
 from jaxrep.estimators._estimator import RunEstimator
 from jaxrep.hyperparameters import CONTAMINATION
 from jaxrep.runs.folder import Run
+from jaxrep.runs.levels import alpha_threshold, calibration_of
 from jaxrep.runs.outputs import threshold
+from jaxrep.runs.training_rows import calibration_count
 
 
 @dataclass(eq=False, repr=False)
@@ -34,13 +37,19 @@ class Embedding(Decoding, OutlierMixin, RunEstimator):  # type: ignore[misc]
         schema_: what its columns are, the run's `jaxrep.data.schema.Schema`.
         history_: the metrics of every epoch, as `jaxrep.training.fit` gives them.
         hyperparameters_: the values that were trained with, by name.
-        offset_: score of a normal row at the threshold; `decision_function` is 0 there.
+        offset_: score of a normal row at the threshold; `decision_function` is 0 there. It is by
+            `alpha`, or by `contamination` where that is None.
         n_features_in_: columns of X.
         feature_names_in_: their names `[n_features_in_]`, where X was a DataFrame.
     """
 
     contamination: float = CONTAMINATION
-    """Share of the training rows that `predict` calls outliers."""
+    """Share of the training rows that `predict` calls outliers, where `alpha` is None."""
+
+    alpha: float | None = None
+    """Largest p-value of an outlier, in the place of `contamination`: of rows like the calibration
+    rows `predict` calls at most this share outliers, in the mean over fits. Needs
+    `calibration_fraction`."""
 
     warm_start: bool = False
     """Whether another `fit` continues from the weights of the last one: `epochs` more, counted on,
@@ -80,7 +89,7 @@ class Embedding(Decoding, OutlierMixin, RunEstimator):  # type: ignore[misc]
         """
         del y
         hyperparameters = self._hyperparameters()
-        self._check_contamination()
+        check_share("contamination", self.contamination)
         earlier: Run | None = getattr(self, "run_", None) if self.warm_start else None
         schema = earlier.schema if earlier else None
         X = check_rows(self, X, at_least=2, reset=earlier is None, schema=schema)
@@ -89,6 +98,8 @@ class Embedding(Decoding, OutlierMixin, RunEstimator):  # type: ignore[misc]
             self._columns = names_of(X) or default_names(self.n_features_in_)
         rows = Rows(X, self._columns)
         weights = None if sample_weight is None else check_weights(sample_weight, len(rows))
+        counted = len(rows) if weights is None else int(np.count_nonzero(weights))
+        self._check_alpha(calibration_count(counted, hyperparameters))
         with self._reporter() as (note, callbacks):
             run, sentences = _runs.train(
                 hyperparameters,
@@ -142,6 +153,43 @@ class Embedding(Decoding, OutlierMixin, RunEstimator):  # type: ignore[misc]
         """Returns −1 for outliers and 1 for all others, `[rows]`."""
         return np.where(self.decision_function(X) < 0, -1, 1)
 
+    def p_values(self, X: Any) -> np.ndarray:
+        """Returns the split-conformal p-values of rows, `[rows]`, float64: small is anomalous.
+
+        p is the share, of the calibration rows and the row itself, whose anomaly score is at least
+        the row's, as `jaxrep.conformal` has it: of rows like the calibration rows a share of at
+        most α has p ≤ α, in the mean over fits.
+
+        Args:
+            X: rows with the columns of the training, `[rows, columns]`, as of `fit`.
+
+        Raises:
+            InputError: no rows were set apart; give `calibration_fraction` before `fit`.
+        """
+        scores = self._map("score", X)
+        return conformal.p_values(scores, self._calibration("p_values"))
+
+    def discoveries(self, X: Any, fdr: float = 0.1) -> np.ndarray:
+        """Returns which rows are outliers, booleans `[rows]`, at a false discovery rate.
+
+        Benjamini and Hochberg's procedure on the p-values of all rows of X: of those that it finds,
+        at most a share of `fdr` is like the calibration rows, in expectation. One row more or less
+        in X may change what is found.
+
+        Args:
+            X: rows with the columns of the training, `[rows, columns]`, as of `fit`.
+            fdr: the rate, above 0 and below 1.
+
+        Raises:
+            InputError: no rows were set apart, or too few for this rate.
+        """
+        scores, calibration = self._map("score", X), self._calibration("discoveries")
+        conformal.check_level("fdr", fdr, len(calibration))
+        ranks = conformal.ranks(scores, calibration)
+        counts = np.bincount(ranks - 1, minlength=len(calibration) + 1)
+        found: np.ndarray = ranks <= conformal.discovery_rank(counts, fdr)
+        return found
+
     def score(self, X: Any, y: Any = None) -> float:
         """Returns the mean of `score_samples`, for model selection; higher is better.
 
@@ -158,28 +206,41 @@ class Embedding(Decoding, OutlierMixin, RunEstimator):  # type: ignore[misc]
         return float(np.mean(self.score_samples(X), dtype=np.float64))
 
     def _to_store(self) -> dict[str, Any]:
-        return {"contamination": float(self.contamination)}
+        alpha = None if self.alpha is None else float(self.alpha)
+        return {"contamination": float(self.contamination), "alpha": alpha}
 
     @classmethod
     def _from(cls, run: Run, stored: dict[str, Any]) -> Self:
         return cls(
             **cls._trained_with(run),
             contamination=stored["contamination"],
+            alpha=stored["alpha"],
             columns=_folders.asked_columns(run),
         )
 
-    def _check_contamination(self) -> None:
-        share = self.contamination
-        if (
-            isinstance(share, bool)
-            or not isinstance(share, float | np.floating)
-            or not 0 < share < 1
-        ):
-            raise ValueError(f"contamination is {share!r}; it must be above 0 and below 1")
+    def _check_alpha(self, rows: int) -> None:
+        """Refuses an `alpha` that so many calibration rows do not serve, before anything trains."""
+        if self.alpha is None:
+            return
+        check_share("alpha", self.alpha)
+        if not rows:
+            raise InputError(
+                f"alpha is {self.alpha}, and no rows are set apart for p-values; give "
+                "calibration_fraction as well, 0.2 for example"
+            )
+        conformal.check_level("alpha", self.alpha, rows)
+
+    def _calibration(self, asking: str) -> np.ndarray:
+        """Returns the scores of the calibration rows, ascending."""
+        with in_python():
+            return calibration_of(self.run_, asking)
 
     def _hold(self, run: Run) -> None:
         super()._hold(run)
         self.offset_ = np.nan
-        if "score_quantiles" in run.config:  # an imported run may lack them
+        if self.alpha is not None:
+            limit = alpha_threshold(self._calibration("alpha"), self.alpha, "alpha")
+            self.offset_ = -limit
+        elif "score_quantiles" in run.config:  # an imported run may lack them
             # Scores are float32, and the threshold is compared with them as such.
             self.offset_ = -float(np.float32(threshold(run, self.contamination)))

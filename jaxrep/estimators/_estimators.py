@@ -16,8 +16,8 @@ class AutoencoderEmbedding(Embedding, AutoencoderHyperparameters):
     """Codes of an autoencoder; with `noise_std` or `drop_rate` above 0, of a denoising one.
 
     Takes the fields of `AutoencoderHyperparameters` as parameters, each None: from the recipe;
-    and `recipe`, `columns`, `contamination`, `random_state`, `warm_start` and `verbose`. The same
-    seed gives the same bits.
+    and `recipe`, `columns`, `contamination`, `alpha`, `random_state`, `warm_start` and `verbose`.
+    The same seed gives the same bits.
 
     Example:
         >>> import numpy as np
@@ -33,8 +33,8 @@ class VAEEmbedding(Embedding, VAEHyperparameters):
     """Posterior means μ of a variational autoencoder, or β-VAE.
 
     Takes the fields of `VAEHyperparameters` as parameters, each None: from the recipe;
-    and `recipe`, `columns`, `contamination`, `random_state`, `warm_start` and `verbose`. The same
-    seed gives the same bits.
+    and `recipe`, `columns`, `contamination`, `alpha`, `random_state`, `warm_start` and `verbose`.
+    The same seed gives the same bits.
 
     Example:
         >>> import numpy as np
@@ -50,8 +50,8 @@ class SimCLREmbedding(Embedding, SimCLRHyperparameters):
     """Outputs h of a backbone that SimCLR has trained, never of its projection.
 
     Takes the fields of `SimCLRHyperparameters` as parameters, each None: from the recipe;
-    and `recipe`, `columns`, `contamination`, `random_state`, `warm_start` and `verbose`. The same
-    seed gives the same bits.
+    and `recipe`, `columns`, `contamination`, `alpha`, `random_state`, `warm_start` and `verbose`.
+    The same seed gives the same bits.
 
     Example:
         >>> import numpy as np
@@ -67,8 +67,8 @@ class DenoiserEmbedding(Embedding, DenoiserHyperparameters):
     """The last hidden layer of a denoiser, whose scores find rows that do not fit.
 
     Takes the fields of `DenoiserHyperparameters` as parameters, each None: from the recipe;
-    and `recipe`, `columns`, `contamination`, `random_state`, `warm_start` and `verbose`. The same
-    seed gives the same bits.
+    and `recipe`, `columns`, `contamination`, `alpha`, `random_state`, `warm_start` and `verbose`.
+    The same seed gives the same bits.
 
     Example:
         >>> import numpy as np

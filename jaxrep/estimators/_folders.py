@@ -70,8 +70,8 @@ def read_estimator(run: Run) -> dict[str, Any]:
     """Returns what `save` has stored besides the run, of which other runs have nothing.
 
     Returns:
-        `contamination`; `feature_names`: whether the run's columns were named by its table;
-        `frame`: what rows are given back as; `columns`: the names of all columns, in order; and
+        `contamination` and `alpha`; `feature_names`: whether the run's columns were named by its
+        table; `frame`: what rows are given back as; `columns`: the names of all columns, in order; and
         `class_weights`: how much each class counts, None unless that was said by class.
 
     Raises:
@@ -83,6 +83,9 @@ def read_estimator(run: Run) -> dict[str, Any]:
     share = stored.get("contamination", CONTAMINATION)
     if not isinstance(share, float) or not 0 < share < 1:
         raise ModelFormatError(f"{path}: estimator.contamination is {share!r}")
+    alpha = stored.get("alpha")
+    if alpha is not None and not (isinstance(alpha, float) and 0 < alpha < 1):
+        raise ModelFormatError(f"{path}: estimator.alpha is {alpha!r}")
     schema = run.schema
     names = _in_order(schema)
     named = stored.get("feature_names", names is None)
@@ -102,6 +105,7 @@ def read_estimator(run: Run) -> dict[str, Any]:
         raise ModelFormatError(f"{path}: estimator.class_weights is {by_class!r:.40}")
     return {
         "contamination": share,
+        "alpha": alpha,
         "feature_names": named,
         "frame": kind,
         "columns": columns,

@@ -134,6 +134,12 @@ def train(
                 f"{name} is {getattr(hyperparameters, name)}; warm_start=True counts on in whole "
                 "epochs, so give epochs in its place"
             )
+        if hyperparameters.calibration_fraction:
+            raise InputError(
+                f"calibration_fraction is {hyperparameters.calibration_fraction}, and "
+                "warm_start=True continues from weights that may have been trained on the rows to "
+                "be set apart; set warm_start=False to begin anew"
+            )
     warnings: list[str] = []
     schema = earlier.schema if earlier else None
     with in_python():

@@ -158,7 +158,7 @@ def _write(
         "versions": described.get("versions", {}),
         "imported": {"file": file.name, "run": described.get("run")},
     }
-    for key in ("score_quantiles", "target"):
+    for key in (*folder.KEPT_SCORES, "target"):
         if key in described:
             config[key] = described[key]
     schema = Schema.from_json(dict(described["schema"]))

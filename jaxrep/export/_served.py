@@ -8,7 +8,7 @@ import numpy as np
 
 from jaxrep import files
 from jaxrep.errors import InputError
-from jaxrep.runs.folder import MANIFEST, Run
+from jaxrep.runs.folder import KEPT_SCORES, MANIFEST, Run
 from jaxrep.runs.outputs import threshold
 
 if TYPE_CHECKING:
@@ -50,9 +50,8 @@ def description(run: Run) -> dict[str, Any]:
 
     No path is in it, and no row of the data.
     """
-    scores = {}
-    if "score_quantiles" in run.config:  # an imported run may lack them
-        scores["score_quantiles"] = run.config["score_quantiles"]
+    scores = {key: run.config[key] for key in KEPT_SCORES if key in run.config}
+    if "score_quantiles" in scores:  # an imported run may lack them
         scores["score_threshold"] = threshold(run)
     return {
         "method": run.method.name,

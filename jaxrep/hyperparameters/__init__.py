@@ -24,6 +24,7 @@ from jaxrep.hyperparameters._ranges import OneOf as OneOf
 from jaxrep.hyperparameters._ranges import Range as Range
 from jaxrep.hyperparameters._ranges import Whole as Whole
 from jaxrep.hyperparameters._ranges import Widths as Widths
+from jaxrep.hyperparameters._shared import CALIBRATION as CALIBRATION
 from jaxrep.hyperparameters._shared import STEPS_BY_RULE as STEPS_BY_RULE
 from jaxrep.hyperparameters._shared import VIEWS as VIEWS
 from jaxrep.hyperparameters._shared import TrainingHyperparameters as TrainingHyperparameters

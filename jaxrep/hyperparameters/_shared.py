@@ -26,6 +26,10 @@ VIEWS = {
 # than few rows need, and no more than many rows repay.
 STEPS_BY_RULE = 100, 2000, 6000
 
+# Rows that p-values are computed by: fewer leave the level of a run to chance, and of more than
+# the larger number a run would keep much for little.
+CALIBRATION = 200, 10_000
+
 
 @hyperparameters()
 class TrainingHyperparameters(Hyperparameters):
@@ -122,6 +126,13 @@ class TrainingHyperparameters(Hyperparameters):
         kind="rows",
         help="Share of the rows held out of training, whose loss is logged.",
     )
+    calibration_fraction: float = hyperparameter(
+        Number(at_least=0, below=1),
+        default=0.0,
+        kind="rows",
+        help="Share of the rows set apart from all else, by whose scores p-values are computed: "
+        "{:,} rows at least, and {:,} at most, however many the share makes.".format(*CALIBRATION),
+    )
     patience: int = hyperparameter(
         Whole(0),
         default=0,
@@ -139,8 +150,8 @@ class TrainingHyperparameters(Hyperparameters):
         Whole(0, 2**32 - 1),
         default=0,
         kind="rows",
-        help="Decides which rows are held out; apart from seed, so that runs of several seeds "
-        "hold out the same.",
+        help="Decides which rows are held out or set apart; not seed, so that runs of several "
+        "seeds hold out the same.",
     )
     members: int = hyperparameter(
         Whole(1, MAX_MEMBERS),

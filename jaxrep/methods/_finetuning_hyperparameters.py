@@ -19,7 +19,8 @@ SEED = Recipe(
 )
 
 
-@hyperparameters(derived=("hidden_dims", "latent_dim"))
+# No rows are set apart for p-values: the backbone may have been trained on them.
+@hyperparameters(derived=("hidden_dims", "latent_dim", "calibration_fraction"))
 class FineTuningHyperparameters(TrainingHyperparameters):
     """A head on a pre-trained backbone, whose widths are the backbone's."""
 

@@ -54,6 +54,7 @@ class _Last(_Part, frozen=True):
     loss: float
     validation_loss: float | None
     score_quantiles: _Quantiles
+    calibration_scores: list[float] | UnsetType = UNSET
 
 
 class _Sweep(_Part, frozen=True):
@@ -91,6 +92,7 @@ class _Config(_Part, frozen=True):
     device: _Device | UnsetType = UNSET
     result: dict[str, Any] | UnsetType = UNSET  # of TrainResult; once the run has finished
     score_quantiles: _Quantiles | UnsetType = UNSET
+    calibration_scores: list[float] | UnsetType = UNSET  # where rows were set apart, ascending
     last: _Last | UnsetType = UNSET  # where the run serves an earlier epoch
     sweep: _Sweep | UnsetType = UNSET
     member_of: _Member | UnsetType = UNSET

@@ -43,6 +43,7 @@ MANIFEST = "manifest.json"
 CHECKPOINTS = "checkpoints"
 PLOTS = LOSS_PLOT, EMBEDDING_PLOT = "plots/loss.png", "plots/embedding.png"
 REPORT = "report.html"
+KEPT_SCORES = ("score_quantiles", "calibration_scores")  # in CONFIG, of the weights that it serves
 SWEEP_TABLE, MEMBERS = "sweep.parquet", "members"  # of a sweep, whose best run the folder holds
 MAX_METRICS_BYTES = 1 << 27  # a million epochs and more
 
@@ -196,7 +197,7 @@ def ask_for_more(path: Path, **length: int) -> None:
     """
     config = read_config(path)
     config["hyperparameters"] |= length
-    for key in ("result", "score_quantiles", "last"):
+    for key in ("result", *KEPT_SCORES, "last"):
         config.pop(key, None)
     (path / MANIFEST).unlink(missing_ok=True)
     files.write_text(path / CONFIG, strict_json.dumps(config))

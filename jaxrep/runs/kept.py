@@ -24,9 +24,10 @@ def kept_of_data(run: Run) -> dict[str, Any]:
         `numbers`, the statistics by column, the number of quantiles among them, and why it has its
         kind; `constants`, by column;
         `target`, the label with its classes or statistics, or None; `score_quantiles`, the number
-        of quantiles of the training rows' scores; `representations`, how many of the training
-        rows' are kept for scores, by the name of the weights; and `rows`, the files that hold or
-        show whole rows.
+        of quantiles of the training rows' scores; `calibration_scores`, the number of rows set
+        apart, each of whose scores is kept; `representations`, how many of the training rows' are
+        kept for scores, by the name of the weights; and `rows`, the files that hold or show whole
+        rows.
     """
     schema, quantiles = run.schema, run.config.get("score_quantiles", {})
     constants = [column for column in schema.left_out if column.kind == "constant"]
@@ -42,6 +43,7 @@ def kept_of_data(run: Run) -> dict[str, Any]:
             name: run.weights[name].shape[-2]
             for name in get_weights(abstract_network(run.method, run.rows), FittedRows)
         },
+        "calibration_scores": len(run.config.get("calibration_scores", ())),
         "rows": [name for name in SHOWING_ROWS if (run.path / name).exists()],
     }
 

@@ -104,7 +104,7 @@ class Labelled:
         if held_out.any():
             validation = self._with_features(take(rows, held_out), features, streamed=False)
         cells = self.cells if isinstance(features, Batch) else features.cells
-        return Prepared(self.schema, training, validation, target, cells)
+        return Prepared(self.schema, training, validation, target=target, cells=cells)
 
     def _weights(
         self, targets: np.ndarray, hyperparameters: TrainingHyperparameters

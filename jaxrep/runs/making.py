@@ -28,7 +28,7 @@ from jaxrep.runs.folder import Run
 from jaxrep.runs.predictions import held_out_figures
 from jaxrep.runs.results import TrainResult
 from jaxrep.runs.rows import row_spec
-from jaxrep.runs.scores import score_quantiles
+from jaxrep.runs.scores import calibration_scores, score_quantiles
 from jaxrep.runs.sources import digest
 from jaxrep.runs.training_rows import Prepared
 from jaxrep.training import EpochMetrics, Fit
@@ -140,23 +140,28 @@ def complete(
     trained: Fit,
     note: Callable[[str], None],
 ) -> Run:
-    """Returns the run of what training gave: with its figures and its training rows' scores.
+    """Returns the run of what training gave: with its figures, and the scores that it keeps.
 
     Args:
         path: of the folder that it has or will have; `Path()` for a run in memory.
         config: from `describe`, and whatever else it is to keep.
         hyperparameters: of the method.
-        prepared: the rows that it trained on, and those held out.
+        prepared: the rows that it trained on, those held out, and those set apart.
         trained: what training gave.
         note: called with a warning if the network is of little use.
     """
     method = make(hyperparameters)
     result = figures(path, hyperparameters, trained, prepared)
     x, spec = _on_host(prepared.x), row_spec(prepared.schema, hyperparameters)
-    results = {
-        "result": dataclasses.asdict(result),
-        "score_quantiles": score_quantiles(method, trained.weights, x, spec, note),
-    }
+
+    def kept_scores(weights: Mapping[str, np.ndarray]) -> dict[str, Any]:
+        kept: dict[str, Any] = {"score_quantiles": score_quantiles(method, weights, x, spec, note)}
+        if prepared.calibration is not None:
+            set_apart = _on_host(prepared.calibration)
+            kept["calibration_scores"] = calibration_scores(method, weights, set_apart, spec)
+        return kept
+
+    results = {"result": dataclasses.asdict(result), **kept_scores(trained.weights)}
     last_weights = trained.last_weights
     if last_weights is not None:
         last = trained.last_metrics
@@ -164,7 +169,7 @@ def complete(
             "epoch": trained.last_epoch,
             "loss": last["loss"],
             "validation_loss": last.get("validation_loss"),
-            "score_quantiles": score_quantiles(method, last_weights, x, spec, note),
+            **kept_scores(last_weights),
         }
     config = {**config, "hyperparameters": dataclasses.asdict(hyperparameters), **results}
     history = trained.history

@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from jaxrep.batch import MISSING, Batch, concatenate, take
+from jaxrep.conformal import p_values
 from jaxrep.data import read, transform
 from jaxrep.data.schema import Number, Schema
 from jaxrep.data.transform import Counts
@@ -153,13 +154,32 @@ def score(run: Run, source: str, *, contamination: float = CONTAMINATION) -> pa.
 
 
 def score_blocks(
-    run: Run, source: str, counts: Counts | None = None, *, contamination: float = CONTAMINATION
+    run: Run,
+    source: str,
+    counts: Counts | None = None,
+    *,
+    contamination: float = CONTAMINATION,
+    limit: float | None = None,
+    calibration: np.ndarray | None = None,
 ) -> Iterator[pa.Table]:
-    """Yields the rows of `score`, and counts cells that could not be placed."""
-    limit = threshold(run, contamination)
+    """Yields the rows of `score`, and counts cells that could not be placed.
+
+    Args:
+        run: the trained run.
+        source: the table.
+        counts: takes the cells that could not be placed.
+        contamination: as of `score`.
+        limit: the threshold, in the place of `contamination`.
+        calibration: scores in ascending order, by which the column `p_value` is computed, `[n]`;
+            None leaves it out.
+    """
+    limit = threshold(run, contamination) if limit is None else limit
     for table, x in rows_of_table(run, source, counts):
         scores = run.map("score", x)
-        yield with_ids(run, table, {"score": scores, "anomaly": scores > limit})
+        columns = {"score": scores, "anomaly": scores > limit}
+        if calibration is not None:
+            columns["p_value"] = p_values(scores, calibration)
+        yield with_ids(run, table, columns)
 
 
 def threshold(run: Run, contamination: float = CONTAMINATION) -> float:

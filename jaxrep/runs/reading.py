@@ -40,9 +40,10 @@ def _with_last_weights(run: Run) -> Run:
     if run.last_weights is None:
         return run
     told = dict(run.config["last"])
-    quantiles = told.pop("score_quantiles")
-    config = {key: value for key, value in run.config.items() if key != "last"}
-    config |= {"result": config["result"] | told, "score_quantiles": quantiles}
+    scores = {key: told.pop(key) for key in folder.KEPT_SCORES if key in told}
+    left_out = ("last", *folder.KEPT_SCORES)
+    config = {key: value for key, value in run.config.items() if key not in left_out}
+    config |= {"result": config["result"] | told, **scores}
     return dataclasses.replace(run, weights=run.last_weights, last_weights=None, config=config)
 
 

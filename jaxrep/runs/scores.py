@@ -1,10 +1,11 @@
-"""The anomaly scores of a run's training rows, at the shares that thresholds are read from."""
+"""The scores that a run keeps: its training rows' at some shares, its calibration rows' all."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import numpy as np
 
 from jaxrep.batch import Batch, RowSpec, empty
+from jaxrep.conformal import sorted_scores
 from jaxrep.errors import DivergedError
 from jaxrep.inference import map_rows
 from jaxrep.methods import AnyMethod
@@ -53,6 +54,21 @@ def score_quantiles(
             "give 0 for every row); train with another --seed or a larger --latent-dim"
         )
     return {"levels": SCORE_LEVELS.tolist(), "scores": quantiles.tolist()}
+
+
+def calibration_scores(
+    method: AnyMethod, weights: Mapping[str, np.ndarray], x: Batch, rows: RowSpec
+) -> list[float]:
+    """Returns the scores of calibration rows in ascending order, as `jaxrep.conformal` takes them.
+
+    Args:
+        method: the trained method.
+        weights: of its network, by name.
+        x: the calibration rows as features, NumPy arrays.
+        rows: what every row holds.
+    """
+    scores: list[float] = sorted_scores(map_rows(method, "score", weights, x, rows)).tolist()
+    return scores
 
 
 def _finite(blocks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:

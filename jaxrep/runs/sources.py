@@ -23,7 +23,13 @@ from jaxrep.data.store.held_out import RowsWithout, read_rows
 from jaxrep.data.store.row_file import PreparedRows, is_prepared, open_prepared
 from jaxrep.errors import InputError
 from jaxrep.hyperparameters import TrainingHyperparameters
-from jaxrep.runs.training_rows import Prepared, held_out_rows, prepare, warning
+from jaxrep.runs.training_rows import (
+    Prepared,
+    calibration_rows,
+    held_out_rows,
+    prepare,
+    warning,
+)
 from jaxrep.training import RowStore
 from jaxrep.training.distributed import run_on_main
 
@@ -54,28 +60,46 @@ class Source:
     def prepare(
         self, hyperparameters: TrainingHyperparameters, out: Path, note: Callable[[str], None]
     ) -> Prepared:
-        """Returns the rows to train on, and those held out.
+        """Returns the rows to train on, those held out, and those set apart.
 
         Args:
-            hyperparameters: say how many rows to hold out, and which.
+            hyperparameters: say how many rows to hold out and to set apart, and which.
             out: the run's folder, below which a large table's rows are written.
             note: called with warnings for the user.
 
         Raises:
-            InputError: a column or a cell cannot be used, or too few rows are left to train on.
+            InputError: a column or a cell cannot be used, too few rows are left to train on, or
+                rows are to be set apart from those of a prepared folder.
         """
         stored = self.stored
+        if stored is not None and hyperparameters.calibration_fraction:
+            raise InputError(
+                f"calibration_fraction is {hyperparameters.calibration_fraction}: the columns of a "
+                f"prepared folder have the scales and levels of all rows, and {self.name} has none "
+                "that were set apart from them; train on the table that it was prepared from, with "
+                "--stream always if it is larger than memory"
+            )
         if stored is None and not self.streamed:
             blocks = list(read.read_blocks(self.name, note=note))
             return prepare(blocks, self.name, self.columns, hyperparameters, note, warning(note))
         if stored is None:
             note(f"{self.name} is large: its rows are written to {out / SPOOL} while it trains")
-            run_on_main(lambda: self._spool(out, note))
+            run_on_main(lambda: self._spool(hyperparameters, out, note))
             stored = open_prepared(out / SPOOL)
         return _hold_out(stored, hyperparameters, note, streamed=self.streamed)
 
-    def _spool(self, out: Path, note: Callable[[str], None]) -> None:
-        preparation.prepare(self.name, out / SPOOL, columns=self.columns, note=note)
+    def _spool(
+        self, hyperparameters: TrainingHyperparameters, out: Path, note: Callable[[str], None]
+    ) -> None:
+        fraction, seed = hyperparameters.calibration_fraction, hyperparameters.split_seed
+        preparation.prepare(
+            self.name,
+            out / SPOOL,
+            columns=self.columns,
+            split={"calibration_fraction": fraction, "split_seed": seed} if fraction else {},
+            fitted_to=lambda rows: ~calibration_rows(rows, hyperparameters),
+            note=note,
+        )
 
 
 def find(source: str, columns: Columns, stream: Stream = "auto") -> Source:
@@ -144,15 +168,21 @@ def _hold_out(
     *,
     streamed: bool,
 ) -> Prepared:
-    """Parts a prepared table's rows; its mean and scale are those of all of them."""
+    """Parts a prepared table's rows; mean and scale are those of all that are not set apart."""
     held_out = np.flatnonzero(held_out_rows(stored.rows, hyperparameters))
+    set_apart = np.flatnonzero(calibration_rows(stored.rows, hyperparameters))
     if len(held_out) > _MOST_HELD_OUT and streamed:
         note(f"{len(held_out):,} rows held out are more than memory is for; {_MOST_HELD_OUT:,} are")
         held_out = held_out[:: -(-len(held_out) // _MOST_HELD_OUT)]
-    rows = RowsWithout(stored, held_out) if len(held_out) else stored
-    validation = read_rows(stored, held_out) if len(held_out) else None
+    if len(set_apart):
+        note(f"{len(set_apart):,} rows are set apart for p-values")
+    left_out = np.union1d(held_out, set_apart)
+    rows = RowsWithout(stored, left_out) if len(left_out) else stored
+    validation, calibration = (
+        read_rows(stored, numbers) if len(numbers) else None for numbers in (held_out, set_apart)
+    )
     training = as_batch(rows if streamed else whole(rows))
-    return Prepared(stored.schema, training, validation, cells=stored.cells)
+    return Prepared(stored.schema, training, validation, calibration, cells=stored.cells)
 
 
 def whole(store: RowStore) -> Batch:

@@ -59,6 +59,7 @@ OTHER_VALUES = {
     "clip_norm": 1e-3,
     "beta2": 0.9,
     "validation_fraction": 0.25,
+    "calibration_fraction": 0.25,
     "patience": 1,
     "seed": 1,
     "split_seed": 1,
@@ -96,8 +97,8 @@ WITH = {
     # Numbers alone have no categories that could be other.
     "other_rate": {"other_rate": 0.01},
 }
-# What follows from another hyperparameter, whatever is given.
-FOLLOWING = {"hidden_dims", "latent_dim"}
+# What follows from another hyperparameter, whatever is given, or stays as it is.
+FOLLOWING = {"hidden_dims", "latent_dim", "calibration_fraction"}
 FIELDS = [
     (name, field)
     for name in methods.names()

@@ -36,6 +36,7 @@ FLOORS = {
     "views": 1,
     "data": 1,
     "batch": 0,
+    "conformal": 0,
     "outputs": 0,
     "hyperparameters": 0,
     "losses": 0,

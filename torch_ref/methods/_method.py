@@ -45,6 +45,7 @@ class TrainingHyperparameters:
     other_rate: float
     precision: Literal["highest", "default", "bfloat16"]
     validation_fraction: float
+    calibration_fraction: float
     patience: Count
     seed: Count
     split_seed: Count

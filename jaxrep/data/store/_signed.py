@@ -19,7 +19,7 @@ KIND = "jaxrep prepared rows"
 _Count = Annotated[int, Meta(ge=1)]
 
 
-class Asked(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Asked(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """What makes two preparations the same."""
 
     source: str
@@ -30,6 +30,9 @@ class Asked(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     columns: dict[str, Any]
     """The kinds and roles that were set for its columns."""
+
+    split: dict[str, float] = {}
+    """What draws the rows that the schema is not fitted to; nothing where it is fitted to all."""
 
 
 class Unfinished(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

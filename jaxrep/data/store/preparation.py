@@ -11,11 +11,13 @@ import dataclasses
 import json
 import os
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from jaxrep import files, strict_json
@@ -38,6 +40,8 @@ def prepare(
     *,
     columns: Columns = Columns(),  # noqa: B008  # it is frozen
     fitted: Schema | None = None,
+    split: Mapping[str, float] = {},
+    fitted_to: Callable[[int], npt.NDArray[np.bool_]] | None = None,
     overwrite: bool = False,
     note: Callable[[str], None] = lambda message: None,
     watch: Callable[[Iterable[pa.Table]], Iterable[pa.Table]] = lambda blocks: blocks,
@@ -52,6 +56,9 @@ def prepare(
         out: the folder.
         columns: the kinds and roles that the user set; labels are kept in a file beside the rows.
         fitted: the schema to apply; by default it is fitted to the table.
+        split: what draws the rows that the schema is not fitted to; empty where there are none.
+        fitted_to: returns for the number of rows which of them it is fitted to, where `split` says
+            that these are not all.
         overwrite: replace another prepared folder; never other files.
         note: called with warnings and remarks for the user.
         watch: passes the blocks of the pass that writes on, to show how far it is.
@@ -66,7 +73,7 @@ def prepare(
         >>> made.rows, made.spec.numbers
         (178, 13)
     """
-    asked = _describe(source, columns)
+    asked = _describe(source, columns, split)
     state = _check_folder(out, asked, overwrite=overwrite)
     if state == "finished":
         note(f"{out} already holds these rows, finished: nothing to do")
@@ -77,12 +84,15 @@ def prepare(
         _check_writable(out)
         if fitted is None:
             reading = read.Reading(source, note)
-            made = fit(reading, source=source, columns=columns)
+            mask = None
+            if split and fitted_to:
+                mask = fitted_to(sum(block.num_rows for block in reading()))
+            made = fit(reading, source=source, columns=columns, mask=mask)
             for line in made.lines(source):
                 note(line)
             for sentence in made.warnings(source):
                 note(f"warning: {sentence}")
-            fitted, rows = made.schema, made.rows
+            fitted, rows = made.schema, made.rows if mask is None else len(mask)
         else:
             rows = sum(block.num_rows for block in read.read_blocks(source, note=note))
         digest = _signed.digest(strict_json.dumps(fitted.to_json()))
@@ -94,11 +104,11 @@ def prepare(
     return open_prepared(out)
 
 
-def _describe(source: str, columns: Columns) -> _signed.Asked:
+def _describe(source: str, columns: Columns, split: Mapping[str, float]) -> _signed.Asked:
     is_file = source not in datasets.NAMES and source != read.STANDARD_INPUT
     name = str(Path(source).resolve()) if is_file else source
     plain = json.loads(json.dumps(dataclasses.asdict(columns)))  # as it is read from a file
-    return _signed.Asked(name, read.digests(source), plain)
+    return _signed.Asked(name, read.digests(source), plain, dict(split))
 
 
 def _check_folder(
@@ -145,6 +155,8 @@ def _difference(earlier: _signed.Asked, asked: _signed.Asked) -> str | None:
     for key, value in asked.columns.items():
         if (there := earlier.columns.get(key)) != value:
             return f"{key}: {there!r} there, {value!r} asked for"
+    if earlier.split != asked.split:
+        return f"the rows set apart: {earlier.split} there, {asked.split} asked for"
     return None
 
 
