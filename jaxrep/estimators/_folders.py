@@ -71,8 +71,8 @@ def read_estimator(run: Run) -> dict[str, Any]:
 
     Returns:
         `contamination` and `alpha`; `feature_names`: whether the run's columns were named by its
-        table; `frame`: what rows are given back as; `columns`: the names of all columns, in order; and
-        `class_weights`: how much each class counts, None unless that was said by class.
+        table; `frame`: what rows are given back as; `columns`: the names of all columns, in order;
+        and `class_weights`: how much each class counts, None unless that was said by class.
 
     Raises:
         ModelFormatError: what is there cannot be.
