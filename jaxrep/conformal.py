@@ -143,7 +143,7 @@ def limit_of(rank: int, calibration: npt.NDArray[np.float32]) -> float:
     """Returns the score above which rows have at most a rank; infinite if none has.
 
     Args:
-        rank: from 0 to n.
+        rank: from 0 to n + 1, which all rows have at most.
         calibration: scores in ascending order, `[n]`.
 
     Example:
@@ -153,5 +153,7 @@ def limit_of(rank: int, calibration: npt.NDArray[np.float32]) -> float:
     """
     if rank == 0:
         return float("inf")
+    if rank > len(calibration):
+        return float("-inf")
     limit = float(calibration[len(calibration) - rank])
     return float("inf") if limit >= _LARGEST else limit

@@ -33,7 +33,15 @@ from tests.helpers.contract import FAILING, checks_of
 
 ALL = (AutoencoderEmbedding, VAEEmbedding, SimCLREmbedding)
 ROWS, COLUMNS = 60, 4
-PARAMETERS = {"columns", "contamination", "random_state", "recipe", "verbose", "warm_start"}
+PARAMETERS = {
+    "alpha",
+    "columns",
+    "contamination",
+    "random_state",
+    "recipe",
+    "verbose",
+    "warm_start",
+}
 OUTPUTS = ("transform", "score_samples", "decision_function", "predict")
 
 
