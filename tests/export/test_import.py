@@ -14,9 +14,13 @@ import torch_ref.training
 import torch_ref.weights
 from jaxrep.cli import main
 from jaxrep.data import transform
+from jaxrep.export import export_run, import_run
 from jaxrep.methods import VAEHyperparameters
 from jaxrep.runs import folder, outputs
+from jaxrep.runs.levels import flagging
+from jaxrep.runs.train import Columns, train
 from tests.helpers.exports import raw_rows, rewritten
+from tests.helpers.small import SMALL
 from torch_ref.batch import Batch
 from torch_ref.description import row_spec
 from torch_ref.files import read_safetensors, write_safetensors
@@ -283,3 +287,18 @@ def test_a_missing_file_is_named(tmp_path, capsys):
     code, captured = imported(capsys, tmp_path / "nowhere", "--out", tmp_path / "run")
     assert code == 2
     assert "nowhere: cannot be read (No such file or directory)" in captured.err
+
+
+@pytest.mark.parametrize("format", ["safetensors", "torchscript"])
+def test_p_values_of_an_imported_run_are_those_of_its_source(tmp_path, format):
+    np.save(tmp_path / "rows.npy", np.random.default_rng(0).normal(size=(700, 5)))
+    settings = VAEHyperparameters(**SMALL, epochs=1, calibration_fraction=0.3)
+    train(str(tmp_path / "rows.npy"), tmp_path / "run", settings, Columns())
+    run, file = folder.load(tmp_path / "run"), tmp_path / f"vae.{format}"
+    export_run(run, file, format=format)
+    again = import_run(file, tmp_path / "again", trust=True)
+    assert again.config["calibration_scores"] == run.config["calibration_scores"]
+    for asked in ({"alpha": 0.1}, {"fdr": 0.3}, {"p_value": True}):
+        one, other = (flagging(each, str(tmp_path / "rows.npy"), **asked) for each in (run, again))
+        assert one.threshold == other.threshold
+        np.testing.assert_array_equal(one.calibration, other.calibration)
