@@ -21,7 +21,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv
 
 from bench.data_files import data_folder
 from bench.measured import Figure, Measured, Series
@@ -36,20 +38,14 @@ BY_P_VALUE, BY_TRAINING = "p-value at most 0.05", "5 % of the training rows"
 BY_RATE, OF_PLANTED = "false discovery rate 0.1", "planted, at the rate 0.1"
 FLAGGED, FALSE, FOUND = "unseen rows flagged", "false among the found", "anomalies found"
 
-_ADULT = (
-    *("age", "workclass", "fnlwgt", "education", "education-num", "marital-status", "occupation"),
-    *("relationship", "race", "sex", "capital-gain", "capital-loss", "hours-per-week"),
-    *("native-country", "class"),
-)
-
 
 class Table(NamedTuple):
     """Rows of two kinds."""
 
-    normal: pd.DataFrame
+    normal: pa.Table
     """Rows in any order."""
 
-    anomalies: pd.DataFrame | None
+    anomalies: pa.Table | None
     """Rows of another kind; None where they are made of the values of normal ones."""
 
 
@@ -80,7 +76,7 @@ def one_seed(table: Table, seed: int, steps: int) -> Iterator[tuple[str, str, fl
     draws = np.random.default_rng(seed)
     order = draws.permutation(len(table.normal))
     known, unseen, rest = (
-        table.normal.iloc[rows] for rows in np.split(order, [ROWS, ROWS + UNSEEN])
+        table.normal.take(rows) for rows in np.split(order, [ROWS, ROWS + UNSEEN])
     )
     model = DenoiserEmbedding(
         recipe="anomalies",
@@ -94,47 +90,54 @@ def one_seed(table: Table, seed: int, steps: int) -> Iterator[tuple[str, str, fl
     limit = threshold(model.run_, ALPHA)
     yield BY_TRAINING, FLAGGED, float(np.mean(-model.score_samples(unseen) > limit))
     odd = entered_at_random(rest, draws) if table.anomalies is None else table.anomalies
-    odd = odd.iloc[draws.choice(len(odd), PLANTED, replace=False)]
-    mixed = pd.concat([unseen.iloc[: 9 * PLANTED], odd], ignore_index=True)
+    odd = odd.take(draws.choice(len(odd), PLANTED, replace=False))
+    mixed = pa.concat_tables([unseen.slice(0, 9 * PLANTED), odd])
     found = model.discoveries(mixed, fdr=FDR)
     is_odd = np.arange(len(mixed)) >= 9 * PLANTED
     yield BY_RATE, FALSE, float((found & ~is_odd).sum() / max(found.sum(), 1))
     yield OF_PLANTED, FOUND, float(found[is_odd].mean())
 
 
-def entered_at_random(rows: pd.DataFrame, draws: np.random.Generator) -> pd.DataFrame:
+def entered_at_random(rows: pa.Table, draws: np.random.Generator) -> pa.Table:
     """Returns as many rows whose cells are any of their columns' values, all alike likely.
 
     Example:
-        >>> rows = pd.DataFrame({"a": [1, 1, 1, 2], "b": ["x", "x", "x", "y"]})
+        >>> rows = pa.table({"a": [1, 1, 1, 2], "b": ["x", "x", None, "y"]})
         >>> made = entered_at_random(rows, np.random.default_rng(0))
-        >>> made.shape, set(made["b"]) <= {"x", "y"}
+        >>> made.shape, set(made["b"].to_pylist()) <= {"x", "y"}
         ((4, 2), True)
     """
     columns: dict[str, Any] = {}
-    for name in rows:
-        values = rows[name].dropna().unique()
-        columns[name] = values[draws.integers(0, len(values), len(rows))]
-    return pd.DataFrame(columns)
+    for name in rows.column_names:
+        values = pc.unique(rows[name].drop_null())
+        columns[name] = values.take(draws.integers(0, len(values), len(rows)))
+    return pa.table(columns)
 
 
 def _shuttle(folder: Path) -> Table:
-    rows = pd.read_csv(folder / "shuttle.csv")
-    is_normal = rows.pop("Class") == "Rad.Flow"
-    return Table(rows[is_normal], rows[~is_normal])
+    rows = pyarrow.csv.read_csv(folder / "shuttle.csv")
+    is_normal = pc.equal(rows["Class"], "Rad.Flow")
+    rows = rows.drop_columns(["Class"])
+    return Table(rows.filter(is_normal), rows.filter(pc.invert(is_normal)))
 
 
 def _adult(folder: Path) -> Table:
-    rows = pd.read_csv(
-        folder / "adult.data", names=_ADULT, skipinitialspace=True, na_values="?"
-    ).drop(columns="class")
-    return Table(rows, None)
+    lines = (folder / "adult.data").read_text("utf-8").splitlines()
+    columns = list(zip(*(line.split(", ")[:-1] for line in lines if line), strict=True))
+    made: dict[str, Any] = {}
+    for i, column in enumerate(columns):
+        if all(cell.isdecimal() for cell in column):
+            made[f"c{i}"] = pa.array([int(cell) for cell in column])
+        else:
+            made[f"c{i}"] = pa.array([None if cell == "?" else cell for cell in column])
+    return Table(pa.table(made), None)
 
 
 def _cover(folder: Path) -> Table:
     with np.load(folder / "anomaly" / "10_cover.npz") as data:
-        x, is_odd = pd.DataFrame(data["X"]).add_prefix("x"), data["y"] == 1
-    return Table(x[~is_odd], x[is_odd])
+        x, is_odd = data["X"], data["y"] == 1
+    rows = pa.table({f"x{i}": column for i, column in enumerate(x.T)})
+    return Table(rows.filter(~is_odd), rows.filter(is_odd))
 
 
 READERS: dict[str, Callable[[Path], Table]] = {

@@ -1,7 +1,7 @@
 """The benchmark of levels: its figures, and a short run on drawn tables."""
 
 import numpy as np
-import pandas as pd
+import pyarrow as pa
 import pytest
 
 from bench import calibration
@@ -15,8 +15,11 @@ def short(monkeypatch):
     draws = np.random.default_rng(0)
 
     def read(folder):
-        rows = pd.DataFrame(draws.normal(size=(3500, 4)), columns=list("abcd"))
-        return calibration.Table(rows, 20 + rows.iloc[:200])
+        normal, odd = (
+            pa.table(dict(zip("abcd", mean + draws.normal(size=(4, count)), strict=True)))
+            for mean, count in ((0, 3500), (20, 200))
+        )
+        return calibration.Table(normal, odd)
 
     monkeypatch.setattr(calibration, "data_folder", lambda *needed: None)
     monkeypatch.setattr(calibration, "READERS", dict.fromkeys(calibration.TABLES[:1], read))

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from jaxrep.errors import InputError, ModelFormatError
 from jaxrep.hyperparameters import TrainingHyperparameters
 from jaxrep.methods import hyperparameters_of
 from jaxrep.runs import folder, outputs
+from jaxrep.runs.configuration import read_config
 from jaxrep.runs.levels import calibration_of, flagging
 from jaxrep.runs.reading import read_run
 from jaxrep.runs.resume import resume
@@ -161,6 +163,9 @@ def test_a_prepared_folder_is_refused(table, tmp_path):
 def test_a_longer_run_has_the_scores_of_its_new_weights(table, tmp_path):
     train(table, tmp_path / "run", settings(**APART), Columns())
     before = folder.load(tmp_path / "run")
+    shutil.copytree(tmp_path / "run", tmp_path / "asked")
+    folder.ask_for_more(tmp_path / "asked", epochs=4)
+    assert not {*folder.KEPT_SCORES} & read_config(tmp_path / "asked").keys()
     resume(tmp_path / "run", epochs=4)
     train(table, tmp_path / "whole", settings(**APART, epochs=4), Columns(), stream="never")
     after, whole = folder.load(tmp_path / "run"), folder.load(tmp_path / "whole")
