@@ -98,6 +98,7 @@ class Source:
             columns=self.columns,
             split={"calibration_fraction": fraction, "split_seed": seed} if fraction else {},
             fitted_to=lambda rows: ~calibration_rows(rows, hyperparameters),
+            replace_others=True,  # what is left there of a run that may go, or never began
             note=note,
         )
 

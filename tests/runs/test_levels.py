@@ -146,11 +146,24 @@ def test_nothing_sees_a_calibration_row(x, table, tmp_path, stream):
     )
 
 
-def test_rows_that_were_written_for_another_split_are_not_taken(table, tmp_path):
+@pytest.mark.parametrize("split", [{}, {"calibration_fraction": 0.4, "split_seed": 0}])
+def test_rows_that_were_written_for_another_split_are_not_taken(table, tmp_path, split):
     out = tmp_path / "run"
-    prepare(table, out / "rows", columns=Columns())  # what a run leaves that is killed early
+    left = prepare(  # by a run that was killed early
+        table, out / "rows", columns=Columns(), split=split, fitted_to=lambda n: np.arange(n) < 400
+    )
+    train(table, out, settings(**APART), Columns(), stream="always")
+    train(table, tmp_path / "other", settings(**APART), Columns(), stream="always")
+    run, other = folder.load(out), folder.load(tmp_path / "other")
+    assert run.schema == other.schema != left.schema
+    assert run.config["calibration_scores"] == other.config["calibration_scores"]
+
+
+def test_rows_that_differ_are_replaced_only_by_those_who_ask(table, tmp_path):
+    prepare(table, tmp_path / "rows", columns=Columns())
+    split = {"calibration_fraction": 0.3}
     with pytest.raises(InputError, match="differ in the rows set apart"):
-        train(table, out, settings(**APART), Columns(), stream="always")
+        prepare(table, tmp_path / "rows", columns=Columns(), split=split)
 
 
 def test_a_prepared_folder_is_refused(table, tmp_path):

@@ -43,6 +43,7 @@ def prepare(
     split: Mapping[str, float] = {},
     fitted_to: Callable[[int], npt.NDArray[np.bool_]] | None = None,
     overwrite: bool = False,
+    replace_others: bool = False,
     note: Callable[[str], None] = lambda message: None,
     watch: Callable[[Iterable[pa.Table]], Iterable[pa.Table]] = lambda blocks: blocks,
 ) -> PreparedRows:
@@ -60,6 +61,7 @@ def prepare(
         fitted_to: returns for the number of rows which of them it is fitted to, where `split` says
             that these are not all.
         overwrite: replace another prepared folder; never other files.
+        replace_others: replace one that differs from what is asked for, and no other.
         note: called with warnings and remarks for the user.
         watch: passes the blocks of the pass that writes on, to show how far it is.
 
@@ -74,7 +76,7 @@ def prepare(
         (178, 13)
     """
     asked = _describe(source, columns, split)
-    state = _check_folder(out, asked, overwrite=overwrite)
+    state = _check_folder(out, asked, overwrite=overwrite, replace_others=replace_others)
     if state == "finished":
         note(f"{out} already holds these rows, finished: nothing to do")
         return open_prepared(out)
@@ -112,7 +114,7 @@ def _describe(source: str, columns: Columns, split: Mapping[str, float]) -> _sig
 
 
 def _check_folder(
-    out: Path, asked: _signed.Asked, *, overwrite: bool
+    out: Path, asked: _signed.Asked, *, overwrite: bool, replace_others: bool
 ) -> Literal["absent", "unfinished", "finished"]:
     """Says how far the folder is with what is asked for; "absent" where it is to be made anew."""
     if not is_prepared(out):
@@ -134,7 +136,10 @@ def _check_folder(
         raise ModelFormatError(
             f"--out {error}; choose another path, or replace that folder with --overwrite"
         ) from None
-    if difference := _difference(earlier, asked):
+    difference = _difference(earlier, asked)
+    if difference and replace_others:
+        return "absent"
+    if difference:
         raise InputError(
             f"--out {out}: holds prepared rows that differ in {difference}; choose another path, "
             "or replace them with --overwrite"
