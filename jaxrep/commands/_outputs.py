@@ -197,9 +197,15 @@ class Score(Output):
     """Write the column p_value: the share of the calibration rows, and of the row itself, whose
     score is at least the row's. Needs a run trained with --calibration-fraction."""
 
+    explain: int = 0
+    """Write for each row the K columns that fit the others least: the column, its value, what the
+    other columns let expect, a category's probability, and its share, which sum to 1 over all
+    columns. Needs a denoiser, or an autoencoder trained with --views hide."""
+
     def __call__(self) -> tuple[str, Result]:
-        """Writes the columns score and anomaly, and p_value where it is asked for."""
+        """Writes the columns score and anomaly, and p_value and reasons if they are asked for."""
         from jaxrep.data.transform import Counts
+        from jaxrep.runs.explaining import check_explaining
         from jaxrep.runs.levels import Flagging, flagging
         from jaxrep.runs.outputs import score_blocks
 
@@ -209,6 +215,8 @@ class Score(Output):
 
         def make(run: "Run") -> "Iterator[pa.Table]":
             nonlocal anomalies, chosen
+            if self.explain:
+                check_explaining(run, self.explain, "--explain")
             chosen = flagging(
                 run,
                 self.data,
@@ -223,6 +231,7 @@ class Score(Output):
                 counts,
                 limit=chosen.threshold,
                 calibration=chosen.calibration if self.p_value else None,
+                reasons=self.explain,
             )
             for block in blocks:
                 anomalies += int(block["anomaly"].to_numpy().sum())

@@ -1,21 +1,32 @@
 """What the estimators of methods that learn without labels have in common."""
 
+import importlib
 from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
+import pyarrow as pa
 from sklearn.base import OutlierMixin
+from sklearn.utils.validation import check_is_fitted
 
 from jaxrep import conformal
 from jaxrep.data.columns import Columns
 from jaxrep.data.frames import kind_of
-from jaxrep.errors import InputError
+from jaxrep.errors import InputError, MissingPackageError
 from jaxrep.estimators import _folders, _runs
 from jaxrep.estimators._checks import check_rows, check_share, check_weights
-from jaxrep.estimators._conversion import Rows, default_names, in_python, names_of, warn
+from jaxrep.estimators._conversion import (
+    Rows,
+    default_names,
+    features_of,
+    in_python,
+    names_of,
+    warn,
+)
 from jaxrep.estimators._decoding import Decoding
 from jaxrep.estimators._estimator import RunEstimator
 from jaxrep.hyperparameters import CONTAMINATION
+from jaxrep.runs.explaining import Reason, check_explaining, reasons_of
 from jaxrep.runs.folder import Run
 from jaxrep.runs.levels import alpha_threshold, calibration_of
 from jaxrep.runs.outputs import threshold
@@ -189,6 +200,43 @@ class Embedding(Decoding, OutlierMixin, RunEstimator):  # type: ignore[misc]
         counts = np.bincount(ranks - 1, minlength=len(calibration) + 1)
         found: np.ndarray = ranks <= conformal.discovery_rank(counts, fdr)
         return found
+
+    def explain(self, X: Any, k: int | None = 3) -> Any:
+        """Returns why rows do not fit: the columns that the others did not let expect.
+
+        A column is hidden, predicted from the others, and compared with what stands there
+        (`jaxrep.reasons.explain`); it is not the score that is taken apart. A denoiser can be
+        asked, and an autoencoder that was trained with the view `hide`.
+
+        Args:
+            X: rows with the columns of the training, `[rows, columns]`, as of `fit`.
+            k: how many columns of each row, those of the largest shares; None: all.
+
+        Returns:
+            A DataFrame of pandas with k lines for each row, the largest share first: `row` from 0,
+            `column`, its `value`, what was `expected` in the column's own units, of a category its
+            `probability`, and the `share` of the row's misfit. Shares of all columns sum to 1.
+
+        Raises:
+            InputError: the method cannot be asked, or k is below 1.
+            MissingPackageError: pandas is not installed.
+        """
+        check_is_fitted(self)
+        run = self.run_
+        count = run.rows.columns if k is None else k
+        with in_python():
+            check_explaining(run, count, "explain")
+        try:
+            pandas: Any = importlib.import_module("pandas")
+        except ImportError as error:
+            raise MissingPackageError(
+                "explain returns a DataFrame of pandas, which is not installed: pip install pandas"
+            ) from error
+        rows, _ = self._checked(run.schema, X)
+        found = reasons_of(
+            run, pa.concat_tables(rows), features_of(run.schema, rows), count, "explain"
+        )
+        return pandas.DataFrame(found, columns=Reason._fields)
 
     def score(self, X: Any, y: Any = None) -> float:
         """Returns the mean of `score_samples`, for model selection; higher is better.

@@ -243,11 +243,15 @@ class RunEstimator(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         self, schema: Schema, X: Any, *, at_least: int = 1
     ) -> tuple[Batch, np.dtype[Any]]:
         """Returns rows with the expected columns as features, and the dtype that X has."""
+        rows, dtype = self._checked(schema, X, at_least=at_least)
+        return features_of(schema, rows), dtype
+
+    def _checked(self, schema: Schema, X: Any, *, at_least: int = 1) -> tuple[Rows, np.dtype[Any]]:
+        """Returns rows with the expected columns as blocks of a table, and the dtype that X has."""
         X = check_rows(self, X, at_least=at_least, schema=schema)
         dtype = X.dtype if getattr(X, "dtype", None) in FLOATS else np.dtype(np.float64)
         is_named = hasattr(self, "feature_names_in_")
-        rows = Rows(X, self._columns, None if is_named else self._columns)
-        return features_of(schema, rows), dtype
+        return Rows(X, self._columns, None if is_named else self._columns), dtype
 
     def _map(self, function: Any, X: Any) -> np.ndarray:
         features, dtype = self._features(X)

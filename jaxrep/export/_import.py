@@ -98,7 +98,9 @@ def _refuse_taken(file: Path, out: Path, overwrite: bool) -> None:
     if out in Path(os.path.realpath(file)).parents:
         raise InputError(f"--out {out}: holds the file to import; choose another path")
     entries = {path.name for path in out.iterdir()} if out.exists() else set()
-    if others := sorted(entries - {*folder.CONTENT, folder.LAST, folder.MANIFEST, "plots"}):
+    if others := sorted(
+        entries - {*folder.CONTENT, folder.LAST, folder.REASONS, folder.MANIFEST, "plots"}
+    ):
         raise InputError(
             f"--out {out}: holds {others[0]}, which is not part of a run; move it away"
         )

@@ -163,7 +163,7 @@ class RowLikelihood(nnx.Module):
             embeddings: of the wide codes.
         """
         layout, count = self.layout, self.layout.rows.numbers
-        numbers = self._means(outputs[:, :count])
+        numbers = self.means(outputs[:, :count])
         if not layout.rows.codes:
             return Batch(numbers)
         likeliest: dict[int, Array] = {}
@@ -174,7 +174,8 @@ class RowLikelihood(nnx.Module):
             likeliest[c] = _wide_expectation(layer, self._query(outputs[:, count:], i))
         return Batch(numbers, jnp.stack([likeliest[c] for c in range(layout.rows.codes)], axis=1))
 
-    def _means(self, outputs: Array) -> Array:
+    def means(self, outputs: Array) -> Array:
+        """Returns the numbers that the decoder's outputs for them stand for, scaled, `[B, D]`."""
         if not self._natural:
             return outputs
         parts = []

@@ -14,7 +14,7 @@ from jaxrep.data import transform
 from jaxrep.data.targets import label_texts
 from jaxrep.evaluation import in_table_order
 from jaxrep.methods import abstract_network
-from jaxrep.networks import Mahalanobis
+from jaxrep.networks import EmbeddingScore, LevelScore
 from jaxrep.runs.default_table import DRAWN, check_near, table_of
 from jaxrep.runs.folder import Run
 from jaxrep.runs.outputs import threshold
@@ -76,10 +76,13 @@ class Subject:
         return "generate" in self.run.outputs
 
     @property
-    def scores_distance(self) -> bool:
-        """Whether the score is a distance from the training rows' representations."""
+    def scoring(self) -> type[nnx.Module] | None:
+        """The block that the score is computed by; None where it is the reconstruction's error."""
         network = abstract_network(self.run.method, self.run.rows)
-        return any(isinstance(module, Mahalanobis) for _, module in nnx.iter_modules(network))
+        for _, module in nnx.iter_modules(network):
+            if isinstance(module, EmbeddingScore | LevelScore):
+                return type(module)
+        return None
 
     @cached_property
     def scores(self) -> np.ndarray:

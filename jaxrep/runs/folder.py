@@ -9,7 +9,7 @@ import contextlib
 import io
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -29,6 +29,7 @@ from jaxrep.errors import InputError, ModelFormatError
 from jaxrep.inference import map_rows
 from jaxrep.methods import AnyMethod, abstract_network, make
 from jaxrep.networks import shapes_like
+from jaxrep.reasons import shapes as reasons_shapes
 from jaxrep.runs.configuration import CONFIG as CONFIG
 from jaxrep.runs.configuration import SCHEMA_VERSION as SCHEMA_VERSION
 from jaxrep.runs.configuration import read_config, read_hyperparameters, read_object
@@ -37,6 +38,7 @@ from jaxrep.training import EpochMetrics, checkpoint
 from jaxrep.training.history import read_metrics
 
 SCHEMA, MODEL, METRICS = "schema.json", "model.safetensors", "metrics.jsonl"
+REASONS = "reasons.safetensors"  # what explanations need to know of the training rows
 LAST = "last.safetensors"  # the weights after the last step, where MODEL holds an earlier epoch's
 CONTENT = (CONFIG, SCHEMA, MODEL, METRICS)
 MANIFEST = "manifest.json"
@@ -56,6 +58,7 @@ class _Digests(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     model: str = msgspec.field(name=MODEL)
     metrics: str = msgspec.field(name=METRICS)
     last: str | UnsetType = msgspec.field(name=LAST, default=UNSET)
+    reasons: str | UnsetType = msgspec.field(name=REASONS, default=UNSET)
 
 
 class _Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -90,6 +93,10 @@ class Run:
 
     target: Target | None = None
     """What the network predicts, where it does."""
+
+    reasons: dict[str, np.ndarray] | None = None
+    """What `jaxrep.reasons` needs to know of the training rows, where the network can be asked for
+    reasons; of an imported run nothing is known. Of the weights that the run serves."""
 
     @property
     def rows(self) -> RowSpec:
@@ -159,7 +166,7 @@ def begin(path: Path, config: Mapping[str, Any], schema: Schema) -> None:
         (path / MANIFEST).unlink(missing_ok=True)
         checkpoint.remove(path / CHECKPOINTS)
         files.write_text(path / CONFIG, strict_json.dumps(config))
-        for name in (MODEL, LAST, *PLOTS, REPORT, SWEEP_TABLE):
+        for name in (MODEL, LAST, REASONS, *PLOTS, REPORT, SWEEP_TABLE):
             (path / name).unlink(missing_ok=True)
         _remove_members(path / MEMBERS)
         files.write_text(path / SCHEMA, strict_json.dumps(schema.to_json()))
@@ -219,6 +226,7 @@ def finish(
     config: Mapping[str, Any],
     weights: Mapping[str, np.ndarray],
     last_weights: Mapping[str, np.ndarray] | None = None,
+    reasons: Mapping[str, np.ndarray] | None = None,
 ) -> None:
     """Writes the weights and the results, and last the manifest that makes the run finished.
 
@@ -227,9 +235,12 @@ def finish(
         config: with the results.
         weights: all weights of the model, by name.
         last_weights: those after the last step, where they are others.
+        reasons: as of `Run.reasons`.
     """
-    (path / LAST).unlink(missing_ok=True)
-    written = {MODEL: weights} | ({} if last_weights is None else {LAST: last_weights})
+    for name in (LAST, REASONS):
+        (path / name).unlink(missing_ok=True)
+    arrays_of = {MODEL: weights, LAST: last_weights, REASONS: reasons}
+    written = {name: arrays for name, arrays in arrays_of.items() if arrays is not None}
     for name, arrays in written.items():
         # safetensors 0.8.0 writes an array that is not in C order with wrong values.
         ordered = {key: np.ascontiguousarray(array) for key, array in arrays.items()}
@@ -277,14 +288,15 @@ def load(path: Path) -> Run:
     last = _read_weights(path / LAST, method, rows) if "last" in config else None
     history = _read_history(path / METRICS, may_be_empty="imported" in config)
     target = target_from_json(config["target"]) if "target" in config else None
-    return Run(path, method, weights, schema, config, history, last, target)
+    known = _read_reasons(path / REASONS, rows) if REASONS in verified else None
+    return Run(path, method, weights, schema, config, history, last, target, known)
 
 
 def _remove_members(path: Path) -> None:
     """Removes the runs that an earlier sweep has saved, and nothing else."""
     for member in path.glob("[0-9]*"):
         if state(member) in ("finished", "unfinished"):
-            for name in (MANIFEST, MODEL, LAST, METRICS, SCHEMA, *PLOTS, REPORT, CONFIG):
+            for name in (MANIFEST, MODEL, LAST, REASONS, METRICS, SCHEMA, *PLOTS, REPORT, CONFIG):
                 (member / name).unlink(missing_ok=True)
             for folder in (member / "plots", member):
                 _remove_if_empty(folder)
@@ -318,24 +330,39 @@ def _verify(path: Path) -> set[str]:
 
 def _read_weights(path: Path, method: AnyMethod, rows: RowSpec) -> dict[str, np.ndarray]:
     network = abstract_network(method, rows)
+    return _read_arrays(path, lambda found: shapes_like(network, found))
+
+
+def _read_reasons(path: Path, rows: RowSpec) -> dict[str, np.ndarray]:
+    arrays = _read_arrays(path, lambda _: reasons_shapes(rows))
+    for name in arrays.keys() & {"df", "scale", "shares"}:
+        if not (arrays[name] > 0).all():
+            raise ModelFormatError(f"{path}: {name} holds numbers that are not above 0; damaged?")
+    return arrays
+
+
+def _read_arrays(
+    path: Path, shapes: Callable[[dict[str, tuple[int, ...]]], dict[str, tuple[int, ...]]]
+) -> dict[str, np.ndarray]:
+    """Reads finite float32 arrays, of the shapes that those found there ought to have."""
     try:
         with safetensors.safe_open(path, framework="numpy") as file:
             slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
             found = {name: (s.get_dtype(), *s.get_shape()) for name, s in slices.items()}
-            shapes = shapes_like(network, {name: each[1:] for name, each in found.items()})
-            expected = {name: ("F32", *shape) for name, shape in shapes.items()}
+            asked = shapes({name: each[1:] for name, each in found.items()})
+            expected = {name: ("F32", *shape) for name, shape in asked.items()}
             if found != expected:
                 odd = sorted(n for n in found | expected if found.get(n) != expected.get(n))
                 raise ModelFormatError(
-                    f"{path}: other weights than the configuration implies: {', '.join(odd):.500}"
+                    f"{path}: other arrays than the configuration implies: {', '.join(odd):.500}"
                 )
-            weights = {name: file.get_tensor(name) for name in expected}
+            arrays = {name: file.get_tensor(name) for name in expected}
     except safetensors.SafetensorError as error:
         raise ModelFormatError(f"{path}: not a safetensors file ({error!s:.200})") from error
-    for name, array in weights.items():
+    for name, array in arrays.items():
         if not np.isfinite(array).all():
             raise ModelFormatError(f"{path}: {name} holds numbers that are not finite; damaged?")
-    return weights
+    return arrays
 
 
 def _read_history(path: Path, *, may_be_empty: bool) -> list[EpochMetrics]:

@@ -23,7 +23,7 @@ from jaxrep.data.schema import Schema
 from jaxrep.data.targets import Target
 from jaxrep.hyperparameters import TrainingHyperparameters
 from jaxrep.methods import make
-from jaxrep.runs import folder
+from jaxrep.runs import explaining, folder
 from jaxrep.runs.folder import Run
 from jaxrep.runs.predictions import held_out_figures
 from jaxrep.runs.results import TrainResult
@@ -174,7 +174,8 @@ def complete(
     config = {**config, "hyperparameters": dataclasses.asdict(hyperparameters), **results}
     history = trained.history
     schema, target = prepared.schema, prepared.target
-    return Run(path, method, trained.weights, schema, config, history, last_weights, target)
+    known = explaining.fitted(method, trained.weights, x, spec)
+    return Run(path, method, trained.weights, schema, config, history, last_weights, target, known)
 
 
 def _on_host(rows: Batch) -> Batch:
@@ -193,7 +194,9 @@ def write(run: Run, path: Path) -> None:
     Raises:
         InputError: the folder cannot be made or written.
     """
-    write_contents(path, run.config, run.schema, run.history, run.weights, run.last_weights)
+    write_contents(
+        path, run.config, run.schema, run.history, run.weights, run.last_weights, run.reasons
+    )
 
 
 def write_contents(
@@ -203,6 +206,7 @@ def write_contents(
     history: Iterable[EpochMetrics],
     weights: Mapping[str, np.ndarray],
     last_weights: Mapping[str, np.ndarray] | None = None,
+    reasons: Mapping[str, np.ndarray] | None = None,
 ) -> None:
     """Writes the folder of a run of which no more is known than what it holds.
 
@@ -213,10 +217,11 @@ def write_contents(
         history: the metrics of every epoch.
         weights: all weights of the network, by name.
         last_weights: those after the last step, where they are others.
+        reasons: as of `Run.reasons`.
 
     Raises:
         InputError: as of `write`.
     """
     folder.begin(path, config, schema)
     folder.append_metrics(path, *history)
-    folder.finish(path, config, weights, last_weights)
+    folder.finish(path, config, weights, last_weights, reasons)

@@ -24,6 +24,7 @@ from jaxrep.errors import InputError, ModelFormatError
 from jaxrep.hyperparameters import CONTAMINATION, ViewHyperparameters
 from jaxrep.methods import get, hyperparameters_of, names
 from jaxrep.outputs import OUTPUTS
+from jaxrep.runs.explaining import columns_of, reasons_of
 from jaxrep.runs.folder import Run
 from jaxrep.training.sizes import padded
 from jaxrep.views import rows_seen
@@ -161,6 +162,7 @@ def score_blocks(
     contamination: float = CONTAMINATION,
     limit: float | None = None,
     calibration: np.ndarray | None = None,
+    reasons: int = 0,
 ) -> Iterator[pa.Table]:
     """Yields the rows of `score`, and counts cells that could not be placed.
 
@@ -172,6 +174,7 @@ def score_blocks(
         limit: the threshold, in the place of `contamination`.
         calibration: scores in ascending order, by which the column `p_value` is computed, `[n]`;
             None leaves it out.
+        reasons: how many columns of each row to name that do not fit, in five columns each.
     """
     limit = threshold(run, contamination) if limit is None else limit
     for table, x in rows_of_table(run, source, counts):
@@ -179,6 +182,9 @@ def score_blocks(
         columns = {"score": scores, "anomaly": scores > limit}
         if calibration is not None:
             columns["p_value"] = p_values(scores, calibration)
+        if reasons:
+            found = reasons_of(run, table, x, reasons, "--explain")
+            columns |= columns_of(found, min(reasons, run.rows.columns))
         yield with_ids(run, table, columns)
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from jaxrep.data.store.row_file import is_prepared
 from jaxrep.errors import InputError
 from jaxrep.files import is_stream
-from jaxrep.runs.folder import CHECKPOINTS, CONTENT, LAST, MANIFEST, Run
+from jaxrep.runs.folder import CHECKPOINTS, CONTENT, LAST, MANIFEST, REASONS, Run
 
 
 def check_spared(out: Path, *tables: str | None, run: Run | None = None) -> None:
@@ -41,7 +41,7 @@ def check_spared(out: Path, *tables: str | None, run: Run | None = None) -> None
     if run is None:
         return
     whole = Path(os.path.realpath(run.path))
-    if real.parent == whole and real.name in (*CONTENT, LAST, MANIFEST):
+    if real.parent == whole and real.name in (*CONTENT, LAST, REASONS, MANIFEST):
         raise InputError(f"--out {out}: is a file of the run; choose another")
     if whole / CHECKPOINTS in real.parents:
         raise InputError(f"--out {out}: is among the run's checkpoints; choose another file")

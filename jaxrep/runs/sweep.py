@@ -252,7 +252,7 @@ class _Outcome:
         written = {"member": best, "result": dataclasses.asdict(result), "sha256": digest}
         made = self.run(best, out, {"sweep": {**asked, **written}})
         folder.append_metrics(out, *made.history)
-        folder.finish(out, made.config, made.weights, made.last_weights)
+        folder.finish(out, made.config, made.weights, made.last_weights, made.reasons)
         return result
 
     def row(self, i: int) -> Row:

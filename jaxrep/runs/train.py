@@ -280,7 +280,7 @@ def carry_out(
         if is_main():  # scoring the training rows is work that one process does for all
             made = complete(out, config, hyperparameters, prepared, fitted, note)
             folder.write_metrics(out, made.history)
-            folder.finish(out, made.config, made.weights, made.last_weights)
+            folder.finish(out, made.config, made.weights, made.last_weights, made.reasons)
             sources.remove_spool(out)
             pretrained.remove(out)
             return TrainResult(**made.config["result"])

@@ -30,6 +30,7 @@ FLOORS = {
     "runs": 4,
     "training": 3,
     "inference": 3,
+    "reasons": 3,
     "methods": 2,
     "likelihoods": 1,
     "networks": 1,
