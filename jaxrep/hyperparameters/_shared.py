@@ -24,7 +24,7 @@ VIEWS = {
 
 # How long a run trains that is given neither epochs nor steps: so many epochs, but no fewer steps
 # than few rows need, and no more than many rows repay.
-STEPS_BY_RULE = 100, 2000, 6000
+STEPS_BY_RULE = 100, 2000, 12000
 
 # Rows that p-values are computed by: fewer leave the level of a run to chance, and of more than
 # the larger number a run would keep much for little.

@@ -42,7 +42,7 @@ class DenoiserNetwork(ReconstructionNetwork):
         >>> network = DenoiserNetwork(RowSpec(32), (64,), 48, rngs=nnx.Rngs(0))
         >>> batch = Batch(jnp.ones((3, 32)))
         >>> network.embed(batch).shape, network.errors(batch).shape
-        ((3, 48), (3, 7))
+        ((3, 48), (3, 4))
     """
 
     def __init__(

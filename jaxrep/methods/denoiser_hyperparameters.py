@@ -17,10 +17,10 @@ from jaxrep.hyperparameters import (
     title="Denoiser",
     recipes={
         "anomalies": Recipe(
-            "finds rows that do not fit: wide layers, 2,000 to 6,000 steps.",
+            "finds rows that do not fit: wide layers, 2,000 to 12,000 steps.",
             {
-                "hidden_dims": (512,),
-                "latent_dim": 512,
+                "hidden_dims": (256,),
+                "latent_dim": 256,
                 "schedule": "cosine",
                 "epochs": 0,
             },

@@ -1,5 +1,7 @@
 """A score from how well a denoiser gives rows back at several noise levels."""
 
+from typing import Any
+
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
@@ -11,11 +13,11 @@ from jaxrep.networks._fitted import FittedStatistic
 from jaxrep.networks._frozen import Frozen
 from jaxrep.networks._initial import draw, draw_normal, filled
 
-LEVELS = (0.1, 0.2, 0.4, 0.6, 0.8, 1.0)
+LEVELS = (0.1, 0.2, 0.4)
 """The noise levels that a score looks at beside 0, at which a row is as it is."""
 
 DRAWS = 2
-"""Corruptions at each of them."""
+"""Corruptions at each of them, opposite to each other: their noises add up to 0."""
 
 _LEAST_ERROR = 1e-12  # of a row that is given back exactly, whose logarithm would not be finite
 _LEAST_SCALE = 1e-6
@@ -24,10 +26,10 @@ _LEAST_SCALE = 1e-6
 class LevelScore(nnx.Module):
     """Mean over noise levels of the standardised logarithm of a row's error.
 
-    A level's error is the mean over two corruptions of the row, at level 0 that of the row as it
-    is. All rows are corrupted by the same draws, which are the seed's, so that a score depends on
-    the network and the row alone. The logarithms are standardised by those of the training rows,
-    whose mean score is 0. Before the statistics of `fit` are in, they are not.
+    A level's error is the mean over two opposite corruptions of the row, at level 0 that of the
+    row as it is. All rows are corrupted by the same draws, which are the seed's, so that a score
+    depends on the network and the row alone. The logarithms are standardised by those of the
+    training rows, whose mean score is 0. Before the statistics of `fit` are in, they are not.
 
     Args:
         rows: what every row holds.
@@ -36,11 +38,14 @@ class LevelScore(nnx.Module):
 
     def __init__(self, rows: RowSpec, *, rngs: nnx.Rngs):
         self.levels = tuple(level for level in LEVELS for _ in range(DRAWS))
-        count = len(self.levels)
-        self.normal = Frozen(draw_normal(rngs, count, rows.numbers))
+        count = len(LEVELS)
+        normal = draw_normal(rngs, count, rows.numbers)
+        xp = np if isinstance(normal, np.ndarray) else jnp
+        self.normal = Frozen(_in_turn(xp, normal, -normal))
         if rows.codes:
-            self.places = Frozen((draw(rngs, count, rows.codes) + 1) / 2)
-            self.codes = FittedStatistic(filled(0, count, rows.codes))
+            places = (draw(rngs, count, rows.codes) + 1) / 2
+            self.places = Frozen(_in_turn(xp, places, 1 - places))
+            self.codes = FittedStatistic(filled(0, DRAWS * count, rows.codes))
         self.mean = FittedStatistic(filled(0, 1 + len(LEVELS)))
         self.scale = FittedStatistic(filled(1, 1 + len(LEVELS)))
 
@@ -98,3 +103,8 @@ class LevelScore(nnx.Module):
 
 def _log(errors: Array) -> Array:
     return jnp.log(jnp.maximum(errors, _LEAST_ERROR))
+
+
+def _in_turn(xp: Any, one: Any, other: Any) -> Any:
+    """Returns the rows of two arrays in turn, of NumPy or of JAX."""
+    return xp.stack([one, other], axis=1).reshape(DRAWS * len(one), -1)

@@ -13,6 +13,7 @@ from jaxrep.inference import map_rows
 from jaxrep.methods import abstract_network
 from jaxrep.networks import with_weights
 from jaxrep.reasons import _explain, _hidden
+from jaxrep.reasons._statistics import _fit_t
 from jaxrep.training import fit
 from tests.helpers.small import MIXED, make, mixed
 
@@ -158,10 +159,9 @@ def test_rows_are_explained_alike_in_any_company():
     np.testing.assert_allclose(alone.shares[0], whole.shares[7], rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize(("df", "scale"), [(1.0, 0.5), (3.0, 2.0), (30.0, 1.0)])
 def test_student_t_is_fitted_to_draws_of_it(df, scale):
-    from jaxrep.reasons._statistics import _fit_t
-
     draws = scale * np.random.default_rng(0).standard_t(df, 20_000)
     draws[:5] = np.nan
     found, width = _fit_t(draws)
@@ -169,12 +169,8 @@ def test_student_t_is_fitted_to_draws_of_it(df, scale):
 
 
 def test_statistics_have_the_shapes_that_a_folder_expects():
-    for rows, x in ((MIXED, X), (RowSpec(4), Batch(X.numbers))):
-        del x
-        assert {n: s for n, s in reasons.shapes(rows).items() if rows is MIXED} in (
-            {},
-            {name: array.shape for name, array in trained()[2].items()},
-        )
+    found = {name: array.shape for name, array in trained()[2].items()}
+    assert found == reasons.shapes(MIXED)
     assert reasons.shapes(RowSpec(2)).keys() == {"df", "scale", "predictions"}
     assert reasons.shapes(RowSpec(0, (3,))) == {"shares": (3,)}
 

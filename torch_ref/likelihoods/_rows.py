@@ -118,7 +118,7 @@ class RowLikelihood(nn.Module):
             outputs: of the decoder, `[B, outputs]`.
             embeddings: of the wide codes.
         """
-        numbers = self._means(outputs[:, : self.numbers])
+        numbers = self.means(outputs[:, : self.numbers])
         if len(self.levels) == 0:
             return Batch(numbers, None, None, None)
         codes: list[Tensor] = []
@@ -155,7 +155,8 @@ class RowLikelihood(nn.Module):
             parts.append(poisson.terms(_chosen(natural, self.natural_poisson), made))
         return _chosen(torch.cat(parts, dim=1), self.order)
 
-    def _means(self, outputs: Tensor) -> Tensor:
+    def means(self, outputs: Tensor) -> Tensor:
+        """Returns the numbers that the decoder's outputs for them stand for, scaled, `[B, D]`."""
         mean, scale = self.mean, self.scale
         if mean is None or scale is None:
             return outputs

@@ -44,7 +44,7 @@ class DenoiserNetwork(ReconstructionNetwork):
         >>> network = DenoiserNetwork(RowSpec(32), (64,), 48, generator=torch.Generator())
         >>> batch = Batch(torch.ones(3, 32))
         >>> tuple(network.embed(batch).shape), tuple(network.errors(batch).shape)
-        ((3, 48), (3, 7))
+        ((3, 48), (3, 4))
     """
 
     def __init__(

@@ -8,11 +8,11 @@ from torch import Tensor, nn
 
 from torch_ref.batch import Batch, RowSpec
 
-LEVELS = (0.1, 0.2, 0.4, 0.6, 0.8, 1.0)
+LEVELS = (0.1, 0.2, 0.4)
 """The noise levels that a score looks at beside 0, at which a row is as it is."""
 
 DRAWS = 2
-"""Corruptions at each of them."""
+"""Corruptions at each of them, opposite to each other: their noises add up to 0."""
 
 _LEAST_ERROR = 1e-12  # of a row that is given back exactly, whose logarithm would not be finite
 _LEAST_SCALE = 1e-6
@@ -21,10 +21,10 @@ _LEAST_SCALE = 1e-6
 class LevelScore(nn.Module):
     """Mean over noise levels of the standardised logarithm of a row's error.
 
-    A level's error is the mean over two corruptions of the row, at level 0 that of the row as it
-    is. All rows are corrupted by the same draws, which are the seed's, so that a score depends on
-    the network and the row alone. The logarithms are standardised by those of the training rows,
-    whose mean score is 0. Before the statistics of `fit` are in, they are not.
+    A level's error is the mean over two opposite corruptions of the row, at level 0 that of the
+    row as it is. All rows are corrupted by the same draws, which are the seed's, so that a score
+    depends on the network and the row alone. The logarithms are standardised by those of the
+    training rows, whose mean score is 0. Before the statistics of `fit` are in, they are not.
 
     Args:
         rows: what every row holds.
@@ -32,8 +32,8 @@ class LevelScore(nn.Module):
 
     Example:
         >>> score = LevelScore(RowSpec(2), generator=torch.Generator())
-        >>> print(score(torch.ones(1, 7)), len(score.levels))
-        tensor([0.]) 12
+        >>> print(score(torch.ones(1, 4)), len(score.levels))
+        tensor([0.]) 6
     """
 
     normal: Tensor
@@ -50,13 +50,13 @@ class LevelScore(nn.Module):
         super().__init__()
         self.levels = [level for level in LEVELS for _ in range(DRAWS)]
         self.least, self.repeats, self.has_codes = _LEAST_ERROR, DRAWS, rows.codes > 0
-        count = len(self.levels)
+        count = len(LEVELS)
         normal = torch.randn(count, rows.numbers, generator=generator)
-        self.register_buffer("normal", normal)
+        self.register_buffer("normal", torch.stack([normal, -normal], dim=1).flatten(0, 1))
         if rows.codes:
             places = torch.rand(count, rows.codes, generator=generator)
-            self.register_buffer("places", places)
-            self.register_buffer("codes", torch.zeros(count, rows.codes))
+            self.register_buffer("places", torch.stack([places, 1 - places], dim=1).flatten(0, 1))
+            self.register_buffer("codes", torch.zeros(DRAWS * count, rows.codes))
         self.register_buffer("mean", torch.zeros(1 + len(LEVELS)))
         self.register_buffer("scale", torch.ones(1 + len(LEVELS)))
 
