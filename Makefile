@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test test-quick test-end-to-end test-slow test-tables parity lint bench bench-quick clean
+.PHONY: demo test test-quick test-end-to-end test-slow test-tables parity lint bench bench-quick bench-peers clean
 
 demo: $(VENV)/installed
 	$(BIN)/python -m jaxrep.demo
@@ -44,6 +44,13 @@ lint: $(VENV)/installed-test $(VENV)/installed-lint
 
 bench: $(VENV)/installed-test
 	$(BIN)/python -m bench
+
+# The libraries that some entries are measured beside, in an environment of their own.
+bench-peers: .venv-peers/installed
+.venv-peers/installed: bench/requirements-peers.txt
+	python3 -m venv .venv-peers
+	.venv-peers/bin/pip install --quiet -r bench/requirements-peers.txt
+	touch $@
 
 bench-quick: $(VENV)/installed-test
 	$(BIN)/python -m bench --quick

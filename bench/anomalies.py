@@ -1,11 +1,13 @@
-"""Odd rows: anomaly scores of jaxrep's methods and of rivals that need no network.
+"""Odd rows: anomaly scores of jaxrep's methods and of rivals with a network and without.
 
 18 sets of numbers, each with rows known to be anomalous, as `.npz` files of `X` and `y` in the
 folder `anomaly` of the one that `JAXREP_DATA` names. Half of the normal rows train, the other half
 and all anomalies are scored: *file order* takes the first half, *random halves* one that is drawn.
 Of more than 20,000 rows to train on or to score so many are drawn, once for all rivals. Every rival
 has one setting for all sets; each of jaxrep's is an estimator with a recipe, five seeds, and no
-more. Baselines are those of `jaxrep evaluate --anomaly`, on standardised rows.
+more. Baselines are those of `jaxrep evaluate --anomaly`; PyOD's detectors have the settings that
+they come with, and one seed. Both see standardised rows. PyOD is in an environment of its own,
+which `make bench-peers` makes; without it its columns are missing.
 
 AUROC is the share of pairs of an anomaly and a normal row that the score puts in order, average
 precision weighs the top of the list. Figures are means over the sets, of means over the seeds, and
@@ -13,6 +15,9 @@ the median over the sets of what separates a method from kNN. Seconds are of tra
 programs compiled for one set of a width are found again by the next.
 """
 
+import os
+import subprocess
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,14 +26,16 @@ from typing import Any, NamedTuple
 import numpy as np
 from sklearn.preprocessing import StandardScaler
 
-from bench.data_files import data_folder
+from bench.data_files import data_folder, peers_python
 from bench.measured import Figure, Measured, Series
 from jaxrep import DenoiserEmbedding
+from jaxrep.estimators import Embedding
 from jaxrep.evaluation import anomaly_baselines, auroc, average_precision
 
 SEEDS, MOST_ROWS, QUICK_ROWS = 5, 20_000, 300
 FILE, RANDOM = "file order", "random halves"
 KNN, DENOISER, MEMBERS = "kNN", "denoiser", "denoiser, 3 members"
+_PYOD = Path(__file__).parent / "pyod_scores.py"
 AUROC, PRECISION, TIME = "AUROC", "average precision", "s"
 
 BASELINES = {
@@ -38,10 +45,12 @@ BASELINES = {
     "isolation forest": "isolation_forest",
     "LOF": "local_outlier_factor",
 }
-METHODS: dict[str, dict[str, Any]] = {
-    DENOISER: {"recipe": "anomalies"},
-    MEMBERS: {"recipe": "anomalies", "members": 3},
+METHODS: dict[str, tuple[type[Embedding], dict[str, Any]]] = {
+    DENOISER: (DenoiserEmbedding, {"recipe": "anomalies"}),
+    MEMBERS: (DenoiserEmbedding, {"recipe": "anomalies", "members": 3}),
 }
+TARGETS = {DENOISER: {FILE: 1.5, RANDOM: -0.2}, MEMBERS: {FILE: 0.0, RANDOM: 0.0}}
+"""By how many points a method's mean AUROC is to be above kNN's."""
 
 
 class Halves(NamedTuple):
@@ -78,7 +87,10 @@ def measure(*, quick: bool, rounds: int) -> Measured:
             for side, unit, value in _scored(halves, seeds, quick):
                 samples.setdefault((name, side, unit), []).append(value)
     series = [Series(case, side, unit, found) for (case, side, unit), found in samples.items()]
-    return Measured(series, {"seeds": seeds, "most_rows": most, "sets": len(files)})
+    facts: dict[str, Any] = {"seeds": seeds, "most_rows": most, "sets": len(files)}
+    return Measured(
+        series, facts | ({} if peers_python() else {"left out": "PyOD: make bench-peers"})
+    )
 
 
 def split(path: Path, protocol: str, most: int = MOST_ROWS) -> Halves:
@@ -120,13 +132,43 @@ def _scored(halves: Halves, seeds: int, quick: bool) -> Iterator[tuple[str, str,
         if name in baselines:  # a PCA of all columns has no error
             yield from _judged(side, baselines[name], halves)
     length: dict[str, Any] = {"steps": 100} if quick else {}
-    for side, settings in METHODS.items():
+    for side, (kind, settings) in METHODS.items():
         for seed in range(seeds):
             started = time.perf_counter()
-            model = DenoiserEmbedding(**settings, **length, seed=seed).fit(halves.train)
+            model = kind(**settings, **length, seed=seed).fit(halves.train)
             scores = -model.score_samples(halves.test)
             yield side, TIME, time.perf_counter() - started
             yield from _judged(side, scores, halves)
+    for side, (scores, seconds) in pyod_scores(train, test).items():
+        yield side, TIME, seconds
+        yield from _judged(side, scores, halves)
+
+
+def pyod_scores(train: np.ndarray, test: np.ndarray) -> dict[str, tuple[np.ndarray, float]]:
+    """Returns the scores and the seconds of PyOD's detectors; none where it is not installed.
+
+    Args:
+        train: standardised rows to fit to, `[N, D]`.
+        test: rows to score, `[M, D]`.
+
+    Raises:
+        RuntimeError: the process that has PyOD failed.
+    """
+    python = peers_python()
+    if python is None:
+        return {}
+    with tempfile.TemporaryDirectory() as folder:
+        given, out = Path(folder) / "given.npz", Path(folder) / "out.npz"
+        np.savez(given, train=train, test=test)
+        # Without -P this folder's profile.py would stand for the standard library's.
+        command = [str(python), "-P", str(_PYOD), str(given), str(out), "0"]
+        alone = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+        done = subprocess.run(command, capture_output=True, text=True, env=alone)
+        if done.returncode:
+            raise RuntimeError(f"{_PYOD.name} failed: {done.stderr[-2000:]}")
+        with np.load(out) as arrays:
+            names = [name for name in arrays if not name.endswith(".seconds")]
+            return {name: (arrays[name], float(arrays[f"{name}.seconds"])) for name in names}
 
 
 def _judged(side: str, scores: np.ndarray, halves: Halves) -> Iterator[tuple[str, str, float]]:
@@ -138,7 +180,7 @@ def figures(measured: Measured) -> list[Figure]:
     """Returns means over the sets, and the median of what separates the methods from kNN."""
     made = []
     sides = dict.fromkeys(series.side for series in measured.series if series.unit == AUROC)
-    for protocol, least in ((FILE, 1.5), (RANDOM, -0.2)):
+    for protocol in (FILE, RANDOM):
         for side in sides:
             for unit in (AUROC, PRECISION):
                 mean = float(np.mean(list(_means(measured, protocol, side, unit).values())))
@@ -149,7 +191,7 @@ def figures(measured: Measured) -> list[Figure]:
                 value - knn[case] for case, value in _means(measured, protocol, side, AUROC).items()
             ]
             mean, median = round(float(np.mean(more)), 2), round(float(np.median(more)), 2)
-            target = least if side == DENOISER else 0.0
+            target = TARGETS.get(side, {}).get(protocol)
             made.append(Figure(f"{protocol}: {side} over {KNN}, mean", mean, "", target))
             made.append(Figure(f"{protocol}: {side} over {KNN}, median over the sets", median, ""))
     return made

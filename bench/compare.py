@@ -65,7 +65,7 @@ def compare(
         old, new = Measured.from_json(before[name]), Measured.from_json(after[name])
         same_work = before[name]["quick"] == after[name]["quick"]
         for series in old.series:
-            other = new.find(series.case, series.side)
+            other = new.find(series.case, series.side, series.unit)
             if other is None:
                 yield Change(name, series.case, series.side, "missing")
             elif not same_work:
@@ -73,7 +73,7 @@ def compare(
             else:
                 yield _change(name, series, other, tolerance)
         for series in new.series:
-            if old.find(series.case, series.side) is None:
+            if old.find(series.case, series.side, series.unit) is None:
                 yield Change(name, series.case, series.side, "new")
 
 

@@ -43,3 +43,14 @@ def packaged(package: str, file: str) -> Path:
     if not path.is_file():
         raise ValueError(f"{package} has no file {file}; constraints.txt has the version that does")
     return path
+
+
+def peers_python() -> Path | None:
+    """Returns the Python of the environment that holds the peers; None where there is none.
+
+    It is the one in the folder that `JAXREP_PEERS` names, or in `.venv-peers`, which
+    `make bench-peers` makes.
+    """
+    named = os.environ.get("JAXREP_PEERS", Path(__file__).parents[1] / ".venv-peers")
+    python = Path(named) / "bin" / "python"
+    return python if python.is_file() else None

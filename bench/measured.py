@@ -67,9 +67,16 @@ class Measured:
     facts: dict[str, Any] = field(default_factory=dict)
     """What was counted rather than timed, and the sizes that were measured."""
 
-    def find(self, case: str, side: str) -> Series | None:
-        """Returns a series, or None where a short run left it out."""
-        return next((s for s in self.series if (s.case, s.side) == (case, side)), None)
+    def find(self, case: str, side: str, unit: str | None = None) -> Series | None:
+        """Returns a series, or None where a short run left it out.
+
+        Args:
+            case: of the series.
+            side: of the series.
+            unit: of the series, where an entry measures one side of a case in several.
+        """
+        found = (s for s in self.series if (s.case, s.side) == (case, side))
+        return next((s for s in found if unit in (None, s.unit)), None)
 
     def ratio(self, over: tuple[str, str], under: tuple[str, str]) -> float:
         """Returns the ratio of two series' medians; NaN where one of them was left out."""

@@ -22,8 +22,8 @@ def series_tables(measured: Measured) -> Iterator[tuple[str, Rows]]:
         sides = list(dict.fromkeys(series.side for series in chosen))
         rows = [["", *sides]]
         for case in dict.fromkeys(series.case for series in chosen):
-            found = (measured.find(case, side) for side in sides)
-            rows.append([case, *(_cell(s) if s and s.unit == unit else "" for s in found)])
+            found = (measured.find(case, side, unit) for side in sides)
+            rows.append([case, *(_cell(series) if series else "" for series in found)])
         yield f"{unit}: median (IQR; minimum)", rows
 
 
