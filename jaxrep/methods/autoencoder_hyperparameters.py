@@ -27,6 +27,18 @@ from jaxrep.hyperparameters import (
                 "schedule": "cosine",
             },
         ),
+        "anomalies": Recipe(
+            "finds rows that do not fit, and can say why: trained with random cells hidden.",
+            {
+                "views": ("hide",),
+                "hide_rate": 0.2,
+                "hidden_dims": (256,),
+                "latent_dim": 128,
+                "epochs": 0,
+                "schedule": "cosine",
+                "anomaly_score": "mahalanobis",
+            },
+        ),
     },
 )
 class AutoencoderHyperparameters(ViewHyperparameters):
