@@ -48,8 +48,9 @@ class TrainingHyperparameters(Hyperparameters):
         Whole(0),
         default=50,
         kind="host",
-        help="Passes over the training rows; 0: {}, but at least {:,} and at most {:,} "
-        "steps.".format(*STEPS_BY_RULE),
+        help="Passes over the training rows; 0: {}, but at least {} and at most {} steps.".format(
+            *STEPS_BY_RULE
+        ),
     )
     steps: int = hyperparameter(
         Whole(0),
@@ -131,7 +132,7 @@ class TrainingHyperparameters(Hyperparameters):
         default=0.0,
         kind="rows",
         help="Share of the rows set apart from all else, by whose scores p-values are computed: "
-        "{:,} rows at least, and {:,} at most, however many the share makes.".format(*CALIBRATION),
+        "{} rows at least, and {} at most, however many the share makes.".format(*CALIBRATION),
     )
     patience: int = hyperparameter(
         Whole(0),
@@ -256,7 +257,7 @@ _ANOMALY_SCORES = {
     "mahalanobis": "Mahalanobis distance² of the representation from those of the training rows, "
     "over its size",
     "neighbours": "distance to the fifth nearest of the training rows' representations, of which "
-    "the run keeps at most 10,000, 4 bytes a number",
+    "the run keeps at most 10000, 4 bytes a number",
 }
 
 

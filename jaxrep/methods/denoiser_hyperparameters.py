@@ -17,7 +17,7 @@ from jaxrep.hyperparameters import (
     title="Denoiser",
     recipes={
         "anomalies": Recipe(
-            "finds rows that do not fit: wide layers, 2,000 to 12,000 steps.",
+            "finds rows that do not fit: wide layers, 2000 to 12000 steps.",
             {
                 "hidden_dims": (256,),
                 "latent_dim": 256,

@@ -77,7 +77,7 @@ def test_an_unknown_recipe_is_refused_with_those_of_the_method(command, data, tm
     assert (code, out) == (2, "") and not (tmp_path / "run").exists()
     assert err == (
         "jaxrep: recipe 'fill': there is none of that name for autoencoder; there are seed, "
-        "filling\n"
+        "filling, anomalies\n"
     )
 
 
