@@ -122,15 +122,26 @@ def _shuttle(folder: Path) -> Table:
 
 
 def _adult(folder: Path) -> Table:
+    return Table(read_adult(folder), None)
+
+
+def read_adult(folder: Path, *, with_class: bool = False) -> pa.Table:
+    """Reads the training set of Adult, its cells `?` as missing ones.
+
+    Args:
+        folder: that holds `adult.data`.
+        with_class: whether the last column, the class, is among them.
+    """
     lines = (folder / "adult.data").read_text("utf-8").splitlines()
-    columns = list(zip(*(line.split(", ")[:-1] for line in lines if line), strict=True))
+    cells = [line.split(", ") for line in lines if line]
+    columns = list(zip(*(row if with_class else row[:-1] for row in cells), strict=True))
     made: dict[str, Any] = {}
     for i, column in enumerate(columns):
         if all(cell.isdecimal() for cell in column):
             made[f"c{i}"] = pa.array([int(cell) for cell in column])
         else:
             made[f"c{i}"] = pa.array([None if cell == "?" else cell for cell in column])
-    return Table(pa.table(made), None)
+    return pa.table(made)
 
 
 def _cover(folder: Path) -> Table:
