@@ -13,7 +13,7 @@ import jax
 import numpy as np
 from jax import Array
 
-from jaxrep.batch import Batch, RowSpec, as_batch
+from jaxrep.batch import MISSING, Batch, RowSpec, as_batch
 from jaxrep.dispatch import computing
 from jaxrep.methods._method import AnyMethod, abstract_network
 from jaxrep.networks import Network, with_weights
@@ -85,6 +85,43 @@ def map_rows(
 
         jax.tree.map(write, made, result)
     return made
+
+
+def map_errors(
+    method: AnyMethod, weights: Mapping[str, np.ndarray], x: Batch, rows: RowSpec
+) -> np.ndarray:
+    """Computes how badly rows are reconstructed, whatever the method's anomaly score is.
+
+    Args:
+        method: whose network declares `score_by_column`.
+        weights: all weights of the network, by name.
+        x: rows, NumPy arrays.
+        rows: what every row of the network's table holds.
+
+    Returns:
+        The mean of the terms over a row's observed cells, float64 `[N]`.
+    """
+    return mean_over_cells(map_rows(method, "score_by_column", weights, x, rows), x)
+
+
+def mean_over_cells(terms: np.ndarray, x: Batch) -> np.ndarray:
+    """Returns the mean of terms over the observed cells of rows, float64 `[N]`; 0 without any.
+
+    Args:
+        terms: of each cell, `[N, D + C]`.
+        x: the rows, NumPy arrays.
+
+    Example:
+        >>> x = Batch(np.array([[1.0, np.nan]]), np.array([[2]]))
+        >>> mean_over_cells(np.array([[1.0, 9.0, 2.0]]), x)
+        array([1.5])
+    """
+    is_observed = ~np.isnan(np.asarray(x.numbers))
+    if x.codes is not None:
+        is_observed = np.hstack([is_observed, np.asarray(x.codes) != MISSING])
+    observed = np.maximum(is_observed.sum(axis=1), 1)
+    found: np.ndarray = np.where(is_observed, terms, 0).sum(axis=1, dtype=np.float64) / observed
+    return found
 
 
 def _batch_rows(weights: Mapping[str, np.ndarray | Array], members: int) -> int:

@@ -26,6 +26,8 @@ from jaxrep.estimators._conversion import (
 from jaxrep.estimators._decoding import Decoding
 from jaxrep.estimators._estimator import RunEstimator
 from jaxrep.hyperparameters import CONTAMINATION
+from jaxrep.inference import map_errors
+from jaxrep.methods import get
 from jaxrep.runs.explaining import Reason, check_explaining, reasons_of
 from jaxrep.runs.folder import Run
 from jaxrep.runs.levels import alpha_threshold, calibration_of
@@ -140,11 +142,13 @@ class Embedding(Decoding, OutlierMixin, RunEstimator):  # type: ignore[misc]
             X: rows with the columns of the training, `[rows, columns]`, as of `fit`.
 
         Returns:
-            `[rows]`; lower is more anomalous. For autoencoder and VAE the mean over a row's
-            observed cells of their log-likelihood under the reconstruction: of numbers minus the
-            squared error in standardised units, unless `likelihood` says otherwise, of categories
-            the log-probability of the level. For SimCLR minus the squared Mahalanobis distance of
-            the representation over its size.
+            `[rows]`; lower is more anomalous. What it is, `anomaly_score` says. Unless that is
+            given, it is for autoencoder and VAE the mean over a row's observed cells of their
+            log-likelihood under the reconstruction: of numbers minus the squared error in
+            standardised units, unless `likelihood` says otherwise, of categories the
+            log-probability of the level; for the denoiser minus the mean standardised logarithm
+            of its errors at several noise levels; for SimCLR minus the squared Mahalanobis
+            distance of the representation over its size.
         """
         scores: np.ndarray = -self._map("score", X)
         return scores
@@ -239,11 +243,12 @@ class Embedding(Decoding, OutlierMixin, RunEstimator):  # type: ignore[misc]
         return pandas.DataFrame(found, columns=Reason._fields)
 
     def score(self, X: Any, y: Any = None) -> float:
-        """Returns the mean of `score_samples`, for model selection; higher is better.
+        """Returns how good a model is, for model selection; higher is better.
 
-        For autoencoder and VAE that is how well rows are reconstructed, whatever `beta`,
-        `latent_dim` and the widths are, so that they compare; under another `likelihood` it is
-        another quantity. For SimCLR it compares only models of the same size and training, and a
+        With a decoder it is minus the mean over rows and their observed cells of what the
+        reconstruction misses, whatever `beta`, `latent_dim`, the widths and `anomaly_score` are, so
+        that they compare; under another `likelihood` it is another quantity. For SimCLR it is the
+        mean of `score_samples`, which compares only models of the same size and training, and a
         score on labels (a probe in a Pipeline) says more.
 
         Args:
@@ -251,7 +256,11 @@ class Embedding(Decoding, OutlierMixin, RunEstimator):  # type: ignore[misc]
             y: ignored.
         """
         del y
-        return float(np.mean(self.score_samples(X), dtype=np.float64))
+        if "score_by_column" not in get(self.name).network_type.outputs:
+            return float(np.mean(self.score_samples(X), dtype=np.float64))
+        features, _ = self._features(X)
+        run = self.run_
+        return -float(np.mean(map_errors(run.method, run.weights, features, run.rows)))
 
     def _to_store(self) -> dict[str, Any]:
         alpha = None if self.alpha is None else float(self.alpha)

@@ -11,12 +11,12 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from jaxrep.batch import MISSING, Batch, RowSpec
+from jaxrep.batch import Batch, RowSpec
 from jaxrep.data.schema import Schema
 from jaxrep.dispatch import computing
 from jaxrep.errors import DivergedError, InputError
 from jaxrep.hyperparameters import TrainingHyperparameters, ViewHyperparameters, declaration
-from jaxrep.inference import map_rows
+from jaxrep.inference import map_errors, map_rows, mean_over_cells
 from jaxrep.methods import get, make
 from jaxrep.runs.rows import row_spec
 from jaxrep.training import Trained
@@ -168,10 +168,10 @@ def _error(
     spec: RowSpec,
 ) -> float:
     """Returns the `validation_error` of a network on the rows held out."""
-    output = "score" if hyperparameters.predicts is None else "predict"
-    made = map_rows(make(hyperparameters), output, weights, held_out, spec)
+    method = make(hyperparameters)
     if hyperparameters.predicts is None:
-        return float(np.mean(made, dtype=np.float64))
+        return float(np.mean(map_errors(method, weights, held_out, spec)))
+    made = map_rows(method, "predict", weights, held_out, spec)
     targets = np.asarray(held_out.targets)
     if hyperparameters.predicts == "classes":
         return float(np.mean(made.argmax(axis=1) != targets))
@@ -189,11 +189,7 @@ def _error_by_squares(
     terms = map_rows(method, "score_by_column", weights, held_out, spec).astype(np.float64)
     made = map_rows(method, "reconstruct", weights, held_out, spec)
     terms[:, : spec.numbers] = np.square(x - np.asarray(made.numbers), dtype=np.float64)
-    is_observed = ~np.isnan(x)
-    if held_out.codes is not None:
-        is_observed = np.hstack([is_observed, np.asarray(held_out.codes) != MISSING])
-    observed = np.maximum(is_observed.sum(axis=1), 1)
-    return float(np.mean(np.where(is_observed, terms, 0).sum(axis=1) / observed))
+    return float(np.mean(mean_over_cells(terms, held_out)))
 
 
 def best(rows: Sequence[Mapping[str, Any]], select: str) -> int:

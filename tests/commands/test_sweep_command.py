@@ -270,7 +270,10 @@ def test_widths_and_batch_sizes_vary_too_and_seeds_may_be_listed(data, tmp_path)
 
 REFUSED = [
     (("--grid", "beta"), "--grid beta: has no =; write it as name=value,value"),
-    (("--grid", "gamma=1"), "--grid gamma: no hyperparameter of this method; there are batch_size"),
+    (
+        ("--grid", "gamma=1"),
+        "--grid gamma: no hyperparameter of this method; there are anomaly_score",
+    ),
     (("--grid", "beta=1,two"), "--grid beta: 'two' is not a number"),
     (("--grid", "beta=1,"), "--grid beta: '' is not a number"),
     (("--grid", "latent_dim=1.5"), "--grid latent_dim: '1.5' is not a whole number"),

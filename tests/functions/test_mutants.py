@@ -67,7 +67,7 @@ def draw(twin: str, method, x: np.ndarray, seed: int = 0) -> dict[str, np.ndarra
     return {name: np.asarray(drawn) for name, drawn in noise.items()}
 
 
-HELPING = ("terms", "observed")
+HELPING = ("terms", "observed", "error")
 
 
 def likelihood(twin: str):
@@ -108,7 +108,7 @@ def decoding(twin: str, decode, **functions):
     """A network that decodes by a function of its own."""
     decoder = decoder_of(twin, decode)
     network = SimpleNamespace(decoder=decoder, likelihood=likelihood(twin), **functions)
-    network.embeddings = no_embeddings(twin)
+    network.embeddings, network.distance = no_embeddings(twin), None
     for name in HELPING:
         function = getattr(network_type(twin, "autoencoder"), name)
         setattr(network, name, functools.partial(function, network))

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from sklearn.neighbors import NearestNeighbors
 
-from jaxrep import methods
+from jaxrep import AutoencoderEmbedding, methods
 from jaxrep.batch import take
 from jaxrep.hyperparameters import declaration
-from jaxrep.inference import map_rows
+from jaxrep.inference import map_errors, map_rows
 from jaxrep.training import fit
 from tests.helpers.small import MIXED, MIXED_X, Store, make, mixed
 
@@ -96,3 +96,27 @@ def test_a_streamed_table_gives_the_same_scores(name, score):
     assert streamed.keys() == weights.keys()
     for key, array in weights.items():
         np.testing.assert_array_equal(streamed[key], array)
+
+
+@pytest.mark.parametrize("name", ["autoencoder", "denoiser"])
+def test_runs_of_other_scores_compare_by_the_same_error(name):
+    usual = next(score for known, score in OFFERED if known == name)
+    errors = []
+    for score in (usual, "neighbours"):
+        method, weights = trained(name, score)
+        errors.append(map_errors(method, weights, NEW, MIXED))
+    np.testing.assert_array_equal(*errors)
+    reconstruction = of(name, "reconstruction", "score", NEW)
+    np.testing.assert_allclose(errors[0], reconstruction, rtol=1e-5, atol=1e-6)
+
+
+def test_an_estimators_score_for_selection_is_its_error_whatever_its_anomaly_score():
+    x = np.random.default_rng(0).normal(size=(60, 4))
+    small = {"hidden_dims": (6,), "latent_dim": 3, "epochs": 2}
+    one, other = (
+        AutoencoderEmbedding(anomaly_score=score, **small).fit(x)
+        for score in ("reconstruction", "neighbours")
+    )
+    assert one.score(x) == other.score(x)
+    assert one.score(x) == pytest.approx(one.score_samples(x).mean(), rel=1e-5)
+    assert other.score_samples(x).mean() != pytest.approx(one.score_samples(x).mean(), rel=1e-2)
