@@ -67,7 +67,7 @@ def draw(twin: str, method, x: np.ndarray, seed: int = 0) -> dict[str, np.ndarra
     return {name: np.asarray(drawn) for name, drawn in noise.items()}
 
 
-HELPING = ("terms", "observed", "error")
+HELPING = ("terms", "observed")
 
 
 def likelihood(twin: str):
@@ -108,7 +108,7 @@ def decoding(twin: str, decode, **functions):
     """A network that decodes by a function of its own."""
     decoder = decoder_of(twin, decode)
     network = SimpleNamespace(decoder=decoder, likelihood=likelihood(twin), **functions)
-    network.embeddings, network.distance = no_embeddings(twin), None
+    network.embeddings = no_embeddings(twin)
     for name in HELPING:
         function = getattr(network_type(twin, "autoencoder"), name)
         setattr(network, name, functools.partial(function, network))
@@ -135,7 +135,8 @@ def test_a_score_is_the_mean_squared_error_of_a_row(twin, name, x64):
     decoder = decoder_of(twin, decode)
     network = SimpleNamespace(encoder=encoder, encode=encode, decoder=decoder)
     network.likelihood, network.embeddings = likelihood(twin), no_embeddings(twin)
-    for output in ("embed", "decode", "reconstruct", "score", "score_by_column", *HELPING):
+    network.distance = None
+    for output in ("embed", "decode", "reconstruct", "score", "score_by_column", "error", *HELPING):
         function = getattr(network_type(twin, name), output)
         setattr(network, output, functools.partial(function, network))
     expected = [oracles.mse_loss(X[i : i + 1], X_HAT[i : i + 1]) for i in range(len(X))]
