@@ -140,9 +140,9 @@ def with_weights(model: Module, weights: Mapping[str, np.ndarray]) -> Module:
         for key, tensor in _to_state_dict(model, tensors).items():
             if own[key].shape == tensor.shape:
                 own[key].copy_(tensor)
-            else:  # rows, more or fewer of them
+            else:  # rows, more or fewer of them; of members in a memory of their own
                 path, _, name = key.rpartition(".")
-                setattr(model.get_submodule(path), name, tensor.to(own[key]))
+                setattr(model.get_submodule(path), name, tensor.to(own[key], copy=True))
     return model
 
 

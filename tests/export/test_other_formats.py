@@ -255,6 +255,6 @@ def test_a_graph_computes_what_its_outputs_share_once(made, method):
     linear = [name for name, module in modules if isinstance(module, torch.nn.Linear)]
     used = [name for name in linear if not name.startswith("backbone.decoder")]  # below a head
     assert len(set(taken)) == len(used)
-    # A denoiser's score goes through it once more at each of twelve draws, two a level.
-    repeated = 12 * (len(used) - 1) + 6 if method == "denoiser" else 0
+    # A denoiser's score goes through it once more at each of six draws, two a level.
+    repeated = 6 * (len(used) - 1) + 3 if method == "denoiser" else 0
     assert len(taken) == len(used) + repeated

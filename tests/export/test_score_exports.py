@@ -37,7 +37,10 @@ def test_a_torchscript_file_gives_what_jax_gives(method, score, members, tmp_pat
 
 
 @pytest.mark.end_to_end
-@pytest.mark.parametrize(("method", "score", "members"), CASES)
+@pytest.mark.parametrize(
+    ("method", "score", "members"),
+    [CASES[0], *(pytest.param(*case, marks=pytest.mark.slow) for case in CASES[1:])],
+)
 @pytest.mark.parametrize("format", list(FORMATS))
 def test_every_format_gives_what_jax_gives(method, score, members, format, tmp_path):
     made = make_run(tmp_path, method, "mixed", anomaly_score=score, members=members)
