@@ -47,6 +47,7 @@ class FineTunedNetwork(Network):
         frozen: bool,
         rngs: nnx.Rngs,
     ):
+        backbone.drop_score()
         if frozen:
             freeze(backbone)
         self.backbone = backbone

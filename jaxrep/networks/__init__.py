@@ -8,6 +8,7 @@ from jaxrep.networks._embedding_scores import embedding_score as embedding_score
 from jaxrep.networks._fitted import EmbeddingScore as EmbeddingScore
 from jaxrep.networks._fitted import FittedRows as FittedRows
 from jaxrep.networks._fitted import FittedStatistic as FittedStatistic
+from jaxrep.networks._fitted import ScoreBlock as ScoreBlock
 from jaxrep.networks._frozen import Frozen as Frozen
 from jaxrep.networks._frozen import Standardisation as Standardisation
 from jaxrep.networks._frozen import freeze as freeze

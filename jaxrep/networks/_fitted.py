@@ -18,7 +18,11 @@ class FittedRows(FittedStatistic):
     """
 
 
-class EmbeddingScore(nnx.Module):
+class ScoreBlock(nnx.Module):
+    """A part of a network that its anomaly score alone needs."""
+
+
+class EmbeddingScore(ScoreBlock):
     """A score of representations, fitted to those of the training rows.
 
     A network with such a block fits it by itself (`Network.fit_statistics`). The statistics are

@@ -7,7 +7,7 @@ import numpy as np
 from flax import nnx
 
 from jaxrep.batch import Batch
-from jaxrep.networks._fitted import EmbeddingScore
+from jaxrep.networks._fitted import EmbeddingScore, ScoreBlock
 from jaxrep.outputs import OUTPUTS
 
 
@@ -46,6 +46,12 @@ class Network(nnx.Module):
                 )
         if missing := {"embed", "score"} - set(cls.outputs):
             raise TypeError(f"{cls.__name__} must declare the output {min(missing)}")
+
+    def drop_score(self) -> None:
+        """Takes out what its score alone needs, of a network that another one stands on."""
+        for name, block in list(vars(self).items()):
+            if isinstance(block, ScoreBlock):
+                setattr(self, name, None)
 
     def fit_statistics(
         self, rows: Batch, compute: Callable[[str, Mapping[str, np.ndarray]], np.ndarray]

@@ -21,6 +21,7 @@ from jaxrep.hyperparameters import Predicts, TrainingHyperparameters, declaratio
 from jaxrep.inference import map_rows
 from jaxrep.methods import (
     Backbone,
+    abstract_network,
     hyperparameters_of,
     make,
     predicting,
@@ -28,6 +29,7 @@ from jaxrep.methods import (
     resolve,
     split_members,
 )
+from jaxrep.networks import get_weights
 from jaxrep.runs import folder, pretrained
 from jaxrep.runs.configuration import read_hyperparameters, read_object
 from jaxrep.runs.folder import Run
@@ -115,10 +117,13 @@ class Pretrained:
         features = Batch(numbers, prepared.x.codes)
         x = numbers.sample(MAX_BACKGROUND_ROWS) if is_store else background_rows(features)
         rows = row_spec(prepared.schema, self.hyperparameters)
-        z = map_rows(make(self.hyperparameters), "embed", self.weights, x, rows)
+        method = make(self.hyperparameters)
+        z = map_rows(method, "embed", self.weights, x, rows)
+        network = abstract_network(method, rows)
+        network.drop_score()
         deviation = z.std(axis=0, dtype=np.float64)
         return {
-            **{f"{BACKBONE}.{name}": array for name, array in self.weights.items()},
+            **{f"{BACKBONE}.{name}": self.weights[name] for name in get_weights(network)},
             "standardisation.mean": z.mean(axis=0, dtype=np.float64).astype(np.float32),
             "standardisation.scale": np.where(deviation > 1e-6, deviation, 1).astype(np.float32),
         }

@@ -75,6 +75,7 @@ class FineTunedNetwork(Network):
         generator: torch.Generator,
     ):
         super().__init__()
+        backbone.drop_score()
         if frozen:
             freeze(backbone)
         self.backbone = backbone

@@ -7,6 +7,7 @@ letters: B batch, D features, Z latent, P projection.
 
 from torch_ref.networks._embedding_scores import embedding_score as embedding_score
 from torch_ref.networks._fitted import EmbeddingScore as EmbeddingScore
+from torch_ref.networks._fitted import ScoreBlock as ScoreBlock
 from torch_ref.networks._frozen import Standardisation as Standardisation
 from torch_ref.networks._frozen import freeze as freeze
 from torch_ref.networks._level_score import LevelScore as LevelScore

@@ -7,7 +7,11 @@ import numpy as np
 from torch import Tensor, nn
 
 
-class EmbeddingScore(nn.Module):
+class ScoreBlock(nn.Module):
+    """A part of a network that its anomaly score alone needs."""
+
+
+class EmbeddingScore(ScoreBlock):
     """A score of representations, fitted to those of the training rows.
 
     A network with such a block fits it by itself (`Network.fit_statistics`). The statistics are

@@ -7,7 +7,7 @@ import numpy as np
 from torch import nn
 
 from torch_ref.batch import Batch
-from torch_ref.networks._fitted import EmbeddingScore
+from torch_ref.networks._fitted import EmbeddingScore, ScoreBlock
 from torch_ref.outputs import OUTPUTS
 
 
@@ -47,6 +47,13 @@ class Network(nn.Module):
                 )
         if missing := {"embed", "score"} - set(cls.outputs):
             raise TypeError(f"{cls.__name__} must declare the output {min(missing)}")
+
+    def drop_score(self) -> None:
+        """Takes out what its score alone needs, of a network that another one stands on."""
+        for name, block in list(self.named_children()):
+            if isinstance(block, ScoreBlock):
+                delattr(self, name)  # for TorchScript no module, not one that is None
+                setattr(self, name, None)
 
     def fit_statistics(
         self, rows: Batch, compute: Callable[[str, Mapping[str, np.ndarray]], np.ndarray]
