@@ -153,7 +153,7 @@ _PARAMETERS = (
     (r"--drop '([^']+)'", r"columns={'\1': 'dropped'}"),
     (r"--na-values", "na_values of columns=Columns(na_values=...)"),
     (r"--calibration-fraction", "calibration_fraction"),
-    (r"--views hide", "views=('hide',)"),
+    (r"--recipe anomalies", "recipe='anomalies'"),
     (r"--impute refuse", "impute='refuse' of columns=Columns(...)"),
     (
         r"--column-likelihood (\S.*)=(squared|gaussian|bernoulli|poisson)\b",

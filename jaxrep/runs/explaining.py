@@ -13,6 +13,7 @@ from jaxrep.data import transform
 from jaxrep.errors import InputError
 from jaxrep.methods import AnyMethod
 from jaxrep.runs.folder import Run
+from jaxrep.runs.rows import with_gaps
 from jaxrep.training import RowStore
 from jaxrep.training.row_store import numbers_of
 
@@ -80,7 +81,7 @@ def statistics_of(run: Run, asking: str) -> dict[str, np.ndarray]:
         )
     raise InputError(
         f"{asking}: this {run.method.name} was not trained to predict a column from the others; "
-        "train a denoiser, or an autoencoder with --views hide"
+        "train a denoiser, or an autoencoder with --recipe anomalies"
     )
 
 
@@ -110,6 +111,9 @@ def reasons_of(
     check_explaining(run, count, asking)
     statistics = statistics_of(run, asking)
     rows, schema = run.rows, run.schema
+    # What features have imputed is missing to the network, which can tell.
+    is_missing = np.isnan(transform.to_raw(schema, table, source="the table"))
+    features = with_gaps(features, is_missing[:, list(schema.column_order)])
     found = reasons.explain(
         run.method, run.weights, statistics, features, rows, min(count, rows.columns)
     )
@@ -136,13 +140,13 @@ def reasons_of(
 def _in_units(run: Run, feature: int, found: reasons.Reasons, at: Any) -> list[Any]:
     """Returns what is expected of some cells of one column, as its table would have them."""
     rows, size = run.rows, len(at[0])
-    numbers = np.zeros((size, rows.numbers), np.float32)
-    codes = np.ones((size, rows.codes), np.int32)
+    numbers: Any = np.zeros((size, rows.numbers), np.float32)
+    codes: Any = np.ones((size, rows.codes), np.int32)
     if feature < rows.numbers:
         numbers[:, feature] = found.number[at]
     else:
         codes[:, feature - rows.numbers] = found.code[at]
-    batch = Batch(numbers, codes if rows.codes else None)  # type: ignore[arg-type]
+    batch = Batch(numbers, codes if rows.codes else None)
     made = transform.from_raw(run.schema, transform.to_values(run.schema, batch))
     cells: list[Any] = made.column(run.schema.column_order[feature]).to_pylist()
     return cells

@@ -14,7 +14,7 @@ import jax
 import numpy as np
 import pyarrow as pa
 
-from jaxrep.batch import MISSING, Batch, concatenate, take
+from jaxrep.batch import Batch, concatenate, take
 from jaxrep.conformal import p_values
 from jaxrep.data import read, transform
 from jaxrep.data.schema import Number, Schema
@@ -26,6 +26,7 @@ from jaxrep.methods import get, hyperparameters_of, names
 from jaxrep.outputs import OUTPUTS
 from jaxrep.runs.explaining import columns_of, reasons_of
 from jaxrep.runs.folder import Run
+from jaxrep.runs.rows import with_gaps
 from jaxrep.training.sizes import padded
 from jaxrep.views import rows_seen
 
@@ -105,7 +106,7 @@ def fill_blocks(
     for table in read.read_blocks(source):
         raw = transform.to_raw(run.schema, table, source=source, before=before, counts=seen)
         x = transform.to_features(run.schema, raw, source=source, before=before)
-        x = _with_gaps(x, np.isnan(raw)[:, run.schema.column_order] & is_seen)
+        x = with_gaps(x, np.isnan(raw)[:, run.schema.column_order] & is_seen)
         values = transform.to_values(run.schema, run.map("reconstruct", x))
         made, found = transform.fill(run.schema, table, raw, values, source=source)
         before += table.num_rows
@@ -128,16 +129,6 @@ def _sees_gaps(run: Run) -> np.ndarray:
     if isinstance(hyperparameters, ViewHyperparameters):
         rows = rows_seen(hyperparameters, rows)
     return np.array([*rows.number_gaps, *rows.code_gaps], bool)
-
-
-def _with_gaps(features: Batch, is_missing: np.ndarray) -> Batch:
-    """Returns features of which some cells are missing, `[N, D + C]`, whatever was imputed."""
-    count = features.numbers.shape[1]
-    numbers: Any = np.where(is_missing[:, :count], np.float32(np.nan), features.numbers)
-    codes: Any = features.codes
-    if codes is not None:
-        codes = np.where(is_missing[:, count:], np.int32(MISSING), codes)
-    return features._replace(numbers=numbers, codes=codes)
 
 
 def score(run: Run, source: str, *, contamination: float = CONTAMINATION) -> pa.Table:

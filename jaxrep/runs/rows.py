@@ -1,8 +1,10 @@
 """What every row of a run holds, as its table's schema and its method have it."""
 
+from typing import Any
+
 import numpy as np
 
-from jaxrep.batch import RowSpec
+from jaxrep.batch import MISSING, Batch, RowSpec
 from jaxrep.data.schema import Boolean, NumericColumn, Schema
 from jaxrep.errors import InputError
 from jaxrep.hyperparameters import TrainingHyperparameters
@@ -87,3 +89,13 @@ def _of_kind(column: NumericColumn, asked: str) -> str:
     if asked == "squared":
         return asked
     return "bernoulli" if isinstance(column, Boolean) else "gaussian"
+
+
+def with_gaps(features: Batch, is_missing: np.ndarray) -> Batch:
+    """Returns features of which some cells are missing, `[N, D + C]`, whatever was imputed."""
+    count = features.numbers.shape[1]
+    numbers: Any = np.where(is_missing[:, :count], np.float32(np.nan), features.numbers)
+    codes: Any = features.codes
+    if codes is not None:
+        codes = np.where(is_missing[:, count:], np.int32(MISSING), codes)
+    return features._replace(numbers=numbers, codes=codes)

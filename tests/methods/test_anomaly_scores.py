@@ -119,4 +119,4 @@ def test_an_estimators_score_for_selection_is_its_error_whatever_its_anomaly_sco
     )
     assert one.score(x) == other.score(x)
     assert one.score(x) == pytest.approx(one.score_samples(x).mean(), rel=1e-5)
-    assert other.score_samples(x).mean() != pytest.approx(one.score_samples(x).mean(), rel=1e-2)
+    assert not np.allclose(other.score_samples(x), one.score_samples(x), rtol=0.1)

@@ -108,7 +108,7 @@ def test_scores_are_what_their_formula_says():
         for j in set(there) - set(candidates):
             scores[j] = min(misfit[j], least)
         powers = np.exp(np.array([scores.get(j, -np.inf) for j in range(MIXED.columns)]))
-        np.testing.assert_allclose(found.shares[row], powers / powers.sum(), rtol=2e-2, atol=1e-3)
+        np.testing.assert_allclose(found.shares[row], powers / powers.sum(), rtol=2e-3, atol=1e-5)
         assert (found.shares[row, [j for j in range(MIXED.columns) if j not in there]] == 0).all()
 
 
@@ -165,7 +165,8 @@ def test_student_t_is_fitted_to_draws_of_it(df, scale):
     draws = scale * np.random.default_rng(0).standard_t(df, 20_000)
     draws[:5] = np.nan
     found, width = _fit_t(draws)
-    assert found == df and width == pytest.approx(scale, rel=0.05)
+    # The standard error of a scale is √((df + 3) / (2 df · 20,000)), at most 1 %.
+    assert found == df and width == pytest.approx(scale, rel=0.04)
 
 
 def test_statistics_have_the_shapes_that_a_folder_expects():
