@@ -5,9 +5,10 @@ folder `anomaly` of the one that `JAXREP_DATA` names. Half of the normal rows tr
 and all anomalies are scored: *file order* takes the first half, *random halves* one that is drawn.
 Of more than 20,000 rows to train on or to score so many are drawn, once for all rivals. Every rival
 has one setting for all sets; each of jaxrep's is an estimator with a recipe, five seeds, and no
-more. Baselines are those of `jaxrep evaluate --anomaly`; PyOD's detectors have the settings that
-they come with, and one seed. Both see standardised rows. PyOD is in an environment of its own,
-which `make bench-peers` makes; without it its columns are missing.
+more. Scores that are not the recipe's are of the same weights. Baselines are those of
+`jaxrep evaluate --anomaly`; PyOD's detectors have the settings that they come with, and one seed.
+Both see standardised rows. PyOD is in an environment of its own, which `make bench-peers` makes;
+without it its columns are missing.
 
 AUROC is the share of pairs of an anomaly and a normal row that the score puts in order, average
 precision weighs the top of the list. Figures are means over the sets, of means over the seeds, and
@@ -15,6 +16,7 @@ the median over the sets of what separates a method from kNN. Seconds are of tra
 programs compiled for one set of a width are found again by the next.
 """
 
+import dataclasses
 import os
 import subprocess
 import tempfile
@@ -24,17 +26,24 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import pyarrow as pa
 from sklearn.preprocessing import StandardScaler
 
 from bench.data_files import data_folder, peers_python
 from bench.measured import Figure, Measured, Series
-from jaxrep import DenoiserEmbedding
+from jaxrep import AutoencoderEmbedding, DenoiserEmbedding, SimCLREmbedding, VAEEmbedding, data
 from jaxrep.estimators import Embedding
 from jaxrep.evaluation import anomaly_baselines, auroc, average_precision
+from jaxrep.inference import map_rows
+from jaxrep.methods import abstract_network
+from jaxrep.networks import FittedStatistic, get_weights
+from jaxrep.training.program import background_rows
+from jaxrep.training.trained import complete_weights
 
 SEEDS, MOST_ROWS, QUICK_ROWS = 5, 20_000, 300
 FILE, RANDOM = "file order", "random halves"
 KNN, DENOISER, MEMBERS = "kNN", "denoiser", "denoiser, 3 members"
+AUTOENCODER, VAE, SIMCLR = "autoencoder", "VAE", "SimCLR"
 _PYOD = Path(__file__).parent / "pyod_scores.py"
 AUROC, PRECISION, TIME = "AUROC", "average precision", "s"
 
@@ -48,7 +57,18 @@ BASELINES = {
 METHODS: dict[str, tuple[type[Embedding], dict[str, Any]]] = {
     DENOISER: (DenoiserEmbedding, {"recipe": "anomalies"}),
     MEMBERS: (DenoiserEmbedding, {"recipe": "anomalies", "members": 3}),
+    AUTOENCODER: (AutoencoderEmbedding, {"recipe": "anomalies"}),
+    VAE: (VAEEmbedding, {"recipe": "anomalies"}),
+    SIMCLR: (SimCLREmbedding, {"recipe": "anomalies"}),
 }
+OTHER_SCORES = {
+    DENOISER: ("reconstruction", "mahalanobis", "neighbours"),
+    AUTOENCODER: ("reconstruction", "neighbours"),
+    VAE: ("reconstruction", "neighbours"),
+    SIMCLR: ("neighbours",),
+}
+"""Those that are not the recipe's, of the same weights: training does not depend on the score."""
+
 TARGETS = {DENOISER: {FILE: 1.5, RANDOM: -0.2}, MEMBERS: {FILE: 0.0, RANDOM: 0.0}}
 """By how many points a method's mean AUROC is to be above kNN's."""
 
@@ -101,8 +121,8 @@ def split(path: Path, protocol: str, most: int = MOST_ROWS) -> Halves:
         protocol: `FILE` or `RANDOM`.
         most: rows to train on, and rows to score; of more so many are drawn, a share of each kind.
     """
-    with np.load(path) as data:
-        x, is_anomaly = data["X"].astype(np.float64), data["y"].astype(int) == 1
+    with np.load(path) as arrays:
+        x, is_anomaly = arrays["X"].astype(np.float64), arrays["y"].astype(int) == 1
     draws = np.random.default_rng(0)
     normal, odd = x[~is_anomaly], x[is_anomaly]
     if protocol == RANDOM:
@@ -139,9 +159,28 @@ def _scored(halves: Halves, seeds: int, quick: bool) -> Iterator[tuple[str, str,
             scores = -model.score_samples(halves.test)
             yield side, TIME, time.perf_counter() - started
             yield from _judged(side, scores, halves)
+            for other in OTHER_SCORES.get(side, ()):
+                scores = _scored_by(other, model, halves)
+                yield from _judged(f"{side}, {other}", scores, halves)
     for side, (scores, seconds) in pyod_scores(train, test).items():
         yield side, TIME, seconds
         yield from _judged(side, scores, halves)
+
+
+def _scored_by(score: str, model: Embedding, halves: Halves) -> np.ndarray:
+    """Returns the test rows' scores by another score of a trained model."""
+    run = model.run_
+    train, test = (
+        data.apply(run.schema, pa.table(list(rows.T), run.schema.names), source="rows")
+        for rows in (halves.train, halves.test)
+    )
+    method = type(run.method)(dataclasses.replace(run.method.hyperparameters, anomaly_score=score))
+    network = abstract_network(method, run.rows)
+    needed = get_weights(network).keys() - get_weights(network, FittedStatistic).keys()
+    trained = {name: run.weights[name] for name in needed}
+    weights = complete_weights(method, trained, background_rows(train), run.rows)
+    scores: np.ndarray = map_rows(method, "score", weights, test, run.rows)
+    return scores
 
 
 def pyod_scores(train: np.ndarray, test: np.ndarray) -> dict[str, tuple[np.ndarray, float]]:

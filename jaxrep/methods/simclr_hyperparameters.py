@@ -28,7 +28,21 @@ from jaxrep.hyperparameters import (
                 "drop_rate": 0.1,
                 "temperature": 0.5,
             },
-        )
+        ),
+        "anomalies": Recipe(
+            "finds rows that do not fit: wide, trained on rows with noise and hidden cells.",
+            {
+                "views": ("hide", "noise"),
+                "hide_rate": 0.3,
+                "noise_std": 0.3,
+                "temperature": 0.2,
+                "hidden_dims": (256,),
+                "latent_dim": 128,
+                "proj_dim": 64,
+                "epochs": 0,
+                "schedule": "cosine",
+            },
+        ),
     },
     changes_loss=("batch_size",),  # a row's negatives are those of its batch
 )

@@ -17,7 +17,17 @@ from jaxrep.hyperparameters import (
     name="vae",
     title="Variational autoencoder",
     recipes={
-        "seed": Recipe("a small network, trained for 80 epochs, β 1.", {"epochs": 80, "beta": 1.0})
+        "seed": Recipe("a small network, trained for 80 epochs, β 1.", {"epochs": 80, "beta": 1.0}),
+        "anomalies": Recipe(
+            "finds rows that do not fit, by how far their latents are from the others'.",
+            {
+                "hidden_dims": (256,),
+                "latent_dim": 128,
+                "epochs": 0,
+                "schedule": "cosine",
+                "anomaly_score": "mahalanobis",
+            },
+        ),
     },
 )
 class VAEHyperparameters(TrainingHyperparameters):
