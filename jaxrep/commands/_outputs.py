@@ -210,11 +210,11 @@ class Score(Output):
         from jaxrep.runs.outputs import score_blocks
 
         counts = Counts()
-        anomalies = 0
+        anomalies = rows = 0
         chosen: Flagging | None = None
 
         def make(run: "Run") -> "Iterator[pa.Table]":
-            nonlocal anomalies, chosen
+            nonlocal anomalies, rows, chosen
             if self.explain:
                 check_explaining(run, self.explain, "--explain")
             chosen = flagging(
@@ -235,11 +235,12 @@ class Score(Output):
             )
             for block in blocks:
                 anomalies += int(block["anomaly"].to_numpy().sum())
+                rows += len(block)
                 yield block
 
         text, result = self.write(make, self.data, counts)
         assert chosen is not None
-        return f"{text}\n{chosen.sentence(anomalies)}", result | chosen.to_json(anomalies)
+        return f"{text}\n{chosen.sentence(anomalies, rows)}", result | chosen.to_json(anomalies)
 
 
 @dataclass(kw_only=True)

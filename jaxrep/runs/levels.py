@@ -18,6 +18,9 @@ from jaxrep.hyperparameters import CALIBRATION, CONTAMINATION
 from jaxrep.runs.folder import Run
 from jaxrep.runs.outputs import rows_of_table, threshold
 
+# So many times the rows that were asked for, and so many more, are not there by chance.
+_MANY, _MANY_TIMES = 10, 3
+
 Rule = Literal["contamination", "alpha", "fdr"]
 
 
@@ -54,15 +57,20 @@ class Flagging:
             "calibration_rows": None if self.calibration is None else len(self.calibration),
         }
 
-    def sentence(self, anomalies: int) -> str:
-        """Says for a person how many rows were found, by which rule.
+    def sentence(self, anomalies: int, rows: int = 0) -> str:
+        """Says for a person how many rows were found, by which rule, and whether to believe it.
 
         Args:
             anomalies: how many.
+            rows: among how many, if a contamination that new rows exceed by far is to be told.
 
         Example:
-            >>> Flagging("contamination", 0.05, 1.25, None).sentence(3)
+            >>> Flagging("contamination", 0.05, 1.25, None).sentence(3, 60)
             '3 anomalies above the threshold of 1.25 (contamination 0.05)'
+            >>> print(Flagging("contamination", 0.05, 1.25, None).sentence(30, 60))
+            30 anomalies above the threshold of 1.25 (contamination 0.05)
+            30 of 60 rows lie above what 5 % of the training rows do; the network may know those \
+by heart. Levels that hold for new rows need train --calibration-fraction and score --alpha
             >>> calibration = np.arange(200, dtype=np.float32)
             >>> Flagging("alpha", 0.05, 189.0, calibration).sentence(3)
             '3 anomalies above the threshold of 189 (p-value at most 0.05, by 200 calibration rows)'
@@ -70,17 +78,25 @@ class Flagging:
             no anomalies (false discovery rate 0.1, by 200 calibration rows, which can find no \
 fewer than 50 among 1,000 rows)
         """
-        rows = 0 if self.calibration is None else len(self.calibration)
+        count = 0 if self.calibration is None else len(self.calibration)
         told = {
             "contamination": f"contamination {self.level:g}",
-            "alpha": f"p-value at most {self.level:g}, by {rows:,} calibration rows",
-            "fdr": f"false discovery rate {self.level:g}, by {rows:,} calibration rows",
+            "alpha": f"p-value at most {self.level:g}, by {count:,} calibration rows",
+            "fdr": f"false discovery rate {self.level:g}, by {count:,} calibration rows",
         }[self.rule]
         if np.isfinite(self.threshold):
-            return f"{anomalies} anomalies above the threshold of {self.threshold:.6g} ({told})"
+            found = f"{anomalies} anomalies above the threshold of {self.threshold:.6g} ({told})"
+            asked = self.level * rows
+            if self.rule == "contamination" and rows and anomalies > _MANY_TIMES * asked + _MANY:
+                found += (
+                    f"\n{anomalies} of {rows:,} rows lie above what {100 * self.level:g} % of the "
+                    "training rows do; the network may know those by heart. Levels that hold for "
+                    "new rows need train --calibration-fraction and score --alpha"
+                )
+            return found
         if self.rule != "fdr":
             return f"{anomalies} anomalies ({told})"
-        needed = int(np.ceil(self.table_rows / ((rows + 1) * self.level)))
+        needed = int(np.ceil(self.table_rows / ((count + 1) * self.level)))
         return (
             f"no anomalies ({told}, which can find no fewer than {needed:,} among "
             f"{self.table_rows:,} rows)"

@@ -108,7 +108,7 @@ def test_a_table_in_which_nothing_is_found_says_what_could_be(folder, tmp_path):
     [
         (("--alpha", 0.05), "(p-value at most 0.05, by 210 calibration rows)"),
         (("--fdr", 0.2), "(false discovery rate 0.2, by 210 calibration rows)"),
-        ((), "(contamination 0.05)"),
+        (("--contamination", 0.2), "(contamination 0.2)"),
     ],
 )
 def test_the_rule_is_printed(folder, tmp_path, flags, said):
@@ -116,6 +116,14 @@ def test_the_rule_is_printed(folder, tmp_path, flags, said):
     _, out, _ = call(*argv, *flags)
     assert out.splitlines()[-1].endswith(said)
     assert "anomalies above the threshold of" in out.splitlines()[-1]
+
+
+@pytest.mark.parametrize(("share", "is_said"), [(0.01, True), (0.05, True), (0.2, False)])
+def test_a_threshold_that_far_more_rows_exceed_is_told(folder, tmp_path, share, is_said):
+    argv = ("score", folder / "run", folder / "others.csv", "--out", tmp_path / "s.csv")
+    _, out, _ = call(*argv, "--contamination", share)  # a fifth of the rows are odd
+    assert (f"rows lie above what {100 * share:g} % of the training rows do" in out) == is_said
+    assert "rows lie above" not in call(*argv, "--alpha", 0.01)[1]
 
 
 @pytest.mark.parametrize(

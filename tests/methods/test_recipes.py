@@ -98,7 +98,7 @@ def test_an_unknown_recipe_is_refused_with_those_that_there_are(function):
     message = "recipe 'fill': there is none of that name for autoencoder; there are seed, filling"
     with pytest.raises(InputError, match=message):
         function(Autoencoder, "fill")
-    with pytest.raises(InputError, match=r"for simclr; there are seed$"):
+    with pytest.raises(InputError, match=r"for simclr; there are seed, anomalies$"):
         function(SimCLRHyperparameters, "filling")
 
 
