@@ -91,20 +91,22 @@ def _number_of_text(text: str, decimal: str, thousands: str) -> float | None:
 
 
 def boolean(cell: Cell) -> float:
-    """Returns 1.0 for true and 0.0 for false.
+    """Returns 1.0 for true, 0.0 for false, and any other number as what it is.
 
     Raises:
-        UnreadableCellError: it is neither.
+        UnreadableCellError: it is none of these.
 
     Example:
-        >>> boolean("Yes"), boolean(0), boolean(True)
-        (1.0, 0.0, 1.0)
+        >>> boolean("Yes"), boolean(0), boolean(True), boolean(3)
+        (1.0, 0.0, 1.0, 3.0)
     """
     if isinstance(cell, str):
         if cell.lower() in _TRUE | _FALSE:
             return float(cell.lower() in _TRUE)
-    elif not isinstance(cell, Instant | Duration) and cell in (0, 1):
-        return float(cell == 1)
+        if plain_number(cell) is not None:
+            return number(cell)
+    elif not isinstance(cell, Instant | Duration):
+        return number(cell) + 0.0  # false is no −0
     raise UnreadableCellError(f"{shown(cell)} is neither true nor false")
 
 

@@ -118,7 +118,8 @@ class RowLikelihood(nnx.Module):
             else:
                 natural = jnp.round(own * self._of("scale", places) + self._of("mean", places))
                 terms = {"bernoulli": bernoulli.terms, "poisson": poisson.terms}[name]
-                parts.append(terms(jnp.maximum(natural, 0), made))
+                most = 1 if name == "bernoulli" else np.inf  # a number may stand for a boolean
+                parts.append(terms(jnp.clip(natural, 0, most), made))
         return _in_order(parts, list(self.places.values()))
 
     def _of(self, name: str, places: tuple[int, ...]) -> Array:

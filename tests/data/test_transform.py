@@ -225,6 +225,18 @@ def test_what_could_not_be_placed_is_counted():
     assert Counts().to_json() == {} and not list(Counts().sentences("d.csv"))
 
 
+@pytest.mark.parametrize("cells", [[1, None, 3, 0], ["yes", "", "3", "false"]])
+def test_a_number_in_a_column_of_booleans_counts_as_what_it_is(cells):
+    schema = schema_of(Boolean("member", 0.5, 0.25, None, has_gaps=True))
+    counts, table = Counts(), pa.table({"member": cells})
+    numbers = apply(schema, table, source="d.csv", counts=counts).numbers
+    np.testing.assert_array_equal(numbers, np.array([[2], [np.nan], [10], [-2]], np.float32))
+    assert counts.to_json() == {"missing": {"member": 1}, "neither": {"member": 1}}
+    assert list(counts.sentences("d.csv")) == [
+        "d.csv: 1 cell of 'member' is neither true nor false; such a number counts as what it is"
+    ]
+
+
 def test_one_cell_is_said_in_the_singular():
     counts = Counts()
     counts.unknown["job"] += 1

@@ -451,3 +451,13 @@ def test_scales_and_likelihoods_of_columns_are_parameters_that_a_folder_keeps(pe
     assert restored["height"].between(people["height"].min(), people["height"].max()).all()
     made.save(tmp_path / "run")
     assert AutoencoderEmbedding.load(tmp_path / "run").columns == columns
+
+
+def test_a_number_that_a_column_of_0_and_1_never_had_is_scored_and_said():
+    X = np.random.default_rng(0).integers(0, 2, (ROWS, 3)).astype(float)
+    model = AutoencoderEmbedding(**SMALL).fit(X)
+    odd = X.copy()
+    odd[0, 1] = 9.0
+    with pytest.warns(DataWarning, match="1 cell of 'x1' is neither true nor false"):
+        scores = model.score_samples(odd)
+    assert scores.argmin() == 0

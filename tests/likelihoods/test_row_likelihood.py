@@ -130,6 +130,17 @@ def test_every_column_has_the_term_of_its_likelihood(twin):
 
 
 @pytest.mark.parametrize("twin", TWINS)
+@pytest.mark.parametrize(("number", "truth"), [(-4, 0), (7, 1)])
+def test_a_number_among_booleans_has_the_term_of_the_nearer_one(twin, number, truth):
+    mean, scale = (WEIGHTS[f"likelihood.{name}"][1] for name in ("mean", "scale"))
+    numbers = NUMBERS.copy()
+    numbers[:, 3] = (number - mean) / scale
+    found, _, _, _ = evaluate(twin, numbers, CODES)
+    expected = -special.log_expit(OUTPUTS[:, 3] if truth else -OUTPUTS[:, 3])
+    np.testing.assert_allclose(found[:, 3], expected, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("twin", TWINS)
 def test_a_missing_cell_has_no_term_and_no_gradient(twin):
     whole, _, _, _ = evaluate(twin, NUMBERS, CODES)
     found, observed, slopes, _ = evaluate(twin, *with_gaps())

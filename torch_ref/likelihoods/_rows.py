@@ -150,7 +150,9 @@ class RowLikelihood(nn.Module):
         if mean is not None and scale is not None:
             natural = torch.round(_chosen(x, self.natural) * scale + mean).clamp_min(0.0)
             made = _chosen(outputs, self.bernoulli)
-            parts.append(bernoulli.terms(_chosen(natural, self.natural_bernoulli), made))
+            # A number may stand in a column of booleans.
+            booleans = _chosen(natural, self.natural_bernoulli).clamp_max(1.0)
+            parts.append(bernoulli.terms(booleans, made))
             made = _chosen(outputs, self.poisson)
             parts.append(poisson.terms(_chosen(natural, self.natural_poisson), made))
         return _chosen(torch.cat(parts, dim=1), self.order)

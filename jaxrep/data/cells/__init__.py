@@ -19,6 +19,8 @@ from ._missing import trimmed as trimmed
 from ._missing import unmarked as unmarked
 from ._missing import without_keys as without_keys
 from ._missing import without_marks as without_marks
+from ._numbers import check_booleans as check_booleans
+from ._numbers import is_neither as is_neither
 from ._numbers import not_of_kind as not_of_kind
 from ._numbers import number_pattern as number_pattern
 from ._numbers import numbers_of as numbers_of

@@ -25,6 +25,9 @@ _TRUE, _FALSE = ("true", "t", "yes", "y", "1", "1.0"), ("false", "f", "no", "n",
 def numbers_of(column: NumericColumn, cells: Any, missing: Missing, place: Place) -> Numbers:
     """Returns the cells of a column as numbers, `[N]`, NaN where they are missing.
 
+    A number in a column of booleans that is neither 0 nor 1 stays what it is: what training rows
+    never had is a reason to look at a row, not to refuse its table.
+
     Args:
         column: what the column is.
         cells: a ChunkedArray of any type.
@@ -96,12 +99,21 @@ def _checked(column: Column, values: Numbers, place: Place) -> Numbers:
             "the value is infinite ('inf', or beyond what a float64 holds)",
             "correct it or remove the row",
         )
-    if isinstance(column, Boolean) and (bad := ~np.isin(values, (0, 1)) & ~np.isnan(values)).any():
+    return values + 0.0 if isinstance(column, Boolean) else values  # false is no −0
+
+
+def is_neither(values: Numbers) -> npt.NDArray[np.bool_]:
+    """Says which numbers are neither 0 nor 1, `[N]`; a missing one is not among them."""
+    return ~np.isin(values, (0, 1)) & ~np.isnan(values)
+
+
+def check_booleans(column: Boolean, values: Numbers, place: Place) -> None:
+    """Raises an InputError if a number is neither true nor false, in a table to be fitted to."""
+    if (bad := is_neither(values)).any():
         row = int(np.flatnonzero(bad)[0])
         raise place.fault(
             column.name, row, f"{values[row]:g} is neither true nor false", _advice(column)
         )
-    return values + 0.0 if isinstance(column, Boolean) else values  # false is no −0
 
 
 def _of_text(column: NumericColumn, cells: Any, missing: Missing, place: Place) -> Numbers:
@@ -114,6 +126,7 @@ def _of_text(column: NumericColumn, cells: Any, missing: Missing, place: Place) 
     cells = without_marks(trimmed(cells, missing), missing)
     if isinstance(column, Boolean):
         values = _by_unique(cells, lambda texts: np.array([_boolean(t) for t in texts.to_pylist()]))
+        values = _checked(column, values, place)
     elif isinstance(column, Duration):
         values = _by_unique(cells, _times.durations_of_text)
     else:
@@ -153,6 +166,9 @@ def number_pattern(decimal: str, thousands: str) -> str:
         return rf"^[+-]?{plain}$"
     between = "[ \u00a0\u202f]" if thousands == " " else re.escape(thousands)
     return rf"^[+-]?(?:\d{{1,3}}(?:{between}\d{{3}})+(?:{mark}\d*)?|{plain})$"
+
+
+_PLAIN = number_pattern(".", "")
 
 
 def unformatted(cells: Any, decimal: str, thousands: str) -> Any:
@@ -213,7 +229,9 @@ def _check_zones(column: Datetime, zoned: npt.NDArray[np.bool_], place: Place) -
 
 def _boolean(text: str) -> float:
     lower = text.lower()
-    return 1.0 if lower in _TRUE else 0.0 if lower in _FALSE else np.nan
+    if lower in _TRUE or lower in _FALSE:
+        return float(lower in _TRUE)
+    return float(text) if re.match(_PLAIN, text, re.ASCII) else np.nan
 
 
 def _by_unique(cells: Any, function: Callable[[Any], Numbers]) -> Numbers:

@@ -15,7 +15,7 @@ from .._gaps import refuse_missing
 from .._messages import joined, listed, nearest
 from .._threads import for_each
 from .._types import decoded
-from ..cells import Missing, Numbers, Place, codes_of, numbers_of
+from ..cells import Missing, Numbers, Place, check_booleans, codes_of, numbers_of
 from ..columns import Columns, Scale
 from ..read import DELIMITER
 from ..schema import (
@@ -239,7 +239,8 @@ class Fitting:
         return min(MOST, max(texts.present // ROWS_PER_LEVEL, MANY_LEVELS))
 
     def _values(self, column: NumericColumn, block: pa.Table, rows: Any) -> Numbers:
-        return numbers_of(column, block[column.name], self._missing, Place(self._source, rows=rows))
+        place = Place(self._source, rows=rows)
+        return _to_fit(column, block[column.name], self._missing, place)
 
     def _numbers(
         self, name: str, made: Draft, measured: Mapping[str, "_Measured"]
@@ -365,6 +366,13 @@ def _unfound(statistics: Iterable[Shown]) -> list[Shown]:
     return [each for each in statistics if not each.found]
 
 
+def _to_fit(column: NumericColumn, cells: Any, missing: Missing, place: Place) -> Numbers:
+    values = numbers_of(column, cells, missing, place)
+    if isinstance(column, Boolean):
+        check_booleans(column, values, place)
+    return values
+
+
 class _Measured:
     """The statistics of a column whose kind is known."""
 
@@ -376,7 +384,7 @@ class _Measured:
     def add(self, cells: Any, place: Place) -> None:
         """Adds a block of the column's cells."""
         if isinstance(self._column, NumericColumn):
-            self.numbers.add(numbers_of(self._column, cells, self._missing, place))
+            self.numbers.add(_to_fit(self._column, cells, self._missing, place))
         else:
             self.levels.add(decoded(cells))
 

@@ -10,13 +10,14 @@ from ..schema import CategoricalColumn, Schema
 
 @dataclass
 class Counts:
-    """Unknown and missing cells of a table, by column.
+    """Cells of a table that training did not know, and missing ones, by column.
 
     Attributes:
         unknown: cells whose category is not among the levels.
         filled: missing cells of columns that had none when the schema was fitted, which are
             filled with the mean, or counted among the unknown categories.
         missing: missing cells of the other columns, which stay missing or are imputed.
+        neither: numbers in columns of booleans that are neither 0 nor 1.
 
     Example:
         >>> counts = Counts()
@@ -28,12 +29,14 @@ class Counts:
     unknown: Counter[str] = field(default_factory=Counter)
     filled: Counter[str] = field(default_factory=Counter)
     missing: Counter[str] = field(default_factory=Counter)
+    neither: Counter[str] = field(default_factory=Counter)
 
     def add(self, other: "Counts") -> None:
         """Adds the counts of other cells."""
         self.unknown += other.unknown
         self.filled += other.filled
         self.missing += other.missing
+        self.neither += other.neither
 
     def without_merged(self, schema: Schema) -> "Counts":
         """Returns the counts without the cells of categories that were merged.
@@ -55,7 +58,12 @@ class Counts:
 
     def to_json(self) -> dict[str, dict[str, int]]:
         """Returns the counts above zero."""
-        found = {"unknown": self.unknown, "filled": self.filled, "missing": self.missing}
+        found = {
+            "unknown": self.unknown,
+            "filled": self.filled,
+            "missing": self.missing,
+            "neither": self.neither,
+        }
         return {name: dict(counts) for name, counts in found.items() if counts}
 
     def sentences(self, source: str) -> Iterator[str]:
@@ -66,6 +74,11 @@ class Counts:
             yield (
                 f"{source}: {_cells_of(self.filled)} missing, though none was when the model was "
                 "fitted; they are filled as if they were usual"
+            )
+        if self.neither:
+            yield (
+                f"{source}: {_cells_of(self.neither)} neither true nor false; such a number counts "
+                "as what it is"
             )
 
 

@@ -9,8 +9,8 @@ from jaxrep.errors import InputError
 from .._messages import listed
 from .._names import BLANKS
 from .._threads import for_each
-from ..cells import Missing, Numbers, Place, codes_of, numbers_of, to_stored
-from ..schema import CategoricalColumn, Column, NumericColumn, Schema
+from ..cells import Missing, Numbers, Place, codes_of, is_neither, numbers_of, to_stored
+from ..schema import Boolean, CategoricalColumn, Column, NumericColumn, Schema
 from ._counts import Counts
 from ._scaling import unscaled
 
@@ -81,6 +81,8 @@ def count_cells(column: Column, values: Numbers, counts: Counts) -> None:
         (counts.missing if column.has_gaps else counts.filled)[column.name] += gaps
     if isinstance(column, CategoricalColumn) and (unknown := int((values == -1).sum())):
         counts.unknown[column.name] += unknown
+    if isinstance(column, Boolean) and (neither := int(is_neither(values).sum())):
+        counts.neither[column.name] += neither
 
 
 def from_raw(schema: Schema, raw: Numbers) -> pa.Table:
