@@ -45,7 +45,10 @@ def test_a_short_run_has_every_rival_and_finds_what_is_off_the_line(folder):
     cases = {series.case for series in measured.series}
     assert cases == {f"first, {protocol}" for protocol in (FILE, RANDOM)}
     found = {(s.case, s.side): s.samples for s in measured.series if s.unit == anomalies.AUROC}
-    assert {side for _, side in found} == {*anomalies.BASELINES, *anomalies.METHODS} - {"PCA"}
+    others = {f"{side}, {name}" for side, names in anomalies.OTHER_SCORES.items() for name in names}
+    assert {side for _, side in found} == {*anomalies.BASELINES, *anomalies.METHODS} - {
+        "PCA"
+    } | others
     assert (
         found["first, random halves", KNN][0] > 95
         and found["first, random halves", DENOISER][0] > 60
