@@ -112,3 +112,16 @@ def splits_bar() -> Iterator[Callable[[Iterable[Any]], Iterable[Any]]]:
     )
     with bar:
         yield bar.track
+
+
+@contextmanager
+def parts_line() -> Iterator[Callable[[str], None]]:
+    """Gives what takes the name of the part at work and shows it in a terminal; elsewhere nothing.
+
+    Example:
+        >>> with parts_line() as watch:
+        ...     watch("columns")
+    """
+    console = Console(stderr=True)
+    with console.status("") as status:
+        yield status.update

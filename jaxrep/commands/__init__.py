@@ -9,6 +9,7 @@ from typing import Annotated, Any, Union
 from tyro.conf import arg, subcommand
 
 from jaxrep.commands._command import printable as printable
+from jaxrep.commands._compare import Compare
 from jaxrep.commands._doctor import Doctor
 from jaxrep.commands._evaluate import Evaluate
 from jaxrep.commands._export import Export, Import
@@ -50,6 +51,7 @@ def all_commands() -> Any:
         "interpolate": Interpolate,
         "evaluate": Evaluate,
         "report": Report,
+        "compare": Compare,
         "parity": Parity,
         "export": Export,
         "import": Import,

@@ -1,14 +1,10 @@
 """An evaluation as text."""
 
-import io
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from rich import box
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
+from jaxrep.text_table import laid_out, on_one_line
 
 from ._results import Evaluation, Result
 
@@ -47,10 +43,10 @@ def _heading(evaluation: Evaluation) -> str:
     spread = f", mean ± standard deviation of {e.repeats} splits" if e.repeats > 1 else ""
     drawn = f" ({e.rows} of {e.table_rows} rows)" if e.rows < e.table_rows else ""
     return (
-        f"{e.method} {_on_one_line(e.run)} on {_on_one_line(e.data)}{drawn}, "
+        f"{e.method} {on_one_line(e.run)} on {on_one_line(e.data)}{drawn}, "
         f"label {e.label!r} ({what})\n"
         f"{labelled}{e.test_rows} test rows{spread}; "
-        f"baselines fitted on {e.reference_rows} rows of {_on_one_line(e.reference)}"
+        f"baselines fitted on {e.reference_rows} rows of {on_one_line(e.reference)}"
     )
 
 
@@ -61,7 +57,7 @@ def _results(results: Sequence[Result]) -> str:
         name = result.name if result.size is None else f"{result.name} ({result.size})"
         cells = [_spread(result, m) if m in result.metrics else "" for m in metrics]
         lines.append([name, "baseline" if result.is_baseline else "", *cells])
-    return _laid_out(["", "", *(_TITLES[m] for m in metrics)], lines, left=2)
+    return laid_out(["", "", *(_TITLES[m] for m in metrics)], lines, left=2)
 
 
 def _spread(result: Result, metric: str) -> str:
@@ -87,7 +83,7 @@ def _columns(evaluation: Evaluation) -> list[str]:
     )
     names = ["column", "nats", "error", "PCA", "column mean"]
     more = len(columns) - MOST_COLUMNS
-    return [title, _laid_out(names, lines, left=1), *([f"… and {more} more"] if more > 0 else [])]
+    return [title, laid_out(names, lines, left=1), *([f"… and {more} more"] if more > 0 else [])]
 
 
 def _error(column: dict[str, Any], key: str) -> str:
@@ -99,19 +95,3 @@ def _error(column: dict[str, Any], key: str) -> str:
 
 def _number(value: float | None) -> str:
     return "undefined" if value is None else f"{value:.4g}"
-
-
-def _on_one_line(text: str) -> str:
-    """Returns a name with what a terminal would obey written as escapes."""
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
-
-
-def _laid_out(names: Sequence[str], lines: Iterable[Sequence[str]], *, left: int) -> str:
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
-    for i, name in enumerate(names):
-        table.add_column(name, justify="left" if i < left else "right", no_wrap=True)
-    for line in lines:
-        table.add_row(*(Text(_on_one_line(cell)) for cell in line))
-    file = io.StringIO()
-    Console(file=file, width=1000, color_system=None, highlight=False).print(table)
-    return "\n".join(line.rstrip() for line in file.getvalue().rstrip().splitlines())

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from jaxrep import files
 from jaxrep.hyperparameters import CONTAMINATION
-from jaxrep.report import anomalies, columns, curves, latents, maps, origin
+from jaxrep.report import anomalies, columns, curves, latents, maps, origin, samples
 from jaxrep.report.content import Page, Paragraph, Section
 from jaxrep.report.rendering import render
 from jaxrep.report.subject import Subject, of_run
@@ -20,7 +20,7 @@ _PARTS = (
     anomalies.anomalies,
     columns.errors,
     latents.units,
-    columns.samples,
+    samples.samples,
     latents.interpolations,
     curves.speed,
 )

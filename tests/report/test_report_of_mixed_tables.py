@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from jaxrep.data.schema import CategoricalColumn, Number, Schema
-from jaxrep.report import columns
+from jaxrep.report import samples
 from jaxrep.report.subject import of_run
 from jaxrep.runs.folder import load
 from tests.helpers import mixed
@@ -91,7 +91,7 @@ def test_samples_are_compared_by_kind_over_the_cells_that_are_there(text):
 def test_the_distance_of_levels_is_half_of_what_their_shares_differ_by():
     job = CategoricalColumn("job", ("other", "smith"), has_gaps=True)
     data = np.array([0, 0, 1, -1, np.nan])  # a level may be called as those of no level are
-    compared = columns._compared(Schema((job,)), data[:, None], np.array([[0.0], [1.0]]))
+    compared = samples._compared(Schema((job,)), data[:, None], np.array([[0.0], [1.0]]))
     (one,) = compared["Categories"]
     assert one.distance == pytest.approx((0 + 0.25 + 0.25) / 2)
     assert one.row() == ["job", one.distance, "other (50 %)", "other (50 %)"]
@@ -102,7 +102,7 @@ def test_a_column_without_cells_is_not_compared():
     job = CategoricalColumn("job", ("clerk", "smith"), has_gaps=True)
     schema = Schema((job, Number("age", 40.0, 10.0, None, has_gaps=True)))
     data, made = np.full((3, 2), np.nan), np.array([[0.0, 3.0], [1.0, 5.0]])
-    compared = columns._compared(schema, data, made)
+    compared = samples._compared(schema, data, made)
     assert compared["Categories"][0].row() == ["job", None, None, "clerk (50 %)"]
     assert compared["Numbers"][0].row() == ["age", None, None, 4.0, None, 1.0]
 
