@@ -12,8 +12,11 @@ without it its columns are missing.
 
 AUROC is the share of pairs of an anomaly and a normal row that the score puts in order, average
 precision weighs the top of the list. Figures are means over the sets, of means over the seeds, and
-the median over the sets of what separates a method from kNN. Seconds are of training and scoring;
-programs compiled for one set of a width are found again by the next.
+the median over the sets of what separates a method from kNN. Seconds, of training and scoring, are
+those of all cores together; programs compiled for one set of a width are found again by the next.
+
+It takes hours: with `JAXREP_BENCH_PARTS` it goes on where it ended, and a second process that is
+told `JAXREP_BENCH_BACKWARDS` begins at the other end.
 """
 
 import dataclasses
@@ -22,6 +25,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -31,6 +35,7 @@ from sklearn.preprocessing import StandardScaler
 
 from bench.data_files import data_folder, peers_python
 from bench.measured import Figure, Measured, Series
+from bench.parts import part
 from jaxrep import AutoencoderEmbedding, DenoiserEmbedding, SimCLREmbedding, VAEEmbedding, data
 from jaxrep.estimators import Embedding
 from jaxrep.evaluation import anomaly_baselines, auroc, average_precision
@@ -45,7 +50,7 @@ FILE, RANDOM = "file order", "random halves"
 KNN, DENOISER, MEMBERS = "kNN", "denoiser", "denoiser, 3 members"
 AUTOENCODER, VAE, SIMCLR = "autoencoder", "VAE", "SimCLR"
 _PYOD = Path(__file__).parent / "pyod_scores.py"
-AUROC, PRECISION, TIME = "AUROC", "average precision", "s"
+AUROC, PRECISION, TIME = "AUROC", "average precision", "core s"
 
 BASELINES = {
     KNN: "knn_distance",
@@ -104,12 +109,15 @@ def measure(*, quick: bool, rounds: int) -> Measured:
     files = sorted(folder.glob("*.npz"), key=lambda path: int(path.name.partition("_")[0]))
     seeds, most = (1, QUICK_ROWS) if quick else (SEEDS, MOST_ROWS)
     samples: dict[tuple[str, str, str], list[float]] = {}
-    for path in files[::7] if quick else files:
-        for protocol in (FILE, RANDOM):
-            halves = split(path, protocol, most)
-            name = f"{path.stem.partition('_')[2]}, {protocol}"
-            for side, unit, value in _scored(halves, seeds, quick):
-                samples.setdefault((name, side, unit), []).append(value)
+    cases = [(path, protocol) for path in files for protocol in (FILE, RANDOM)]
+    if quick:
+        cases = [case for case in cases if case[0] in files[::7]]
+    backwards = bool(os.environ.get("JAXREP_BENCH_BACKWARDS"))
+    for path, protocol in reversed(cases) if backwards else cases:
+        name = f"{path.stem.partition('_')[2]}, {protocol}"
+        measure = partial(_of_set, path, protocol, most, seeds, quick)
+        for side, unit, value in part(name, measure):
+            samples.setdefault((name, side, unit), []).append(value)
     series = [Series(case, side, unit, found) for (case, side, unit), found in samples.items()]
     facts: dict[str, Any] = {"seeds": seeds, "most_rows": most, "sets": len(files)}
     return Measured(
@@ -145,23 +153,29 @@ def _drawn(rows: np.ndarray, count: int, draws: np.random.Generator) -> np.ndarr
     return rows[np.sort(draws.choice(len(rows), count, replace=False))]
 
 
+def _of_set(
+    path: Path, protocol: str, most: int, seeds: int, quick: bool
+) -> list[tuple[str, str, float]]:
+    return list(_scored(split(path, protocol, most), seeds, quick))
+
+
 def _scored(halves: Halves, seeds: int, quick: bool) -> Iterator[tuple[str, str, float]]:
     """Yields the figures of every rival, by unit."""
     scaler = StandardScaler().fit(halves.train)
     train, test = (scaler.transform(rows) for rows in (halves.train, halves.test))
-    started = time.perf_counter()
+    started = time.process_time()
     baselines = anomaly_baselines(train, test, components=min(8, train.shape[1]))
-    yield "all baselines", TIME, time.perf_counter() - started
+    yield "all baselines", TIME, time.process_time() - started
     for side, name in BASELINES.items():
         if name in baselines:  # a PCA of all columns has no error
             yield from _judged(side, baselines[name], halves)
     length: dict[str, Any] = {"steps": 100} if quick else {}
     for side, (kind, settings) in METHODS.items():
         for seed in range(seeds):
-            started = time.perf_counter()
+            started = time.process_time()
             model = kind(**settings, **length, seed=seed).fit(halves.train)
             scores = -model.score_samples(halves.test)
-            yield side, TIME, time.perf_counter() - started
+            yield side, TIME, time.process_time() - started
             yield from _judged(side, scores, halves)
             for other in OTHER_SCORES.get(side, ()):
                 scores = _scored_by(other, model, halves)
