@@ -15,6 +15,10 @@ if TYPE_CHECKING:  # tables are read without JAX, which takes a second to import
 MISSING = -1
 """The code of a missing cell. A missing number is NaN."""
 
+FIRST_SPIKE = 8.0
+"""The number that stands for the first of a column's spikes; the next is 1 more, and so on. All
+other numbers of such a column are less than 7."""
+
 
 class RowSpec(NamedTuple):
     """What every row of a table holds.
@@ -48,6 +52,10 @@ class RowSpec(NamedTuple):
     likelihoods: tuple[str, ...] = ()
     """The likelihood of each of the D numbers: "squared", "gaussian", "bernoulli" or "poisson"; ()
     where all are squared."""
+
+    spikes: tuple[int, ...] = ()
+    """For each of the D numbers, how many values of it are spikes, which many rows share; () where
+    none is. Networks see a spike as a level: `jaxrep.spikes`."""
 
     @property
     def codes(self) -> int:

@@ -12,6 +12,9 @@ from torch import Tensor
 MISSING = -1
 """The code of a missing cell."""
 
+FIRST_SPIKE = 8.0
+"""The number that stands for the first of a column's spikes; the next is 1 more, and so on."""
+
 
 class RowSpec(NamedTuple):
     """What every row of a table holds.
@@ -36,6 +39,10 @@ class RowSpec(NamedTuple):
     likelihoods: tuple[str, ...] = ()
     """For each of the D numbers, the name of its likelihood, out of `torch_ref.likelihoods`; empty
     where all have `squared`."""
+
+    spikes: tuple[int, ...] = ()
+    """For each of the D numbers, how many values of it are spikes, which networks see as levels:
+    `torch_ref.spikes`; empty where none is."""
 
     @property
     def codes(self) -> int:

@@ -93,7 +93,7 @@ def _share(column: Mapping[str, Any]) -> float:
     scaling = column.get("scaling", {"kind": "standard"})
     if scaling["kind"] == "log1p":
         return (abs(mean) + 1.0) / scale
-    if scaling["kind"] != "quantile":
+    if scaling["kind"] not in ("quantile", "spikes"):
         return abs(mean) / scale
     pairs = pairwise(zip(scaling["values"], scaling["scores"], strict=True))
     return float(max(max(abs(x), abs(y)) / (y - x) * (b - a) for (x, a), (y, b) in pairs))

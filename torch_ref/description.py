@@ -15,7 +15,7 @@ from msgspec import Meta
 from torch import Tensor
 
 from torch_ref import methods
-from torch_ref.batch import RowSpec
+from torch_ref.batch import FIRST_SPIKE, RowSpec
 from torch_ref.members import init_members
 from torch_ref.networks import Network
 from torch_ref.outputs import OUTPUTS
@@ -30,7 +30,7 @@ _MAX_SIZE = 1 << 20  # of layers and the like
 _MAX_COUNT = 1 << 32  # of epochs, rows and seeds
 _MAX_ENTRIES = 64
 _MAX_CLASSES = 1000
-_MAX_QUANTILES = 1000
+_MAX_QUANTILES, _MAX_SPIKES = 1000, 64
 
 _T = TypeVar("_T")
 _Plain = str | int | float | bool | None
@@ -85,6 +85,7 @@ _Knots = Annotated[list[_Finite], Meta(min_length=2, max_length=_MAX_QUANTILES)]
 class _Quantile(msgspec.Struct, tag_field="kind", tag="quantile", forbid_unknown_fields=True):
     values: _Knots
     scores: _Knots
+    is_complete: bool = False
 
     def __post_init__(self) -> None:
         if len(self.values) != len(self.scores):
@@ -94,7 +95,18 @@ class _Quantile(msgspec.Struct, tag_field="kind", tag="quantile", forbid_unknown
                 raise ValueError("values or scores that do not ascend")
 
 
-_Scaling = _Standard | _Robust | _Log1p | _Quantile
+class _Spikes(_Quantile, kw_only=True, tag_field="kind", tag="spikes", forbid_unknown_fields=True):
+    spikes: Annotated[list[_Finite], Meta(min_length=1, max_length=_MAX_SPIKES)]
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if any(not a < b for a, b in pairwise(self.spikes)):
+            raise ValueError("spikes that do not ascend")
+        if not abs(self.scores[0]) < FIRST_SPIKE - 1 > abs(self.scores[-1]):
+            raise ValueError("scores where spikes stand")
+
+
+_Scaling = _Standard | _Robust | _Log1p | _Quantile | _Spikes
 
 
 class _Numeric(msgspec.Struct, forbid_unknown_fields=True):
@@ -378,17 +390,19 @@ def row_spec(
         >>> age = {"kind": "number", "has_gaps": True, "fill": None}
         >>> sex = {"kind": "category", "levels": ["f", "m"], "has_gaps": False}
         >>> row_spec([sex, age])
-        RowSpec(numbers=1, levels=(3,), gaps=(True, False), likelihoods=())
+        RowSpec(numbers=1, levels=(3,), gaps=(True, False), likelihoods=(), spikes=())
     """
     numeric = [column for column in columns if column["kind"] != "category"]
     categorical = [column for column in columns if column["kind"] == "category"]
     gaps = tuple(has_gaps(column) for column in numeric + categorical)
     likelihoods = tuple(_likelihood_of(column, likelihood) for column in numeric)
+    spikes = tuple(len(column.get("scaling", {}).get("spikes", ())) for column in numeric)
     return RowSpec(
         numbers=len(numeric),
         levels=tuple(len(column["levels"]) + 1 for column in categorical),
         gaps=gaps if any(gaps) else (),
         likelihoods=likelihoods if set(likelihoods) - {"squared"} else (),
+        spikes=spikes if any(spikes) else (),
     )
 
 

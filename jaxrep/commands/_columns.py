@@ -53,7 +53,8 @@ class TableColumns(Command):
 
     scale: Annotated[tuple[str, ...], UseAppendAction, arg(metavar="NAME|COLUMN=NAME")] = ()
     """How numbers become features: standard (the default), robust (median and interquartile range),
-    log1p (signed logarithms) or quantile (normal scores), for all columns or for one. Repeat it for
+    log1p (signed logarithms), quantile (normal scores) or spikes (normal scores, with values that
+    many rows share as levels of their own; for a VAE), for all columns or for one. Repeat it for
     other columns."""
 
     def columns(self) -> "Columns":

@@ -27,8 +27,8 @@ LEFT_OUT = ("id", "text", "constant", "dropped")
 Impute = Literal["median", "refuse"]
 """What becomes of missing cells, unless they are to stay missing."""
 
-Scale = Literal["standard", "robust", "log1p", "quantile"]
-SCALES: tuple[Scale, ...] = ("standard", "robust", "log1p", "quantile")
+Scale = Literal["standard", "robust", "log1p", "quantile", "spikes"]
+SCALES: tuple[Scale, ...] = ("standard", "robust", "log1p", "quantile", "spikes")
 """How numbers become features."""
 
 _MARKS = [d + t for d, other in (".,", ",.") for t in ("", "-", other, " ", "'")]

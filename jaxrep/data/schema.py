@@ -14,7 +14,7 @@ import msgspec
 from msgspec import Meta
 
 from jaxrep import strict_json
-from jaxrep.batch import RowSpec
+from jaxrep.batch import FIRST_SPIKE, RowSpec
 from jaxrep.errors import ModelFormatError
 
 Kind = Literal["number", "count", "boolean", "category", "datetime", "duration"]
@@ -36,6 +36,9 @@ MOST = 1_000_000
 
 MOST_QUANTILES = 1_000
 """The most quantiles of a column that a schema keeps."""
+
+MOST_SPIKES = 64
+"""The most spikes of a column."""
 
 _MAX = sys.float_info.max
 Finite = Annotated[float, Meta(ge=-_MAX, le=_MAX)]
@@ -91,6 +94,7 @@ class Quantile(
     Attributes:
         values: quantiles of the training rows, in the column's units, ascending.
         scores: for each the standard normal quantile of the middle of its rank range, ascending.
+        is_complete: whether `values` are all the values that the training rows have.
 
     Example:
         >>> Quantile((10.0, 20.0), (-0.5, 0.5)).kind
@@ -99,20 +103,59 @@ class Quantile(
 
     values: Annotated[tuple[Finite, ...], Meta(min_length=2, max_length=MOST_QUANTILES)]
     scores: Annotated[tuple[Finite, ...], Meta(min_length=2, max_length=MOST_QUANTILES)]
+    is_complete: bool = False
 
     kind: ClassVar[Literal["quantile"]] = "quantile"
 
     def __post_init__(self) -> None:
         """Raises a ValueError unless values and scores are pairs that both ascend."""
-        if len(self.values) != len(self.scores):
-            raise ValueError(f"{len(self.values)} values and {len(self.scores)} scores")
-        for name in ("values", "scores"):
-            numbers = getattr(self, name)
-            if any(not a < b for a, b in pairwise(numbers)):
-                raise ValueError(f"{name} that do not ascend")
+        _check_scores(self.values, self.scores)
 
 
-Scaling = Standard | Robust | Log1p | Quantile
+class Spikes(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="spikes"
+):
+    """Normal scores of numbers beside values that many rows share, which are levels of their own.
+
+    Such a value, a spike, becomes the feature `FIRST_SPIKE`, the next one that and 1, and so on,
+    beyond all scores; the other numbers have the scores that they have among themselves.
+
+    Attributes:
+        values: of the other numbers, as of `Quantile`.
+        scores: of those, as of `Quantile`.
+        spikes: the shared values, in the column's units, ascending.
+        is_complete: as of `Quantile`.
+
+    Example:
+        >>> Spikes((10.0, 20.0), (-0.5, 0.5), (0.0,)).kind
+        'spikes'
+    """
+
+    values: Annotated[tuple[Finite, ...], Meta(min_length=2, max_length=MOST_QUANTILES)]
+    scores: Annotated[tuple[Finite, ...], Meta(min_length=2, max_length=MOST_QUANTILES)]
+    spikes: Annotated[tuple[Finite, ...], Meta(min_length=1, max_length=MOST_SPIKES)]
+    is_complete: bool = False
+
+    kind: ClassVar[Literal["spikes"]] = "spikes"
+
+    def __post_init__(self) -> None:
+        """Raises a ValueError unless values, scores and spikes ascend, and scores are no spikes."""
+        _check_scores(self.values, self.scores)
+        if any(not a < b for a, b in pairwise(self.spikes)):
+            raise ValueError("spikes that do not ascend")
+        if not abs(self.scores[0]) < FIRST_SPIKE - 1 > abs(self.scores[-1]):
+            raise ValueError(f"scores of {FIRST_SPIKE - 1:g} or more beside spikes")
+
+
+def _check_scores(values: tuple[float, ...], scores: tuple[float, ...]) -> None:
+    if len(values) != len(scores):
+        raise ValueError(f"{len(values)} values and {len(scores)} scores")
+    for name, numbers in (("values", values), ("scores", scores)):
+        if any(not a < b for a, b in pairwise(numbers)):
+            raise ValueError(f"{name} that do not ascend")
+
+
+Scaling = Standard | Robust | Log1p | Quantile | Spikes
 
 
 class NumericColumn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -370,10 +413,15 @@ class Schema(
         """Returns what every row holds once its cells are numbers and codes."""
         features: tuple[Column, ...] = (*self.numeric, *self.categorical)
         gaps = tuple(column.keeps_gaps for column in features)
+        spikes = tuple(
+            len(column.scaling.spikes) if isinstance(column.scaling, Spikes) else 0
+            for column in self.numeric
+        )
         return RowSpec(
             numbers=len(self.numeric),
             levels=tuple(len(column.levels) + 1 for column in self.categorical),
             gaps=gaps if any(gaps) else (),
+            spikes=spikes if any(spikes) else (),
         )
 
     @property

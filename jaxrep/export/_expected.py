@@ -15,7 +15,7 @@ from jaxrep.errors import VerificationError
 from jaxrep.methods import abstract_network
 from jaxrep.networks import with_weights
 from jaxrep.outputs import OUTPUTS, Gives
-from jaxrep.parity import decided_levels
+from jaxrep.parity import decided_cells
 from jaxrep.runs.folder import Run
 
 
@@ -49,12 +49,11 @@ def expected_outputs(run: Run, rows: np.ndarray, source: str) -> dict[str, np.nd
             elif gives == "prediction" and isinstance(run.target, Numbers):
                 output = run.target.decode(output)
             found[f"{prefix}.{name}"] = output
-    for name in (name for name in exact if _gives(name) == "rows" and run.rows.codes):
+    for name in (name for name in exact if _gives(name) == "rows"):
         takes = OUTPUTS[name.partition(".")[0]].takes
         given = x if takes == "rows" else found["codes"]
-        decided = decided_levels(run.method, run.rows, run.weights, given)
-        every_number = np.ones((len(rows), run.rows.numbers), bool)
-        is_decided = _in_order(run.schema, np.concatenate([every_number, decided], axis=1))
+        decided = decided_cells(run.method, run.rows, run.weights, given)
+        is_decided = _in_order(run.schema, decided)
         found[f"exact.{name}"] = np.where(is_decided, found[f"exact.{name}"], np.nan)
     return found
 

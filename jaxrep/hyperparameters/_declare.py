@@ -66,6 +66,9 @@ class Hyperparameters:
     predicts: ClassVar[Predicts | None] = None
     """What a method predicts that learns from labels; None of one that learns without."""
 
+    takes_spikes: ClassVar[bool] = False
+    """Whether its network takes numbers on the scale `spikes`."""
+
     def unused(self) -> dict[str, str]:
         """Returns the hyperparameters that nothing computes with, each with what would use it."""
         return {}
@@ -177,6 +180,7 @@ def hyperparameters(
     changes_loss: tuple[str, ...] = (),
     derived: tuple[str, ...] = (),
     predicts: Predicts | None = None,
+    takes_spikes: bool = False,
 ) -> Callable[[Declared], Declared]:
     """Makes a class of fields the hyperparameters of a method.
 
@@ -188,6 +192,8 @@ def hyperparameters(
         changes_loss: inherited hyperparameters that change what this method's loss means.
         derived: inherited hyperparameters that this method derives.
         predicts: what the method predicts, where it learns from labels.
+        takes_spikes: whether numbers may be on the scale `spikes`, whose features a network has
+            to take apart.
 
     Returns:
         A decorator of the class, which becomes a dataclass.
@@ -239,6 +245,7 @@ def hyperparameters(
                 default = first.get(field, found.default)
                 _redeclare(cls, found, default, field in changes_loss, field in derived)
         cls.name, cls.title, cls.predicts = name, title, predicts
+        cls.takes_spikes = takes_spikes
         made = dataclass(cls)
         made.recipes = {
             name: Recipe(recipe.help, _complete(name, made, recipe.values, declared))

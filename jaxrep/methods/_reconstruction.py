@@ -6,15 +6,17 @@ from typing import ClassVar
 from jax import Array
 
 from jaxrep import losses
-from jaxrep.batch import Batch
+from jaxrep.batch import Batch, RowSpec
 from jaxrep.likelihoods import RowLikelihood
 from jaxrep.networks import Embeddings, EmbeddingScore, Network, RowDecoder, embedding_score
+from jaxrep.spikes import Spikes
 
 
 class ReconstructionNetwork(Network):
     """A network with a decoder, whose outputs have a likelihood for each column of the rows.
 
-    A subclass has an `encoder`, and `embed`. The terms by column are −log p of the cells of a row
+    A subclass has an `encoder`, and `embed`; both it and the decoder take rows apart, as `spikes`
+    does. The terms by column are −log p of the cells of a row
     under its reconstruction, in nats; the score is their mean over the observed columns, or that of
     `distance` where there is one.
     """
@@ -31,6 +33,8 @@ class ReconstructionNetwork(Network):
     embeddings: Embeddings
     likelihood: RowLikelihood
     distance: EmbeddingScore | None
+    spikes = Spikes(RowSpec(0))
+    """How rows are taken apart; not at all, unless a network sets it."""
 
     @abstractmethod
     def embed(self, batch: Batch) -> Array:
@@ -38,7 +42,8 @@ class ReconstructionNetwork(Network):
 
     def decode(self, z: Array) -> Batch:
         """Maps representations `[B, Z]` to rows: expected numbers, and the likeliest levels."""
-        return self.likelihood.expectation(self.decoder(z), self.embeddings)
+        made = self.likelihood.expectation(self.decoder(z), self.embeddings)
+        return self.spikes.joined(made)
 
     def reconstruct(self, batch: Batch) -> Batch:
         """Maps rows to their reconstructions."""
@@ -73,8 +78,11 @@ class ReconstructionNetwork(Network):
 
     def terms(self, batch: Batch, z: Array) -> Array:
         """Returns −log p of rows by column, `[B, D + C]`, decoded from representations `[B, Z]`."""
-        return self.likelihood.terms(batch, self.decoder.apart(z), self.embeddings)
+        batch = self.spikes.apart(batch)
+        terms = self.likelihood.terms(batch, self.decoder.apart(z), self.embeddings)
+        return self.spikes.terms_joined(terms)
 
     def observed(self, batch: Batch) -> Array | None:
         """Returns which cells of rows are not missing, `[B, D + C]`; None where none can be."""
-        return self.likelihood.observed(batch)
+        found = self.likelihood.observed(self.spikes.apart(batch))
+        return None if found is None else self.spikes.observed_joined(found)

@@ -13,6 +13,7 @@ from jaxrep.methods._method import Method, Metrics
 from jaxrep.methods._reconstruction import ReconstructionNetwork
 from jaxrep.methods.autoencoder_hyperparameters import AutoencoderHyperparameters
 from jaxrep.networks import Embeddings, RowDecoder, RowEncoder
+from jaxrep.spikes import Spikes, rows_apart
 from jaxrep.views import Deferred, Draws, Noise
 
 
@@ -43,6 +44,8 @@ class AutoencoderNetwork(ReconstructionNetwork):
         anomaly_score: str = "reconstruction",
         rngs: nnx.Rngs,
     ):
+        self.spikes = Spikes(rows)
+        rows = rows_apart(rows)
         self.encoder = RowEncoder(rows, (*hidden_dims, latent_dim), rngs=rngs)
         self.decoder = RowDecoder(rows, (latent_dim, *reversed(hidden_dims)), rngs=rngs)
         self.embeddings = Embeddings(rows, rngs=rngs)
@@ -51,7 +54,7 @@ class AutoencoderNetwork(ReconstructionNetwork):
 
     def embed(self, batch: Batch) -> Array:
         """Maps rows to representations `[B, Z]`."""
-        return self.encoder(batch, self.embeddings)
+        return self.encoder(self.spikes.apart(batch), self.embeddings)
 
 
 class Autoencoder(Method[AutoencoderHyperparameters, AutoencoderNetwork]):

@@ -14,6 +14,7 @@ from jaxrep.methods._method import Method, Metrics
 from jaxrep.methods._reconstruction import ReconstructionNetwork
 from jaxrep.methods.vae_hyperparameters import VAEHyperparameters
 from jaxrep.networks import Embeddings, RowDecoder, RowEncoder, linears
+from jaxrep.spikes import Spikes, rows_apart
 from jaxrep.views import Draws, Noise
 
 
@@ -50,6 +51,8 @@ class VAENetwork(ReconstructionNetwork):
         anomaly_score: str = "reconstruction",
         rngs: nnx.Rngs,
     ):
+        self.spikes = Spikes(rows)
+        rows = rows_apart(rows)
         self.encoder = RowEncoder(rows, hidden_dims, activate_last=True, rngs=rngs)
         width = (self.encoder.layout.inputs, *hidden_dims)[-1]
         self.mu, self.log_var = linears([(width, latent_dim)] * 2, rngs)
@@ -60,7 +63,7 @@ class VAENetwork(ReconstructionNetwork):
 
     def encode(self, batch: Batch) -> tuple[Array, Array]:
         """Maps rows to the posterior's μ and log σ², `[B, Z]` each."""
-        h = self.encoder(batch, self.embeddings)
+        h = self.encoder(self.spikes.apart(batch), self.embeddings)
         return self.mu(h), self.log_var(h)
 
     def sample(self, batch: Batch, eps: Array) -> tuple[Array, Array, Array]:

@@ -29,6 +29,7 @@ from jaxrep.hyperparameters import (
             },
         ),
     },
+    takes_spikes=True,
 )
 class VAEHyperparameters(TrainingHyperparameters):
     """Variational autoencoder: −log p of the row + β·KL, the negative evidence lower bound."""

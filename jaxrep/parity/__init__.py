@@ -6,7 +6,7 @@ PyTorch is imported when something is compared, not before.
 from jaxrep.parity._check import Accuracy as Accuracy
 from jaxrep.parity._check import Check as Check
 from jaxrep.parity._cross_check import cross_check as cross_check
-from jaxrep.parity._decided import decided_levels as decided_levels
+from jaxrep.parity._decided import decided_cells as decided_cells
 from jaxrep.parity._evaluate import require_torch as require_torch
 from jaxrep.parity._locate import LayerComparison as LayerComparison
 from jaxrep.parity._locate import Located as Located

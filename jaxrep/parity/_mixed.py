@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxrep.batch import MISSING, Batch, RowSpec
+from jaxrep.batch import FIRST_SPIKE, MISSING, Batch, RowSpec
 from jaxrep.networks import WIDE
 
 # Two codes alike beside each other, a wide one between narrow ones, one of a single level; numbers
@@ -17,9 +17,15 @@ MIXED = RowSpec(
 BY_KIND = MIXED._replace(likelihoods=("gaussian", "squared", "bernoulli", "poisson", "poisson"))
 """The same with a likelihood of each kind."""
 
+SPIKED = MIXED._replace(
+    likelihoods=("gaussian", "squared", "gaussian", "gaussian", "squared"), spikes=(2, 1, 0, 3, 0)
+)
+"""The same with numbers that have spikes, with gaps and without, for methods that take them."""
+
 MIXED_ROWS: dict[str, RowSpec] = {
     "mixed": MIXED,
     "mixed, by kind": BY_KIND,
+    "mixed, with spikes": SPIKED,
 }
 
 # What numbers in their own units are in those of the network: exact in every dtype.
@@ -46,6 +52,9 @@ def draw_rows(rows: RowSpec, count: int, *, seed: int) -> Batch:
         if likelihood in ("bernoulli", "poisson"):
             counts = rng.integers(0, 2 if likelihood == "bernoulli" else 9, count)
             numbers[:, i] = (counts - CONSTANTS["likelihood.mean"]) / CONSTANTS["likelihood.scale"]
+    for i, count_of_spikes in enumerate(rows.spikes):
+        places = rng.integers(-2, count_of_spikes, count) if count_of_spikes else -np.ones(count)
+        numbers[:, i] = np.where(places < 0, numbers[:, i], places + FIRST_SPIKE)
     is_missing = rng.random((count, rows.columns)) < _MISSING_SHARE
     is_missing[:1], is_missing[1:2] = True, False
     is_missing &= np.array(rows.gaps or (False,) * rows.columns, bool)

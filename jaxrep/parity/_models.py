@@ -35,8 +35,8 @@ from jaxrep.networks import get_model_state, get_weights, shapes_like, with_weig
 from jaxrep.outputs import OUTPUTS
 from jaxrep.parity._check import Check
 from jaxrep.parity._cross_check import Case
-from jaxrep.parity._decided import decided_levels
-from jaxrep.parity._mixed import BY_KIND, MIXED, MIXED_ROWS, draw_rows, with_constants
+from jaxrep.parity._decided import decided_cells
+from jaxrep.parity._mixed import BY_KIND, MIXED, MIXED_ROWS, SPIKED, draw_rows, with_constants
 from jaxrep.views import Draws, resolve
 
 Architecture = tuple[int, tuple[int, ...], int]
@@ -63,6 +63,8 @@ def weight_checks(quick: bool) -> Iterator[Check]:
 
     for name in names():
         for described, rows, dims, members in _sizes(ARCHITECTURES[: 2 if quick else None], quick):
+            if rows.spikes and not hyperparameters_of(name).takes_spikes:
+                continue
             ours, theirs = twins(name, dims, members=members)
             drawn = draw_weights(ours, rows)
             for dtype in ("float64", "float32"):
@@ -85,6 +87,8 @@ def output_cases(quick: bool) -> Iterator[Case]:
     """Yields everything that every network can be asked for, differentiated by rows and weights."""
     for name in names():
         for described, rows, dims, members in _sizes((SQUARE,) if quick else ARCHITECTURES, quick):
+            if rows.spikes and not hyperparameters_of(name).takes_spikes:
+                continue
             ours, theirs = twins(name, dims, members=members)
             weights = draw_weights(ours, rows)
             x, z = draw_inputs(rows, dims[1])
@@ -108,7 +112,7 @@ def method_cases(quick: bool) -> Iterator[Case]:
     for name in names():
         for settings in get(name).parity_cases[: 1 if quick else None]:
             for described, rows, dims, drawn in tables:
-                if rows == BY_KIND and not _has_likelihood(name):
+                if not _takes(name, rows):
                     continue
                 ours, theirs = twins(name, dims, **settings)
                 weights = draw_weights(ours, rows)
@@ -181,31 +185,37 @@ def output_case(
 def decided_of_outputs(
     method: AnyMethod, rows: RowSpec, weights: dict[str, np.ndarray], x: Batch, z: np.ndarray
 ) -> dict[str, np.ndarray]:
-    """Returns `decided_levels` of the outputs that give rows, by what they take."""
+    """Returns `decided_cells` of the outputs that give rows, by what they take."""
     outputs = method.network_type.outputs
-    if not rows.codes or not any("rows" in OUTPUTS[output].gives for output in outputs):
+    if not (rows.codes or rows.spikes) or not any(
+        "rows" in OUTPUTS[output].gives for output in outputs
+    ):
         return {}
     given: dict[str, Batch | np.ndarray] = {"rows": x, "codes": z}
-    return {takes: decided_levels(method, rows, weights, array) for takes, array in given.items()}
+    return {takes: decided_cells(method, rows, weights, array) for takes, array in given.items()}
 
 
 def without_undecided(output: str, found: Any, decided: Any) -> Any:
-    """Returns what an output gives, with levels set to 0 where none clearly leads the others.
+    """Returns what an output gives, with cells set to 0 where no level clearly leads the others.
 
     Args:
         output: its name.
         found: what it gives, of either framework.
         decided: from `decided_of_outputs`; draws are decoded as embeddings are.
     """
-    if OUTPUTS[output].gives != ("rows",) or found.codes is None:
+    if OUTPUTS[output].gives != ("rows",) or not decided:
         return found
     kept = decided["rows" if OUTPUTS[output].takes == "rows" else "codes"]
-    return found._replace(codes=found.codes * kept)
+    count = found.numbers.shape[1]
+    codes = None if found.codes is None else found.codes * kept[:, count:]
+    return found._replace(numbers=found.numbers * kept[:, :count], codes=codes)
 
 
-def _has_likelihood(name: str) -> bool:
-    """Says whether a method compares numbers with their reconstruction."""
-    return "reconstruct" in get(name).network_type.outputs
+def _takes(name: str, rows: RowSpec) -> bool:
+    """Says whether a method compares numbers with their reconstruction, and takes spikes."""
+    if rows.spikes and not hyperparameters_of(name).takes_spikes:
+        return False
+    return not rows.likelihoods or "reconstruct" in get(name).network_type.outputs
 
 
 def draw_inputs(rows: RowSpec, latent_dim: int) -> tuple[Batch, np.ndarray]:
@@ -367,6 +377,7 @@ def _sizes(
     for architecture, members in sizes:
         yield _described(architecture, members), RowSpec(architecture[0]), architecture[1:], members
     yield "mixed, by kind", BY_KIND, SMALL, 1
+    yield "mixed, with spikes", SPIKED, SMALL, 1
     yield "mixed, 2 members", MIXED, SMALL, 2
     if not quick:
         yield "mixed, by kind, 2 members", BY_KIND, SMALL, 2

@@ -13,7 +13,7 @@ from jaxrep.methods._reconstruction import ReconstructionNetwork
 from jaxrep.networks import WIDE, RowLayout, with_weights
 from jaxrep.parity import _oracles
 from jaxrep.parity._cross_check import Case, Reference
-from jaxrep.parity._decided import decided_levels
+from jaxrep.parity._decided import decided_cells
 from jaxrep.parity._evaluate import Inputs, cotangents
 from jaxrep.parity._mixed import BY_KIND, MIXED, draw_rows
 from jaxrep.parity._models import draw_weights, twin_of
@@ -87,7 +87,7 @@ def _layer_cases(described: str, rows: RowSpec) -> Iterator[Case]:
     theirs, weights, rng = twin_of(ours), draw_weights(ours, rows), np.random.default_rng(8)
     x, z = draw_rows(rows, ROWS, seed=3), rng.normal(size=(ROWS, LATENTS))
     outputs = rng.normal(size=(ROWS, RowLayout(rows).outputs))
-    decided = decided_levels(ours, rows, weights, z)
+    decided = decided_cells(ours, rows, weights, z)
     of_encoder = {k: a for k, a in weights.items() if k.startswith(("encoder", "embeddings"))}
     parts: dict[str, tuple[Inputs, tuple[str, ...]]] = {
         "encoder": ({"weights": of_encoder, "x": x}, ("weights", "x")),
@@ -143,7 +143,11 @@ def _part(part: str, network: Any, embeddings: Any, **inputs: Any) -> Any:
         codes = decoded.codes
         return {
             "numbers": decoded.numbers,
-            **({} if codes is None else {"codes": codes * inputs["decided"]}),
+            **(
+                {}
+                if codes is None
+                else {"codes": codes * inputs["decided"][:, decoded.numbers.shape[1] :]}
+            ),
         }
     x = inputs["x"]
     terms = network.likelihood.terms(x, inputs["outputs"], embeddings)

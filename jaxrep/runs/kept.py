@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from jaxrep.data.schema import CategoricalColumn, NumericColumn, Quantile, Standard
+from jaxrep.data.schema import CategoricalColumn, NumericColumn, Quantile, Spikes, Standard
 from jaxrep.data.targets import Classes, Target
 from jaxrep.methods import abstract_network
 from jaxrep.networks import FittedRows, get_weights
@@ -54,8 +54,10 @@ def _statistics(column: NumericColumn) -> dict[str, Any]:
         found["median"] = column.fill
     if not isinstance(column.scaling, Standard):
         found["scaling"] = column.scaling.kind
-    if isinstance(column.scaling, Quantile):
+    if isinstance(column.scaling, Quantile | Spikes):
         found["quantiles"] = len(column.scaling.values)
+    if isinstance(column.scaling, Spikes):
+        found["spikes"] = list(column.scaling.spikes)
     return found | {"why": column.why}
 
 

@@ -9,7 +9,7 @@ from jaxrep.data.schema import Boolean, NumericColumn, Schema
 from jaxrep.errors import InputError
 from jaxrep.hyperparameters import TrainingHyperparameters
 from jaxrep.likelihoods import natural_numbers
-from jaxrep.methods import Backbone
+from jaxrep.methods import Backbone, hyperparameters_of
 
 
 def row_spec(schema: Schema, hyperparameters: TrainingHyperparameters) -> RowSpec:
@@ -25,7 +25,7 @@ def row_spec(schema: Schema, hyperparameters: TrainingHyperparameters) -> RowSpe
 
     Raises:
         InputError: a column cannot have its likelihood, as a count on a scale other than the
-            standard one cannot have `poisson`.
+            standard one cannot have `poisson`; or the method does not take its scale.
 
     Example:
         >>> from jaxrep.data.schema import Boolean, Number, Schema
@@ -37,6 +37,12 @@ def row_spec(schema: Schema, hyperparameters: TrainingHyperparameters) -> RowSpe
         ('gaussian', 'bernoulli')
     """
     rows, asked = schema.row_spec(), _likelihood(hyperparameters)
+    if rows.spikes and not _takes_spikes(hyperparameters):
+        name = schema.numeric[next(i for i, count in enumerate(rows.spikes) if count)].name
+        raise InputError(
+            f"column {name!r} has the scale spikes, which {hyperparameters.name} does not take; a "
+            "VAE does, and other methods take quantile"
+        )
     if asked is None:
         return rows
     for column in schema.numeric:
@@ -75,6 +81,13 @@ def network_constants(schema: Schema, spec: RowSpec) -> dict[str, np.ndarray]:
         "likelihood.mean": np.array([column.mean for column in columns], np.float32),
         "likelihood.scale": np.array([column.scale for column in columns], np.float32),
     }
+
+
+def _takes_spikes(hyperparameters: TrainingHyperparameters) -> bool:
+    backbone = getattr(hyperparameters, "backbone", None)
+    if isinstance(backbone, Backbone):
+        return hyperparameters_of(backbone.method).takes_spikes
+    return hyperparameters.takes_spikes
 
 
 def _likelihood(hyperparameters: TrainingHyperparameters) -> str | None:

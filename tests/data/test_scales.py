@@ -16,7 +16,7 @@ from jaxrep.data import Columns, apply, fit, invert
 from jaxrep.data.columns import SCALES, parse_scales, read_columns
 from jaxrep.data.fit._ranks import Ranks
 from jaxrep.data.schema import Log1p, Number, Quantile, Robust, Schema, Standard
-from jaxrep.data.transform import one_hot, scaled, to_features, unscaled
+from jaxrep.data.transform import drawn, one_hot, scaled, to_features, unscaled
 from jaxrep.errors import InputError, ModelFormatError
 from jaxrep.methods import AutoencoderHyperparameters
 from jaxrep.runs.rows import row_spec
@@ -259,7 +259,9 @@ def test_whole_tables_come_back_in_their_types():
     )
     for scale in SCALES:
         schema = fitted(table, scale=scale).schema
-        assert {column.scaling.kind for column in schema.columns} == {scale}
+        # None of these values has a twentieth of the rows.
+        expected = "quantile" if scale == "spikes" else scale
+        assert {column.scaling.kind for column in schema.columns} == {expected}
         back = invert(schema, apply(schema, table, source="x"))
         assert back.schema.types == table.schema.types
         assert back["count"].to_pylist() == table["count"].to_pylist()
@@ -466,3 +468,79 @@ def test_flags_set_scales_and_likelihoods_together(tmp_path):
     path.write_text('scale = "log1p"\n[scales]\nsum = "quantile"\n')
     found = TableColumns(schema=path, scale=("n=standard",))
     assert found.columns() == Columns(scale="log1p", scales={"sum": "quantile", "n": "standard"})
+
+
+# Spikes
+
+
+def spiked(values):
+    return column_of(values, "spikes")
+
+
+def test_values_that_a_twentieth_of_the_rows_share_are_spikes():
+    rng = np.random.default_rng(0)
+    rest = rng.normal(size=500)
+    column = spiked(np.concatenate([rest, np.zeros(400), np.full(90, 7.5), np.full(10, 9.0)]))
+    assert column.scaling.spikes == (0.0, 7.5)
+    features = scaled(column, [0.0, 7.5, 9.0, *rest, np.nan])
+    assert features[:2].tolist() == [8, 9] and np.isnan(features[-1])
+    assert (np.abs(features[2:-1]) < 4).all() and abs(features[3:-1].mean()) < 0.05
+    np.testing.assert_allclose(unscaled(column, features[3:-1]), rest, atol=1e-12)
+    assert unscaled(column, [8.0, 9.0, 8.4, 99.0]).tolist() == [0, 7.5, 0, 7.5]
+
+
+def test_the_others_have_the_scores_that_they_have_among_themselves():
+    rest = np.arange(100.0)
+    alone = column_of(rest, "quantile").scaling
+    beside = spiked(np.concatenate([rest, np.full(50, 33.5), np.full(50, 1e6)])).scaling
+    assert (beside.values, beside.scores) == (alone.values, alone.scores)
+    assert beside.is_complete and beside.spikes == (33.5, 1e6)
+
+
+@pytest.mark.parametrize(
+    "values", [[1.0, 2.0] * 30, [1.0] * 30 + [2.0] * 40 + [3.0], [5.0] * 40 + [6.0]]
+)
+def test_where_hardly_anything_is_no_spike_all_values_come_back(values):
+    column = spiked(values)
+    assert set(column.scaling.spikes) <= set(values)
+    assert unscaled(column, scaled(column, values)).tolist() == values
+
+
+def test_a_column_without_spikes_is_on_the_scale_quantile():
+    values = np.random.default_rng(0).normal(size=300)
+    assert spiked(values) == column_of(values, "quantile")
+
+
+def test_normal_draws_have_values_in_the_shares_of_the_training_rows():
+    rng = np.random.default_rng(0)
+    shares = {1.0: 0.02, 2.0: 0.3, 10.0: 0.04, 11.0: 0.25, 12.0: 0.39}
+    values = np.repeat(list(shares), [int(1000 * share) for share in shares.values()])
+    column = column_of(values, "quantile")
+    made = drawn(column, rng.normal(size=200_000))
+    for value, share in shares.items():
+        assert abs((made == value).mean() - share) < 0.004
+    assert drawn(column, scaled(column, values)).tolist() == values.tolist()
+    assert np.isnan(drawn(column, [np.nan])).all()
+
+
+def test_drawn_numbers_lie_between_quantiles_where_not_all_values_are_known():
+    values = np.random.default_rng(0).normal(size=5000)
+    column = column_of(values, "quantile")
+    assert not column.scaling.is_complete
+    x = np.linspace(-3, 3, 50)
+    np.testing.assert_array_equal(drawn(column, x), unscaled(column, x))
+
+
+@pytest.mark.parametrize(
+    ("change", "fact"),
+    [
+        ({"spikes": [2.0, 1.0]}, "spikes that do not ascend"),
+        ({"spikes": []}, "length >= 1"),
+        ({"scores": [-1.0, 7.5]}, "scores of 7 or more beside spikes"),
+    ],
+)
+def test_odd_spikes_are_refused(change, fact):
+    plain = {"kind": "spikes", "values": [0.0, 1.0], "scores": [-1.0, 1.0], "spikes": [3.0]}
+    column = {"kind": "number", "name": "x", "mean": 0.0, "scale": 1.0, "fill": None}
+    with pytest.raises(ModelFormatError, match=fact):
+        Schema.from_json({"schema_version": 3, "columns": [column | {"scaling": plain | change}]})

@@ -12,7 +12,7 @@ from jaxrep.export import FORMATS, export_run, import_run
 from jaxrep.export._expected import expected_outputs, golden_outputs
 from jaxrep.export._served import description
 from jaxrep.networks import WIDE
-from jaxrep.parity import check_run, decided_levels
+from jaxrep.parity import check_run, decided_cells
 from tests.helpers.exports import make_run, raw_rows, rewritten, run_verify
 from torch_ref.comparison import are_levels, compare
 from torch_ref.description import FileFormatError, described_network, row_spec
@@ -30,11 +30,18 @@ RUNS = {
     "autoencoder": {"method": "autoencoder"},
     "hide": {"method": "autoencoder", "likelihood": "by_kind", "views": ("hide",)},
     "members": {"method": "vae", "likelihood": "by_kind", "members": 2},
+    "spikes": {"method": "vae", "likelihood": "by_kind", "data": "spiked"},
     "simclr": {"method": "simclr"},
     "classifier": {"method": "classifier", "frozen": False},
 }
 QUICK = {("vae", "torchscript"), ("members", "safetensors"), ("hide", "safetensors")}
-QUICK |= {("vae", "onnx"), ("classifier", "safetensors"), ("autoencoder", "pt2")}
+QUICK |= {
+    ("spikes", "torchscript"),
+    ("spikes", "pt2"),
+    ("vae", "onnx"),
+    ("classifier", "safetensors"),
+    ("autoencoder", "pt2"),
+}
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +50,7 @@ def runs(tmp_path_factory):
 
     def of(name):
         if name not in made:
-            made[name] = make_run(tmp_path_factory.mktemp(name), data="wide", **RUNS[name])
+            made[name] = make_run(tmp_path_factory.mktemp(name), **{"data": "wide"} | RUNS[name])
         return made[name]
 
     return of
@@ -131,14 +138,12 @@ def test_levels_that_are_equally_likely_are_open():
     weights["decoder.0.bias"][[1, 3]] = 1.0, 1.0 + 5e-5
     weights["embeddings.0.bias"][[0, 7, 9]] = 9.0, 1.0, 0.5  # "other" is never decoded
     assert (
-        decided_levels(method, rows, weights, np.zeros((2, 1))).tolist()
-        == [[False, True, True]] * 2
+        decided_cells(method, rows, weights, np.zeros((2, 1))).tolist() == [[False, True, True]] * 2
     )
     weights["decoder.0.bias"][3] = 1.1
     weights["embeddings.0.bias"][9] = 1.0
     assert (
-        decided_levels(method, rows, weights, np.zeros((2, 1))).tolist()
-        == [[True, False, True]] * 2
+        decided_cells(method, rows, weights, np.zeros((2, 1))).tolist() == [[True, False, True]] * 2
     )
 
 

@@ -85,6 +85,19 @@ def long_tails(path):
     )
 
 
+def spiked_table(path):
+    """Numbers that have spikes, with gaps and without, and one that has spikes alone."""
+    rng = np.random.default_rng(6)
+    lines = ["gain,hours,city,rooms,area"]
+    for i in range(200):
+        gain = 0 if i % 3 else rng.integers(1, 9000)
+        hours = "" if i % 8 == 0 else rng.choice([40, 40, 38, rng.integers(1, 80)])
+        city = "" if i % 9 == 0 else rng.choice(["Ulm", "Bonn", "Köln"])
+        lines.append(f"{gain},{hours},{city},{rng.choice([1.5, 2.5])},{rng.normal(60, 20):.2f}")
+    (path / "spiked.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path / "spiked.csv", Columns(scale="spikes")
+
+
 def wide_table(path):
     """Numbers of every likelihood, narrow and wide codes, in turn and with gaps, and no order."""
     rng = np.random.default_rng(5)
@@ -106,6 +119,7 @@ DATA = {"plain": plain_matrix, "times": times_with_gaps, "mixed": mixed}
 def make_run(path, method, data="plain", architecture="plain", **settings):
     """A run that was never trained: drawn weights, written as training would."""
     tables = DATA | {"kinds": all_kinds, "tails": long_tails, "wide": wide_table}
+    tables["spiked"] = spiked_table
     source, columns = tables[data](path)
     settings = of_shape(method, *ARCHITECTURES[architecture], **settings)
     table = read_table(str(source))

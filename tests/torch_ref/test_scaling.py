@@ -8,7 +8,7 @@ from torch import nn
 
 from jaxrep.data import Columns, fit
 from jaxrep.data.columns import SCALES
-from jaxrep.data.transform import scaled, to_raw, unscaled
+from jaxrep.data.transform import drawn, scaled, to_raw, unscaled
 from torch_ref.scaling import Scaling
 from torch_ref.serving import RawRows
 
@@ -70,6 +70,12 @@ class Inverse(nn.Module):
         return numbers
 
 
+class Draw(Inverse):
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        numbers: torch.Tensor = self.scaling.draw(features)
+        return numbers
+
+
 def plain(module, width):
     return lambda x: module(torch.from_numpy(x)).numpy()
 
@@ -104,12 +110,17 @@ def onnx(module, width):
 @pytest.mark.parametrize("form", [plain, torchscript, pt2, onnx])
 def test_features_and_numbers_are_those_of_jaxrep(form):
     scales = {"tail": "log1p", "tiny": "log1p", "two": "robust", "born": "standard"}
+    scales |= {"zeros": "spikes", "huge": "spikes"}
     columns, raw = made("quantile", **scales)
     twin = Scaling(plain_data(columns)).eval()
     features = features_of(columns, raw)
     same(form(twin, len(columns))(raw), features)
     numbers = numbers_of(columns, features)
     same(form(Inverse(twin), len(columns))(features), numbers)
+    drawn_numbers = np.stack(
+        [drawn(c, x) for c, x in zip(columns, features.T, strict=True)], axis=1
+    )
+    same(form(Draw(twin), len(columns))(features), drawn_numbers)
 
 
 def plain_data(columns):

@@ -13,7 +13,8 @@ from torch_ref.networks import Network, embedding_score
 class ReconstructionNetwork(Network):
     """A network with a decoder, whose outputs have a likelihood for each column of the rows.
 
-    A subclass has an `encoder`, and `embed`. The terms by column are −log p of the cells of a row
+    A subclass has an `encoder`, and `embed`; both it and the decoder take rows apart, as `spikes`
+    does. The terms by column are −log p of the cells of a row
     under its reconstruction, in nats; the score is their mean over the observed columns, or that of
     `distance` where there is one.
     """
@@ -31,6 +32,7 @@ class ReconstructionNetwork(Network):
         embeddings: Any
         likelihood: Any
         distance: Any
+        spikes: Any
 
     @abstractmethod
     def embed(self, batch: Batch) -> Tensor:
@@ -38,7 +40,8 @@ class ReconstructionNetwork(Network):
 
     def decode(self, z: Tensor) -> Batch:
         """Maps representations `[B, Z]` to rows: expected numbers, and the likeliest levels."""
-        rows: Batch = self.likelihood.expectation(self.decoder(z), self.embeddings())
+        made = self.likelihood.expectation(self.decoder(z), self.embeddings())
+        rows: Batch = self.spikes.joined(made)
         return rows
 
     def reconstruct(self, batch: Batch) -> Batch:
@@ -66,13 +69,18 @@ class ReconstructionNetwork(Network):
 
     def terms(self, batch: Batch, z: Tensor) -> Tensor:
         """Returns −log p of rows by column, `[B, D + C]`, decoded from representations `[B, Z]`."""
-        found: Tensor = self.likelihood.terms(batch, self.decoder(z), self.embeddings())
+        batch = self.spikes.apart(batch)
+        terms = self.likelihood.terms(batch, self.decoder(z), self.embeddings())
+        found: Tensor = self.spikes.terms_joined(terms)
         return found
 
     def observed(self, batch: Batch) -> Tensor | None:
         """Returns which cells of rows are not missing, `[B, D + C]`; None where none can be."""
-        found: Tensor | None = self.likelihood.observed(batch)
-        return found
+        found: Tensor | None = self.likelihood.observed(self.spikes.apart(batch))
+        if found is None:
+            return None
+        joined: Tensor = self.spikes.observed_joined(found)
+        return joined
 
     def set_score(self, anomaly_score: str, latent_dim: int) -> None:
         """Gives the network the score of a name, `reconstruction` or one of representations.

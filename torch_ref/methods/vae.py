@@ -13,6 +13,7 @@ from torch_ref.likelihoods import RowLikelihood
 from torch_ref.methods._method import Method, Metrics, TrainingHyperparameters
 from torch_ref.methods._reconstruction import ReconstructionNetwork
 from torch_ref.networks import Embeddings, RowDecoder, RowEncoder, linears
+from torch_ref.spikes import Spikes, rows_apart
 from torch_ref.views import Draws, Noise
 
 
@@ -59,6 +60,8 @@ class VAENetwork(ReconstructionNetwork):
         generator: torch.Generator,
     ):
         super().__init__()
+        self.spikes = Spikes(rows)
+        rows = rows_apart(rows)
         self.encoder = RowEncoder(rows, hidden_dims, activate_last=True, generator=generator)
         width = (self.encoder.inputs, *hidden_dims)[-1]
         self.mu, self.log_var = linears([(width, latent_dim)] * 2, generator)
@@ -70,7 +73,7 @@ class VAENetwork(ReconstructionNetwork):
 
     def encode(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Maps rows to the posterior's μ and log σ², `[B, Z]` each."""
-        h = self.encoder(batch, self.embeddings())
+        h = self.encoder(self.spikes.apart(batch), self.embeddings())
         return self.mu(h), self.log_var(h)
 
     def sample(self, batch: Batch, eps: Tensor) -> tuple[Tensor, Tensor, Tensor]:

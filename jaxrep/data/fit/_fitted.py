@@ -4,7 +4,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ..schema import CategoricalColumn, LeftOut, NumericColumn, Schema, Standard
+from .._messages import joined
+from ..schema import CategoricalColumn, LeftOut, NumericColumn, Schema, Spikes, Standard
 from ._levels import MANY_LEVELS
 
 
@@ -58,6 +59,8 @@ class Fitted:
                 why += _levels(column)
             if isinstance(column, NumericColumn) and not isinstance(column.scaling, Standard):
                 why += f"; scaled by {column.scaling.kind}"
+                if isinstance(column.scaling, Spikes):
+                    why += f" at {joined([f'{spike:g}' for spike in column.scaling.spikes])}"
             if count := self.missing.get(name):
                 why += f"; {count:,} missing"
                 if isinstance(column, NumericColumn) and column.fill is not None:

@@ -9,17 +9,21 @@ import numpy.typing as npt
 from scipy.special import ndtri
 
 from ..columns import Scale
-from ..schema import MOST_QUANTILES, Log1p, NumericColumn, Quantile, Robust
+from ..schema import MOST_QUANTILES, MOST_SPIKES, Log1p, NumericColumn, Quantile, Robust, Spikes
 from ..transform import signed_log1p
 from ._kinds import is_one_value
 from ._ranks import Ranks
 from ._statistics import Moments
 
 _Values = npt.NDArray[np.float64]
+_Counts = npt.NDArray[np.int64]
 _Column = TypeVar("_Column", bound=NumericColumn)
 
 NORMAL_IQR = 1.349
 """The interquartile range of the standard normal distribution."""
+
+SPIKE_SHARE = 0.05
+"""Share of the values above which one is a spike."""
 
 
 class Shown(Protocol):
@@ -72,6 +76,8 @@ def make_scale_fit(scale: Scale, bits: int) -> ScaleFit | None:
             return _Log1pFit()
         case "quantile":
             return _QuantileFit(bits)
+        case "spikes":
+            return _SpikesFit(bits)
         case _:
             return None
 
@@ -132,18 +138,54 @@ class _QuantileFit(Ranks):
         return np.arange(MOST_QUANTILES) * (count - 1) // (MOST_QUANTILES - 1)
 
     def scale(self, column: _Column, missing: int) -> _Column:
-        values, first = np.unique(self.values, return_index=True)
-        below, equal = self.below[first], self.equal[first]
+        values, below, equal, is_complete = self._known()
+        scores = ndtri((below + equal / 2) / self.count)
+        kept = Quantile(tuple(values.tolist()), tuple(scores.tolist()), is_complete)
+        return _replaced(column, mean=0.0, scale=1.0, scaling=kept)
+
+    def _known(self) -> tuple[_Values, _Counts, _Counts, bool]:
+        """Returns values, how many are below and equal to each, and whether these are all."""
         if self.distinct is not None and len(self.distinct[0]) <= MOST_QUANTILES:
             values, equal = self.distinct
-            below = np.cumsum(equal) - equal
-        scores = ndtri((below + equal / 2) / self.count)
-        kept = Quantile(tuple(values.tolist()), tuple(scores.tolist()))
+            return values, np.cumsum(equal) - equal, equal, True
+        values, first = np.unique(self.values, return_index=True)
+        return values, self.below[first], self.equal[first], False
+
+
+class _SpikesFit(_QuantileFit):
+    """The same of the values that few rows share; those that many share are spikes."""
+
+    def scale(self, column: _Column, missing: int) -> _Column:
+        values, below, equal, is_complete = self._known()
+        is_spike = equal > SPIKE_SHARE * self.count
+        if not is_spike.any():
+            return super().scale(column, missing)
+        spikes, shared = values[is_spike], equal[is_spike]
+        if len(spikes) > MOST_SPIKES:
+            raise AssertionError(f"{len(spikes)} values of more than a {MOST_SPIKES}th each")
+        # Among the others alone.
+        lower = np.concatenate([[0], np.cumsum(shared)])[np.searchsorted(spikes, values)]
+        below, equal, values = (below - lower)[~is_spike], equal[~is_spike], values[~is_spike]
+        rest = self.count - int(shared.sum())
+        if len(values) < 2:  # there are no ranks; what is no spike is hardly ever drawn
+            ends = sorted({*values.tolist(), *spikes[[0, -1]].tolist()})
+            ends = (
+                [ends[0], ends[-1]] if len(ends) > 1 else [ends[0], np.nextafter(ends[0], np.inf)]
+            )
+            kept = Spikes((ends[0], ends[1]), (-1.0, 1.0), tuple(spikes.tolist()))
+        else:
+            scores = ndtri((below + equal / 2) / rest)
+            kept = Spikes(
+                tuple(values.tolist()),
+                tuple(scores.tolist()),
+                tuple(spikes.tolist()),
+                is_complete,
+            )
         return _replaced(column, mean=0.0, scale=1.0, scaling=kept)
 
 
 def _replaced(
-    column: _Column, *, mean: float, scale: float, scaling: Robust | Log1p | Quantile
+    column: _Column, *, mean: float, scale: float, scaling: Robust | Log1p | Quantile | Spikes
 ) -> _Column:
     return msgspec.structs.replace(column, mean=mean, scale=scale, scaling=scaling)
 

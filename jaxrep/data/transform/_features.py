@@ -18,7 +18,7 @@ from ..cells import Numbers, Place
 from ..schema import CategoricalColumn, NumericColumn, Schema
 from ._counts import Counts
 from ._raw import aligned, count_cells, from_raw, missing_of, values_of_column
-from ._scaling import scaled, unscaled
+from ._scaling import among_others, scaled, unscaled
 
 
 def to_features(
@@ -243,9 +243,10 @@ def one_hot(schema: Schema, features: Batch) -> npt.NDArray[np.float32]:
         features: numbers `[N, D]` and codes `[N, C]`.
 
     Returns:
-        `[N, W]`: the numbers, 0 where they are missing; 1 or 0 for each number that may be
-        missing, whether it is; and for each code 1 or 0 for each of its values, whether it is
-        that one, with `MISSING` as the last of them where a cell may be missing.
+        `[N, W]`: the numbers, 0 where they are missing, and spikes among the others; 1 or 0 for
+        each number that may be missing, whether it is; and for each code 1 or 0 for each of its
+        values, whether it is that one, with `MISSING` as the last of them where a cell may be
+        missing.
 
     Example:
         >>> from jaxrep.data.schema import CategoricalColumn, Number, Schema
@@ -258,8 +259,12 @@ def one_hot(schema: Schema, features: Batch) -> npt.NDArray[np.float32]:
     rows = schema.row_spec()
     _check(rows, features)
     is_missing = np.isnan(features.numbers)
+    numbers: Any = features.numbers
+    if rows.spikes:
+        columns = zip(schema.numeric, np.asarray(numbers).T, strict=True)
+        numbers = np.stack([among_others(column, x) for column, x in columns], axis=1)
     may_be_missing = np.array(rows.number_gaps, bool)
-    blocks: list[Any] = [np.where(is_missing, 0, features.numbers), is_missing[:, may_be_missing]]
+    blocks: list[Any] = [np.where(is_missing, 0, numbers), is_missing[:, may_be_missing]]
     if features.codes is not None:
         each = zip(np.asarray(features.codes).T, rows.levels, rows.code_gaps, strict=True)
         for codes, values, has_gaps in each:

@@ -4,13 +4,14 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from jaxrep.batch import FIRST_SPIKE
 from jaxrep.errors import InputError
 
 from .._messages import listed
 from .._names import BLANKS
 from .._threads import for_each
 from ..cells import Missing, Numbers, Place, codes_of, is_neither, numbers_of, to_stored
-from ..schema import Boolean, CategoricalColumn, Column, NumericColumn, Schema
+from ..schema import Boolean, CategoricalColumn, Column, NumericColumn, Schema, Spikes
 from ._counts import Counts
 from ._scaling import unscaled
 
@@ -111,8 +112,8 @@ def from_raw(schema: Schema, raw: Numbers) -> pa.Table:
 def draw_raw(schema: Schema, count: int, *, seed: int = 0) -> Numbers:
     """Draws raw rows that a schema accepts, from its statistics alone.
 
-    Numbers are normal on the column's scale, categories any of the levels and a tenth of them
-    unknown, and a tenth of the cells of every column that does not refuse it is missing.
+    Numbers are normal on the column's scale, or any spike, categories any of the levels and a tenth
+    of them unknown, and a tenth of the cells of every column that does not refuse it is missing.
 
     Args:
         schema: what `fit` returned.
@@ -128,7 +129,11 @@ def draw_raw(schema: Schema, count: int, *, seed: int = 0) -> Numbers:
     raw = np.empty((count, len(schema.columns)))
     for values, column in zip(raw.T, schema.columns, strict=True):
         if isinstance(column, NumericColumn):
-            values[:] = unscaled(column, rng.normal(size=count))
+            features = rng.normal(size=count)
+            if isinstance(column.scaling, Spikes):
+                places = rng.integers(-1, len(column.scaling.spikes), count)
+                features = np.where(places < 0, features, places + FIRST_SPIKE)
+            values[:] = unscaled(column, features)
         else:
             # Of so many levels as there may be, one among them would hardly ever be drawn.
             levels = rng.integers(0, len(column.levels), count)
