@@ -16,11 +16,13 @@ from flax import nnx
 import jaxrep.batch
 import jaxrep.likelihoods
 import jaxrep.networks
+import jaxrep.spikes
 import jaxrep.views
 import torch_ref.batch
 import torch_ref.likelihoods
 import torch_ref.methods
 import torch_ref.networks
+import torch_ref.spikes
 import torch_ref.views
 from jaxrep import methods
 from tests.helpers import oracles
@@ -104,11 +106,18 @@ class Decoder:
         return outputs, outputs[:, outputs.shape[1] :]  # there are no codes
 
 
+def no_spikes(twin: str):
+    """What takes rows without spikes apart: it gives them back."""
+    if twin == "jax":
+        return jaxrep.spikes.Spikes(jaxrep.batch.RowSpec(0))
+    return torch_ref.spikes.Spikes(torch_ref.batch.RowSpec(0))
+
+
 def decoding(twin: str, decode, **functions):
     """A network that decodes by a function of its own."""
     decoder = decoder_of(twin, decode)
     network = SimpleNamespace(decoder=decoder, likelihood=likelihood(twin), **functions)
-    network.embeddings = no_embeddings(twin)
+    network.embeddings, network.spikes = no_embeddings(twin), no_spikes(twin)
     for name in HELPING:
         function = getattr(network_type(twin, "autoencoder"), name)
         setattr(network, name, functools.partial(function, network))
@@ -135,7 +144,7 @@ def test_a_score_is_the_mean_squared_error_of_a_row(twin, name, x64):
     decoder = decoder_of(twin, decode)
     network = SimpleNamespace(encoder=encoder, encode=encode, decoder=decoder)
     network.likelihood, network.embeddings = likelihood(twin), no_embeddings(twin)
-    network.distance = None
+    network.distance, network.spikes = None, no_spikes(twin)
     for output in ("embed", "decode", "reconstruct", "score", "score_by_column", "error", *HELPING):
         function = getattr(network_type(twin, name), output)
         setattr(network, output, functools.partial(function, network))

@@ -89,7 +89,7 @@ def spiked_table(path):
     """Numbers that have spikes, with gaps and without, and one that has spikes alone."""
     rng = np.random.default_rng(6)
     lines = ["gain,hours,city,rooms,area"]
-    for i in range(200):
+    for i in range(1100):
         gain = 0 if i % 3 else rng.integers(1, 9000)
         hours = "" if i % 8 == 0 else rng.choice([40, 40, 38, rng.integers(1, 80)])
         city = "" if i % 9 == 0 else rng.choice(["Ulm", "Bonn", "Köln"])

@@ -17,6 +17,7 @@ from ._fill import fill as fill
 from ._raw import draw_raw as draw_raw
 from ._raw import from_raw as from_raw
 from ._raw import to_raw as to_raw
+from ._scaling import among_others as among_others
 from ._scaling import drawn as drawn
 from ._scaling import scaled as scaled
 from ._scaling import signed_log1p as signed_log1p
