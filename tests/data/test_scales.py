@@ -388,7 +388,7 @@ def test_missing_numbers_stay_missing_on_any_scale(scale):
     assert (schema.row_spec().gaps, present.gaps) == ((True, False), ())
     dense, numbers = one_hot(schema, batch), batch.numbers[:, 0]
     if scale == "spikes":  # which stand among the other numbers
-        numbers = among_others(schema.columns[0], numbers)
+        numbers = among_others(schema.columns[0], numbers).astype(np.float32)
     np.testing.assert_array_equal(dense[:, 0], np.nan_to_num(numbers))
 
 

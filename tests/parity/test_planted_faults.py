@@ -517,9 +517,8 @@ def test_other_among_decoded_levels_is_caught(monkeypatch, side):
     for suite, names in {"rows": "rows: decoded", "outputs": "outputs of vae"}.items():
         wrong = [check for check in checks_of(suite, names) if not check.passed]
         assert {"float64", "float32"} <= {check.dtype for check in wrong}
-        assert any("codes" in check.array for check in wrong)
-        # Which spike a number is, is a code within the network.
-        assert all("codes" in check.array or "numbers" in check.array for check in wrong)
+        # Which spike a number is, is a code within the network, and decides on its gradients.
+        assert all("codes" in check.array for check in wrong if "spikes" not in check.case)
 
 
 @pytest.mark.parametrize("side", SIDES)
