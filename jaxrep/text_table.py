@@ -30,7 +30,7 @@ def laid_out(names: Sequence[str], lines: Iterable[Sequence[str]], *, left: int)
     Example:
         >>> print(laid_out(["name", "age"], [["Ann", "31"], ["Bo", "7"]], left=1))
         name  age
-        ─────────
+        ──────────
         Ann    31
         Bo      7
     """

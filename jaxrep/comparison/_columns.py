@@ -89,8 +89,8 @@ def ks_complement(real: Numbers, made: Numbers) -> float:
         sdmetrics' KSComplement, which rounds to 14 decimals as this does.
 
     Example:
-        >>> ks_complement(np.array([1.0, 2.0, 3.0, 4.0]), np.array([1.0, 2.0, 9.0, np.nan]))
-        0.6666666666666667
+        >>> ks_complement(np.array([1.0, 2.0, 3.0, 4.0]), np.array([1.0, 2.0, 9.0, 9.0, np.nan]))
+        0.5
     """
     real, made = (np.round(x[~np.isnan(x)], _DECIMALS) for x in (real, made))
     if not len(real) or not len(made):
