@@ -22,3 +22,13 @@ def terms(x: Array, logit: Array) -> Array:
 def expectation(logit: Array) -> Array:
     """Returns p, the probability of 1."""
     return jax.nn.sigmoid(logit)
+
+
+def draw(logit: Array, normal: Array) -> Array:
+    """Returns 1 with the probability p and 0 else: 1 where Φ(ε) < p.
+
+    Args:
+        logit: ℓ, of any shape.
+        normal: draws ε from N(0, 1), of the same shape.
+    """
+    return (jax.scipy.special.ndtr(normal) < jax.nn.sigmoid(logit)).astype(logit.dtype)

@@ -72,3 +72,19 @@ def expectation(logits: Array) -> Array:
     found = jnp.take_along_axis(logits, jnp.where(inside, places, 0), axis=-1)
     place = jnp.argmax(jnp.where(inside, found, -jnp.inf), axis=-1)
     return (block * _BLOCK + place).astype(jnp.int32)
+
+
+def draw(logits: Array, normal: Array) -> Array:
+    """Returns codes drawn from softmax(ℓ), but for 0, which stands for no level.
+
+    A code is the first whose probability and that of those before it are at least Φ(ε).
+
+    Args:
+        logits: ℓ, `[..., K]`.
+        normal: draws ε from N(0, 1), `[...]`.
+    """
+    p = jax.nn.softmax(
+        logits[..., 1:].astype(jnp.promote_types(logits.dtype, jnp.float32)), axis=-1
+    )
+    below = jnp.cumsum(p, axis=-1) < jax.scipy.special.ndtr(normal)[..., None]
+    return jnp.minimum(jnp.sum(below, axis=-1, dtype=jnp.int32) + 1, logits.shape[-1] - 1)

@@ -31,3 +31,14 @@ def terms(x: Array, mean: Array, log_var: Array) -> Array:
 def expectation(mean: Array) -> Array:
     """Returns the mean, which is what a decoder gives."""
     return mean
+
+
+def draw(mean: Array, log_var: Array, normal: Array) -> Array:
+    """Returns numbers drawn from N(x̂, σ²).
+
+    Args:
+        mean: x̂, of any shape.
+        log_var: log σ², of a shape that broadcasts to that.
+        normal: draws from N(0, 1), of the shape of x̂.
+    """
+    return mean + jnp.exp(0.5 * jnp.clip(log_var, -MOST, MOST)) * normal

@@ -1,5 +1,7 @@
 """Squared error: the Gaussian of variance ½, without its constant."""
 
+import math
+
 from jax import Array
 
 
@@ -21,3 +23,13 @@ def terms(x: Array, mean: Array) -> Array:
 def expectation(mean: Array) -> Array:
     """Returns the mean, which is what a decoder gives."""
     return mean
+
+
+def draw(mean: Array, normal: Array) -> Array:
+    """Returns numbers drawn from N(x̂, ½).
+
+    Args:
+        mean: x̂, of any shape.
+        normal: draws from N(0, 1), of the same shape.
+    """
+    return mean + math.sqrt(0.5) * normal

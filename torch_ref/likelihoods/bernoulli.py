@@ -22,3 +22,14 @@ def terms(x: Tensor, logit: Tensor) -> Tensor:
 def expectation(logit: Tensor) -> Tensor:
     """Returns p, the probability of 1."""
     return torch.sigmoid(logit)
+
+
+def draw(logit: Tensor, normal: Tensor) -> Tensor:
+    """Returns 1 with the probability p and 0 else: 1 where Φ(ε) < p.
+
+    Args:
+        logit: ℓ, of any shape.
+        normal: draws ε from N(0, 1), of the same shape.
+    """
+    found: Tensor = (torch.special.ndtr(normal) < torch.sigmoid(logit)).to(logit.dtype)
+    return found

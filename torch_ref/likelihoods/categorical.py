@@ -89,3 +89,18 @@ def _tied_terms(codes: Tensor, query: Tensor, table: Tensor, bias: Tensor) -> Te
 
 def _logits(query: Tensor, table: Tensor, bias: Tensor) -> Tensor:
     return query @ table[: len(bias)].t() + bias
+
+
+def draw(logits: Tensor, normal: Tensor) -> Tensor:
+    """Returns codes drawn from softmax(ℓ), but for 0, which stands for no level.
+
+    A code is the first whose probability and that of those before it are at least Φ(ε).
+
+    Args:
+        logits: ℓ, `[..., K]`.
+        normal: draws ε from N(0, 1), `[...]`.
+    """
+    p = torch.softmax(logits[..., 1:], dim=-1)
+    below = torch.cumsum(p, dim=-1) < torch.special.ndtr(normal).unsqueeze(-1)
+    codes: Tensor = (below.sum(dim=-1) + 1).clamp_max(logits.size(-1) - 1).int()
+    return codes

@@ -28,3 +28,14 @@ def terms(x: Tensor, mean: Tensor, log_var: Tensor) -> Tensor:
 def expectation(mean: Tensor) -> Tensor:
     """Returns the mean, which is what a decoder gives."""
     return mean
+
+
+def draw(mean: Tensor, log_var: Tensor, normal: Tensor) -> Tensor:
+    """Returns numbers drawn from N(x̂, σ²).
+
+    Args:
+        mean: x̂, of any shape.
+        log_var: log σ², of a shape that broadcasts to that.
+        normal: draws from N(0, 1), of the shape of x̂.
+    """
+    return mean + torch.exp(0.5 * log_var.clamp(-12.0, 12.0)) * normal
