@@ -2,10 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+from scipy import sparse
 
 from jaxrep import data
 from jaxrep.data.schema import Boolean, CategoricalColumn, Column, Count, Schema
@@ -39,22 +41,23 @@ class Cells:
             return self
         return self.take(np.sort(draws.choice(len(self), most, replace=False)))
 
-    def matrix(self) -> Numbers:
-        """Returns numbers on the real table's scale beside one-hot categories, `[N, W]`.
+    def matrix(self) -> Any:
+        """Returns numbers on the real table's scale beside one-hot categories, sparse `[N, W]`.
 
         A missing number is 0, the mean, and a missing category a level of its own: cells that are
         missing in both of two rows do not separate them. Levels that differ separate two rows by
         1, as numbers do that are one scale apart.
         """
-        parts = []
+        parts, every = [], np.arange(len(self))
         for column, values in zip(self.schema.columns, self.raw.T, strict=True):
             if isinstance(column, CategoricalColumn):
                 codes = np.where(np.isnan(values), -2, values).astype(np.int64) + 2
-                parts.append(np.eye(len(column.levels) + 2)[codes] / np.sqrt(2))
+                ones, shape = np.full(len(self), 0.5**0.5), (len(self), len(column.levels) + 2)
+                parts.append(sparse.csr_array((ones, (every, codes)), shape=shape))
             else:
                 scaled = (values - column.mean) / column.scale
-                parts.append(np.nan_to_num(scaled)[:, None])
-        return np.concatenate(parts, axis=1)
+                parts.append(sparse.csr_array(np.nan_to_num(scaled)[:, None]))
+        return sparse.hstack(parts, format="csr")
 
 
 def is_discrete(column: Column) -> bool:

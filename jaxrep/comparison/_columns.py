@@ -79,7 +79,7 @@ def ks_complement(real: Numbers, made: Numbers) -> float:
     """1 − supₓ |F_real(x) − F_made(x)|: one minus the Kolmogorov–Smirnov distance.
 
     Args:
-        real: numbers, `[N]`; missing ones do not count.
+        real: numbers, `[N]`; missing ones are left out.
         made: numbers, `[M]`.
 
     Returns:
@@ -104,7 +104,7 @@ def tv_complement(real: Numbers, made: Numbers) -> float:
     """1 − ½ Σₗ |p_real(l) − p_made(l)|: one minus the total variation distance.
 
     Args:
-        real: codes of levels, `[N]`; missing ones, NaN, do not count.
+        real: codes of levels, `[N]`; missing ones, NaN, are left out.
         made: codes of levels, `[M]`.
 
     Returns:

@@ -73,7 +73,7 @@ class Comparison:
             else dict(zip(("column_error", "pair_error"), map(_known, self.floor), strict=True)),
             "told_apart": asdict(self.apart),
             "closeness": asdict(self.closeness),
-            "usefulness": None if self.usefulness is None else asdict(self.usefulness),
+            "usefulness": None if self.usefulness is None else self.usefulness.to_json(),
             "columns": [column.to_json() for column in self.columns],
             "pairs": [
                 {"names": list(pair.names), "measure": pair.measure, "score": _known(pair.score)}
@@ -111,8 +111,8 @@ def compare(
         holdout: real rows that it was not trained on. Without them nothing can be said of how near
             to the training rows made rows are, and the classifier that tells rows apart is given
             real rows that the model knows.
-        target: a column to be predicted from the others by models trained on either rows, tested
-            on the holdout; without one on a quarter of the real rows, which are set apart.
+        target: a column to be predicted from the others by models trained on either rows. They are
+            tested on the holdout, or without a holdout on a quarter of the real rows, set apart.
         columns: what columns are, where that is not to be inferred.
         names: of the tables, for messages.
         seed: of all draws.

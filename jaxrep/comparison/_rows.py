@@ -1,6 +1,6 @@
 """Whole rows: whether a classifier tells them apart, what they teach, whether they are copies."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -44,6 +44,11 @@ class Usefulness:
 
     rows: int
     """Rows that each was trained on."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns it as plain data; what is not defined is None."""
+        plain = asdict(self)
+        return {k: None if v != v else v for k, v in plain.items()}
 
 
 @dataclass(frozen=True)
@@ -107,8 +112,11 @@ def usefulness(real: Cells, made: Cells, test: Cells, target: str, *, seed: int)
     worth = []
     for cells in (real, made):
         x, y = _split(cells.drawn(count, draws), at)
+        if not len(y):
+            worth.append(float("nan"))
+            continue
         if len(np.unique(y)) < 2:  # nothing is learned from it
-            worth.append(float(measure(y_test, np.full(len(y_test), y[0] if len(y) else np.nan))))
+            worth.append(float(measure(y_test, np.full(len(y_test), y[0]))))
             continue
         worth.append(float(measure(y_test, kind(random_state=seed).fit(x, y).predict(x_test))))
     return Usefulness(target, "accuracy" if has_levels else "R²", worth[0], worth[1], count)
@@ -154,6 +162,6 @@ def _keys(cells: Cells) -> npt.NDArray[np.void]:
     return raw.view(np.dtype((np.void, raw.shape[1] * raw.itemsize)))[:, 0]
 
 
-def _nearest(rows: npt.NDArray[Any], judged: npt.NDArray[Any]) -> npt.NDArray[Any]:
+def _nearest(rows: Any, judged: Any) -> npt.NDArray[Any]:
     found: npt.NDArray[Any] = NearestNeighbors(n_neighbors=1).fit(rows).kneighbors(judged)[0][:, 0]
     return found

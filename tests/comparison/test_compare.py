@@ -65,6 +65,7 @@ def test_rows_of_the_same_source_are_told_from_nothing(found):
         "height",
     ]
     assert found.column_error < 0.04 and found.pair_error < 0.08
+    # Two samples of 1,500 rows: errors scatter by about .01.
     assert found.floor == pytest.approx((found.column_error, found.pair_error), abs=0.03)
     assert abs(found.apart.auc - 0.5) < 0.05
     assert abs(found.closeness.nearer - 0.5) < 4 * found.closeness.error
@@ -144,6 +145,23 @@ def test_kinds_are_asked_for_as_in_training(tables):
     found = compare(real, made, columns=Columns(kinds={"age": "category"}, drop=("pay",)))
     assert column(found, "age").measure == "TVComplement"
     assert found.left_out == ("pay", "row")
+
+
+def test_a_category_of_very_many_levels_is_compared_in_little_memory():
+    draws = np.random.default_rng(0)
+    real, made, holdout = (
+        pa.table({"town": draws.integers(0, 60_000, 90_000).astype(str)}) for _ in range(3)
+    )
+    columns = Columns(kinds={"town": "category"})
+    found = compare(real, made, holdout, columns=columns)
+    assert column(found, "town").rare[0] > 20_000  # and the levels of one row are merged
+    assert 0.45 < found.closeness.nearer < 0.6
+
+
+def test_a_target_that_made_rows_never_have_teaches_nothing(tables):
+    real, made, _ = tables
+    gone = made.set_column(2, "pay", pa.nulls(ROWS, pa.float64()))
+    assert compare(real, gone, target="pay").to_json()["usefulness"]["made"] is None
 
 
 @pytest.mark.parametrize(
