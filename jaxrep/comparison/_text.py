@@ -41,9 +41,9 @@ def render(comparison: Comparison) -> str:
 def measures(comparison: Comparison) -> Iterator[tuple[str, str]]:
     """Yields what was measured of the tables as a whole, and its value."""
     c = comparison
-    floors = [f" (of the holdout {percent(error)} %)" for error in c.floor or ()] or ["", ""]
-    yield "column error, mean", f"{percent(c.column_error)} %{floors[0]}"
-    yield "pair error, mean", f"{percent(c.pair_error)} %{floors[1]}"
+    floors = [f" (of the holdout {_with_unit(error)})" for error in c.floor or ()] or ["", ""]
+    yield "column error, mean", f"{_with_unit(c.column_error)}{floors[0]}"
+    yield "pair error, mean", f"{_with_unit(c.pair_error)}{floors[1]}"
     yield "told apart, AUC (0.5: not at all)", f"{c.apart.auc:.3f}"
     if c.usefulness is not None:
         use = c.usefulness
@@ -76,6 +76,10 @@ def faults(column: ColumnScore) -> list[str]:
 def percent(share: float) -> str:
     """Returns a share in percent, with two digits after the point."""
     return "undefined" if np.isnan(share) else f"{100 * share:.2f}"
+
+
+def _with_unit(share: float) -> str:
+    return "undefined" if np.isnan(share) else f"{percent(share)} %"
 
 
 def _order(score: float) -> float:
