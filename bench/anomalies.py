@@ -188,8 +188,9 @@ def _scored(halves: Halves, seeds: int, quick: bool) -> Iterator[tuple[str, str,
 def _scored_by(score: str, model: Embedding, halves: Halves) -> np.ndarray:
     """Returns the test rows' scores by another score of a trained model."""
     run = model.run_
+    names = [f"x{i}" for i in range(model.n_features_in_)]  # those left out as constant, too
     train, test = (
-        data.apply(run.schema, pa.table(list(rows.T), run.schema.names), source="rows")
+        data.apply(run.schema, pa.table(list(rows.T), names), source="rows")
         for rows in (halves.train, halves.test)
     )
     method = type(run.method)(dataclasses.replace(run.method.hyperparameters, anomaly_score=score))

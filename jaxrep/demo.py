@@ -15,7 +15,7 @@ from jaxrep import methods
 from jaxrep.data import datasets, write_table
 from jaxrep.errors import InputError
 from jaxrep.report.plots import write_plots
-from jaxrep.runs import folder, outputs
+from jaxrep.runs import folder, generating, outputs
 from jaxrep.runs.train import Columns, TrainResult, train
 from jaxrep.training import Callback, EpochMetrics
 
@@ -81,7 +81,7 @@ def train_on_blobs(method: str, out: Path) -> TrainResult:
             anomalies = sum(outputs.score(run, "blobs")["anomaly"].to_pylist())
             print(f"Autoencoder anomalies (top 5% recon error): {anomalies}")
         case "vae":
-            print(f"Generated samples shape: {outputs.generate(run, 16).shape}")
+            print(f"Generated samples shape: {generating.generate(run, 16).shape}")
         case "simclr":
             print(f"SimCLR representations shape: {outputs.embed(run, 'blobs').shape}")
     return result

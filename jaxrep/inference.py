@@ -35,18 +35,22 @@ def map_rows(
     rows: RowSpec,
     *,
     part: int = 0,
+    given: Takes | None = None,
+    also: tuple[np.ndarray, ...] = (),
 ) -> Any:
     """Computes one of the outputs that a method's network declares.
 
     Args:
         method: whose network.
         output: the output's name, of `jaxrep.outputs.OUTPUTS`; or of another method of the network
-            that takes rows and gives an array.
+            that gives an array.
         weights: all weights of the network, by name.
         x: what the output takes: rows, of which those of numbers alone may be a matrix `[N, D]`, or
             embeddings or draws `[N, Z]`; NumPy arrays.
         rows: what every row of the network's table holds.
         part: which of the output's arrays comes back, of those that it gives.
+        given: what another method takes; rows, if it is not said.
+        also: what it takes besides, the same for all rows.
 
     Returns:
         One result for each row, a NumPy array; of outputs that give rows, a batch of them.
@@ -65,14 +69,15 @@ def map_rows(
     """
     weights = dict(weights)
     size = _batch_rows(weights, method.hyperparameters.members)
-    given = as_batch(x) if takes(output) == "rows" else x
-    given = Batch(given.numbers, given.codes) if isinstance(given, Batch) else given
-    count = len(jax.tree.leaves(given)[0])
+    kind = given or takes(output)
+    inputs = as_batch(x) if kind == "rows" else x
+    inputs = Batch(inputs.numbers, inputs.codes) if isinstance(inputs, Batch) else inputs
+    count = len(jax.tree.leaves(inputs)[0])
     if count > size:
         weights = jax.device_put(weights)  # once, not with every batch
     results = (
-        _apply(method, weights, batch, output=output, rows=rows, part=part)
-        for batch in _batches(given, count, size)
+        _apply(method, weights, batch, also, output=output, rows=rows, part=part)
+        for batch in _batches(inputs, count, size)
     )
     made: Any = None
     for i, result in enumerate(_ahead(results, _AHEAD)):
@@ -161,6 +166,7 @@ def _apply(
     method: AnyMethod,
     weights: dict[str, Array],
     x: Any,
+    also: tuple[Array, ...],
     *,
     output: str,
     rows: RowSpec,
@@ -168,7 +174,7 @@ def _apply(
 ) -> Any:
     network = with_weights(abstract_network(method, rows), weights)
     with method.matmul_precision():
-        found = apply_output(network, output, x)
+        found = getattr(network, output)(x, *also)
     is_one = output not in OUTPUTS or len(OUTPUTS[output].gives) == 1
     return found if is_one else found[part]
 

@@ -18,7 +18,8 @@ class Output:
     """The signature of an output."""
 
     takes: Takes
-    """rows: a batch of B rows; codes: embeddings `[B, Z]`; draws: draws from N(0, 1), `[B, Z]`."""
+    """rows: a batch of B rows; codes: embeddings `[B, Z]`; draws: draws from N(0, 1), `[B, G]`, as
+    many for each row as the network says (`Network.draws`)."""
 
     gives: tuple[Gives, ...]
     """What comes back: embedding and log_var `[B, Z]`, score `[B]`, terms `[B, D + C]`, projection
@@ -49,5 +50,7 @@ OUTPUTS = {
         "rows", ("prediction",), "probabilities of classes, or standardised numbers", "mean"
     ),
     "decode": Output("codes", ("rows",), "rows that embeddings stand for", "first"),
-    "generate": Output("draws", ("rows",), "rows from draws of the prior N(0, I)", "first"),
+    "generate": Output(
+        "draws", ("rows",), "rows from draws of the prior and of the likelihoods", "first"
+    ),
 }

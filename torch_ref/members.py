@@ -39,6 +39,7 @@ class MembersNetwork(Network):
         super().__init__()
         self.members = nn.ModuleList(networks)
         self.are_ratios, self.least = networks[0].scores_ratios, _LEAST_SCORE
+        self.draws = networks[0].draws
         self.register_buffer("score_mean", torch.zeros(len(networks)))
         self.register_buffer("score_scale", torch.ones(len(networks)))
 
@@ -106,7 +107,7 @@ class _Functions(MembersNetwork):
         return x_hat
 
     def generate(self, draws: Tensor) -> Batch:
-        """Maps draws from the first network's prior, `[B, Z]`, to rows."""
+        """Maps draws from N(0, 1), `[B, G]`, to rows of the first network."""
         x_hat: Batch = self.members[0].generate(draws)  # type: ignore[operator]
         return x_hat
 

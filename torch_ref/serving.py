@@ -126,6 +126,14 @@ class RawRows(nn.Module):
             found = torch.cat([found, levels], dim=1)
         return self.in_order(found)
 
+    def draw(self, batch: Batch) -> Tensor:
+        """Maps drawn numbers and codes to raw rows `[B, columns]`, as `Scaling.draw` does."""
+        found: Tensor = self.scaling.draw(batch.numbers.double())
+        codes = batch.codes
+        if codes is not None:
+            found = torch.cat([found, codes.double() - 1], dim=1)
+        return self.in_order(found)
+
     def in_order(self, features: Tensor) -> Tensor:
         """Puts what is said of each number and each code, `[B, D + C]`, in the columns' order."""
         return features.index_select(1, self.order)
@@ -157,7 +165,7 @@ class Served(nn.Module):
         super().__init__()
         self.rows = rows
         self.network = network
-        self.latent_dim = latent_dim
+        self.latent_dim, self.draws = latent_dim, network.draws
         self.units = nn.Identity() if units is None else units
 
     def forward(self, x: Tensor) -> Tensor:
@@ -233,8 +241,8 @@ class _Functions(Served):
 
     def generate(self, count: int) -> Tensor:
         """Draws `count` raw rows `[count, columns]` from the prior, with torch's own generator."""
-        draws = torch.randn([count, self.latent_dim], device=self.rows.order.device)
-        return self.rows.invert(self.network.generate(draws))
+        draws = torch.randn([count, self.draws], device=self.rows.order.device)
+        return self.rows.draw(self.network.generate(draws))
 
 
 def serve(description: Mapping[str, Any], weights: Mapping[str, np.ndarray]) -> Served:

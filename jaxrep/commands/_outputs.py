@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
-from tyro.conf import Positional, arg
+from tyro.conf import Positional, UseAppendAction, arg
 
 from jaxrep.commands._command import Data, Result, RunReader, note, printable
 from jaxrep.files import is_stdout
@@ -245,7 +245,7 @@ class Score(Output):
 
 @dataclass(kw_only=True)
 class Generate(Output):
-    """Write new rows, decoded from draws of a VAE's prior."""
+    """Write new rows: latents drawn from a VAE's prior, and cells from what they decode to."""
 
     count: Annotated[int, arg(aliases=["-n"])] = 16
     """Rows to draw."""
@@ -253,11 +253,25 @@ class Generate(Output):
     seed: int = 0
     """Decides the draws."""
 
+    mean: bool = False
+    """Draw latents alone: numbers are expectations, and categories the likeliest."""
+
+    where: Annotated[tuple[str, ...], UseAppendAction, arg(metavar="CONDITIONS")] = ()
+    """What every row must meet, such as country=France,age>=60: rows are drawn until enough do.
+    Comparisons are = != < <= > >=. Repeat it for more."""
+
     def __call__(self) -> tuple[str, Result]:
         """Writes the columns that the run trained on."""
-        from jaxrep.runs.outputs import generate
+        from jaxrep.runs.conditions import parse_conditions
+        from jaxrep.runs.generating import generate
 
-        return self.write(lambda run: [generate(run, self.count, seed=self.seed)])
+        where = parse_conditions(self.where)
+
+        def make(run: "Run") -> "list[pa.Table]":
+            made = generate(run, self.count, seed=self.seed, mean=self.mean, where=where, note=note)
+            return [made]
+
+        return self.write(make)
 
 
 @dataclass(kw_only=True)

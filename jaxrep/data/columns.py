@@ -91,8 +91,8 @@ class Columns:
         likelihoods: for columns of numbers by name, by which likelihood a reconstruction of their
             cells is judged: `squared`, `gaussian`, `bernoulli` of a boolean, `poisson` of a count.
             The method decides for the others.
-        scale: how numbers become features: `standard`, `robust`, `log1p` or `quantile`. Booleans
-            are always standard.
+        scale: how numbers become features: `standard`, `robust`, `log1p`, `quantile` or `spikes`;
+            None: what a method's recipe says, else `standard`. Booleans are always standard.
         scales: the same by column name, for those with a scale of their own.
 
     Example:
@@ -108,7 +108,7 @@ class Columns:
     missing: tuple[str, ...] | None = None
     impute: Impute | None = None
     likelihoods: Mapping[str, Likelihood] = field(default_factory=dict)
-    scale: Scale = "standard"
+    scale: Scale | None = None
     scales: Mapping[str, Scale] = field(default_factory=dict)
 
     def asked(self) -> dict[str, Asked]:
@@ -144,7 +144,7 @@ class Columns:
             {'income': 'log1p'}
         """
         for name, scale in [(None, self.scale), *self.scales.items()]:
-            if scale not in SCALES:
+            if scale is not None and scale not in SCALES:
                 where = "" if name is None else f"column {name!r}: "
                 raise InputError(f"{where}{scale!r} is not a scale; use {', '.join(SCALES)}")
         return dict(self.scales)

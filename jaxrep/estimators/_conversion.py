@@ -199,7 +199,15 @@ def left_out(schema: Schema, named: Sequence[str]) -> Iterator[str]:
     )
 
 
-def to_rows(schema: Schema, features: Batch, kind: Kind, names: Sequence[str], dtype: Any) -> Any:
+def to_rows(
+    schema: Schema,
+    features: Batch,
+    kind: Kind,
+    names: Sequence[str],
+    dtype: Any,
+    *,
+    is_drawn: bool = False,
+) -> Any:
     """Returns features as rows in the table's own units.
 
     Args:
@@ -209,12 +217,13 @@ def to_rows(schema: Schema, features: Batch, kind: Kind, names: Sequence[str], d
         names: of all columns, which an array has, those left out too: a constant has its value in
             all rows, any other is missing.
         dtype: of an array of numbers; one with other columns is of objects.
+        is_drawn: whether cells were drawn, as of `transform.invert`.
 
     Returns:
         A frame, with the types that the columns had; or an array, whose numbers are as the network
         gives them, not rounded.
     """
-    raw = transform.to_values(schema, features)
+    raw = transform.to_values(schema, features, is_drawn=is_drawn)
     if kind != "array":
         return to_kind(transform.from_raw(schema, raw), kind)
     if is_numeric(schema):

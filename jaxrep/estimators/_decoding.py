@@ -12,8 +12,10 @@ from jaxrep.batch import Batch
 from jaxrep.data.frames import Kind
 from jaxrep.estimators._conversion import FLOATS, is_frame, to_rows
 from jaxrep.methods import get
+from jaxrep.runs.density import log_likelihood
 from jaxrep.runs.folder import Run
-from jaxrep.runs.outputs import MAX_ROWS, draw_features
+from jaxrep.runs.generating import draw_features
+from jaxrep.runs.outputs import MAX_ROWS
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -87,16 +89,49 @@ class Decoding:
     def _decode(self, z: np.ndarray, dtype: Any) -> Any:
         return self._rows(self.run_.map("decode", z), dtype)
 
-    def _rows(self, features: Batch, dtype: Any) -> Any:
-        return to_rows(self.run_.schema, features, self._kind, self._columns, dtype)
+    def _rows(self, features: Batch, dtype: Any, *, is_drawn: bool = False) -> Any:
+        names = self._columns
+        return to_rows(self.run_.schema, features, self._kind, names, dtype, is_drawn=is_drawn)
 
     @_if_declared("generate")
-    def sample(self, n: int = 1, *, seed: int = 0) -> Any:
-        """Returns new rows: decoded draws of the prior N(0, I), in the table's own units.
+    def log_likelihood(self, X: Any, *, samples: int = 500, seed: int = 0) -> np.ndarray:
+        """Returns estimates of log p(x) of rows, by importance sampling.
+
+        Args:
+            X: rows with the columns of the training, `[rows, columns]`, as of `fit`.
+            samples: of each row's posterior; more make the estimate higher, and closer.
+            seed: decides the draws, which are the same for all rows.
+
+        Returns:
+            In nats, float64 `[rows]`: the log-density of the row's features, of numbers as they are
+            scaled (`schema_` says how), and of levels.
+
+        Raises:
+            InputError: the prior has no density at hand, as `diffusion` has none.
+
+        Example:
+            >>> from jaxrep import VAEEmbedding
+            >>> X = np.random.default_rng(0).normal(size=(200, 3))
+            >>> vae = VAEEmbedding(recipe="seed", likelihood="by_kind", epochs=30).fit(X)
+            >>> near, far = vae.log_likelihood([[0.0, 0.0, 0.0], [5.0, 5.0, -5.0]], samples=50)
+            >>> bool(near > far)
+            True
+        """
+        check_is_fitted(self)
+        features, _ = self._features(X)
+        return log_likelihood(self.run_, features, samples=samples, seed=seed)
+
+    @_if_declared("generate")
+    def sample(self, n: int = 1, *, seed: int = 0, mean: bool = False) -> Any:
+        """Returns new rows, in the table's own units.
+
+        Latents are drawn from the prior, and cells from the likelihoods that they decode to.
 
         Args:
             n: number of rows.
             seed: decides the draws: the same seed, the same rows, as with `jaxrep generate`.
+            mean: whether cells are not drawn: numbers are expectations then, and levels the
+                likeliest.
 
         Returns:
             n rows as of `inverse_transform`, an array in float64.
@@ -108,7 +143,8 @@ class Decoding:
                 raise ValueError(
                     f"{name} is {value!r}; it must be a whole number from {low} to {high}"
                 )
-        return self._rows(draw_features(self.run_, int(n), seed=int(seed)), np.float64)
+        features = draw_features(self.run_, int(n), seed=int(seed), mean=mean)
+        return self._rows(features, np.float64, is_drawn=not mean)
 
 
 def _one_row(row: Any) -> Any:

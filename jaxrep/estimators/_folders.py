@@ -122,6 +122,10 @@ def _are_weights(stored: Any) -> bool:
 def asked_columns(run: Run) -> Columns | dict[str, str] | None:
     """Returns the kinds and roles that were set for a run's columns, as the parameter `columns`."""
     asked = read_columns(run.config)
+    recipes = run.method.hyperparameters.recipes
+    of_recipe = recipes[name].scale if (name := run.config.get("recipe")) in recipes else "standard"
+    if asked.scale == of_recipe:  # which no one asked for
+        asked = dataclasses.replace(asked, scale=None)
     if asked == Columns():
         return None
     kinds = dict(asked.kinds)

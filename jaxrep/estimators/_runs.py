@@ -27,7 +27,7 @@ from jaxrep.runs.interruption import listening
 from jaxrep.runs.labelled import Labelled
 from jaxrep.runs.making import complete, describe
 from jaxrep.runs.rows import network_constants, row_spec
-from jaxrep.runs.training_rows import Prepared, prepare
+from jaxrep.runs.training_rows import Prepared, prepare, with_scale
 from jaxrep.training import Callback, Fit, TrainState, fit
 from jaxrep.training.epoch_plan import EpochPlan
 from jaxrep.training.program import abstract_state
@@ -142,6 +142,7 @@ def train(
             )
     warnings: list[str] = []
     schema = earlier.schema if earlier else None
+    columns = with_scale(columns, hyperparameters, recipe)
     with in_python():
         prepared = prepare(
             rows, SOURCE, columns, hyperparameters, note, warnings.append, schema, weights

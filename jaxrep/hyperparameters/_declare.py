@@ -50,6 +50,9 @@ class Recipe:
     values: Mapping[str, Any]
     """Hyperparameters by name; those that are not named have the defaults of their fields."""
 
+    scale: Literal["standard", "spikes"] = "standard"
+    """How a table's numbers become features, where the user does not say."""
+
 
 class Hyperparameters:
     """What every class of hyperparameters has beside its fields."""
@@ -245,10 +248,13 @@ def hyperparameters(
                 default = first.get(field, found.default)
                 _redeclare(cls, found, default, field in changes_loss, field in derived)
         cls.name, cls.title, cls.predicts = name, title, predicts
+        for told, recipe in recipes.items():
+            if recipe.scale == "spikes" and not takes_spikes:
+                raise TypeError(f"recipe {told!r}: {cls.__name__} does not take the scale spikes")
         cls.takes_spikes = takes_spikes
         made = dataclass(cls)
         made.recipes = {
-            name: Recipe(recipe.help, _complete(name, made, recipe.values, declared))
+            name: dataclasses.replace(recipe, values=_complete(name, made, recipe.values, declared))
             for name, recipe in recipes.items()
         }
         return made

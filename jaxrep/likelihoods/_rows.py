@@ -1,5 +1,6 @@
 """The likelihood of whole rows: a term for each column, by the likelihood that it has."""
 
+import math
 from collections.abc import Callable
 
 import jax
@@ -92,6 +93,12 @@ class RowLikelihood(nnx.Module):
             parts.append(self._of_codes(batch.codes, of_codes, embeddings).astype(wide))
         return jnp.concatenate(parts, axis=1) if len(parts) > 1 else parts[0]
 
+    def log_constant(self, batch: Batch) -> Array:
+        """Returns what the terms of rows leave out of −log p, `[B]`: ½ log π of a squared error."""
+        squared = np.array([name == "squared" for name in self.layout.rows.number_likelihoods])
+        observed = ~jnp.isnan(batch.numbers) & squared[None, :]
+        return 0.5 * math.log(math.pi) * jnp.sum(observed, axis=-1)
+
     def _of_numbers(self, x: Array, outputs: Array) -> Array:
         x = x.astype(outputs.dtype)
         is_observed = None
@@ -175,6 +182,42 @@ class RowLikelihood(nnx.Module):
             likeliest[c] = _wide_expectation(layer, self._query(outputs[:, count:], i))
         return Batch(numbers, jnp.stack([likeliest[c] for c in range(layout.rows.codes)], axis=1))
 
+    def draw(self, outputs: Array, normal: Array, embeddings: Embeddings) -> Batch:
+        """Returns rows drawn from the likelihoods that outputs stand for: scaled numbers, levels.
+
+        Args:
+            outputs: of the decoder, `[B, outputs]`.
+            normal: draws from N(0, 1), one for each cell, `[B, D + C]`.
+            embeddings: of the wide codes.
+        """
+        layout, count = self.layout, self.layout.rows.numbers
+        numbers = self._draw_numbers(outputs[:, :count], normal[:, :count])
+        if not layout.rows.codes:
+            return Batch(numbers)
+        of_codes = normal[:, count:]
+        drawn: dict[int, Array] = {}
+        for i, c in enumerate(layout.narrow):
+            logits = outputs[:, layout.logits[i] : layout.logits[i + 1]]
+            drawn[c] = categorical.draw(logits, of_codes[:, c])
+        for i, (layer, c) in enumerate(zip(embeddings.layers, layout.wide, strict=True)):
+            drawn[c] = _wide_draw(layer, self._query(outputs[:, count:], i), of_codes[:, c])
+        return Batch(numbers, jnp.stack([drawn[c] for c in range(layout.rows.codes)], axis=1))
+
+    def _draw_numbers(self, outputs: Array, normal: Array) -> Array:
+        parts = []
+        for name, places in self.places.items():
+            at = np.array(places)
+            made, own = outputs[:, at], normal[:, at]
+            if name == "squared":
+                parts.append(squared.draw(made, own))
+            elif name == "gaussian":
+                log_var = self.log_var[...].astype(made.dtype)
+                parts.append(gaussian.draw(made, log_var[None, :], own))
+            else:
+                natural = {"bernoulli": bernoulli, "poisson": poisson}[name].draw(made, own)
+                parts.append((natural - self._of("mean", places)) / self._of("scale", places))
+        return _in_order(parts, list(self.places.values()))
+
     def means(self, outputs: Array) -> Array:
         """Returns the numbers that the decoder's outputs for them stand for, scaled, `[B, D]`."""
         if not self._natural:
@@ -232,6 +275,15 @@ def _wide_expectation(layer: Embedding, query: Array) -> Array:
         lambda _, query: categorical.expectation(layer.logits(query)),
         layer.levels,
         jnp.zeros(len(query), jnp.int32),
+        query,
+    )
+
+
+def _wide_draw(layer: Embedding, query: Array, normal: Array) -> Array:
+    return _in_pieces(
+        lambda normal, query: categorical.draw(layer.logits(query), normal),
+        layer.levels,
+        normal,
         query,
     )
 

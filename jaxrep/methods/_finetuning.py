@@ -47,7 +47,7 @@ class FineTunedNetwork(Network):
         frozen: bool,
         rngs: nnx.Rngs,
     ):
-        backbone.drop_score()
+        backbone.drop_output_blocks()
         if frozen:
             freeze(backbone)
         self.backbone = backbone

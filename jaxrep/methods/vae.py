@@ -1,9 +1,11 @@
 """Variational autoencoder, and β-VAE."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 from jax import Array
 
@@ -13,7 +15,8 @@ from jaxrep.likelihoods import RowLikelihood
 from jaxrep.methods._method import Method, Metrics
 from jaxrep.methods._reconstruction import ReconstructionNetwork
 from jaxrep.methods.vae_hyperparameters import VAEHyperparameters
-from jaxrep.networks import Embeddings, RowDecoder, RowEncoder, linears
+from jaxrep.networks import GAINS, Embeddings, RowDecoder, RowEncoder, linears
+from jaxrep.priors import make_prior
 from jaxrep.spikes import Spikes, rows_apart
 from jaxrep.views import Draws, Noise
 
@@ -28,6 +31,8 @@ class VAENetwork(ReconstructionNetwork):
         hidden_dims: widths of the shared encoder's layers; the decoder has them in reverse.
         latent_dim: Z, number of latents.
         anomaly_score: `reconstruction`, or a score of representations by its name.
+        prior: what the latents of new rows are drawn from, by its name.
+        gain: of the initial weights of layers that ReLU follows.
         rngs: source of the initial weights.
 
     References:
@@ -49,16 +54,20 @@ class VAENetwork(ReconstructionNetwork):
         latent_dim: int,
         *,
         anomaly_score: str = "reconstruction",
+        prior: str = "normal",
+        gain: float = 1.0,
         rngs: nnx.Rngs,
     ):
         self.spikes = Spikes(rows)
         rows = rows_apart(rows)
-        self.encoder = RowEncoder(rows, hidden_dims, activate_last=True, rngs=rngs)
+        self.encoder = RowEncoder(rows, hidden_dims, activate_last=True, gain=gain, rngs=rngs)
         width = (self.encoder.layout.inputs, *hidden_dims)[-1]
         self.mu, self.log_var = linears([(width, latent_dim)] * 2, rngs)
-        self.decoder = RowDecoder(rows, (latent_dim, *reversed(hidden_dims)), rngs=rngs)
+        self.decoder = RowDecoder(rows, (latent_dim, *reversed(hidden_dims)), gain=gain, rngs=rngs)
         self.embeddings = Embeddings(rows, rngs=rngs)
         self.likelihood = RowLikelihood(rows)
+        self.prior = make_prior(prior, latent_dim)
+        self.draws = self.prior.draws + rows.columns
         self.set_score(anomaly_score, latent_dim)
 
     def encode(self, batch: Batch) -> tuple[Array, Array]:
@@ -83,9 +92,52 @@ class VAENetwork(ReconstructionNetwork):
         """Maps rows to the posterior's means μ `[B, Z]`."""
         return self.encode(batch)[0]
 
+    def log_weights(self, batch: Batch, eps: Array) -> Array:
+        """Returns log p(x | z) + log p(z) − log q(z | x) of samples of the posterior, `[B, S]`.
+
+        The mean of its exponential estimates p(x), the density of a row's features, without bias.
+
+        Args:
+            batch: rows.
+            eps: draws from N(0, 1), `[S, Z]`, the same for all rows.
+
+        References:
+            Burda et al., Importance Weighted Autoencoders, 2016, equation 8.
+        """
+        mu, log_var = self.encode(batch)
+        constant = self.likelihood.log_constant(self.spikes.apart(batch))
+
+        def of_sample(eps: Array) -> Array:
+            z = mu + eps[None, :] * jnp.exp(0.5 * log_var)
+            of_row = -jnp.sum(self.terms(batch, z), axis=-1) - constant
+            of_z = 0.5 * jnp.sum(eps**2 + math.log(2 * math.pi)) + 0.5 * jnp.sum(log_var, axis=-1)
+            return of_row + self.prior.log_density(z) + of_z
+
+        found: Array = jax.lax.map(of_sample, eps).T
+        return found
+
+    def posterior(self, batch: Batch) -> Array:
+        """Maps rows to the posterior's μ and log σ² beside each other, `[B, 2·Z]`."""
+        return jnp.concatenate(self.encode(batch), axis=1)
+
+    def fit_prior(self, compute: Callable[[str], np.ndarray]) -> dict[str, np.ndarray]:
+        """Returns the weights of the prior, fitted to the posteriors of training rows."""
+        if not self.prior.is_fitted:
+            return {}
+        fitted = self.prior.fit(*np.split(compute("posterior"), 2, axis=1))
+        return {f"prior.{name}": array for name, array in fitted.items()}
+
+    def latents(self, draws: Array) -> Array:
+        """Maps draws from N(0, 1), `[B, G]`, of which it takes the first, to latents `[B, Z]`."""
+        return self.prior(draws[:, : self.prior.draws])
+
     def generate(self, draws: Array) -> Batch:
-        """Maps draws from the prior N(0, I), `[B, Z]`, to rows."""
-        return self.decode(draws)
+        """Maps draws from N(0, 1), `[B, G]`, to rows.
+
+        The first are the prior's; of the others each cell has one, which its likelihood takes.
+        """
+        outputs, normal = self.decoder(self.latents(draws)), draws[:, self.prior.draws :]
+        return self.spikes.joined(self.likelihood.draw(outputs, normal, self.embeddings))
 
 
 class VAE(Method[VAEHyperparameters, VAENetwork]):
@@ -108,7 +160,13 @@ class VAE(Method[VAEHyperparameters, VAENetwork]):
         """Returns a new network for rows."""
         hp = self.hyperparameters
         return VAENetwork(
-            rows, hp.hidden_dims, hp.latent_dim, anomaly_score=hp.anomaly_score, rngs=rngs
+            rows,
+            hp.hidden_dims,
+            hp.latent_dim,
+            anomaly_score=hp.anomaly_score,
+            prior=hp.prior,
+            gain=GAINS[hp.initial_weights],
+            rngs=rngs,
         )
 
     def noise(self, draws: Draws, batch: Batch) -> Noise:

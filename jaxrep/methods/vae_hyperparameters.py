@@ -4,6 +4,7 @@ from typing import Literal
 
 from jaxrep.hyperparameters import (
     Number,
+    OneOf,
     Recipe,
     TrainingHyperparameters,
     anomaly_score,
@@ -17,6 +18,21 @@ from jaxrep.hyperparameters import (
     name="vae",
     title="Variational autoencoder",
     recipes={
+        "generation": Recipe(
+            "new rows that look like the table's: numbers as normal scores, latents that tell rows "
+            "apart, and a mixture of Gaussians to draw them from.",
+            {
+                "hidden_dims": (256, 256),
+                "latent_dim": 24,
+                "epochs": 0,
+                "schedule": "cosine",
+                "beta": 0.02,
+                "likelihood": "by_kind",
+                "prior": "mixture",
+                "initial_weights": "he",
+            },
+            scale="spikes",
+        ),
         "seed": Recipe("a small network, trained for 80 epochs, β 1.", {"epochs": 80, "beta": 1.0}),
         "anomalies": Recipe(
             "finds rows that do not fit, by how far their latents are from the others'.",
@@ -44,4 +60,19 @@ class VAEHyperparameters(TrainingHyperparameters):
     likelihood: Literal["squared", "by_kind"] = likelihood()
     anomaly_score: Literal["reconstruction", "mahalanobis", "neighbours"] = anomaly_score(
         "reconstruction", "mahalanobis", "neighbours"
+    )
+    prior: Literal["normal", "mixture", "diffusion"] = hyperparameter(
+        OneOf("normal", "mixture", "diffusion"),
+        default="normal",
+        kind="shaping",
+        help="What the latents of new rows are drawn from. normal: N(0, 1); mixture: a mixture of "
+        "Gaussians, fitted after training to samples of the posteriors of training rows; "
+        "diffusion: a diffusion model, fitted to the same, which takes minutes and is closer.",
+    )
+    initial_weights: Literal["pytorch", "he"] = hyperparameter(
+        OneOf("pytorch", "he"),
+        default="pytorch",
+        kind="shaping",
+        help="What the weights of layers with a ReLU start from. pytorch: U(-1, 1) over the root "
+        "of their inputs; he: √6 times that, so that more of the latents come to be used.",
     )

@@ -8,13 +8,14 @@ from jaxrep.networks._embedding_scores import embedding_score as embedding_score
 from jaxrep.networks._fitted import EmbeddingScore as EmbeddingScore
 from jaxrep.networks._fitted import FittedRows as FittedRows
 from jaxrep.networks._fitted import FittedStatistic as FittedStatistic
-from jaxrep.networks._fitted import ScoreBlock as ScoreBlock
+from jaxrep.networks._fitted import OutputBlock as OutputBlock
 from jaxrep.networks._frozen import Frozen as Frozen
 from jaxrep.networks._frozen import Standardisation as Standardisation
 from jaxrep.networks._frozen import freeze as freeze
 from jaxrep.networks._initial import InitialDraws as InitialDraws
 from jaxrep.networks._level_score import LevelScore as LevelScore
 from jaxrep.networks._mahalanobis import Mahalanobis as Mahalanobis
+from jaxrep.networks._mlp import GAINS as GAINS
 from jaxrep.networks._mlp import MLP as MLP
 from jaxrep.networks._mlp import linears as linears
 from jaxrep.networks._neighbours import BANK_ROWS as BANK_ROWS

@@ -9,7 +9,7 @@ from jax import Array
 from jax.typing import DTypeLike
 
 from jaxrep.batch import Batch, RowSpec
-from jaxrep.networks._fitted import FittedStatistic, ScoreBlock
+from jaxrep.networks._fitted import FittedStatistic, OutputBlock
 from jaxrep.networks._frozen import Frozen
 from jaxrep.networks._initial import draw, draw_normal, filled
 
@@ -23,7 +23,7 @@ _LEAST_ERROR = 1e-12  # of a row that is given back exactly, whose logarithm wou
 _LEAST_SCALE = 1e-6
 
 
-class LevelScore(ScoreBlock):
+class LevelScore(OutputBlock):
     """Mean over noise levels of the standardised logarithm of a row's error.
 
     A level's error is the mean over two opposite corruptions of the row, at level 0 that of the

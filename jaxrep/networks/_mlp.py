@@ -1,5 +1,6 @@
 """Linear layers: how they start, and several of them in a row."""
 
+import math
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
@@ -10,6 +11,9 @@ from jax import Array
 
 from jaxrep.networks._initial import draw
 
+GAINS = {"pytorch": 1.0, "he": math.sqrt(6)}
+"""Of initial weights, by the names that hyperparameters have for them; see `linears`."""
+
 
 class MLP(nnx.Module):
     """Linear layers with ReLU between them.
@@ -17,6 +21,7 @@ class MLP(nnx.Module):
     Args:
         dims: sizes from input to output; n sizes make n − 1 layers, a single one the identity.
         activate_last: whether ReLU follows the last layer too.
+        gain: of the initial weights of layers that ReLU follows, as of `linears`.
         rngs: source of the initial weights.
 
     Example:
@@ -26,8 +31,18 @@ class MLP(nnx.Module):
         (3, 2)
     """
 
-    def __init__(self, dims: Sequence[int], *, activate_last: bool = False, rngs: nnx.Rngs):
-        self.layers = nnx.List(linears(list(pairwise(dims)), rngs))
+    def __init__(
+        self,
+        dims: Sequence[int],
+        *,
+        activate_last: bool = False,
+        gain: float = 1.0,
+        rngs: nnx.Rngs,
+    ):
+        sizes = list(pairwise(dims))
+        inner = len(sizes) if activate_last else max(len(sizes) - 1, 0)
+        inner_layers = linears(sizes[:inner], rngs, gain=gain)
+        self.layers = nnx.List([*inner_layers, *linears(sizes[inner:], rngs)])
         self.activate_last = activate_last
 
     def __call__(self, x: Array) -> Array:
@@ -51,27 +66,32 @@ class MLP(nnx.Module):
 
 
 def linears(
-    sizes: Sequence[tuple[int, int]], rngs: nnx.Rngs, *, bias: bool = True
+    sizes: Sequence[tuple[int, int]], rngs: nnx.Rngs, *, bias: bool = True, gain: float = 1.0
 ) -> list[nnx.Linear]:
-    """Returns linear layers, weights and biases from U(−1/√fan_in, 1/√fan_in).
+    """Returns linear layers, weights and biases from U(−1/√fan_in, 1/√fan_in), times a gain.
 
     Args:
         sizes: inputs and outputs of each layer.
         rngs: source of the initial weights.
         bias: whether they have biases. Before `BatchNorm`, which takes it out again, a bias has no
             gradient but rounding, which Adam makes steps of full size of.
+        gain: of the weights, not of the biases. √6 keeps the variance of what passes ReLU.
+
+    References:
+        He et al., Delving Deep into Rectifiers, 2015, equation 10, for the gain √6.
     """
-    return [_linear(*size, rngs, bias) for size in sizes]
+    return [_linear(*size, rngs, bias, gain) for size in sizes]
 
 
-def _linear(fan_in: int, out: int, rngs: nnx.Rngs, use_bias: bool) -> nnx.Linear:
+def _linear(fan_in: int, out: int, rngs: nnx.Rngs, use_bias: bool, gain: float) -> nnx.Linear:
     rows = draw(rngs, fan_in + use_bias, out) * np.float32(fan_in**-0.5)
+    kernel = rows[:fan_in] * np.float32(gain)
     no_keys: Any = _NoKeys()
     return nnx.Linear(
         fan_in,
         out,
         use_bias=use_bias,
-        kernel_init=lambda key, shape, dtype: rows[:fan_in].astype(dtype, copy=False),
+        kernel_init=lambda key, shape, dtype: kernel.astype(dtype, copy=False),
         bias_init=lambda key, shape, dtype: rows[-1].astype(dtype, copy=False),
         rngs=no_keys,
     )

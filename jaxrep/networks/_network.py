@@ -7,7 +7,7 @@ import numpy as np
 from flax import nnx
 
 from jaxrep.batch import Batch
-from jaxrep.networks._fitted import EmbeddingScore, ScoreBlock
+from jaxrep.networks._fitted import EmbeddingScore, OutputBlock
 from jaxrep.outputs import OUTPUTS
 
 
@@ -32,6 +32,9 @@ class Network(nnx.Module):
     """Whether scores are at least 0 and compare by their ratios, as distances and errors do: the
     members of a run then average logarithms of them."""
 
+    draws: int = 0
+    """G, how many draws from N(0, 1) a row is generated from; 0 of one that generates none."""
+
     def __init_subclass__(cls, **options: bool) -> None:
         """Refuses outputs that are unknown, missing, or not defined."""
         super().__init_subclass__(**options)
@@ -47,10 +50,10 @@ class Network(nnx.Module):
         if missing := {"embed", "score"} - set(cls.outputs):
             raise TypeError(f"{cls.__name__} must declare the output {min(missing)}")
 
-    def drop_score(self) -> None:
-        """Takes out what its score alone needs, of a network that another one stands on."""
+    def drop_output_blocks(self) -> None:
+        """Takes out what its embedding does not need, of a network that another one stands on."""
         for name, block in list(vars(self).items()):
-            if isinstance(block, ScoreBlock):
+            if isinstance(block, OutputBlock):
                 setattr(self, name, None)
 
     def fit_statistics(
@@ -79,3 +82,16 @@ class Network(nnx.Module):
             for path, block in blocks.items()
             for name, array in block.fit(z).items()
         }
+
+    def fit_prior(self, compute: Callable[[str], np.ndarray]) -> dict[str, np.ndarray]:
+        """Returns the weights of what new rows are drawn from, where it is fitted to training rows.
+
+        It is apart from `fit_statistics`, since it takes longer, and no score needs it.
+
+        Args:
+            compute: returns what a method of the network gives for training rows.
+
+        Returns:
+            Arrays by the names they have in the network; none of most networks.
+        """
+        return {}

@@ -148,6 +148,7 @@ class RowEncoder(MLP):
         dims: sizes from the first layer's outputs on; without any, it gives the rows' inputs, codes
             as one-hot vectors.
         activate_last: whether ReLU follows the last layer too.
+        gain: of the initial weights, as of `MLP`.
         rngs: source of the initial weights.
 
     Example:
@@ -164,10 +165,13 @@ class RowEncoder(MLP):
         dims: Sequence[int],
         *,
         activate_last: bool = False,
+        gain: float = 1.0,
         rngs: nnx.Rngs,
     ):
         self.layout = RowLayout(rows)
-        super().__init__((self.layout.inputs, *dims), activate_last=activate_last, rngs=rngs)
+        super().__init__(
+            (self.layout.inputs, *dims), activate_last=activate_last, gain=gain, rngs=rngs
+        )
 
     def __call__(self, batch: Batch, embeddings: Embeddings) -> Array:  # type: ignore[override]
         """Maps rows to `[B, dims[-1]]`."""
@@ -223,6 +227,7 @@ class RowDecoder(MLP):
     Args:
         rows: what every row holds.
         dims: sizes from the input to the last hidden layer.
+        gain: of the initial weights, as of `MLP`.
         rngs: source of the initial weights.
 
     Example:
@@ -232,10 +237,10 @@ class RowDecoder(MLP):
         ((5, 5), (5, 2), (5, 3))
     """
 
-    def __init__(self, rows: RowSpec, dims: Sequence[int], *, rngs: nnx.Rngs):
+    def __init__(self, rows: RowSpec, dims: Sequence[int], *, gain: float = 1.0, rngs: nnx.Rngs):
         layout = RowLayout(rows)
         self.numbers, self.codes = rows.numbers, layout.outputs - rows.numbers
-        super().__init__((*dims, layout.outputs), rngs=rngs)
+        super().__init__((*dims, layout.outputs), gain=gain, rngs=rngs)
 
     def apart(self, z: Array) -> tuple[Array, Array]:
         """Maps `[B, dims[0]]` to the outputs of numbers and to those of codes.

@@ -6,10 +6,13 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from scipy import stats
+from scipy.special import expit, ndtr, softmax
 
 from jaxrep.batch import Batch, RowSpec
+from jaxrep.likelihoods import poisson
 from jaxrep.methods import AnyMethod, abstract_network, members_of, split_members
-from jaxrep.networks import EMBEDDING_DIM, with_weights
+from jaxrep.networks import EMBEDDING_DIM, RowLayout, with_weights
 from jaxrep.parity._evaluate import compiled
 from jaxrep.spikes import spiked
 
@@ -20,10 +23,16 @@ _MOST_LOGITS = 1 << 22
 
 
 def decided_cells(
-    method: AnyMethod, rows: RowSpec, weights: Mapping[str, np.ndarray], given: Batch | np.ndarray
+    method: AnyMethod,
+    rows: RowSpec,
+    weights: Mapping[str, np.ndarray],
+    given: Batch | np.ndarray,
+    *,
+    are_draws: bool = False,
 ) -> np.ndarray:
     """Returns where the likeliest level or spike that is decoded leads the next one clearly.
 
+    Of draws it is where no probability up to a level, or up to a count, is nearly that of the draw.
     Computed in float64. A network that has no `decoder`, `embeddings` and `likelihood`, as those
     that reconstruct have, decides everywhere.
 
@@ -31,10 +40,11 @@ def decided_cells(
         method: with its hyperparameters; of several members the first decodes.
         rows: what every row holds.
         weights: all weights of its network, by name.
-        given: rows to be reconstructed, or embeddings `[B, Z]` to be decoded.
+        given: rows to be reconstructed, embeddings `[B, Z]` to be decoded, or draws `[B, G]`.
+        are_draws: whether they are draws.
 
     Returns:
-        Booleans `[B, D + C]`; true of every number that has no spikes.
+        Booleans `[B, D + C]`; true of every number that has no spikes and is no count or boolean.
 
     Example:
         >>> from jaxrep.methods import VAE, VAEHyperparameters
@@ -48,6 +58,8 @@ def decided_cells(
         >>> weights["decoder.0.bias"][3] = 1.0
         >>> decided_cells(method, rows, weights, np.zeros((1, 1)))
         array([[ True, False]])
+        >>> decided_cells(method, rows, weights, np.array([[0.0, 0.0, 0.5]]), are_draws=True)
+        array([[ True,  True]])
     """
     member = members_of(method)[0]
     own = split_members(weights, method.hyperparameters.members)[0]
@@ -55,32 +67,53 @@ def decided_cells(
     count = len(jax.tree.leaves(given)[0])
     if not all(hasattr(network, name) for name in ("decoder", "embeddings", "likelihood")):
         return np.ones((count, rows.columns), bool)
-    layout = network.likelihood.layout
-    inner = layout.rows
 
     def decode(weights: dict[str, jax.Array], given: Any) -> jax.Array:
         made: Any = with_weights(abstract_network(member, rows), weights)
+        if are_draws:
+            given = made.latents(given)
         outputs: jax.Array = made.decoder(made.embed(given) if isinstance(given, Batch) else given)
         return outputs
 
     with jax.enable_x64(True), jax.default_matmul_precision("highest"):
         cast = {name: jnp.asarray(array, jnp.float64) for name, array in own.items()}
         outputs = np.asarray(compiled(decode, light=True)(cast, jax.tree.map(_wide, given)))
-    found = np.ones((count, inner.codes), bool)
+    inner: RowSpec = network.likelihood.layout.rows
+    normal = np.asarray(given)[:, -inner.columns :] if are_draws else None
+    codes = _decided_codes(network.likelihood.layout, own, outputs, normal)
+    numbers = np.ones((count, rows.numbers), bool)
+    if normal is not None:
+        for i, kind in enumerate(inner.number_likelihoods):
+            numbers[:, i] = _is_inside(kind, outputs[:, i], normal[:, i])
+    numbers[:, list(spiked(rows))] &= codes[:, rows.codes :]
+    return np.concatenate([numbers, codes[:, : rows.codes]], axis=1)
+
+
+def _decided_codes(
+    layout: RowLayout,
+    weights: Mapping[str, np.ndarray],
+    outputs: np.ndarray,
+    normal: np.ndarray | None,
+) -> np.ndarray:
+    """Says of all codes `[B, C]` whether their level is clear: the likeliest, or the drawn one."""
+    count, rows = len(outputs), layout.rows
+    found = np.ones((count, rows.codes), bool)
     for i, c in enumerate(layout.narrow):
-        found[:, c] = _leads(outputs[:, layout.logits[i] : layout.logits[i + 1]])
+        logits = outputs[:, layout.logits[i] : layout.logits[i + 1]]
+        of_code = None if normal is None else normal[:, rows.numbers + c]
+        found[:, c] = _leads(logits) if of_code is None else _is_within(logits, of_code)
     for i, c in enumerate(layout.wide):
         first = layout.logits[-1] + i * EMBEDDING_DIM
-        table = own[f"embeddings.{i}.table"][: inner.levels[c]].astype(np.float64)
-        bias = own[f"embeddings.{i}.bias"].astype(np.float64)
+        table = weights[f"embeddings.{i}.table"][: rows.levels[c]].astype(np.float64)
+        bias = weights[f"embeddings.{i}.bias"].astype(np.float64)
         size = max(_MOST_LOGITS // len(table), 1)
         for start in range(0, count, size):
             piece = slice(start, start + size)
             query = outputs[piece, first : first + EMBEDDING_DIM]
-            found[piece, c] = _leads(query @ table.T + bias)
-    every_number = np.ones((count, rows.numbers), bool)
-    every_number[:, list(spiked(rows))] = found[:, rows.codes :]
-    return np.concatenate([every_number, found[:, : rows.codes]], axis=1)
+            logits = query @ table.T + bias
+            of_code = None if normal is None else normal[piece, rows.numbers + c]
+            found[piece, c] = _leads(logits) if of_code is None else _is_within(logits, of_code)
+    return found
 
 
 def _wide(array: np.ndarray) -> jax.Array:
@@ -95,3 +128,32 @@ def _leads(logits: np.ndarray) -> np.ndarray:
     size = np.maximum(np.abs(logits).max(axis=1), 1)
     leads: np.ndarray = first - second > MARGIN * size
     return leads
+
+
+def _is_within(logits: np.ndarray, normal: np.ndarray) -> np.ndarray:
+    """Says of logits `[B, K]` whether Φ(ε) is clearly within a level's share."""
+    ends = np.cumsum(softmax(logits[:, 1:], axis=1), axis=1)[:, :-1]
+    found: np.ndarray = (np.abs(ends - ndtr(normal)[:, None]) > MARGIN).all(axis=1)
+    return found
+
+
+def _is_inside(kind: str, output: np.ndarray, normal: np.ndarray) -> np.ndarray:
+    """Says of numbers `[B]` whether what is drawn is clear: all of them but for whole ones."""
+    u = ndtr(normal)
+    found: np.ndarray
+    if kind == "bernoulli":
+        found = np.abs(expit(output) - u) > MARGIN
+        return found
+    if kind != "poisson":
+        return np.ones(len(output), bool)
+    rate = np.exp(np.minimum(output, poisson.MOST))
+    ends = stats.poisson.cdf(
+        np.arange(poisson.COUNTS)[None], np.minimum(rate, poisson.EXACT)[:, None]
+    )
+    few = (np.abs(ends - u[:, None]) > MARGIN).all(axis=1)
+    many = rate + normal * np.sqrt(rate) + (normal**2 - 1) / 6
+    is_clear = np.abs(many - np.floor(many) - 0.5) > MARGIN * np.maximum(rate, 1)
+    found = np.where(rate > poisson.EXACT, is_clear, few) & (
+        np.abs(rate - poisson.EXACT) > MARGIN * poisson.EXACT
+    )
+    return found

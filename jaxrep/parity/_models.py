@@ -75,7 +75,8 @@ def weight_checks(quick: bool) -> Iterator[Check]:
                     through_jax = {k: np.asarray(v) for k, v in get_weights(network).items()}
                 twin = _torch_network(theirs, rows)
                 twin.to(getattr(torch, dtype))
-                own = {k: v.shape for k, v in torch_ref.weights.get_weights(twin).items()}
+                given = {key: array.shape for key, array in through_jax.items()}
+                own = torch_ref.weights.shapes(twin, given)
                 torch_ref.weights.with_weights(twin, through_jax)
                 end = torch_ref.weights.get_weights(twin)
                 problem = _first_difference(start, own, end)
@@ -166,8 +167,10 @@ def output_case(
 ) -> Case:
     """Returns the comparison of all that a network declares, for rows x and embeddings z.
 
-    Decoded levels must be the same where one clearly leads the others.
+    Decoded levels must be the same where one clearly leads the others, and drawn ones where the
+    draw is clearly one's.
     """
+    draws = _draws(ours, rows, len(z))
     return Case(
         check=f"outputs of {ours.name}",
         case=case,
@@ -177,22 +180,37 @@ def output_case(
             "weights": weights,
             "x": x,
             "z": z,
-            "decided": decided_of_outputs(ours, rows, weights, x, z),
+            "draws": draws,
+            "decided": decided_of_outputs(ours, rows, weights, x, z, draws),
         },
     )
 
 
+def _draws(method: AnyMethod, rows: RowSpec, count: int) -> np.ndarray:
+    """Returns draws from N(0, 1), as many for each row as the network of a member asks for."""
+    size = abstract_network(members_of(method)[0], rows).draws
+    return np.random.default_rng([11, count]).normal(size=(count, size))
+
+
 def decided_of_outputs(
-    method: AnyMethod, rows: RowSpec, weights: dict[str, np.ndarray], x: Batch, z: np.ndarray
+    method: AnyMethod,
+    rows: RowSpec,
+    weights: dict[str, np.ndarray],
+    x: Batch,
+    z: np.ndarray,
+    draws: np.ndarray,
 ) -> dict[str, np.ndarray]:
     """Returns `decided_cells` of the outputs that give rows, by what they take."""
-    outputs = method.network_type.outputs
-    if not (rows.codes or rows.spikes) or not any(
-        "rows" in OUTPUTS[output].gives for output in outputs
-    ):
-        return {}
-    given: dict[str, Batch | np.ndarray] = {"rows": x, "codes": z}
-    return {takes: decided_cells(method, rows, weights, array) for takes, array in given.items()}
+    taken = {
+        OUTPUTS[output].takes
+        for output in method.network_type.outputs
+        if "rows" in OUTPUTS[output].gives
+    }
+    given: dict[str, Batch | np.ndarray] = {"rows": x, "codes": z, "draws": draws}
+    return {
+        takes: decided_cells(method, rows, weights, given[takes], are_draws=takes == "draws")
+        for takes in sorted(taken)
+    }
 
 
 def without_undecided(output: str, found: Any, decided: Any) -> Any:
@@ -201,11 +219,11 @@ def without_undecided(output: str, found: Any, decided: Any) -> Any:
     Args:
         output: its name.
         found: what it gives, of either framework.
-        decided: from `decided_of_outputs`; draws are decoded as embeddings are.
+        decided: from `decided_of_outputs`.
     """
-    if OUTPUTS[output].gives != ("rows",) or not decided:
+    if OUTPUTS[output].gives != ("rows",):
         return found
-    kept = decided["rows" if OUTPUTS[output].takes == "rows" else "codes"]
+    kept = decided[OUTPUTS[output].takes]
     count = found.numbers.shape[1]
     codes = None if found.codes is None else found.codes * kept[:, count:]
     return found._replace(numbers=found.numbers * kept[:, :count], codes=codes)
@@ -414,21 +432,24 @@ def _loss_in_torch(
 
 
 def _outputs_in_jax(
-    method: AnyMethod, rows: RowSpec, *, weights: Any, x: Batch, z: jax.Array, decided: Any
+    method: AnyMethod, rows: RowSpec, *, weights: Any, decided: Any, **inputs: Any
 ) -> Any:
     network = with_weights(abstract_network(method, rows), weights)
     return {
         output: without_undecided(
-            output,
-            apply_output(network, output, x if OUTPUTS[output].takes == "rows" else z),
-            decided,
+            output, apply_output(network, output, taken(output, **inputs)), decided
         )
         for output in method.network_type.outputs
     }
 
 
+def taken(output: str, *, x: Any, z: Any, draws: Any) -> Any:
+    """Returns of the inputs of an `output_case` the one that an output takes."""
+    return {"rows": x, "codes": z, "draws": draws}[OUTPUTS[output].takes]
+
+
 def outputs_in_torch(
-    method: Any, rows: RowSpec, *, weights: Any, x: Any, z: Any, decided: Any
+    method: Any, rows: RowSpec, *, weights: Any, x: Any, decided: Any, **inputs: Any
 ) -> Any:
     """Returns all that a torch network declares, with the given weights."""
     import torch_ref.batch
@@ -438,7 +459,7 @@ def outputs_in_torch(
     batch = torch_ref.batch.Batch(x.numbers, x.codes)
     found = {}
     for output in network.outputs:
-        given = batch if OUTPUTS[output].takes == "rows" else z
+        given = taken(output, x=batch, **inputs)
         made = torch_ref.weights.apply(network, getattr(type(network), output), weights, given)
         found[output] = without_undecided(output, made, decided)
     return found

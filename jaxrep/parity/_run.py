@@ -19,6 +19,7 @@ from jaxrep.parity._models import (
     loss_case,
     output_case,
     outputs_in_torch,
+    taken,
     twin_of,
     without_undecided,
 )
@@ -81,12 +82,12 @@ def _loss_cases(run: Run, batch: Batch) -> Iterator[Case]:
         yield dataclasses.replace(first, case=told + of_member, inputs=inputs)
 
 
-def _as_commands_do(run: Run, *, weights: Any, x: Any, z: Any, decided: Any) -> Any:
+def _as_commands_do(run: Run, *, weights: Any, decided: Any, **inputs: Any) -> Any:
     """Computes every output in padded batches, as `jaxrep embed` and the others do."""
-    rows, embeddings = jax.tree.map(np.asarray, (x, z))
+    arrays = jax.tree.map(np.asarray, inputs)
     found = {}
     for output in run.outputs:
-        given = rows if OUTPUTS[output].takes == "rows" else embeddings
+        given = taken(output, **arrays)
         made = map_rows(run.method, output, weights, given, run.rows)
         found[output] = without_undecided(output, made, decided)
     return found

@@ -11,6 +11,7 @@ from jaxrep.parity._evaluate import explain, require_torch
 from jaxrep.parity._functions import loss_cases, optimizer_cases, view_cases
 from jaxrep.parity._models import method_cases, output_cases, weight_checks
 from jaxrep.parity._norms import norm_cases
+from jaxrep.parity._priors import prior_cases
 from jaxrep.parity._report import Report, environment
 from jaxrep.parity._rows import row_cases
 from jaxrep.parity._scores import score_cases
@@ -23,6 +24,7 @@ SUITES: dict[str, Suite] = {
     "rows": row_cases,
     "outputs": output_cases,
     "scores": score_cases,
+    "priors": prior_cases,
     "norms": norm_cases,
     "losses": loss_cases,
     "methods": method_cases,

@@ -123,7 +123,9 @@ def _trainings_on_mixed_rows() -> Iterator[tuple[str, AnyMethod, RowSpec, Batch]
         for settings in get(name).parity_trainings:
             is_by_kind = settings.get("likelihood") == "by_kind"
             case, spec = ("mixed rows, by kind", BY_KIND) if is_by_kind else ("mixed rows", MIXED)
-            made: Any = hyperparameters_of(name)(other_rate=0.1, epochs=MIXED_EPOCHS, **settings)
+            kind = hyperparameters_of(name)
+            given = {"other_rate": 0.1, "epochs": MIXED_EPOCHS, **settings}
+            made = resolve(kind, SEED if SEED in kind.recipes else None, given)
             yield case, make(made), spec, draw_rows(spec, MIXED_TRAINING_ROWS, seed=9)
 
 

@@ -17,7 +17,7 @@ from jaxrep.report.content import Drawing, Paragraph, Part, Section, Table
 from jaxrep.report.figures import blank, draw
 from jaxrep.report.subject import Subject
 from jaxrep.report.text import drawable
-from jaxrep.runs.outputs import draw_features
+from jaxrep.runs.generating import draw_features
 
 MAX_PANELS = 12
 MAX_LEVELS = 8  # of a category that a panel shows
@@ -32,15 +32,15 @@ def samples(subject: Subject) -> Iterator[Section]:
     every = -(-subject.count // MAX_COMPARED)
     schema = subject.run.schema
     data = to_values(schema, take(subject.x, slice(None, None, every)))
-    made = to_values(schema, draw_features(subject.run, MAX_COMPARED))
+    made = to_values(schema, draw_features(subject.run, MAX_COMPARED), is_drawn=True)
     of_samples = f"{len(made):,} samples of the prior"
     parts: list[Part] = list(parts_of(schema, data, made, of_samples))
     parts.append(
         Paragraph(
             "The distance is the largest gap between both cumulative shares (Kolmogorov–Smirnov), "
             "and for categories half the sum of the shares' differences: 0 is alike, 1 is apart. "
-            "Cells that are missing in the data do not count. Samples are decoder means and "
-            "likeliest levels, without noise of their own: they are often narrower."
+            "Cells that are missing in the data do not count. Samples are drawn from the prior and "
+            "from the columns' likelihoods, as `jaxrep generate` draws them."
         )
     )
     yield Section("samples", "Generated samples", parts)

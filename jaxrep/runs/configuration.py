@@ -82,6 +82,11 @@ class _FineTuned(_Part, frozen=True):
     model: str  # digest of its weights
 
 
+class _Seen(_Part, frozen=True):
+    levels: dict[str, dict[str, float]]
+    ranges: dict[str, list[float]]
+
+
 class _Config(_Part, frozen=True):
     schema_version: Literal[1]
     method: str
@@ -93,6 +98,7 @@ class _Config(_Part, frozen=True):
     result: dict[str, Any] | UnsetType = UNSET  # of TrainResult; once the run has finished
     score_quantiles: _Quantiles | UnsetType = UNSET
     calibration_scores: list[float] | UnsetType = UNSET  # where rows were set apart, ascending
+    seen: _Seen | UnsetType = UNSET  # of the training rows, of a run that makes new ones
     last: _Last | UnsetType = UNSET  # where the run serves an earlier epoch
     sweep: _Sweep | UnsetType = UNSET
     member_of: _Member | UnsetType = UNSET

@@ -120,7 +120,7 @@ class Pretrained:
         method = make(self.hyperparameters)
         z = map_rows(method, "embed", self.weights, x, rows)
         network = abstract_network(method, rows)
-        network.drop_score()
+        network.drop_output_blocks()
         deviation = z.std(axis=0, dtype=np.float64)
         return {
             **{f"{BACKBONE}.{name}": self.weights[name] for name in get_weights(network)},

@@ -25,6 +25,7 @@ from jaxrep.hyperparameters import TrainingHyperparameters
 from jaxrep.methods import make
 from jaxrep.runs import explaining, folder
 from jaxrep.runs.folder import Run
+from jaxrep.runs.generating import seen_in
 from jaxrep.runs.predictions import held_out_figures
 from jaxrep.runs.results import TrainResult
 from jaxrep.runs.rows import row_spec
@@ -32,7 +33,8 @@ from jaxrep.runs.scores import calibration_scores, score_quantiles
 from jaxrep.runs.sources import digest
 from jaxrep.runs.training_rows import Prepared
 from jaxrep.training import EpochMetrics, Fit
-from jaxrep.training.row_store import row_count
+from jaxrep.training.program import MAX_BACKGROUND_ROWS, background_rows
+from jaxrep.training.row_store import RowStore, numbers_of, row_count
 
 IN_MEMORY = "a table in memory"
 
@@ -162,6 +164,8 @@ def complete(
         return kept
 
     results = {"result": dataclasses.asdict(result), **kept_scores(trained.weights)}
+    if "generate" in method.network_type.outputs:
+        results["seen"] = seen_in(prepared.schema, _some(x))
     last_weights = trained.last_weights
     if last_weights is not None:
         last = trained.last_metrics
@@ -182,6 +186,14 @@ def _on_host(rows: Batch) -> Batch:
     """Returns rows whose arrays are NumPy's; a store in their place stays."""
     parts = [np.asarray(part) if isinstance(part, jax.Array) else part for part in rows]
     return Batch(*parts)  # type: ignore[arg-type]
+
+
+def _some(x: Batch) -> Batch:
+    """Returns all rows, or evenly spaced ones of many."""
+    store = numbers_of(x)
+    if isinstance(store, RowStore):
+        return store.sample(MAX_BACKGROUND_ROWS)
+    return background_rows(x)
 
 
 def write(run: Run, path: Path) -> None:

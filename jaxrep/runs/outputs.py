@@ -10,7 +10,6 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import jax
 import numpy as np
 import pyarrow as pa
 
@@ -19,7 +18,6 @@ from jaxrep.conformal import p_values
 from jaxrep.data import read, transform
 from jaxrep.data.schema import Number, Schema
 from jaxrep.data.transform import Counts
-from jaxrep.dispatch import computing
 from jaxrep.errors import InputError, ModelFormatError
 from jaxrep.hyperparameters import CONTAMINATION, ViewHyperparameters
 from jaxrep.methods import get, hyperparameters_of, names
@@ -27,10 +25,8 @@ from jaxrep.outputs import OUTPUTS
 from jaxrep.runs.explaining import columns_of, reasons_of
 from jaxrep.runs.folder import Run
 from jaxrep.runs.rows import with_gaps
-from jaxrep.training.sizes import padded
 from jaxrep.views import rows_seen
 
-RANDOM = "threefry2x32"  # of draws from a prior, whatever JAX's default is
 MAX_ROWS = 1 << 24  # drawn or interpolated by one call; their codes are held in memory
 
 
@@ -243,36 +239,6 @@ def _codes(run: Run, numbers: Schema, table: pa.Table, source: str, before: int)
     if not np.isfinite(z).all():
         raise InputError(f"{source}: a code is missing or too large; codes must be finite numbers")
     return z
-
-
-def generate(run: Run, count: int, *, seed: int = 0) -> pa.Table:
-    """Returns rows decoded from draws of the prior N(0, I); arguments as of `draw_features`."""
-    return transform.invert(run.schema, draw_features(run, count, seed=seed))
-
-
-@computing()
-def draw_features(run: Run, count: int, *, seed: int = 0) -> Batch:
-    """Returns the features of rows decoded from draws of the prior N(0, I).
-
-    Args:
-        run: whose network declares `generate`.
-        count: number of rows.
-        seed: decides the draws.
-
-    Raises:
-        InputError: the network does not declare `generate`, or `count` or `seed` is out of range.
-    """
-    need(run, "generate")
-    if not 1 <= count <= MAX_ROWS:
-        raise InputError(f"-n is {count}; it must be a whole number from 1 to {MAX_ROWS}")
-    if not 0 <= seed < 2**32:
-        raise InputError(f"--seed is {seed}; it must be a whole number from 0 to {2**32 - 1}")
-    # As many as share a program: the first of more draws are those of fewer.
-    shape = (padded(count, 4096), run.method.hyperparameters.latent_dim)
-    key = jax.random.key(seed, impl=RANDOM)
-    draws = np.asarray(jax.random.normal(key, shape, np.float32))[:count]
-    features: Batch = run.map("generate", draws)
-    return features
 
 
 def interpolate(run: Run, source: str, rows: tuple[int, int], steps: int) -> pa.Table:

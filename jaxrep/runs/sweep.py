@@ -25,9 +25,16 @@ from jaxrep.runs.making import complete, describe, write
 from jaxrep.runs.results import SweepResult as SweepResult
 from jaxrep.runs.rows import network_constants, row_spec
 from jaxrep.runs.train import Task
-from jaxrep.runs.training_rows import Prepared, prepare, warning, with_known_label
-from jaxrep.training import Fit, Progress, Sweep, Trained
+from jaxrep.runs.training_rows import (
+    Prepared,
+    prepare,
+    warning,
+    with_known_label,
+    with_scale,
+)
+from jaxrep.training import Fit, Progress, Sweep, Trained, with_prior
 from jaxrep.training import sweep as train_all
+from jaxrep.training.program import background_rows
 from jaxrep.training.row_store import row_count
 
 Row = dict[str, Any]
@@ -77,6 +84,7 @@ def sweep(
         DivergedError: every run has diverged.
     """
     columns = with_known_label(source, columns)
+    columns = columns if recipe is None else with_scale(columns, hyperparameters, recipe)
     task = Task(
         source,
         out,
@@ -292,8 +300,9 @@ class _Outcome:
         hp, member = self.settings[i], self.trained.members[i]
         rate = self.trained.rows_per_second
         alone = {key: value for key, value in self.config.items() if key != "sweep"}
+        spec = row_spec(self.prepared.schema, hp)
         trained = Fit(
-            **vars(member),
+            **vars(with_prior(make(hp), member, background_rows(self.prepared.x), spec)),
             seconds=member.rows / rate,
             compile_seconds=self.trained.compile_seconds / len(self.settings),
             rows_per_second=rate,

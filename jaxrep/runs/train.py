@@ -25,7 +25,7 @@ from jaxrep.runs.making import complete, describe, figures
 from jaxrep.runs.results import TrainResult as TrainResult
 from jaxrep.runs.rows import network_constants, row_spec
 from jaxrep.runs.sources import Stream
-from jaxrep.runs.training_rows import Prepared, with_known_label
+from jaxrep.runs.training_rows import Prepared, with_known_label, with_scale
 from jaxrep.training import (
     EVERY_MINUTE,
     Callback,
@@ -165,6 +165,9 @@ def asked_for(
     check_asked(hyperparameters)
     columns = with_known_label(source, columns)
     found = sources.find(source, columns, stream)
+    if found.stored is None and recipe is not None:  # a prepared folder has its scales
+        columns = with_scale(columns, hyperparameters, recipe)
+        found = dataclasses.replace(found, columns=columns)
     return Task(
         source,
         out,

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from jaxrep.batch import Batch, concatenate, take
 from jaxrep.data import datasets, transform
-from jaxrep.data.columns import Columns
+from jaxrep.data.columns import Columns, Scale
 from jaxrep.data.fit import fit
 from jaxrep.data.schema import Schema
 from jaxrep.data.targets import Target
@@ -51,6 +51,29 @@ def with_known_label(source: str, columns: Columns) -> Columns:
     if known is None or columns.label or known in named:
         return columns
     return dataclasses.replace(columns, label=known)
+
+
+def with_scale(columns: Columns, hyperparameters: TrainingHyperparameters, recipe: str) -> Columns:
+    """Returns columns whose numbers have the scale of a recipe, where the user names none.
+
+    A column that is asked to have the Poisson likelihood stays in its own units, which that takes.
+
+    Args:
+        columns: what the user says.
+        hyperparameters: of the method that the recipe is of.
+        recipe: its name.
+
+    Example:
+        >>> from jaxrep.methods import VAEHyperparameters
+        >>> with_scale(Columns(), VAEHyperparameters(), "generation").scale
+        'spikes'
+    """
+    if columns.scale is not None or recipe not in hyperparameters.recipes:
+        return columns
+    scale = hyperparameters.recipes[recipe].scale
+    counts = [name for name, likelihood in columns.likelihoods.items() if likelihood == "poisson"]
+    own: dict[str, Scale] = {name: "standard" for name in counts if scale != "standard"}
+    return dataclasses.replace(columns, scale=scale, scales={**own, **columns.scales})
 
 
 def warning(note: Note) -> Note:

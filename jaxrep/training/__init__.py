@@ -20,3 +20,4 @@ from jaxrep.training.step import train_step as train_step
 from jaxrep.training.sweep import Sweep as Sweep
 from jaxrep.training.sweep import sweep as sweep
 from jaxrep.training.trained import Trained as Trained
+from jaxrep.training.trained import with_prior as with_prior

@@ -74,6 +74,7 @@ class Loop:
         weights: initial weights by name; those not named are drawn.
         checkpoints: where to save.
         stops_on_divergence: whether a member whose loss is not finite ends the run with an error.
+        fits_priors: whether members are to have what new rows are drawn from, where it is fitted.
     """
 
     def __init__(
@@ -88,9 +89,10 @@ class Loop:
         weights: Mapping[str, np.ndarray] | None = None,
         checkpoints: Checkpoints | None = None,
         stops_on_divergence: bool = True,
+        fits_priors: bool = True,
     ):
         self.methods, self.checkpoints, self.devices = methods, checkpoints, devices
-        self.stops_on_divergence = stops_on_divergence
+        self.stops_on_divergence, self.fits_priors = stops_on_divergence, fits_priors
         hp = methods[0].hyperparameters
         self.batch_size = program_batch_size(hp.batch_size, rows.rows)
         self.spec, self.rows, self.validation = spec, rows, validation
@@ -473,7 +475,7 @@ class Loop:
         of_member = {name: array[i].copy() for name, array in weights.items()}
         if self.histories[i].divergence is not None:
             return of_member
-        return self._complete(self.methods[i], of_member)
+        return self._complete(self.methods[i], of_member, has_prior=self.fits_priors)
 
     def together(self, trained: Trained) -> Trained:
         """Returns what the members have come to, who serve as one, with what they need for that."""
@@ -489,10 +491,12 @@ class Loop:
             last_weights=None if of_last is None else self._complete(method, of_last),
         )
 
-    def _complete(self, method: AnyMethod, weights: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    def _complete(
+        self, method: AnyMethod, weights: dict[str, np.ndarray], *, has_prior: bool = False
+    ) -> dict[str, np.ndarray]:
         rows, count = self.rows.background
         background: Batch = jax.tree.map(lambda part: np.asarray(part)[:count], rows)
-        return complete_weights(method, weights, background, self.spec)
+        return complete_weights(method, weights, background, self.spec, has_prior=has_prior)
 
 
 def wait(tree: Any) -> None:

@@ -33,7 +33,8 @@ class Sweep:
     """A finished sweep."""
 
     members: list[Trained]
-    """In the order of the methods."""
+    """In the order of the methods. What new rows are drawn from, which takes long to fit, they are
+    without; `with_prior` gives it to those that are kept."""
 
     compiles: int
     """Training programs that it takes: one for each shape among the members."""
@@ -119,6 +120,7 @@ def sweep(
             devices,
             weights=weights,
             stops_on_divergence=False,
+            fits_priors=False,
         )
         loop.train([_PartOfSweep(part, on_progress, done, steps)])
         trained.update(zip(part.at, loop.results(), strict=False))  # without the copies

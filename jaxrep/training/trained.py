@@ -1,5 +1,7 @@
 """What a training has come to, and its weights made complete."""
 
+import dataclasses
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -90,7 +92,12 @@ def _as_list(epoch: int | list[int]) -> list[int]:
 
 
 def complete_weights(
-    method: AnyMethod, trained: dict[str, np.ndarray], background: Batch, spec: RowSpec
+    method: AnyMethod,
+    trained: dict[str, np.ndarray],
+    background: Batch,
+    spec: RowSpec,
+    *,
+    has_prior: bool = False,
 ) -> dict[str, np.ndarray]:
     """Returns trained weights together with those that the network's outputs need besides.
 
@@ -99,10 +106,31 @@ def complete_weights(
         trained: weights by name, as training left them.
         background: training rows, all or evenly spaced ones.
         spec: what every row holds.
+        has_prior: whether what new rows are drawn from is fitted as well, where there is such.
     """
 
-    def compute(output: str, found: Mapping[str, np.ndarray]) -> np.ndarray:
+    def compute(output: str, found: Mapping[str, np.ndarray] = {}) -> np.ndarray:
         result: np.ndarray = map_rows(method, output, trained | dict(found), background, spec)
         return result
 
-    return trained | abstract_network(method, spec).fit_statistics(background, compute)
+    network = abstract_network(method, spec)
+    fitted = network.fit_statistics(background, compute)
+    return trained | fitted | (network.fit_prior(compute) if has_prior else {})
+
+
+def with_prior(method: AnyMethod, trained: Trained, background: Batch, spec: RowSpec) -> Trained:
+    """Returns what a training has come to with what new rows are drawn from, which it was without.
+
+    Args:
+        method: the trained method.
+        trained: a member of a sweep.
+        background: as of `complete_weights`.
+        spec: what every row holds.
+    """
+    served, last = trained.weights, trained.last_weights
+    complete = functools.partial(
+        complete_weights, method, background=background, spec=spec, has_prior=True
+    )
+    return dataclasses.replace(
+        trained, weights=complete(served), last_weights=None if last is None else complete(last)
+    )

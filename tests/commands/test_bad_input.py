@@ -14,7 +14,7 @@ import pytest
 from tests.helpers.commands import call, done
 
 ROLES = ("--column", "job=category", "--label", "y", "--id-column", "id")
-SMALL = ("--hidden-dims", "8", "--latent-dim", "2", "--epochs", "3", *ROLES)
+SMALL = ("--recipe", "seed", "--hidden-dims", "8", "--latent-dim", "2", "--epochs", "3", *ROLES)
 # The shapes are those of test_command_line.py, so that nothing is compiled twice.
 OF_METHOD = {
     "autoencoder": ("--validation-fraction", "0.25", "--batch-size", "16"),

@@ -22,7 +22,7 @@ from tests.helpers.commands import call, done
 
 METHODS = ("autoencoder", "vae", "simclr")
 ROLES = ("--column", "job=category", "--label", "y", "--id-column", "id")
-SMALL = ("--hidden-dims", "8", "--latent-dim", "2", "--epochs", "20", *ROLES)
+SMALL = ("--recipe", "seed", "--hidden-dims", "8", "--latent-dim", "2", "--epochs", "20", *ROLES)
 FAST = ("--learning-rate", "0.02")
 # 60 rows: rows held out and several batches with a smaller last one; less than a batch; again.
 # The shapes are those of test_bad_input.py, so that nothing is compiled twice.

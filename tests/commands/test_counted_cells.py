@@ -11,7 +11,7 @@ from tests.helpers.commands import call, done
 
 HEADER = ("id", "a", "b", "c", "job", "y")
 # The shapes are those of test_command_line.py, so that nothing is compiled twice.
-SMALL = ("--hidden-dims", "8", "--latent-dim", "2", "--epochs", "3")
+SMALL = ("--recipe", "seed", "--hidden-dims", "8", "--latent-dim", "2", "--epochs", "3")
 ROLES = ("--label", "y", "--id-column", "id")
 STRANGE = {"unknown": {"job": 2}, "filled": {"a": 1}, "missing": {"b": 2}}
 

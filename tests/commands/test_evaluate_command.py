@@ -18,7 +18,7 @@ from tests.helpers.commands import call
 from tests.helpers.small import FEATURES, FLAGS, ROWS
 
 HEADER = ("a", "b", "k", "job", "y")
-SMALL = ("--hidden-dims", "8", "--latent-dim", "2", "--epochs", "20")
+SMALL = ("--recipe", "seed", "--hidden-dims", "8", "--latent-dim", "2", "--epochs", "20")
 # The shapes are those of test_command_line.py, so that nothing is compiled twice.
 OF_METHOD = {"autoencoder": ("--validation-fraction", "0.25", "--batch-size", "16"), "simclr": ()}
 ROLES = ("--column", "job=category", "--label", "y")

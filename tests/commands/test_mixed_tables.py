@@ -18,7 +18,7 @@ from tests.helpers.interruptions import kill_and_resume
 
 ROWS = 96
 HEADER = ("id", "age", "visits", "member", "job", "since", "note", "y")
-SMALL = ("--hidden-dims", "6", "--latent-dim", "3", "--batch-size", "32")
+SMALL = ("--recipe", "seed", "--hidden-dims", "6", "--latent-dim", "3", "--batch-size", "32")
 ROLES = ("--label", "y", "--id-column", "id")
 LEARNED = ("age", "visits", "member", "job", "since")
 GAPS = 0.15

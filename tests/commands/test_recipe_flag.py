@@ -52,8 +52,9 @@ def test_without_a_recipe_the_first_one_is_taken_and_named(data, tmp_path):
     argv = ("train", "vae", data, "--epochs", 1, "--hidden-dims", 8, "--out", tmp_path / "run")
     done(*argv)
     config = config_of(tmp_path / "run")
-    assert (config["recipe"], config["hyperparameters"]["latent_dim"]) == ("seed", 8)
-    code, _, err = call(*argv, "--recipe", "seed")  # the same run
+    assert (config["recipe"], config["hyperparameters"]["latent_dim"]) == ("generation", 24)
+    assert config["data"]["columns"]["scale"] == "spikes"
+    code, _, err = call(*argv, "--recipe", "generation")  # the same run
     assert code == 0 and "nothing to do" in err
 
 

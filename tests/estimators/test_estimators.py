@@ -27,7 +27,7 @@ from jaxrep.data.read import read_table
 from jaxrep.errors import DataWarning, InputError, ModelFormatError
 from jaxrep.estimators import AutoencoderEmbedding, SimCLREmbedding, VAEEmbedding
 from jaxrep.inference import map_rows
-from jaxrep.methods import hyperparameters_of
+from jaxrep.methods import hyperparameters_of, resolve
 from jaxrep.runs import folder
 from tests.helpers.contract import FAILING, checks_of
 
@@ -61,7 +61,9 @@ def fitted(X):
 
 def small(kind, **parameters):
     """An estimator that trains and compiles fast."""
-    return kind(**{"hidden_dims": (8,), "latent_dim": 2, "epochs": 3} | parameters)
+    return kind(
+        **{"recipe": "seed", "hidden_dims": (8,), "latent_dim": 2, "epochs": 3} | parameters
+    )
 
 
 def same(a, b) -> bool:
@@ -215,7 +217,7 @@ def test_hyperparameters_are_parameters(kind, fitted):
 
 @pytest.mark.parametrize("kind", ALL)
 def test_a_hyperparameter_is_the_recipes_unless_it_is_given(kind, fitted, tmp_path):
-    usual = dataclasses.asdict(hyperparameters_of(kind.name)())
+    usual = dataclasses.asdict(resolve(hyperparameters_of(kind.name), "seed"))
     parameters = kind().get_params()
     assert {parameters[name] for name in [*usual, "recipe"]} == {None}
     estimator = fitted[kind]
@@ -311,7 +313,7 @@ def test_a_warm_start_keeps_the_standardisation_and_refuses_another_network(X, t
 @pytest.mark.parametrize("jobs", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_a_grid_search_finds_the_larger_code(jobs, X):
     search = GridSearchCV(
-        VAEEmbedding(hidden_dims=(), epochs=40, learning_rate=1e-2),
+        VAEEmbedding(recipe="seed", hidden_dims=(), epochs=40, learning_rate=1e-2),
         {"latent_dim": [1, 2], "beta": [0.1, 10.0]},
         cv=[(np.arange(ROWS), np.arange(0, ROWS, 2))],  # the shapes of the last fit
         n_jobs=jobs,

@@ -32,7 +32,7 @@ from jaxrep.estimators import (
 from jaxrep.evaluation import observed
 
 pytestmark = pytest.mark.usefixtures("compiled_fast")
-SMALL = {"hidden_dims": (), "latent_dim": 2, "epochs": 2}
+SMALL = {"recipe": "seed", "hidden_dims": (), "latent_dim": 2, "epochs": 2}
 ROWS = 60
 KINDS = {
     "age": "count",

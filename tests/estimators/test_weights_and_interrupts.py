@@ -19,7 +19,7 @@ from jaxrep.estimators._estimator import RunEstimator
 from jaxrep.training import Callback
 
 pytestmark = pytest.mark.usefixtures("compiled_fast")
-SMALL = {"hidden_dims": (), "latent_dim": 2, "epochs": 3}
+SMALL = {"recipe": "seed", "hidden_dims": (), "latent_dim": 2, "epochs": 3}
 ROWS = 60
 
 

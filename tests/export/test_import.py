@@ -15,7 +15,7 @@ import torch_ref.weights
 from jaxrep.cli import main
 from jaxrep.data import transform
 from jaxrep.export import export_run, import_run
-from jaxrep.methods import VAEHyperparameters
+from jaxrep.methods import VAEHyperparameters, resolve
 from jaxrep.runs import folder, outputs
 from jaxrep.runs.levels import flagging
 from jaxrep.runs.train import Columns, train
@@ -71,7 +71,9 @@ def test_a_model_trained_in_torch_becomes_a_run(exported, tmp_path, capsys):
     _, raw = raw_rows(run)
     features = transform.to_features(run.schema, raw, source="here")
     x = Batch(torch.from_numpy(features.numbers), torch.from_numpy(features.codes))
-    settings = VAEHyperparameters(hidden_dims=(6,), latent_dim=3, epochs=2)
+    settings = resolve(
+        VAEHyperparameters, "seed", {"hidden_dims": (6,), "latent_dim": 3, "epochs": 2}
+    )
     method = torch_ref.methods.VAE(**dataclasses.asdict(settings))
     schema = run.schema.to_json()
     network = torch_ref.training.fit(method, x, spec=row_spec(schema["columns"])).network

@@ -44,7 +44,8 @@ def test_a_torchscript_file_gives_means_of_scores_and_the_firsts_embeddings(run,
         assert len(each) == MEMBERS
         scores = torch.stack([member.score(batch) for member in each])
         mean, scale = (run.weights[name][:, None] for name in ("score_mean", "score_scale"))
-        standardised = (scores.log() - torch.from_numpy(mean)) / torch.from_numpy(scale)
+        scores = scores.log() if served.network.are_ratios else scores
+        standardised = (scores - torch.from_numpy(mean)) / torch.from_numpy(scale)
         torch.testing.assert_close(served.score(x), standardised.mean(dim=0))
         torch.testing.assert_close(served.embed(x), each[0].embed(batch), rtol=0, atol=0)
     assert run_verify(file)[0] == 0

@@ -10,7 +10,7 @@ from jaxrep import files
 from jaxrep.data.columns import Columns
 from jaxrep.data.schema import MISSING, Number, Schema
 from jaxrep.data.targets import Classes, Numbers
-from jaxrep.methods import AutoencoderHyperparameters, Backbone, hyperparameters_of, make
+from jaxrep.methods import AutoencoderHyperparameters, Backbone, hyperparameters_of, make, resolve
 from jaxrep.networks import get_weights
 from jaxrep.runs import folder
 from jaxrep.runs.results import TrainResult
@@ -51,7 +51,7 @@ def settings(method):
     widths = {"hidden_dims": (8,), "latent_dim": 2}
     kind = hyperparameters_of(method)
     if kind.predicts is None:
-        return kind(**widths, epochs=2)
+        return resolve(kind, "seed", {**widths, "epochs": 2})
     return kind(backbone=Backbone.of(AutoencoderHyperparameters(**widths)), epochs=2)
 
 

@@ -40,14 +40,21 @@ def mixed(rows=ROWS, seed=0, spec=MIXED):
 
 MIXED_X = mixed()
 # The same for the command line.
-FLAGS = ("--hidden-dims", "6", "--latent-dim", "3", "--batch-size", "16")
+FLAGS = ("--recipe", "seed", "--hidden-dims", "6", "--latent-dim", "3", "--batch-size", "16")
+
+
+def of_seed(name):
+    """A method's recipe `seed`, where it has one, but for how long it trains."""
+    recipes = methods.hyperparameters_of(name).recipes
+    values = dict(recipes["seed"].values) if "seed" in recipes else {}
+    return {key: value for key, value in values.items() if key not in ("epochs", "steps")}
 
 
 def make(name="autoencoder", **hyperparameters):
     """A method with small layers, that trains for four epochs."""
     length = {} if "steps" in hyperparameters else {"epochs": 4}
     # Under a constant schedule a step can stand alone.
-    settings = SMALL | {"schedule": "constant"} | length | hyperparameters
+    settings = of_seed(name) | SMALL | {"schedule": "constant"} | length | hyperparameters
     shape = settings.pop("hidden_dims"), settings.pop("latent_dim")
     return methods.make(of_shape(name, *shape, **settings))
 

@@ -27,6 +27,7 @@ from jaxrep.methods import (
     Backbone,
     SimCLRHyperparameters,
     VAEHyperparameters,
+    resolve,
 )
 from jaxrep.methods._backbone import Backbones
 from jaxrep.training import fit, init_state
@@ -85,6 +86,8 @@ OTHER_VALUES = {
     "hide_rate": 0.5,
     "likelihood": "by_kind",
     "anomaly_score": "neighbours",
+    "prior": "mixture",
+    "initial_weights": "he",
     "class_weight": "balanced",
 }
 # The rates of views that are not taken by default count where they are, and so for schedules.
@@ -111,9 +114,9 @@ KNOBS = [
     # A microbatch changes no parameter, but memory: tests/functions/test_nt_xent.py. Members train
     # as one would, several of them: tests/training/test_members.py. A likelihood is that of rows,
     # as their RowSpec has it: tests/estimators/test_kinds_of_input.py. A score is computed when
-    # training is over: tests/methods/test_anomaly_scores.py.
+    # training is over: tests/methods/test_anomaly_scores.py, and so is a prior: tests/priors.
     if declaration(field).kind not in ("host", "rows")
-    and field.name not in ("microbatch", "members", "likelihood", "anomaly_score")
+    and field.name not in ("microbatch", "members", "likelihood", "anomaly_score", "prior")
 ]
 
 
@@ -252,7 +255,15 @@ def test_hyperparameters_of_the_seed_are_the_defaults():
     assert AutoencoderHyperparameters() == AutoencoderHyperparameters(
         hidden_dims=(64,), latent_dim=8, epochs=50, batch_size=128, learning_rate=1e-3
     )
-    assert VAEHyperparameters() == VAEHyperparameters(epochs=80, beta=1.0)
+    assert resolve(VAEHyperparameters, "seed") == VAEHyperparameters(
+        **{"hidden_dims": (64,), "latent_dim": 8, "epochs": 80, "batch_size": 128, "beta": 1.0},
+        **{
+            "schedule": "constant",
+            "likelihood": "squared",
+            "prior": "normal",
+            "initial_weights": "pytorch",
+        },
+    )
     assert SimCLRHyperparameters() == SimCLRHyperparameters(
         epochs=60, weight_decay=1e-4, temperature=0.5, proj_dim=32, noise_std=0.1, drop_rate=0.1
     )

@@ -20,6 +20,7 @@ from jaxrep.batch import Batch, RowSpec
 from jaxrep.networks import get_weights
 from jaxrep.views import Draws, resolve
 from tests.helpers import oracles
+from tests.helpers.small import of_seed
 from tests.helpers.twins import TWINS, twin_of
 
 SMALL = {"hidden_dims": (6,), "latent_dim": 3}
@@ -27,7 +28,7 @@ X = np.random.default_rng(0).normal(size=(12, 5)).astype(np.float32)
 
 
 def make(name: str, **settings):
-    return methods.make(methods.hyperparameters_of(name)(**SMALL | settings))
+    return methods.make(methods.hyperparameters_of(name)(**of_seed(name) | SMALL | settings))
 
 
 def draw_noise(method, x):

@@ -31,7 +31,7 @@ IMAGE = '"><img src=http://evil.example/x.png onerror=alert(2)>'
 CONTROLS = "c\x01\x1b[2J\x7f\x85\u2028{{ 7*7 }}"
 HEADER = ("id", f"a {SCRIPT}", "_b $x$", CONTROLS, "job & 'trade'", "y</svg>")
 ROLES = ("--column", f"{HEADER[4]}=category", "--label", HEADER[5], "--id-column", "id")
-SMALL = ("--hidden-dims", "8", "--latent-dim", "2", "--epochs", "20", *ROLES)
+SMALL = ("--recipe", "seed", "--hidden-dims", "8", "--latent-dim", "2", "--epochs", "20", *ROLES)
 FAST = ("--learning-rate", "0.02")
 # The shapes are those of test_command_line.py, so that nothing is compiled twice.
 OF_METHOD = {

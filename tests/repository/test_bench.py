@@ -29,6 +29,7 @@ from jaxrep.methods import (
     SimCLR,
     SimCLRHyperparameters,
     VAEHyperparameters,
+    resolve,
 )
 from jaxrep.training import Devices, init_state, program
 
@@ -220,7 +221,7 @@ def test_reading_tables_is_measured_and_written(tmp_path, monkeypatch, capsys):
 def test_flops_are_those_of_the_products_that_a_step_needs():
     sizes = layers(AutoencoderHyperparameters(), 32)
     assert sizes == [(32, 64), (64, 8), (8, 64), (64, 32)]
-    assert layers(VAEHyperparameters(), 32)[1:3] == [(64, 16), (8, 64)]
+    assert layers(resolve(VAEHyperparameters, "seed"), 32)[1:3] == [(64, 16), (8, 64)]
     assert layers(SimCLRHyperparameters(), 32)[1:] == [(64, 8), (8, 8), (8, 32)]
     kernels = sum(fan_in * out for fan_in, out in sizes)
     assert flop(sizes, 128) == 6 * 128 * kernels - 2 * 128 * 32 * 64

@@ -34,6 +34,7 @@ FLOORS = {
     "reasons": 3,
     "methods": 2,
     "likelihoods": 1,
+    "priors": 1,
     "networks": 1,
     "views": 1,
     "data": 1,

@@ -28,7 +28,7 @@ PURE = ("losses", "nt_xent", "optim", "views", "networks", "spikes", *LIKELIHOOD
 METHODS = tuple(torch_ref.methods.names())
 SHARED = ("_backbone", "_finetuning", "_list", "_method", "_reconstruction")
 ROOM = tuple(f"methods.{name}" for name in (*SHARED, *METHODS))
-MIRRORED = (*PURE, "batch", "outputs", "methods", *ROOM, "training")
+MIRRORED = (*PURE, "priors", "batch", "outputs", "methods", *ROOM, "training")
 
 # What one twin calls by another name, because the frameworks draw random numbers differently.
 RENAMED = {"rngs": "generator", "key": "generator"}
@@ -48,6 +48,7 @@ ONLY_JAX = {
         *("get_model_state", "get_weights", "with_weights"),
         *("compute_in", "InitialDraws"),
     },
+    "priors": {"velocity_loss"},  # of torch's a method
     # torch compiles no program that would draw bits again for every array that comes of them.
     "views": {"Deferred", "resolve", "draw_noise_and_dropout"},
     # torch_ref.weights joins the weights of members, and takes them apart.
@@ -59,7 +60,7 @@ ONLY_JAX = {
     "methods._method": {"abstract_network", "members_of", "training_network"},
     "training": {
         *("Callback", "Progress", "DivergedError", "TrainState", "draw_batch", "init_state"),
-        *("sweep", "Sweep", "Trained"),  # torch compiles no program that it could map
+        *("sweep", "Sweep", "Trained", "with_prior"),  # torch compiles no program that it could map
         *("Checkpoints", "Every", "Snapshot", "RowStore", "Devices", "mesh_of"),
     },
 }
@@ -79,6 +80,7 @@ ONLY_TORCH = {
 ONLY_JAX_FUNCTIONS = {"tree_flatten_with_keys", "tree_unflatten", "matmul_precision"} | {
     *("before_last", "apart"),  # a decoder's products, which torch computes as one
     *("draws", "draw"),  # of a score, over which torch has a loop
+    *("fit_prior", "posterior"),  # jaxrep fits what rows are drawn from
 }
 OTHER_ARGUMENTS = {"make", "Method.__init__"}
 OTHER_FUNCTIONS = {"Embedding", "Embeddings"}

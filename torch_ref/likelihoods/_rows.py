@@ -1,5 +1,6 @@
 """The likelihood of whole rows: a term for each column, by the likelihood that it has."""
 
+import math
 from typing import TYPE_CHECKING
 
 import torch
@@ -130,6 +131,48 @@ class RowLikelihood(nn.Module):
                 tables, biases = embeddings.tables, embeddings.biases
                 codes.append(categorical.tied_expectation(own, tables[table], biases[table]))
         return Batch(numbers, torch.stack(codes, dim=1), None, None)
+
+    def draw(self, outputs: Tensor, normal: Tensor, embeddings: Tables) -> Batch:
+        """Returns rows drawn from the likelihoods that outputs stand for: scaled numbers, levels.
+
+        Args:
+            outputs: of the decoder, `[B, outputs]`.
+            normal: draws from N(0, 1), one for each cell, `[B, D + C]`.
+            embeddings: of the wide codes.
+        """
+        numbers = self._draw_numbers(outputs[:, : self.numbers], normal[:, : self.numbers])
+        if len(self.levels) == 0:
+            return Batch(numbers, None, None, None)
+        codes: list[Tensor] = []
+        for c, table in enumerate(self.tables):
+            logits, own = self._outputs_of(c, outputs), normal[:, self.numbers + c]
+            if table >= 0:
+                logits = logits @ embeddings.tables[table][: self.levels[c]].t()
+                logits = logits + embeddings.biases[table]
+            codes.append(categorical.draw(logits, own))
+        return Batch(numbers, torch.stack(codes, dim=1), None, None)
+
+    def _draw_numbers(self, outputs: Tensor, normal: Tensor) -> Tensor:
+        own = _chosen(normal, self.squared)
+        parts = [squared.draw(_chosen(outputs, self.squared), own)]
+        log_var, mean, scale = self.log_var, self.mean, self.scale
+        if log_var is not None:
+            made, own = _chosen(outputs, self.gaussian), _chosen(normal, self.gaussian)
+            parts.append(gaussian.draw(made, log_var, own))
+        if mean is not None and scale is not None:
+            made, own = _chosen(outputs, self.bernoulli), _chosen(normal, self.bernoulli)
+            of_booleans = bernoulli.draw(made, own)
+            made, own = _chosen(outputs, self.poisson), _chosen(normal, self.poisson)
+            natural = torch.cat([of_booleans, poisson.draw(made, own)], dim=1)
+            at = self.natural_bernoulli + self.natural_poisson
+            natural = natural - _chosen(mean[None, :], at)
+            parts.append(natural / _chosen(scale[None, :], at))
+        return _chosen(torch.cat(parts, dim=1), self.order)
+
+    def log_constant(self, batch: Batch) -> Tensor:
+        """Returns what the terms of rows leave out of −log p, `[B]`: ½ log π of a squared error."""
+        observed = ~torch.isnan(_chosen(batch.numbers, self.squared))
+        return 0.5 * math.log(math.pi) * observed.sum(dim=1)
 
     def _number_terms(self, x: Tensor, outputs: Tensor) -> Tensor:
         is_missing = torch.isnan(x)

@@ -75,7 +75,7 @@ class FineTunedNetwork(Network):
         generator: torch.Generator,
     ):
         super().__init__()
-        backbone.drop_score()
+        backbone.drop_output_blocks()
         if frozen:
             freeze(backbone)
         self.backbone = backbone

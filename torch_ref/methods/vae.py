@@ -1,5 +1,6 @@
 """Variational autoencoder, and β-VAE."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -12,7 +13,8 @@ from torch_ref.batch import Batch, RowSpec
 from torch_ref.likelihoods import RowLikelihood
 from torch_ref.methods._method import Method, Metrics, TrainingHyperparameters
 from torch_ref.methods._reconstruction import ReconstructionNetwork
-from torch_ref.networks import Embeddings, RowDecoder, RowEncoder, linears
+from torch_ref.networks import GAINS, Embeddings, RowDecoder, RowEncoder, linears
+from torch_ref.priors import make_prior
 from torch_ref.spikes import Spikes, rows_apart
 from torch_ref.views import Draws, Noise
 
@@ -24,6 +26,8 @@ class VAEHyperparameters(TrainingHyperparameters):
     beta: float
     likelihood: Literal["squared", "by_kind"]
     anomaly_score: Literal["reconstruction", "mahalanobis", "neighbours"]
+    prior: Literal["normal", "mixture", "diffusion"]
+    initial_weights: Literal["pytorch", "he"]
 
 
 class VAENetwork(ReconstructionNetwork):
@@ -36,6 +40,8 @@ class VAENetwork(ReconstructionNetwork):
         hidden_dims: widths of the shared encoder's layers; the decoder has them in reverse.
         latent_dim: Z, number of latents.
         anomaly_score: `reconstruction`, or a score of representations by its name.
+        prior: what the latents of new rows are drawn from, by its name.
+        gain: of the initial weights of layers that ReLU follows.
         generator: source of the initial weights.
 
     References:
@@ -57,18 +63,24 @@ class VAENetwork(ReconstructionNetwork):
         latent_dim: int,
         *,
         anomaly_score: str = "reconstruction",
+        prior: str = "normal",
+        gain: float = 1.0,
         generator: torch.Generator,
     ):
         super().__init__()
         self.spikes = Spikes(rows)
         rows = rows_apart(rows)
-        self.encoder = RowEncoder(rows, hidden_dims, activate_last=True, generator=generator)
+        self.encoder = RowEncoder(
+            rows, hidden_dims, activate_last=True, gain=gain, generator=generator
+        )
         width = (self.encoder.inputs, *hidden_dims)[-1]
         self.mu, self.log_var = linears([(width, latent_dim)] * 2, generator)
         dims = (latent_dim, *reversed(hidden_dims))
-        self.decoder = RowDecoder(rows, dims, generator=generator)
+        self.decoder = RowDecoder(rows, dims, gain=gain, generator=generator)
         self.embeddings = Embeddings(rows, generator=generator)
         self.likelihood = RowLikelihood(rows)
+        self.prior = make_prior(prior, latent_dim)
+        self.latent_draws, self.draws = self.prior.draws, self.prior.draws + rows.columns
         self.set_score(anomaly_score, latent_dim)
 
     def encode(self, batch: Batch) -> tuple[Tensor, Tensor]:
@@ -93,9 +105,42 @@ class VAENetwork(ReconstructionNetwork):
         """Maps rows to the posterior's means μ `[B, Z]`."""
         return self.encode(batch)[0]
 
+    def log_weights(self, batch: Batch, eps: Tensor) -> Tensor:
+        """Returns log p(x | z) + log p(z) − log q(z | x) of samples of the posterior, `[B, S]`.
+
+        The mean of its exponential estimates p(x), the density of a row's features, without bias.
+
+        Args:
+            batch: rows.
+            eps: draws from N(0, 1), `[S, Z]`, the same for all rows.
+
+        References:
+            Burda et al., Importance Weighted Autoencoders, 2016, equation 8.
+        """
+        mu, log_var = self.encode(batch)
+        constant = self.likelihood.log_constant(self.spikes.apart(batch))
+        found = []
+        for own in eps:
+            z = mu + own * torch.exp(0.5 * log_var)
+            of_row = -self.terms(batch, z).sum(dim=-1) - constant
+            of_z = 0.5 * (own.square() + math.log(2 * math.pi)).sum() + 0.5 * log_var.sum(dim=-1)
+            found.append(of_row + self.prior.log_density(z) + of_z)
+        return torch.stack(found, dim=1)
+
+    def latents(self, draws: Tensor) -> Tensor:
+        """Maps draws from N(0, 1), `[B, G]`, of which it takes the first, to latents `[B, Z]`."""
+        z: Tensor = self.prior(draws[:, : self.latent_draws])
+        return z
+
     def generate(self, draws: Tensor) -> Batch:
-        """Maps draws from the prior N(0, I), `[B, Z]`, to rows."""
-        return self.decode(draws)
+        """Maps draws from N(0, 1), `[B, G]`, to rows.
+
+        The first are the prior's; of the others each cell has one, which its likelihood takes.
+        """
+        outputs, normal = self.decoder(self.latents(draws)), draws[:, self.latent_draws :]
+        made = self.likelihood.draw(outputs, normal, self.embeddings())
+        rows: Batch = self.spikes.joined(made)
+        return rows
 
 
 class VAE(Method[VAEHyperparameters, VAENetwork]):
@@ -119,7 +164,13 @@ class VAE(Method[VAEHyperparameters, VAENetwork]):
         """Returns a new network for rows."""
         hp = self.hyperparameters
         return VAENetwork(
-            rows, hp.hidden_dims, hp.latent_dim, anomaly_score=hp.anomaly_score, generator=generator
+            rows,
+            hp.hidden_dims,
+            hp.latent_dim,
+            anomaly_score=hp.anomaly_score,
+            prior=hp.prior,
+            gain=GAINS[hp.initial_weights],
+            generator=generator,
         )
 
     def noise(self, draws: Draws, batch: Batch) -> Noise:

@@ -7,11 +7,12 @@ letters: B batch, D features, Z latent, P projection.
 
 from torch_ref.networks._embedding_scores import embedding_score as embedding_score
 from torch_ref.networks._fitted import EmbeddingScore as EmbeddingScore
-from torch_ref.networks._fitted import ScoreBlock as ScoreBlock
+from torch_ref.networks._fitted import OutputBlock as OutputBlock
 from torch_ref.networks._frozen import Standardisation as Standardisation
 from torch_ref.networks._frozen import freeze as freeze
 from torch_ref.networks._level_score import LevelScore as LevelScore
 from torch_ref.networks._mahalanobis import Mahalanobis as Mahalanobis
+from torch_ref.networks._mlp import GAINS as GAINS
 from torch_ref.networks._mlp import MLP as MLP
 from torch_ref.networks._mlp import linears as linears
 from torch_ref.networks._neighbours import BANK_ROWS as BANK_ROWS

@@ -7,11 +7,11 @@ import numpy as np
 from torch import Tensor, nn
 
 
-class ScoreBlock(nn.Module):
-    """A part of a network that its anomaly score alone needs."""
+class OutputBlock(nn.Module):
+    """A part of a network that some output needs, as its score does, and its embedding does not."""
 
 
-class EmbeddingScore(ScoreBlock):
+class EmbeddingScore(OutputBlock):
     """A score of representations, fitted to those of the training rows.
 
     A network with such a block fits it by itself (`Network.fit_statistics`). The statistics are

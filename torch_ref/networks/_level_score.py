@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from torch_ref.batch import Batch, RowSpec
-from torch_ref.networks._fitted import ScoreBlock
+from torch_ref.networks._fitted import OutputBlock
 
 LEVELS = (0.1, 0.2, 0.4)
 """The noise levels that a score looks at beside 0, at which a row is as it is."""
@@ -19,7 +19,7 @@ _LEAST_ERROR = 1e-12  # of a row that is given back exactly, whose logarithm wou
 _LEAST_SCALE = 1e-6
 
 
-class LevelScore(ScoreBlock):
+class LevelScore(OutputBlock):
     """Mean over noise levels of the standardised logarithm of a row's error.
 
     A level's error is the mean over two opposite corruptions of the row, at level 0 that of the

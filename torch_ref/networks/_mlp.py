@@ -1,10 +1,14 @@
 """Linear layers: how they start, and several of them in a row."""
 
+import math
 from collections.abc import Sequence
 from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
+
+GAINS = {"pytorch": 1.0, "he": math.sqrt(6)}
+"""Of initial weights, by the names that hyperparameters have for them; see `linears`."""
 
 
 class MLP(nn.Module):
@@ -13,6 +17,7 @@ class MLP(nn.Module):
     Args:
         dims: sizes from input to output; n sizes make n − 1 layers, a single one the identity.
         activate_last: whether ReLU follows the last layer too.
+        gain: of the initial weights of layers that ReLU follows, as of `linears`.
         generator: source of the initial weights.
 
     Example:
@@ -22,10 +27,18 @@ class MLP(nn.Module):
     """
 
     def __init__(
-        self, dims: Sequence[int], *, activate_last: bool = False, generator: torch.Generator
+        self,
+        dims: Sequence[int],
+        *,
+        activate_last: bool = False,
+        gain: float = 1.0,
+        generator: torch.Generator,
     ):
         super().__init__()
-        self.layers = nn.ModuleList(linears(list(pairwise(dims)), generator))
+        sizes = list(pairwise(dims))
+        inner = len(sizes) if activate_last else max(len(sizes) - 1, 0)
+        inner_layers = linears(sizes[:inner], generator, gain=gain)
+        self.layers = nn.ModuleList([*inner_layers, *linears(sizes[inner:], generator)])
         self.activate_last = activate_last
 
     def forward(self, x: Tensor) -> Tensor:
@@ -49,21 +62,33 @@ class MLP(nn.Module):
 
 
 def linears(
-    sizes: Sequence[tuple[int, int]], generator: torch.Generator, *, bias: bool = True
+    sizes: Sequence[tuple[int, int]],
+    generator: torch.Generator,
+    *,
+    bias: bool = True,
+    gain: float = 1.0,
 ) -> list[nn.Linear]:
-    """Returns linear layers, weights and biases from U(−1/√fan_in, 1/√fan_in).
+    """Returns linear layers, weights and biases from U(−1/√fan_in, 1/√fan_in), times a gain.
 
     Args:
         sizes: inputs and outputs of each layer.
         generator: source of the initial weights.
         bias: whether they have biases; before `BatchNorm` one would have no gradient.
+        gain: of the weights, not of the biases. √6 keeps the variance of what passes ReLU.
+
+    References:
+        He et al., Delving Deep into Rectifiers, 2015, equation 10, for the gain √6.
     """
-    return [_linear(fan_in, out, generator, bias) for fan_in, out in sizes]
+    return [_linear(fan_in, out, generator, bias, gain) for fan_in, out in sizes]
 
 
-def _linear(fan_in: int, out: int, generator: torch.Generator, bias: bool) -> nn.Linear:
+def _linear(
+    fan_in: int, out: int, generator: torch.Generator, bias: bool, gain: float
+) -> nn.Linear:
     bound = fan_in**-0.5
     layer = nn.Linear(fan_in, out, bias=bias)
     for tensor in layer.parameters():  # the weight first
         nn.init.uniform_(tensor, -bound, bound, generator=generator)
+    with torch.no_grad():
+        layer.weight.mul_(gain)
     return layer

@@ -7,7 +7,7 @@ import numpy as np
 from torch import nn
 
 from torch_ref.batch import Batch
-from torch_ref.networks._fitted import EmbeddingScore, ScoreBlock
+from torch_ref.networks._fitted import EmbeddingScore, OutputBlock
 from torch_ref.outputs import OUTPUTS
 
 
@@ -33,6 +33,9 @@ class Network(nn.Module):
     """Whether scores are at least 0 and compare by their ratios, as distances and errors do: the
     members of a run then average logarithms of them."""
 
+    draws: int = 0
+    """G, how many draws from N(0, 1) a row is generated from; 0 of one that generates none."""
+
     def __init_subclass__(cls) -> None:
         """Refuses outputs that are unknown, missing, or not defined."""
         super().__init_subclass__()
@@ -48,10 +51,10 @@ class Network(nn.Module):
         if missing := {"embed", "score"} - set(cls.outputs):
             raise TypeError(f"{cls.__name__} must declare the output {min(missing)}")
 
-    def drop_score(self) -> None:
-        """Takes out what its score alone needs, of a network that another one stands on."""
+    def drop_output_blocks(self) -> None:
+        """Takes out what its embedding does not need, of a network that another one stands on."""
         for name, block in list(self.named_children()):
-            if isinstance(block, ScoreBlock):
+            if isinstance(block, OutputBlock):
                 delattr(self, name)  # for TorchScript no module, not one that is None
                 setattr(self, name, None)
 

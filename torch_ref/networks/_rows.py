@@ -156,6 +156,7 @@ class RowEncoder(MLP):
         dims: sizes from the first layer's outputs on; without any, it gives the rows' inputs, codes
             as one-hot vectors.
         activate_last: whether ReLU follows the last layer too.
+        gain: of the initial weights, as of `MLP`.
         generator: source of the initial weights.
 
     Example:
@@ -179,10 +180,13 @@ class RowEncoder(MLP):
         dims: Sequence[int],
         *,
         activate_last: bool = False,
+        gain: float = 1.0,
         generator: torch.Generator,
     ):
         layout = RowLayout(rows)
-        super().__init__((layout.inputs, *dims), activate_last=activate_last, generator=generator)
+        super().__init__(
+            (layout.inputs, *dims), activate_last=activate_last, gain=gain, generator=generator
+        )
         self.has_layers = len(dims) > 0
         self.dense, self.inputs = layout.dense, layout.inputs
         self.flagged, self.wide, self.narrow = (
@@ -255,6 +259,7 @@ class RowDecoder(MLP):
     Args:
         rows: what every row holds.
         dims: sizes from the input to the last hidden layer.
+        gain: of the initial weights, as of `MLP`.
         generator: source of the initial weights.
 
     Example:
@@ -264,5 +269,7 @@ class RowDecoder(MLP):
         (5, 5)
     """
 
-    def __init__(self, rows: RowSpec, dims: Sequence[int], *, generator: torch.Generator):
-        super().__init__((*dims, RowLayout(rows).outputs), generator=generator)
+    def __init__(
+        self, rows: RowSpec, dims: Sequence[int], *, gain: float = 1.0, generator: torch.Generator
+    ):
+        super().__init__((*dims, RowLayout(rows).outputs), gain=gain, generator=generator)

@@ -194,7 +194,7 @@ class Fitting:
                 continue
             if numbers.missing and self._asked.impute == "median":
                 medians[name] = Median(bits[0])
-            scale = self._scales.get(name, self._asked.scale)
+            scale = self._scales.get(name, self._asked.scale or "standard")
             fit = None if isinstance(made.column, Boolean) else make_scale_fit(scale, bits[1])
             if fit is not None:
                 scales[name] = fit

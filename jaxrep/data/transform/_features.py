@@ -18,7 +18,7 @@ from ..cells import Numbers, Place
 from ..schema import CategoricalColumn, NumericColumn, Schema
 from ._counts import Counts
 from ._raw import aligned, count_cells, from_raw, missing_of, values_of_column
-from ._scaling import among_others, scaled, unscaled
+from ._scaling import among_others, drawn, scaled, unscaled
 
 
 def to_features(
@@ -170,12 +170,13 @@ def apply_blocks(
     refuse_missing(missing, source)
 
 
-def to_values(schema: Schema, features: Batch) -> Numbers:
+def to_values(schema: Schema, features: Batch, *, is_drawn: bool = False) -> Numbers:
     """Returns features as raw rows: the inverse of `to_features`, computed in float64.
 
     Args:
         schema: what `fit` returned.
         features: numbers `[N, D]` and codes `[N, C]`.
+        is_drawn: whether numbers were drawn, so that scores become values as of `drawn`.
 
     Returns:
         Numbers as of `unscaled`, in float64; of categories −1 for the code 0, which is of no level.
@@ -198,7 +199,7 @@ def to_values(schema: Schema, features: Batch) -> Numbers:
         if isinstance(column, CategoricalColumn):
             raw[:, i] = np.where(feature == MISSING, np.nan, feature - 1.0)
         else:
-            raw[:, i] = unscaled(column, feature)
+            raw[:, i] = drawn(column, feature) if is_drawn else unscaled(column, feature)
     return raw
 
 
@@ -219,12 +220,13 @@ def _check(rows: RowSpec, features: Batch) -> None:
         raise InputError("a code is of none of its column's values")
 
 
-def invert(schema: Schema, features: Batch) -> pa.Table:
+def invert(schema: Schema, features: Batch, *, is_drawn: bool = False) -> pa.Table:
     """Returns features as a table in the columns' own units and types: the inverse of `apply`.
 
     Args:
         schema: what `fit` returned.
         features: numbers `[N, D]` and codes `[N, C]`.
+        is_drawn: as of `to_values`.
 
     Example:
         >>> from jaxrep.data.schema import Count, Schema
@@ -232,7 +234,7 @@ def invert(schema: Schema, features: Batch) -> pa.Table:
         >>> invert(Schema((age,)), Batch(np.array([[0.52], [-9.0], [np.nan]]))).to_pylist()
         [{'age': 45}, {'age': 0}, {'age': None}]
     """
-    return from_raw(schema, to_values(schema, features))
+    return from_raw(schema, to_values(schema, features, is_drawn=is_drawn))
 
 
 def one_hot(schema: Schema, features: Batch) -> npt.NDArray[np.float32]:
