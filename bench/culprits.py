@@ -55,7 +55,7 @@ def measure(*, quick: bool, rounds: int) -> Measured:
     samples: dict[tuple[str, str, str], list[float]] = {}
     for name in TABLES[1:2] if quick else TABLES:
         for seed in range(seeds):
-            for side, unit, value in _one_seed(_read(name), seed, planted, length):
+            for side, unit, value in _one_seed(read_table(name), seed, planted, length):
                 samples.setdefault((name, side, unit), []).append(value)
     series = [Series(case, side, unit, found) for (case, side, unit), found in samples.items()]
     return Measured(series, {"seeds": seeds, "planted": planted, "most_rows": ROWS})
@@ -165,7 +165,8 @@ def rarest(train: pa.Table, rows: pa.Table) -> np.ndarray:
     return np.argsort(-np.where(np.isnan(found), -np.inf, rarity), axis=1, kind="stable")
 
 
-def _read(name: str) -> pa.Table:
+def read_table(name: str) -> pa.Table:
+    """Reads one of the tables of `TABLES`, whole."""
     if name == "Adult":
         return read_adult(data_folder("adult.data"), with_class=True)
     if name == "nursery":

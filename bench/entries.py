@@ -68,6 +68,7 @@ ENTRIES = (
     Entry("filling", "bench.filling", "Filling missing cells", True),
     Entry("anomalies", "bench.anomalies", "Rows that do not fit", True),
     Entry("culprits", "bench.culprits", "Which column is wrong", True),
+    Entry("generation", "bench.generation", "New rows", True),
     Entry("calibration", "bench.calibration", "Levels and discovery rates", True),
     Entry("variants", "bench.variants", "What was tried inside a step"),
 )

@@ -29,7 +29,7 @@ from bench.processes import wall_seconds
 from bench.timing import rate
 from jaxrep.batch import RowSpec
 from jaxrep.inference import map_rows
-from jaxrep.methods import VAE, VAEHyperparameters
+from jaxrep.methods import VAE, VAEHyperparameters, resolve
 from jaxrep.training import fit
 from torch_ref.weights import with_weights
 
@@ -50,7 +50,7 @@ def measure(*, quick: bool, rounds: int) -> Measured:
     """
     torch.set_flush_denormal(True)
     x = blobs.many(100_000 if quick else 1_000_000)
-    method = VAE(VAEHyperparameters(epochs=1))
+    method = VAE(resolve(VAEHyperparameters, "seed", {"epochs": 1}))
     weights = fit(method, x[:2000]).weights
     sides: dict[tuple[str, str], Callable[[int], float]] = {}
     for function in FUNCTIONS:
@@ -91,7 +91,7 @@ def _ours(
 def _theirs(
     function: str, weights: dict[str, np.ndarray], x: np.ndarray, threads: int, block: int
 ) -> Callable[[int], float]:
-    method = torch_ref.methods.VAE(**asdict(VAEHyperparameters()))
+    method = torch_ref.methods.VAE(**asdict(resolve(VAEHyperparameters, "seed")))
     network = method.init(torch_ref.batch.RowSpec(x.shape[1]), torch.Generator())
     network = with_weights(network, weights).to(torch_device()).eval()
     apply = getattr(network, function)

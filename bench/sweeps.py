@@ -19,7 +19,7 @@ import numpy as np
 from bench import blobs
 from bench.measured import Figure, Measured, collect, interleave
 from bench.processes import Train, wall_seconds
-from jaxrep.methods import VAE, VAEHyperparameters
+from jaxrep.methods import VAE, VAEHyperparameters, resolve
 from jaxrep.training import fit, sweep
 
 MEMBERS = (1, 8, 64)
@@ -76,11 +76,15 @@ def methods(count: int, epochs: int) -> list[VAE]:
     rng = np.random.default_rng(0)
     return [
         VAE(
-            VAEHyperparameters(
-                epochs=epochs,
-                seed=seed,
-                beta=float(rng.uniform(0.5, 4)),
-                learning_rate=float(10 ** rng.uniform(-3.5, -2.5)),
+            resolve(
+                VAEHyperparameters,
+                "seed",
+                {
+                    "epochs": epochs,
+                    "seed": seed,
+                    "beta": float(rng.uniform(0.5, 4)),
+                    "learning_rate": float(10 ** rng.uniform(-3.5, -2.5)),
+                },
             )
         )
         for seed in range(count)

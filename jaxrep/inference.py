@@ -62,7 +62,7 @@ def map_rows(
         >>> from flax import nnx
         >>> from jaxrep.methods import VAE, VAEHyperparameters
         >>> from jaxrep.networks import get_weights
-        >>> method, rows = VAE(VAEHyperparameters()), RowSpec(3)
+        >>> method, rows = VAE(VAEHyperparameters(latent_dim=8)), RowSpec(3)
         >>> weights = get_weights(method.init(rows, nnx.Rngs(0)))
         >>> map_rows(method, "embed", weights, np.ones((5, 3), np.float32), rows).shape
         (5, 8)

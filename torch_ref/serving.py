@@ -262,7 +262,7 @@ def serve(description: Mapping[str, Any], weights: Mapping[str, np.ndarray]) -> 
         >>> from torch_ref.batch import RowSpec
         >>> from torch_ref.methods import VAE
         >>> from torch_ref.weights import get_weights
-        >>> values = asdict(VAEHyperparameters(latent_dim=2))
+        >>> values = asdict(VAEHyperparameters(latent_dim=2, likelihood="squared"))
         >>> column = {"kind": "number", "name": "a", "mean": 5.0, "scale": 2.0, "fill": None}
         >>> described = {
         ...     "method": "vae",

@@ -277,5 +277,6 @@ def _of_schema(schema: Schema) -> Columns:
         na_values=schema.marks,
         missing=missing,
         likelihoods=likelihoods,
+        scale="standard",
         scales=scales,
     )

@@ -191,7 +191,9 @@ class RowLikelihood(nnx.Module):
             embeddings: of the wide codes.
         """
         layout, count = self.layout, self.layout.rows.numbers
-        numbers = self._draw_numbers(outputs[:, :count], normal[:, :count])
+        numbers = outputs[:, :count]
+        if count:
+            numbers = self._draw_numbers(numbers, normal[:, :count])
         if not layout.rows.codes:
             return Batch(numbers)
         of_codes = normal[:, count:]

@@ -74,7 +74,7 @@ def hyperparameters_of(name: str) -> type[TrainingHyperparameters]:
 
     Example:
         >>> hyperparameters_of("vae")().beta
-        1.0
+        0.02
     """
     if name not in BUILT_IN:
         return get(name).hyperparameters_type

@@ -27,7 +27,7 @@ def recipe_name(kind: type[TrainingHyperparameters], asked: str | None) -> str:
     Example:
         >>> from jaxrep.methods import VAEHyperparameters
         >>> recipe_name(VAEHyperparameters, None)
-        'seed'
+        'generation'
     """
     if asked is None:
         return next(iter(kind.recipes))

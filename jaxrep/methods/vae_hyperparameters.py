@@ -24,7 +24,7 @@ from jaxrep.hyperparameters import (
             {
                 "hidden_dims": (256, 256),
                 "latent_dim": 24,
-                "epochs": 0,
+                "steps": 12_000,
                 "schedule": "cosine",
                 "beta": 0.02,
                 "likelihood": "by_kind",

@@ -55,6 +55,10 @@ class MixturePrior(Prior):
     def __call__(self, draws: Array) -> Array:
         """Maps draws from N(0, 1), `[B, 1 + Z]`, to latents `[B, Z]`."""
         ends, means, factors = self._arrays()
+        if len(ends) == 1:
+            # Of a look-up in one row XLA for CPUs makes a product that is wrong for most rows
+            # where the decoder's first layer follows it (jax 0.10.2).
+            return means + draws[:, 1:] @ factors[0].T
         # Compared as normal scores: rounding cannot tell JAX and PyTorch to pick another one.
         passed = jnp.sum(draws[:, :1] >= ends[None, :], axis=1)
         own = jnp.minimum(passed, len(ends) - 1)

@@ -70,7 +70,7 @@ def command_of(config: dict[str, Any], out: str) -> str | None:
         >>> config = {
         ...     "method": "vae",
         ...     "data": {"source": "my table.csv", "columns": columns},
-        ...     "hyperparameters": {"beta": 4.0, "epochs": 80},
+        ...     "hyperparameters": {"beta": 4.0},
         ...     "versions": {},
         ... }
         >>> command_of(config, "run")

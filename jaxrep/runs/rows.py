@@ -31,7 +31,7 @@ def row_spec(schema: Schema, hyperparameters: TrainingHyperparameters) -> RowSpe
         >>> from jaxrep.data.schema import Boolean, Number, Schema
         >>> from jaxrep.methods import VAEHyperparameters
         >>> people = Schema((Number("age", 40.0, 13.5, None), Boolean("member", 0.5, 0.5, None)))
-        >>> row_spec(people, VAEHyperparameters()).number_likelihoods
+        >>> row_spec(people, VAEHyperparameters(likelihood="squared")).number_likelihoods
         ('squared', 'squared')
         >>> row_spec(people, VAEHyperparameters(likelihood="by_kind")).number_likelihoods
         ('gaussian', 'bernoulli')

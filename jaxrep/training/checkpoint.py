@@ -84,12 +84,13 @@ class Checkpoints:
     Example:
         >>> import tempfile
         >>> import numpy as np
-        >>> from jaxrep.methods import VAE, VAEHyperparameters
+        >>> from jaxrep.methods import Autoencoder, AutoencoderHyperparameters
         >>> from jaxrep.training import fit
         >>> x = np.random.default_rng(0).normal(size=(100, 4)).astype(np.float32)
         >>> checkpoints = Checkpoints(Path(tempfile.mkdtemp()), Every(epochs=2))
-        >>> short = fit(VAE(VAEHyperparameters(epochs=3)), x, checkpoints=checkpoints)
-        >>> longer = VAE(VAEHyperparameters(epochs=5))
+        >>> short = Autoencoder(AutoencoderHyperparameters(epochs=3))
+        >>> _ = fit(short, x, checkpoints=checkpoints)
+        >>> longer = Autoencoder(AutoencoderHyperparameters(epochs=5))
         >>> start = checkpoints.newest(longer, RowSpec(4))
         >>> resumed = fit(longer, x, start=start, checkpoints=checkpoints)
         >>> resumed.resumed_from_step, resumed.history == fit(longer, x).history

@@ -289,7 +289,8 @@ def train_step(
 
     Example:
         >>> from jaxrep.methods import VAE, VAEHyperparameters
-        >>> method, spec, x = VAE(VAEHyperparameters()), RowSpec(3), jnp.ones((4, 3))
+        >>> method = VAE(VAEHyperparameters(schedule="constant"))
+        >>> spec, x = RowSpec(3), jnp.ones((4, 3))
         >>> batch, noise = draw_batch(method, 0, x, x, 0, batch_size=4)
         >>> state = init_state(method, spec, 0)
         >>> state, metrics = train_step(method, state, batch, noise, spec=spec)

@@ -84,7 +84,8 @@ def sweep(
     Example:
         >>> from jaxrep.methods import VAE, VAEHyperparameters
         >>> x = np.random.default_rng(0).normal(size=(100, 4)).astype(np.float32)
-        >>> methods = [VAE(VAEHyperparameters(beta=beta, epochs=3)) for beta in (0.0, 1.0, 4.0)]
+        >>> small = {"hidden_dims": (8,), "epochs": 3, "steps": 0}
+        >>> methods = [VAE(VAEHyperparameters(beta=beta, **small)) for beta in (0.0, 1.0, 4.0)]
         >>> result = sweep(methods, x)
         >>> result.compiles, [len(member.history) for member in result.members]
         (1, [3, 3, 3])

@@ -129,7 +129,8 @@ def test_outputs_have_the_dtype_of_the_input(kind, dtype, fitted, X):
 )
 def test_fit_gives_the_weights_that_train_gives(kind, options, X, tmp_path):
     np.save(tmp_path / "x.npy", X)
-    flags = ["--hidden-dims", "8", "--latent-dim", "2", "--epochs", "3", "--seed", "5"]
+    flags = ["--recipe", "seed", "--hidden-dims", "8", "--latent-dim", "2", "--epochs", "3"]
+    flags += ["--seed", "5"]
     flags += [f"--{name.replace('_', '-')}={value}" for name, value in options.items()]
     run = tmp_path / "run"
     assert main(["train", kind.name, str(tmp_path / "x.npy"), "--out", str(run), *flags]) == 0

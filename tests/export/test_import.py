@@ -294,7 +294,7 @@ def test_a_missing_file_is_named(tmp_path, capsys):
 @pytest.mark.parametrize("format", ["safetensors", "torchscript"])
 def test_p_values_of_an_imported_run_are_those_of_its_source(tmp_path, format):
     np.save(tmp_path / "rows.npy", np.random.default_rng(0).normal(size=(700, 5)))
-    settings = VAEHyperparameters(**SMALL, epochs=1, calibration_fraction=0.3)
+    settings = VAEHyperparameters(**SMALL, steps=30, calibration_fraction=0.3)
     train(str(tmp_path / "rows.npy"), tmp_path / "run", settings, Columns())
     run, file = folder.load(tmp_path / "run"), tmp_path / f"vae.{format}"
     export_run(run, file, format=format)

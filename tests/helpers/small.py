@@ -47,7 +47,8 @@ def of_seed(name):
     """A method's recipe `seed`, where it has one, but for how long it trains."""
     recipes = methods.hyperparameters_of(name).recipes
     values = dict(recipes["seed"].values) if "seed" in recipes else {}
-    return {key: value for key, value in values.items() if key not in ("epochs", "steps")}
+    values.pop("epochs", None)
+    return values
 
 
 def make(name="autoencoder", **hyperparameters):

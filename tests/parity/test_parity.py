@@ -415,7 +415,7 @@ def run(tmp_path_factory):
     path = tmp_path_factory.mktemp("parity")
     rng = np.random.default_rng(0)
     np.save(path / "rows.npy", rng.normal(size=(80, 4)) @ rng.normal(size=(4, 6)) + 5)
-    settings = VAEHyperparameters(hidden_dims=(8,), latent_dim=3, epochs=3, batch_size=32)
+    settings = VAEHyperparameters(hidden_dims=(8,), latent_dim=3, steps=9, batch_size=32)
     train(str(path / "rows.npy"), path / "run", settings, Columns())
     return path
 

@@ -79,7 +79,8 @@ def inference_program(method):
     return functools.partial(inference._apply, output="score", part=0, rows=SPEC), (
         method,
         weights,
-        X,
+        Batch(X),
+        (),
     )
 
 

@@ -16,7 +16,7 @@ from jaxrep.methods import VAE, VAEHyperparameters
 from jaxrep.training import fit
 
 X = np.random.default_rng(0).normal(size=(40, 4))
-METHOD = VAE(VAEHyperparameters(hidden_dims=(5,), latent_dim=2, epochs=2, batch_size=16))
+METHOD = VAE(VAEHyperparameters(hidden_dims=(5,), latent_dim=2, steps=6, batch_size=16))
 
 SETTINGS = {
     "jax_enable_x64": True,
