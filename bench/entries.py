@@ -69,6 +69,7 @@ ENTRIES = (
     Entry("anomalies", "bench.anomalies", "Rows that do not fit", True),
     Entry("culprits", "bench.culprits", "Which column is wrong", True),
     Entry("generation", "bench.generation", "New rows", True),
+    Entry("disentanglement", "bench.disentanglement", "Disentanglement", True),
     Entry("calibration", "bench.calibration", "Levels and discovery rates", True),
     Entry("variants", "bench.variants", "What was tried inside a step"),
 )

@@ -16,6 +16,7 @@ Conventions, the same in `jaxrep.losses`:
 - Shape letters: B batch, D features, Z latent, P projection, K classes.
 """
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -23,6 +24,8 @@ import torch
 from torch import Tensor
 
 from torch_ref.nt_xent import MAX_DENSE, nt_xent
+
+_LEAST_WEIGHT = 1e-37  # of all rows together, where none counts
 
 
 def mse_by_row(x: Tensor, x_hat: Tensor, *, observed: Tensor | None = None) -> Tensor:
@@ -89,6 +92,47 @@ def gaussian_kl(mu: Tensor, log_var: Tensor, *, weights: Tensor | None = None) -
     mu, log_var = _at_least_float32(mu), _at_least_float32(log_var)
     rows = 0.5 * (mu**2 + _expm1_minus(log_var)).sum(dim=-1)  # (B,)
     return mean_over_rows(rows, weights)
+
+
+def total_correlation(
+    z: Tensor, mu: Tensor, log_var: Tensor, *, weights: Tensor | None = None
+) -> Tensor:
+    """Total correlation of latents: how far they are from independent, over the rows of a batch.
+
+    1/B Σᵢ (log q(zᵢ) − Σⱼ log qⱼ(zᵢⱼ)), where q(z) = 1/B Σₖ q(z | xₖ) is the mean of the rows'
+    posteriors, and qⱼ that of their j-th latents. It is Chen et al.'s minibatch-weighted sampling
+    but for the constant (Z − 1) log N of a table of N rows, and like it biased: every zᵢ counts
+    its own posterior. Memory: B²·Z numbers.
+
+    Args:
+        z: samples of the posteriors, `[B, Z]`.
+        mu: their means μ, `[B, Z]`.
+        log_var: their log-variances log σ², `[B, Z]`.
+        weights: row weights, `[B]`, at least 0; None weighs all rows alike. A row of weight 0
+            stands in no mean.
+
+    Returns:
+        A scalar, in nats.
+
+    References:
+        Chen et al., Isolating Sources of Disentanglement in Variational Autoencoders, 2018,
+        equation 5 and section 4.1.
+
+    Example:
+        >>> z = torch.tensor([[3.0, 3.0], [-3.0, -3.0]])  # of latents that say the same
+        >>> print(total_correlation(z, z, torch.full((2, 2), -4.0)))
+        tensor(0.6931)
+    """
+    z, mu, log_var = (_at_least_float32(part) for part in (z, mu, log_var))
+    apart = (z[:, None, :] - mu).square() * torch.exp(-log_var)
+    logs = -0.5 * (apart + log_var + math.log(2 * math.pi))  # (B, B, Z)
+    shares = torch.ones_like(z[:, 0]) if weights is None else weights.to(z.dtype)
+    shares = shares / shares.sum().clamp_min(_LEAST_WEIGHT)
+    # A row of weight 0 is left out of the sums, for log 0 would give its gradient NaN.
+    of_share = torch.where(shares > 0, torch.where(shares > 0, shares, 1).log(), -1e30)
+    joint = torch.logsumexp(logs.sum(dim=2) + of_share, dim=1)
+    single = torch.logsumexp(logs + of_share[None, :, None], dim=1)  # (B, Z)
+    return mean_over_rows(joint - single.sum(dim=1), weights)
 
 
 def elbo_loss(

@@ -10,6 +10,7 @@ from ._columns import ColumnErrors as ColumnErrors
 from ._columns import column_errors as column_errors
 from ._columns import in_table_order as in_table_order
 from ._columns import observed as observed
+from ._disentanglement import mutual_information_gap as mutual_information_gap
 from ._evaluate import evaluate as evaluate
 from ._pca import fit_pca as fit_pca
 from ._probes import fit_linear_probe as fit_linear_probe

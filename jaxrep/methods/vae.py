@@ -141,7 +141,7 @@ class VAENetwork(ReconstructionNetwork):
 
 
 class VAE(Method[VAEHyperparameters, VAENetwork]):
-    """Variational autoencoder, and β-VAE where `beta` is not 1.
+    """Variational autoencoder; β-VAE where `beta` is not 1, β-TCVAE with `total_correlation`.
 
     Example:
         >>> method = VAE(VAEHyperparameters(beta=4.0))
@@ -153,7 +153,12 @@ class VAE(Method[VAEHyperparameters, VAENetwork]):
         True
     """
 
-    parity_cases = ({"beta": 4.0}, {"beta": 1.0}, {"beta": 0.0})
+    parity_cases = (
+        {"beta": 4.0, "total_correlation": 3.0},
+        {"beta": 4.0},
+        {"beta": 1.0},
+        {"beta": 0.0},
+    )
     parity_trainings = ({"likelihood": "by_kind"},)
 
     def init(self, rows: RowSpec, rngs: nnx.Rngs) -> VAENetwork:
@@ -176,7 +181,7 @@ class VAE(Method[VAEHyperparameters, VAENetwork]):
         return {"eps": eps, **views.draw_other(self.hyperparameters.other_rate, draws, batch)}
 
     def loss(self, network: VAENetwork, batch: Batch, noise: Noise) -> tuple[Array, Metrics]:
-        """Negative ELBO, and its two terms: `reconstruction` and `kl`."""
+        """Negative ELBO and its two terms, `reconstruction` and `kl`; and the total correlation."""
         batch = views.replace_by_other(batch, noise)
         z, mu, log_var = network.sample(batch, noise["eps"])
         terms = network.terms(batch, z)
@@ -185,4 +190,10 @@ class VAE(Method[VAEHyperparameters, VAENetwork]):
             reconstruction = losses.mean_over_rows(jnp.sum(terms, axis=-1), weights)
             kl = losses.gaussian_kl(mu, log_var, weights=weights)
             loss = reconstruction + self.hyperparameters.beta * kl
-        return loss, {"reconstruction": reconstruction, "kl": kl}
+            metrics = {"reconstruction": reconstruction, "kl": kl}
+            if not views.is_off(self.hyperparameters.total_correlation):
+                metrics["total_correlation"] = losses.total_correlation(
+                    z, mu, log_var, weights=weights
+                )
+                loss += self.hyperparameters.total_correlation * metrics["total_correlation"]
+        return loss, metrics

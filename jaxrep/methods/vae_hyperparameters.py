@@ -57,6 +57,14 @@ class VAEHyperparameters(TrainingHyperparameters):
         changes_loss=True,
         help="Weight β of the KL divergence; above 1 it presses for disentangled latents (β-VAE).",
     )
+    total_correlation: float = hyperparameter(
+        Number(at_least=0),
+        default=0.0,
+        kind="traced",
+        changes_loss=True,
+        help="Weight of the total correlation of the latents beside the KL divergence (β-TCVAE): "
+        "it presses for independent latents, and costs less reconstruction than a larger beta.",
+    )
     likelihood: Literal["squared", "by_kind"] = likelihood()
     anomaly_score: Literal["reconstruction", "mahalanobis", "neighbours"] = anomaly_score(
         "reconstruction", "mahalanobis", "neighbours"

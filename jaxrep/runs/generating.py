@@ -26,6 +26,7 @@ MOST_DRAWN = 1000
 _COMMON, _LOST = 0.01, 0.1  # of training rows; of the rows that are expected of a level
 _LEAST_EXPECTED = 20.0
 _TOLD = 3  # columns in a warning
+_ACTIVE = 0.01  # variance of a latent's mean over the rows
 _BLOCK = 1 << 16
 
 Note = Callable[[str], None]
@@ -142,6 +143,22 @@ def seen_in(schema: Schema, x: Batch) -> dict[str, Any]:
         elif len(there) and not isinstance(column.scaling, Quantile | Spikes):
             ranges[column.name] = [float(there.min()), float(there.max())]
     return {"levels": levels, "ranges": ranges}
+
+
+def has_collapsed(mu: np.ndarray) -> bool:
+    """Says whether no latent tells rows apart: the mean of none varies by more than 0.01.
+
+    Args:
+        mu: means of the posteriors of training rows, `[rows, Z]`.
+
+    References:
+        Burda et al., Importance Weighted Autoencoders, 2016, section 5: active units.
+
+    Example:
+        >>> has_collapsed(np.array([[0.0, 1.0], [0.01, 1.0]]))
+        True
+    """
+    return bool((mu.var(axis=0, dtype=np.float64) <= _ACTIVE).all())
 
 
 def warnings(run: Run, features: Batch) -> list[str]:

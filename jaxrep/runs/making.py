@@ -22,10 +22,11 @@ from jaxrep.data.read import STANDARD_INPUT
 from jaxrep.data.schema import Schema
 from jaxrep.data.targets import Target
 from jaxrep.hyperparameters import TrainingHyperparameters
+from jaxrep.inference import map_rows
 from jaxrep.methods import make
 from jaxrep.runs import explaining, folder
 from jaxrep.runs.folder import Run
-from jaxrep.runs.generating import seen_in
+from jaxrep.runs.generating import has_collapsed, seen_in
 from jaxrep.runs.predictions import held_out_figures
 from jaxrep.runs.results import TrainResult
 from jaxrep.runs.rows import row_spec
@@ -165,7 +166,13 @@ def complete(
 
     results = {"result": dataclasses.asdict(result), **kept_scores(trained.weights)}
     if "generate" in method.network_type.outputs:
-        results["seen"] = seen_in(prepared.schema, _some(x))
+        some = _some(x)
+        results["seen"] = seen_in(prepared.schema, some)
+        if has_collapsed(map_rows(method, "embed", trained.weights, some, spec)):
+            note(
+                "warning: the latents have collapsed: the posterior is the same whatever the row, "
+                "and so are new rows' latents of no use; train with a smaller --beta, or for longer"
+            )
     last_weights = trained.last_weights
     if last_weights is not None:
         last = trained.last_metrics

@@ -71,6 +71,7 @@ OTHER_VALUES = {
     "corruption_rate": 0.2,
     "swap_rate": 0.7,
     "beta": 4.0,
+    "total_correlation": 3.0,
     "temperature": 0.2,
     "proj_dim": 7,
     "clean_anchor": True,
@@ -96,6 +97,7 @@ WITH = {
     "swap_rate": {"views": ("swap",)},
     "hide_rate": {"views": ("hide",)},
     "warmup_fraction": {"schedule": "warmup_cosine"},
+    "epochs": {"steps": 0},
     "backbone_learning_rate": {"frozen": False},
     # Numbers alone have no categories that could be other.
     "other_rate": {"other_rate": 0.01},
@@ -210,6 +212,7 @@ def test_the_kind_of_a_field_is_where_its_value_goes():
             "drop_rate",
             "clip_norm",
             "label_smoothing",
+            "total_correlation",
         ):  # from 0, which is not a leaf, to a leaf
             assert same_structure == (kind != "shaping"), (name, field.name)
 
@@ -256,7 +259,7 @@ def test_hyperparameters_of_the_seed_are_the_defaults():
         hidden_dims=(64,), latent_dim=8, epochs=50, batch_size=128, learning_rate=1e-3
     )
     assert resolve(VAEHyperparameters, "seed") == VAEHyperparameters(
-        **{"hidden_dims": (64,), "latent_dim": 8, "epochs": 80, "batch_size": 128, "beta": 1.0},
+        **{"hidden_dims": (64,), "latent_dim": 8, "epochs": 80, "steps": 0, "beta": 1.0},
         **{
             "schedule": "constant",
             "likelihood": "squared",

@@ -7,6 +7,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
+from jaxrep.cli import main
 from jaxrep.data.schema import Datetime
 from jaxrep.errors import InputError
 from jaxrep.estimators import VAEEmbedding
@@ -194,3 +195,13 @@ def test_little_is_said_of_few_rows(fitted):
     notes = []
     generate(fitted.run_, 20, note=notes.append)  # in which a level of 3 % may well not be
     assert not notes
+
+
+@pytest.mark.parametrize(("beta", "collapses"), [(1e4, True), (0.02, False)])
+def test_latents_that_have_collapsed_are_said_with_what_to_do(beta, collapses, tmp_path, capsys):
+    make_people().to_csv(tmp_path / "people.csv", index=False)
+    flags = ("--beta", str(beta), "--hidden-dims", "8", "--latent-dim", "2", "--steps", "1500")
+    source, out = str(tmp_path / "people.csv"), str(tmp_path / "run")
+    assert main(["train", "vae", source, "--out", out, *flags]) == 0
+    said = "the latents have collapsed" in capsys.readouterr().err
+    assert said == collapses

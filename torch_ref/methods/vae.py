@@ -24,6 +24,7 @@ class VAEHyperparameters(TrainingHyperparameters):
     """Variational autoencoder: −log p of the row + β·KL, the negative evidence lower bound."""
 
     beta: float
+    total_correlation: float
     likelihood: Literal["squared", "by_kind"]
     anomaly_score: Literal["reconstruction", "mahalanobis", "neighbours"]
     prior: Literal["normal", "mixture", "diffusion"]
@@ -180,7 +181,7 @@ class VAE(Method[VAEHyperparameters, VAENetwork]):
         return {"eps": eps, **views.draw_other(self.hyperparameters.other_rate, draws, batch)}
 
     def loss(self, network: VAENetwork, batch: Batch, noise: Noise) -> tuple[Tensor, Metrics]:
-        """Negative ELBO, and its two terms: `reconstruction` and `kl`."""
+        """Negative ELBO and its two terms, `reconstruction` and `kl`; and the total correlation."""
         batch = views.replace_by_other(batch, noise)
         z, mu, log_var = network.sample(batch, noise["eps"])
         terms = network.terms(batch, z)
@@ -188,4 +189,9 @@ class VAE(Method[VAEHyperparameters, VAENetwork]):
         reconstruction = losses.mean_over_rows(terms.sum(dim=-1), weights)
         kl = losses.gaussian_kl(mu, log_var, weights=weights)
         loss = reconstruction + self.hyperparameters.beta * kl
-        return loss, {"reconstruction": reconstruction.detach(), "kl": kl.detach()}
+        metrics = {"reconstruction": reconstruction.detach(), "kl": kl.detach()}
+        if self.hyperparameters.total_correlation:
+            correlation = losses.total_correlation(z, mu, log_var, weights=weights)
+            metrics["total_correlation"] = correlation.detach()
+            loss = loss + self.hyperparameters.total_correlation * correlation
+        return loss, metrics
