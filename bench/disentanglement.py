@@ -4,9 +4,9 @@ Sprites are drawn here: a square, an ellipse or a triangle in one of five sizes 
 on 24 × 24 pixels that are on or off, 2,160 pictures in all. Each method is a VAE of 10 latents
 between layers of 256 units, with a Bernoulli likelihood for each pixel, 12,000 steps; they differ
 in β and in the weight of the total correlation alone. The mutual information gap (MIG) is that of
-the posteriors' means and the factors shape, size, and the two coordinates: 1 where each factor is told
-by one latent alone. *Random* is the network before training. Five seeds; what is asked for is an
-order of their means.
+the posteriors' means and the factors shape, size, and the two coordinates: 1 where each factor is
+told by one latent alone. *Random* is the network before training. Five seeds; what is asked for is
+an order of their means.
 """
 
 import itertools
