@@ -635,6 +635,8 @@ def test_training_spares_itself_the_import_of_pandas(name, flags, tmp_path):
     arguments = [
         "train",
         "vae",
+        "--recipe",
+        "seed",
         tmp_path / name,
         "--epochs",
         "1",

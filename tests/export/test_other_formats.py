@@ -57,7 +57,7 @@ def made(tmp_path_factory):
         if method not in found:
             made = methods.hyperparameters_of(method)
             if made.predicts is None:
-                settings = made(epochs=2, hidden_dims=(8,), latent_dim=2)
+                settings = made(steps=6, hidden_dims=(8,), latent_dim=2)
                 train(table, path / method, settings, columns)
             else:
                 below, settings = make("autoencoder")[0], {"epochs": 2}

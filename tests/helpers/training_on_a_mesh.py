@@ -46,7 +46,12 @@ def data(rows=ROWS):
 
 def method_of(name, **settings):
     name, _, members = name.partition(":")
-    settings = {"epochs": 2, "batch_size": BATCH, "members": int(members or 1)} | settings
+    settings = {
+        "epochs": 2,
+        "steps": 0,
+        "batch_size": BATCH,
+        "members": int(members or 1),
+    } | settings
     return methods.make(methods.hyperparameters_of(name)(**settings))
 
 
