@@ -46,13 +46,10 @@ def data(rows=ROWS):
 
 def method_of(name, **settings):
     name, _, members = name.partition(":")
-    settings = {
-        "epochs": 2,
-        "steps": 0,
-        "batch_size": BATCH,
-        "members": int(members or 1),
-    } | settings
-    return methods.make(methods.hyperparameters_of(name)(**settings))
+    settings = {"epochs": 2, "batch_size": BATCH, "members": int(members or 1)} | settings
+    kind = methods.hyperparameters_of(name)
+    recipe = "seed" if "seed" in kind.recipes else None
+    return methods.make(methods.resolve(kind, recipe, settings))
 
 
 def difference(found, expected):
