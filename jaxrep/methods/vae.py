@@ -16,7 +16,7 @@ from jaxrep.methods._method import Method, Metrics
 from jaxrep.methods._reconstruction import ReconstructionNetwork
 from jaxrep.methods.vae_hyperparameters import VAEHyperparameters
 from jaxrep.networks import GAINS, Embeddings, RowDecoder, RowEncoder, linears
-from jaxrep.priors import make_prior
+from jaxrep.priors import DensityPrior, make_prior
 from jaxrep.spikes import Spikes, rows_apart
 from jaxrep.views import Draws, Noise
 
@@ -104,6 +104,8 @@ class VAENetwork(ReconstructionNetwork):
         References:
             Burda et al., Importance Weighted Autoencoders, 2016, equation 8.
         """
+        prior = self.prior
+        assert isinstance(prior, DensityPrior)
         mu, log_var = self.encode(batch)
         constant = self.likelihood.log_constant(self.spikes.apart(batch))
 
@@ -111,7 +113,7 @@ class VAENetwork(ReconstructionNetwork):
             z = mu + eps[None, :] * jnp.exp(0.5 * log_var)
             of_row = -jnp.sum(self.terms(batch, z), axis=-1) - constant
             of_z = 0.5 * jnp.sum(eps**2 + math.log(2 * math.pi)) + 0.5 * jnp.sum(log_var, axis=-1)
-            return of_row + self.prior.log_density(z) + of_z
+            return of_row + prior.log_density(z) + of_z
 
         found: Array = jax.lax.map(of_sample, eps).T
         return found

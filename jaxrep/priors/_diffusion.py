@@ -56,8 +56,6 @@ class DiffusionPrior(Prior):
         [[ 1. -2.]]
     """
 
-    has_density = False
-
     def __init__(self, latent_dim: int):
         self.draws = latent_dim
         self.mean = FittedStatistic(filled(0, latent_dim))
@@ -77,10 +75,6 @@ class DiffusionPrior(Prior):
         y = _solve(layers, draws)
         found: Array = self.mean[...][None, :] + self.scale[...][None, :] * y
         return found
-
-    def log_density(self, z: Array) -> Array:
-        """Raises an error: its density takes solving another equation for each row."""
-        raise NotImplementedError("a diffusion has no density that is at hand")
 
     def fit(self, mu: np.ndarray, log_var: np.ndarray) -> dict[str, np.ndarray]:
         """Returns the network that Adam finds, in batches of 512 samples of posteriors.

@@ -11,7 +11,7 @@ from jax import Array
 
 from jaxrep.networks import FittedRows
 from jaxrep.networks._initial import filled
-from jaxrep.priors._prior import Prior
+from jaxrep.priors._prior import DensityPrior
 
 MOST_COMPONENTS = 100
 """The most Gaussians in a mixture."""
@@ -26,7 +26,7 @@ _ITERATIONS = 50
 _END = 40.0  # a normal score above any draw
 
 
-class MixturePrior(Prior):
+class MixturePrior(DensityPrior):
     """Σₖ πₖ N(μₖ, Σₖ), a mixture of Gaussians with full covariances.
 
     Of the draws of a row, the first one picks the Gaussian: the k-th where it lies between the

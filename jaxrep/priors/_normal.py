@@ -6,10 +6,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from jaxrep.priors._prior import Prior
+from jaxrep.priors._prior import DensityPrior
 
 
-class NormalPrior(Prior):
+class NormalPrior(DensityPrior):
     """N(0, I), which the KL divergence draws the posteriors towards.
 
     Args:

@@ -20,19 +20,12 @@ class Prior(OutputBlock):
     draws: int
     """How many draws from N(0, 1) the latents of a row are made of."""
 
-    has_density: bool = True
-    """Whether `log_density` can be asked for."""
-
     is_fitted: bool = True
     """Whether it is fitted to posteriors at all."""
 
     @abstractmethod
     def __call__(self, draws: Array) -> Array:
         """Maps draws from N(0, 1), `[B, draws]`, to latents `[B, Z]`."""
-
-    @abstractmethod
-    def log_density(self, z: Array) -> Array:
-        """Returns log p of latents `[B, Z]`, in nats, `[B]`."""
 
     @abstractmethod
     def fit(self, mu: np.ndarray, log_var: np.ndarray) -> dict[str, np.ndarray]:
@@ -42,3 +35,11 @@ class Prior(OutputBlock):
             mu: means of the posteriors of training rows, `[rows, Z]`.
             log_var: their log σ², `[rows, Z]`.
         """
+
+
+class DensityPrior(Prior):
+    """A prior whose density is at hand."""
+
+    @abstractmethod
+    def log_density(self, z: Array) -> Array:
+        """Returns log p of latents `[B, Z]`, in nats, `[B]`."""

@@ -86,6 +86,11 @@ def _holds(condition: Condition, schema: Schema, table: pa.Table) -> Any:
     column = columns.get(condition.column)
     if column is None:
         known = ", ".join(columns)
+        if condition.column in schema.ignored:
+            raise InputError(
+                f"--where {condition}: column {condition.column!r} was left out of training, and "
+                f"new rows have none; they have {known:.200}"
+            )
         raise InputError(
             f"--where {condition}: there is no column {condition.column!r}; there are {known:.200}"
         )

@@ -9,6 +9,7 @@ from jaxrep.dispatch import computing
 from jaxrep.errors import InputError
 from jaxrep.inference import map_rows
 from jaxrep.methods import abstract_network, members_of, split_members
+from jaxrep.priors import DensityPrior
 from jaxrep.runs.folder import Run
 
 _AT_ONCE = 50  # samples of a row's posterior in one call
@@ -38,7 +39,7 @@ def log_likelihood(run: Run, x: Batch, *, samples: int = 500, seed: int = 0) -> 
     network: Any = abstract_network(member, run.rows)
     if not hasattr(network, "log_weights"):
         raise InputError(f"{run.method.name} has no density; a VAE has")
-    if not network.prior.has_density:
+    if not isinstance(network.prior, DensityPrior):
         raise InputError(
             f"the prior of this run is {member.hyperparameters.prior}, which has no density at "
             "hand; train with --prior mixture or --prior normal"

@@ -475,7 +475,7 @@ class Loop:
         of_member = {name: array[i].copy() for name, array in weights.items()}
         if self.histories[i].divergence is not None:
             return of_member
-        return self._complete(self.methods[i], of_member, has_prior=self.fits_priors)
+        return self._complete(self.methods[i], of_member, fits_prior=self.fits_priors)
 
     def together(self, trained: Trained) -> Trained:
         """Returns what the members have come to, who serve as one, with what they need for that."""
@@ -492,11 +492,11 @@ class Loop:
         )
 
     def _complete(
-        self, method: AnyMethod, weights: dict[str, np.ndarray], *, has_prior: bool = False
+        self, method: AnyMethod, weights: dict[str, np.ndarray], *, fits_prior: bool = False
     ) -> dict[str, np.ndarray]:
         rows, count = self.rows.background
         background: Batch = jax.tree.map(lambda part: np.asarray(part)[:count], rows)
-        return complete_weights(method, weights, background, self.spec, has_prior=has_prior)
+        return complete_weights(method, weights, background, self.spec, fits_prior=fits_prior)
 
 
 def wait(tree: Any) -> None:

@@ -97,7 +97,7 @@ def complete_weights(
     background: Batch,
     spec: RowSpec,
     *,
-    has_prior: bool = False,
+    fits_prior: bool = False,
 ) -> dict[str, np.ndarray]:
     """Returns trained weights together with those that the network's outputs need besides.
 
@@ -106,7 +106,7 @@ def complete_weights(
         trained: weights by name, as training left them.
         background: training rows, all or evenly spaced ones.
         spec: what every row holds.
-        has_prior: whether what new rows are drawn from is fitted as well, where there is such.
+        fits_prior: whether what new rows are drawn from is fitted as well, where there is such.
     """
 
     def compute(output: str, found: Mapping[str, np.ndarray] = {}) -> np.ndarray:
@@ -115,7 +115,7 @@ def complete_weights(
 
     network = abstract_network(method, spec)
     fitted = network.fit_statistics(background, compute)
-    return trained | fitted | (network.fit_prior(compute) if has_prior else {})
+    return trained | fitted | (network.fit_prior(compute) if fits_prior else {})
 
 
 def with_prior(method: AnyMethod, trained: Trained, background: Batch, spec: RowSpec) -> Trained:
@@ -129,7 +129,7 @@ def with_prior(method: AnyMethod, trained: Trained, background: Batch, spec: Row
     """
     served, last = trained.weights, trained.last_weights
     complete = functools.partial(
-        complete_weights, method, background=background, spec=spec, has_prior=True
+        complete_weights, method, background=background, spec=spec, fits_prior=True
     )
     return dataclasses.replace(
         trained, weights=complete(served), last_weights=None if last is None else complete(last)

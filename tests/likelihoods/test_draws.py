@@ -95,5 +95,5 @@ def test_many_draws_have_the_shares_that_they_should(kind):
         "categorical": special.softmax(LOGITS[0, 1:]),
     }[kind]
     shares = np.array([(found == value).mean() for value in values])
-    # Of 40,000 draws a share has a standard error of .0025 at most.
-    np.testing.assert_allclose(shares, expected, atol=0.012)
+    error = np.sqrt(expected * (1 - expected) / 40_000)
+    assert (np.abs(shares - expected) <= 4 * error).all()

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 
 from jaxrep.cli import main
-from jaxrep.data.schema import Datetime
+from jaxrep.data.schema import Boolean, Schema
 from jaxrep.errors import InputError
 from jaxrep.estimators import VAEEmbedding
 from jaxrep.runs.conditions import hold, parse_conditions
@@ -112,11 +112,9 @@ def test_conditions_hold_of_the_cells_that_meet_them_and_of_no_missing_one(fitte
             "since": pa.array(["2021-01-01", "2022-01-01", "2021-06-01"]).cast(pa.date32()),
         }
     )
-    schema = fitted.run_.schema
-    known = {column.name: column for column in schema.columns}
-    member = dataclasses.replace if False else known["age"]  # the kind only words an error
-    columns = (*schema.columns, Datetime("member", member.mean, member.scale, None))
-    schema = schema.__class__(tuple(c for c in columns if c.name in table.column_names))
+    member = Boolean("member", 0.5, 0.5, None)
+    columns = (*fitted.run_.schema.columns, member)
+    schema = Schema(tuple(column for column in columns if column.name in table.column_names))
     assert hold(parse_conditions([text]), schema, table).tolist() == holds
 
 
@@ -149,6 +147,14 @@ def test_a_condition_that_cannot_be_met_is_refused(fitted, monkeypatch, text, sa
     monkeypatch.setattr("jaxrep.runs.generating.MOST_DRAWN", 100)
     with pytest.raises(InputError, match=said):
         generate(fitted.run_, 10, where=parse_conditions([text]))
+
+
+def test_a_column_that_was_left_out_is_told_from_one_that_is_not_there():
+    people = make_people().assign(number=np.arange(ROWS) + 1000)
+    schema = VAEEmbedding(recipe="seed", steps=5).fit(people).run_.schema
+    where = parse_conditions(["number>1200"])
+    with pytest.raises(InputError, match="'number' was left out of training, and new rows"):
+        hold(where, schema, pa.table({"age": [1]}))
 
 
 def test_too_few_rows_that_meet_the_conditions_are_refused_with_how_many_there_are(

@@ -14,7 +14,7 @@ from torch_ref.likelihoods import RowLikelihood
 from torch_ref.methods._method import Method, Metrics, TrainingHyperparameters
 from torch_ref.methods._reconstruction import ReconstructionNetwork
 from torch_ref.networks import GAINS, Embeddings, RowDecoder, RowEncoder, linears
-from torch_ref.priors import make_prior
+from torch_ref.priors import DensityPrior, make_prior
 from torch_ref.spikes import Spikes, rows_apart
 from torch_ref.views import Draws, Noise
 
@@ -118,6 +118,8 @@ class VAENetwork(ReconstructionNetwork):
         References:
             Burda et al., Importance Weighted Autoencoders, 2016, equation 8.
         """
+        prior = self.prior
+        assert isinstance(prior, DensityPrior)
         mu, log_var = self.encode(batch)
         constant = self.likelihood.log_constant(self.spikes.apart(batch))
         found = []
@@ -125,7 +127,7 @@ class VAENetwork(ReconstructionNetwork):
             z = mu + own * torch.exp(0.5 * log_var)
             of_row = -self.terms(batch, z).sum(dim=-1) - constant
             of_z = 0.5 * (own.square() + math.log(2 * math.pi)).sum() + 0.5 * log_var.sum(dim=-1)
-            found.append(of_row + self.prior.log_density(z) + of_z)
+            found.append(of_row + prior.log_density(z) + of_z)
         return torch.stack(found, dim=1)
 
     def latents(self, draws: Tensor) -> Tensor:

@@ -54,8 +54,6 @@ class DiffusionPrior(Prior):
     bias3: Tensor
     angles: list[float]
 
-    has_density = False
-
     def __init__(self, latent_dim: int):
         super().__init__()
         self.draws = latent_dim
@@ -107,10 +105,6 @@ class DiffusionPrior(Prior):
         cos, sin = torch.cos(angle), torch.sin(angle)
         found = self.velocity(cos * z + sin * noise, angle)
         return (found - (cos * noise - sin * z)).square().mean()
-
-    def log_density(self, z: Tensor) -> Tensor:
-        """Raises an error: its density takes solving another equation for each row."""
-        raise NotImplementedError("a diffusion has no density that is at hand")
 
 
 def angles() -> list[float]:

@@ -5,12 +5,12 @@ import math
 import torch
 from torch import Tensor
 
-from torch_ref.priors._prior import Prior
+from torch_ref.priors._prior import DensityPrior
 
 _END = 40.0  # a normal score above any draw
 
 
-class MixturePrior(Prior):
+class MixturePrior(DensityPrior):
     """Σₖ πₖ N(μₖ, Σₖ), a mixture of Gaussians with full covariances.
 
     Of the draws of a row, the first one picks the Gaussian: the k-th where it lies between the

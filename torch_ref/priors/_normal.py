@@ -4,10 +4,10 @@ import math
 
 from torch import Tensor
 
-from torch_ref.priors._prior import Prior
+from torch_ref.priors._prior import DensityPrior
 
 
-class NormalPrior(Prior):
+class NormalPrior(DensityPrior):
     """N(0, I), which the KL divergence draws the posteriors towards.
 
     Args:

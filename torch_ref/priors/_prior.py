@@ -19,15 +19,16 @@ class Prior(OutputBlock):
     draws: int
     """How many draws from N(0, 1) the latents of a row are made of."""
 
-    has_density: bool = True
-    """Whether `log_density` can be asked for."""
-
     fitted_rows: ClassVar[tuple[str, ...]] = ()
     """Names of the buffers that hold rows, of which there may be any number."""
 
     @abstractmethod
     def forward(self, draws: Tensor) -> Tensor:
         """Maps draws from N(0, 1), `[B, draws]`, to latents `[B, Z]`."""
+
+
+class DensityPrior(Prior):
+    """A prior whose density is at hand."""
 
     @abstractmethod
     def log_density(self, z: Tensor) -> Tensor:
