@@ -151,7 +151,8 @@ def test_a_condition_that_cannot_be_met_is_refused(fitted, monkeypatch, text, sa
 
 def test_a_column_that_was_left_out_is_told_from_one_that_is_not_there():
     people = make_people().assign(number=np.arange(ROWS) + 1000)
-    schema = VAEEmbedding(recipe="seed", steps=5).fit(people).run_.schema
+    model = VAEEmbedding(recipe="seed", steps=5, columns={"number": "id"})
+    schema = model.fit(people).run_.schema
     where = parse_conditions(["number>1200"])
     with pytest.raises(InputError, match="'number' was left out of training, and new rows"):
         hold(where, schema, pa.table({"age": [1]}))
