@@ -104,9 +104,9 @@ def boolean(cell: Cell) -> float:
         if cell.lower() in _TRUE | _FALSE:
             return float(cell.lower() in _TRUE)
         if plain_number(cell) is not None:
-            return number(cell)
+            return number(cell) + 0.0  # false is no −0, here and below
     elif not isinstance(cell, Instant | Duration):
-        return number(cell) + 0.0  # false is no −0
+        return number(cell) + 0.0
     raise UnreadableCellError(f"{shown(cell)} is neither true nor false")
 
 

@@ -150,7 +150,7 @@ def test_a_time_is_no_number(kind, cell):
         *((text, 1.0) for text in ("true", "T", "Yes", "y", "1", "1.0", " TRUE ")),
         *((text, 0.0) for text in ("False", "f", "NO", "n", "0", "0.0")),
         *((one, 1.0) for one in (True, 1, 1.0, np.int8(1), np.float32(1), Decimal("1.0"))),
-        *((zero, 0.0) for zero in (False, 0, -0.0, np.bool_(False), Decimal(0))),
+        *((zero, 0.0) for zero in (False, 0, -0.0, "-0.0", np.bool_(False), Decimal(0))),
         *((number, float(number)) for number in ("2", "00", "1.00", "-1", 2, 0.5, Decimal("0.5"))),
         *((missing, NAN) for missing in (None, "", "NA", NAN)),
     ],
