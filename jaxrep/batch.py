@@ -55,7 +55,7 @@ class RowSpec(NamedTuple):
 
     spikes: tuple[int, ...] = ()
     """For each of the D numbers, how many values of it are spikes, which many rows share; () where
-    none is. Networks see a spike as a level: `jaxrep.spikes`."""
+    none is. Networks see a spike as a level: `jaxrep.row_coding`."""
 
     @property
     def codes(self) -> int:

@@ -42,7 +42,7 @@ class RowSpec(NamedTuple):
 
     spikes: tuple[int, ...] = ()
     """For each of the D numbers, how many values of it are spikes, which networks see as levels:
-    `torch_ref.spikes`; empty where none is."""
+    `torch_ref.row_coding`; empty where none is."""
 
     @property
     def codes(self) -> int:

@@ -9,16 +9,15 @@ from jaxrep import losses
 from jaxrep.batch import Batch, RowSpec
 from jaxrep.likelihoods import RowLikelihood
 from jaxrep.networks import Embeddings, EmbeddingScore, Network, RowDecoder, embedding_score
-from jaxrep.spikes import Spikes
+from jaxrep.row_coding import RowCoding
 
 
 class ReconstructionNetwork(Network):
     """A network with a decoder, whose outputs have a likelihood for each column of the rows.
 
-    A subclass has an `encoder`, and `embed`; both it and the decoder take rows apart, as `spikes`
-    does. The terms by column are −log p of the cells of a row
-    under its reconstruction, in nats; the score is their mean over the observed columns, or that of
-    `distance` where there is one.
+    A subclass has an `encoder`, and `embed`; both it and the decoder take rows apart, as `coding`
+    does. The terms by column are −log p of the cells of a row under its reconstruction, in nats;
+    the score is their mean over the observed columns, or that of `distance` where there is one.
     """
 
     outputs: ClassVar[tuple[str, ...]] = (
@@ -33,7 +32,7 @@ class ReconstructionNetwork(Network):
     embeddings: Embeddings
     likelihood: RowLikelihood
     distance: EmbeddingScore | None
-    spikes = Spikes(RowSpec(0))
+    coding = RowCoding(RowSpec(0))
     """How rows are taken apart; not at all, unless a network sets it."""
 
     @abstractmethod
@@ -43,7 +42,7 @@ class ReconstructionNetwork(Network):
     def decode(self, z: Array) -> Batch:
         """Maps representations `[B, Z]` to rows: expected numbers, and the likeliest levels."""
         made = self.likelihood.expectation(self.decoder(z), self.embeddings)
-        return self.spikes.joined(made)
+        return self.coding.joined(made)
 
     def reconstruct(self, batch: Batch) -> Batch:
         """Maps rows to their reconstructions."""
@@ -78,11 +77,14 @@ class ReconstructionNetwork(Network):
 
     def terms(self, batch: Batch, z: Array) -> Array:
         """Returns −log p of rows by column, `[B, D + C]`, decoded from representations `[B, Z]`."""
-        batch = self.spikes.apart(batch)
-        terms = self.likelihood.terms(batch, self.decoder.apart(z), self.embeddings)
-        return self.spikes.terms_joined(terms)
+        return self.coding.terms_joined(self.terms_apart(batch, z))
+
+    def terms_apart(self, batch: Batch, z: Array) -> Array:
+        """Returns −log p of rows by column of coded rows, which `coding` takes them apart to."""
+        batch = self.coding.apart(batch)
+        return self.likelihood.terms(batch, self.decoder.apart(z), self.embeddings)
 
     def observed(self, batch: Batch) -> Array | None:
         """Returns which cells of rows are not missing, `[B, D + C]`; None where none can be."""
-        found = self.likelihood.observed(self.spikes.apart(batch))
-        return None if found is None else self.spikes.observed_joined(found)
+        found = self.likelihood.observed(self.coding.apart(batch))
+        return None if found is None else self.coding.observed_joined(found)

@@ -13,7 +13,7 @@ from jaxrep.methods._method import Method, Metrics
 from jaxrep.methods._reconstruction import ReconstructionNetwork
 from jaxrep.methods.autoencoder_hyperparameters import AutoencoderHyperparameters
 from jaxrep.networks import Embeddings, RowDecoder, RowEncoder
-from jaxrep.spikes import Spikes, rows_apart
+from jaxrep.row_coding import RowCoding, coded_rows
 from jaxrep.views import Deferred, Draws, Noise
 
 
@@ -44,8 +44,8 @@ class AutoencoderNetwork(ReconstructionNetwork):
         anomaly_score: str = "reconstruction",
         rngs: nnx.Rngs,
     ):
-        self.spikes = Spikes(rows)
-        rows = rows_apart(rows)
+        self.coding = RowCoding(rows)
+        rows = coded_rows(rows)
         self.encoder = RowEncoder(rows, (*hidden_dims, latent_dim), rngs=rngs)
         self.decoder = RowDecoder(rows, (latent_dim, *reversed(hidden_dims)), rngs=rngs)
         self.embeddings = Embeddings(rows, rngs=rngs)
@@ -54,7 +54,7 @@ class AutoencoderNetwork(ReconstructionNetwork):
 
     def embed(self, batch: Batch) -> Array:
         """Maps rows to representations `[B, Z]`."""
-        return self.encoder(self.spikes.apart(batch), self.embeddings)
+        return self.encoder(self.coding.apart(batch), self.embeddings)
 
 
 class Autoencoder(Method[AutoencoderHyperparameters, AutoencoderNetwork]):

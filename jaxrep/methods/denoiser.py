@@ -15,7 +15,7 @@ from jaxrep.methods._method import Method, Metrics
 from jaxrep.methods._reconstruction import ReconstructionNetwork
 from jaxrep.methods.denoiser_hyperparameters import DenoiserHyperparameters
 from jaxrep.networks import Embeddings, LevelScore, RowDecoder, RowEncoder, linears
-from jaxrep.spikes import Spikes
+from jaxrep.row_coding import RowCoding
 from jaxrep.views import Deferred, Draws, Noise
 
 
@@ -55,7 +55,7 @@ class DenoiserNetwork(ReconstructionNetwork):
         anomaly_score: str = "levels",
         rngs: nnx.Rngs,
     ):
-        self.spikes = Spikes(rows)
+        self.coding = RowCoding(rows)
         dims = (*hidden_dims, latent_dim)
         self.encoder = RowEncoder(rows, dims, activate_last=True, rngs=rngs)
         self.level = linears([(1, dims[0])], rngs, bias=False)[0]

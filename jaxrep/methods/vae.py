@@ -17,7 +17,7 @@ from jaxrep.methods._reconstruction import ReconstructionNetwork
 from jaxrep.methods.vae_hyperparameters import VAEHyperparameters
 from jaxrep.networks import GAINS, Embeddings, RowDecoder, RowEncoder, linears
 from jaxrep.priors import DensityPrior, make_prior
-from jaxrep.spikes import Spikes, rows_apart
+from jaxrep.row_coding import RowCoding, coded_rows
 from jaxrep.views import Draws, Noise
 
 
@@ -32,6 +32,7 @@ class VAENetwork(ReconstructionNetwork):
         latent_dim: Z, number of latents.
         anomaly_score: `reconstruction`, or a score of representations by its name.
         prior: what the latents of new rows are drawn from, by its name.
+        draw_missing: whether cells of new rows may be missing, where they may be in the table.
         gain: of the initial weights of layers that ReLU follows.
         rngs: source of the initial weights.
 
@@ -55,11 +56,12 @@ class VAENetwork(ReconstructionNetwork):
         *,
         anomaly_score: str = "reconstruction",
         prior: str = "normal",
+        draw_missing: bool = False,
         gain: float = 1.0,
         rngs: nnx.Rngs,
     ):
-        self.spikes = Spikes(rows)
-        rows = rows_apart(rows)
+        self.coding = RowCoding(rows, flags_missing=draw_missing)
+        rows = coded_rows(rows, flags_missing=draw_missing)
         self.encoder = RowEncoder(rows, hidden_dims, activate_last=True, gain=gain, rngs=rngs)
         width = (self.encoder.layout.inputs, *hidden_dims)[-1]
         self.mu, self.log_var = linears([(width, latent_dim)] * 2, rngs)
@@ -72,7 +74,7 @@ class VAENetwork(ReconstructionNetwork):
 
     def encode(self, batch: Batch) -> tuple[Array, Array]:
         """Maps rows to the posterior's μ and log σ², `[B, Z]` each."""
-        h = self.encoder(self.spikes.apart(batch), self.embeddings)
+        h = self.encoder(self.coding.apart(batch), self.embeddings)
         return self.mu(h), self.log_var(h)
 
     def sample(self, batch: Batch, eps: Array) -> tuple[Array, Array, Array]:
@@ -107,7 +109,7 @@ class VAENetwork(ReconstructionNetwork):
         prior = self.prior
         assert isinstance(prior, DensityPrior)
         mu, log_var = self.encode(batch)
-        constant = self.likelihood.log_constant(self.spikes.apart(batch))
+        constant = self.likelihood.log_constant(self.coding.apart(batch))
 
         def of_sample(eps: Array) -> Array:
             z = mu + eps[None, :] * jnp.exp(0.5 * log_var)
@@ -136,10 +138,12 @@ class VAENetwork(ReconstructionNetwork):
     def generate(self, draws: Array) -> Batch:
         """Maps draws from N(0, 1), `[B, G]`, to rows.
 
-        The first are the prior's; of the others each cell has one, which its likelihood takes.
+        The first are the prior's; of the others each cell of a coded row has one, which its
+        likelihood takes.
         """
         outputs, normal = self.decoder(self.latents(draws)), draws[:, self.prior.draws :]
-        return self.spikes.joined(self.likelihood.draw(outputs, normal, self.embeddings))
+        made = self.likelihood.draw(outputs, normal, self.embeddings)
+        return self.coding.joined(made, with_missing=True)
 
 
 class VAE(Method[VAEHyperparameters, VAENetwork]):
@@ -161,7 +165,7 @@ class VAE(Method[VAEHyperparameters, VAENetwork]):
         {"beta": 1.0},
         {"beta": 0.0},
     )
-    parity_trainings = ({"likelihood": "by_kind"},)
+    parity_trainings = ({"likelihood": "by_kind", "draw_missing": True},)
 
     def init(self, rows: RowSpec, rngs: nnx.Rngs) -> VAENetwork:
         """Returns a new network for rows."""
@@ -172,6 +176,7 @@ class VAE(Method[VAEHyperparameters, VAENetwork]):
             hp.latent_dim,
             anomaly_score=hp.anomaly_score,
             prior=hp.prior,
+            draw_missing=hp.draw_missing,
             gain=GAINS[hp.initial_weights],
             rngs=rngs,
         )
@@ -186,7 +191,7 @@ class VAE(Method[VAEHyperparameters, VAENetwork]):
         """Negative ELBO and its two terms, `reconstruction` and `kl`; and the total correlation."""
         batch = views.replace_by_other(batch, noise)
         z, mu, log_var = network.sample(batch, noise["eps"])
-        terms = network.terms(batch, z)
+        terms = network.terms_apart(batch, z)
         with jax.named_scope("loss"):
             weights = losses.observed_weights(batch.weights, network.observed(batch))
             reconstruction = losses.mean_over_rows(jnp.sum(terms, axis=-1), weights)

@@ -3,6 +3,7 @@
 from typing import Literal
 
 from jaxrep.hyperparameters import (
+    Flag,
     Number,
     OneOf,
     Recipe,
@@ -29,6 +30,7 @@ from jaxrep.hyperparameters import (
                 "beta": 0.02,
                 "likelihood": "by_kind",
                 "prior": "mixture",
+                "draw_missing": True,
                 "initial_weights": "he",
             },
             scale="spikes",
@@ -76,6 +78,14 @@ class VAEHyperparameters(TrainingHyperparameters):
         help="What the latents of new rows are drawn from. normal: N(0, 1); mixture: a mixture of "
         "Gaussians, fitted after training to samples of the posteriors of training rows; "
         "diffusion: a diffusion model, fitted to the same, which takes minutes and is closer.",
+    )
+    draw_missing: bool = hyperparameter(
+        Flag(),
+        default=False,
+        kind="shaping",
+        changes_loss=True,
+        help="Learn which cells are missing, in the columns that have missing cells: new rows have "
+        "them then, too. Else no cell of a new row is missing.",
     )
     initial_weights: Literal["pytorch", "he"] = hyperparameter(
         OneOf("pytorch", "he"),

@@ -14,7 +14,7 @@ from jaxrep.likelihoods import poisson
 from jaxrep.methods import AnyMethod, abstract_network, members_of, split_members
 from jaxrep.networks import EMBEDDING_DIM, RowLayout, with_weights
 from jaxrep.parity._evaluate import compiled
-from jaxrep.spikes import spiked
+from jaxrep.row_coding import spiked
 
 # A lead below this is within the rounding of float32, where either level is right. It is relative
 # to the logits where these are large.
@@ -85,8 +85,13 @@ def decided_cells(
     if normal is not None:
         for i, kind in enumerate(inner.number_likelihoods):
             numbers[:, i] = _is_inside(kind, outputs[:, i], normal[:, i])
-    numbers[:, list(spiked(rows))] &= codes[:, rows.codes :]
-    return np.concatenate([numbers, codes[:, : rows.codes]], axis=1)
+    places = list(spiked(rows))
+    end = rows.codes + len(places)
+    numbers[:, places] &= codes[:, rows.codes : end]
+    found = np.concatenate([numbers, codes[:, : rows.codes]], axis=1)
+    if are_draws and network.coding.flagged:
+        found[:, list(network.coding.flagged)] &= codes[:, end:]
+    return found
 
 
 def _decided_codes(

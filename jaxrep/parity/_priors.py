@@ -20,7 +20,7 @@ def prior_cases(quick: bool) -> Iterator[Case]:
     """Yields the outputs of networks with other priors, and the loss of the diffusion's."""
     for name in names():
         for prior in _others(name):
-            ours, theirs = twins(name, SMALL, prior=prior)
+            ours, theirs = twins(name, SMALL, prior=prior, draw_missing=True)
             x, z = draw_inputs(MIXED, SMALL[1])
             case = output_case(
                 ours, theirs, MIXED, draw_weights(ours, MIXED), x, z, f"mixed, {prior}"

@@ -16,13 +16,13 @@ from flax import nnx
 import jaxrep.batch
 import jaxrep.likelihoods
 import jaxrep.networks
-import jaxrep.spikes
+import jaxrep.row_coding
 import jaxrep.views
 import torch_ref.batch
 import torch_ref.likelihoods
 import torch_ref.methods
 import torch_ref.networks
-import torch_ref.spikes
+import torch_ref.row_coding
 import torch_ref.views
 from jaxrep import methods
 from tests.helpers import oracles
@@ -69,7 +69,7 @@ def draw(twin: str, method, x: np.ndarray, seed: int = 0) -> dict[str, np.ndarra
     return {name: np.asarray(drawn) for name, drawn in noise.items()}
 
 
-HELPING = ("terms", "observed")
+HELPING = ("terms", "terms_apart", "observed")
 
 
 def likelihood(twin: str):
@@ -106,18 +106,18 @@ class Decoder:
         return outputs, outputs[:, outputs.shape[1] :]  # there are no codes
 
 
-def no_spikes(twin: str):
+def no_coding(twin: str):
     """What takes rows without spikes apart: it gives them back."""
     if twin == "jax":
-        return jaxrep.spikes.Spikes(jaxrep.batch.RowSpec(0))
-    return torch_ref.spikes.Spikes(torch_ref.batch.RowSpec(0))
+        return jaxrep.row_coding.RowCoding(jaxrep.batch.RowSpec(0))
+    return torch_ref.row_coding.RowCoding(torch_ref.batch.RowSpec(0))
 
 
 def decoding(twin: str, decode, **functions):
     """A network that decodes by a function of its own."""
     decoder = decoder_of(twin, decode)
     network = SimpleNamespace(decoder=decoder, likelihood=likelihood(twin), **functions)
-    network.embeddings, network.spikes = no_embeddings(twin), no_spikes(twin)
+    network.embeddings, network.coding = no_embeddings(twin), no_coding(twin)
     for name in HELPING:
         function = getattr(network_type(twin, "autoencoder"), name)
         setattr(network, name, functools.partial(function, network))
@@ -144,7 +144,7 @@ def test_a_score_is_the_mean_squared_error_of_a_row(twin, name, x64):
     decoder = decoder_of(twin, decode)
     network = SimpleNamespace(encoder=encoder, encode=encode, decoder=decoder)
     network.likelihood, network.embeddings = likelihood(twin), no_embeddings(twin)
-    network.distance, network.spikes = None, no_spikes(twin)
+    network.distance, network.coding = None, no_coding(twin)
     for output in ("embed", "decode", "reconstruct", "score", "score_by_column", "error", *HELPING):
         function = getattr(network_type(twin, name), output)
         setattr(network, output, functools.partial(function, network))

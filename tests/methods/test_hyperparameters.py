@@ -75,6 +75,7 @@ OTHER_VALUES = {
     "temperature": 0.2,
     "proj_dim": 7,
     "clean_anchor": True,
+    "draw_missing": True,
     "microbatch": 4,
     "backbone": Backbone.of(AutoencoderHyperparameters(hidden_dims=(4, 4), latent_dim=2)),
     "head_dims": (4,),
@@ -101,6 +102,8 @@ WITH = {
     "backbone_learning_rate": {"frozen": False},
     # Numbers alone have no categories that could be other.
     "other_rate": {"other_rate": 0.01},
+    # Nor are some of their cells missing.
+    "draw_missing": {"other_rate": 0.01},
 }
 # What follows from another hyperparameter, whatever is given, or stays as it is.
 FOLLOWING = {"hidden_dims", "latent_dim", "calibration_fraction"}
@@ -264,6 +267,7 @@ def test_hyperparameters_of_the_seed_are_the_defaults():
             "schedule": "constant",
             "likelihood": "squared",
             "prior": "normal",
+            "draw_missing": False,
             "initial_weights": "pytorch",
         },
     )

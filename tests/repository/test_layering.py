@@ -39,7 +39,7 @@ FLOORS = {
     "views": 1,
     "data": 1,
     "batch": 0,
-    "spikes": 0,
+    "row_coding": 0,
     "conformal": 0,
     "outputs": 0,
     "hyperparameters": 0,

@@ -24,7 +24,7 @@ import torch_ref.views
 
 CELLS = ("squared", "gaussian", "categorical", "bernoulli", "poisson")
 LIKELIHOODS = ("likelihoods", *(f"likelihoods.{name}" for name in CELLS))
-PURE = ("losses", "nt_xent", "optim", "views", "networks", "spikes", *LIKELIHOODS)
+PURE = ("losses", "nt_xent", "optim", "views", "networks", "row_coding", *LIKELIHOODS)
 METHODS = tuple(torch_ref.methods.names())
 SHARED = ("_backbone", "_finetuning", "_list", "_method", "_reconstruction")
 ROOM = tuple(f"methods.{name}" for name in (*SHARED, *METHODS))

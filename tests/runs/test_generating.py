@@ -76,6 +76,23 @@ def test_rows_keep_to_the_types_the_values_and_the_ranges_that_were_seen(fitted)
     assert np.corrcoef(made["age"], made["pay"])[0, 1] > 0.6
 
 
+def test_cells_are_missing_as_often_and_where_they_were():
+    people = make_people()
+    people.loc[people["country"] == "Spain", ["pay", "debt"]] = None
+    people.loc[people["age"] > 70, "country"] = None
+    model = VAEEmbedding(hidden_dims=(32,), latent_dim=4, epochs=250, batch_size=50).fit(people)
+    made = model.sample(4000)
+    gap = (people.isna().mean() - made.isna().mean()).abs()
+    assert gap.max() < 0.05
+    spain = made["country"] == "Spain"
+    assert made.loc[spain, "pay"].isna().mean() > 0.9 > 0.1 > made.loc[~spain, "pay"].isna().mean()
+    assert (made["pay"].isna() == made["debt"].isna()).mean() > 0.97
+    assert made.loc[made["country"].isna(), "age"].mean() > 65
+    assert generate(model.run_, 500, mean=True).column("pay").null_count == 0
+    plain = model.set_params(draw_missing=False, epochs=3).fit(people).sample(500)
+    assert not plain.isna().any().any()
+
+
 def test_the_first_rows_of_more_are_those_of_fewer_and_a_seed_decides_them(fitted):
     few, more = fitted.sample(5, seed=2), fitted.sample(500, seed=2)
     pd.testing.assert_frame_equal(few, more.head(5))

@@ -92,7 +92,8 @@ def test_missing_cells_leave_the_likelihood_of_the_others():
         "mu.kernel": np.vstack([run.weights["mu.kernel"], np.zeros((1, Z))]).astype(np.float32),
         "log_var.kernel": np.zeros((D + 1, Z), np.float32),
     }
-    run = dataclasses.replace(run, rows=spec, weights=weights)
+    hp = dataclasses.replace(run.method.hyperparameters, draw_missing=False)
+    run = dataclasses.replace(run, rows=spec, weights=weights, method=VAE(hp))
     x = exact.rvs(50, random_state=1).astype(np.float32)
     x[:, -1] = np.nan
     found = log_likelihood(run, Batch(x), samples=5000)

@@ -13,10 +13,9 @@ from torch_ref.networks import Network, embedding_score
 class ReconstructionNetwork(Network):
     """A network with a decoder, whose outputs have a likelihood for each column of the rows.
 
-    A subclass has an `encoder`, and `embed`; both it and the decoder take rows apart, as `spikes`
-    does. The terms by column are −log p of the cells of a row
-    under its reconstruction, in nats; the score is their mean over the observed columns, or that of
-    `distance` where there is one.
+    A subclass has an `encoder`, and `embed`; both it and the decoder take rows apart, as `coding`
+    does. The terms by column are −log p of the cells of a row under its reconstruction, in nats;
+    the score is their mean over the observed columns, or that of `distance` where there is one.
     """
 
     outputs: ClassVar[tuple[str, ...]] = (
@@ -32,7 +31,7 @@ class ReconstructionNetwork(Network):
         embeddings: Any
         likelihood: Any
         distance: Any
-        spikes: Any
+        coding: Any
 
     @abstractmethod
     def embed(self, batch: Batch) -> Tensor:
@@ -41,7 +40,7 @@ class ReconstructionNetwork(Network):
     def decode(self, z: Tensor) -> Batch:
         """Maps representations `[B, Z]` to rows: expected numbers, and the likeliest levels."""
         made = self.likelihood.expectation(self.decoder(z), self.embeddings())
-        rows: Batch = self.spikes.joined(made)
+        rows: Batch = self.coding.joined(made)
         return rows
 
     def reconstruct(self, batch: Batch) -> Batch:
@@ -69,17 +68,21 @@ class ReconstructionNetwork(Network):
 
     def terms(self, batch: Batch, z: Tensor) -> Tensor:
         """Returns −log p of rows by column, `[B, D + C]`, decoded from representations `[B, Z]`."""
-        batch = self.spikes.apart(batch)
-        terms = self.likelihood.terms(batch, self.decoder(z), self.embeddings())
-        found: Tensor = self.spikes.terms_joined(terms)
+        found: Tensor = self.coding.terms_joined(self.terms_apart(batch, z))
         return found
+
+    def terms_apart(self, batch: Batch, z: Tensor) -> Tensor:
+        """Returns −log p of rows by column of coded rows, which `coding` takes them apart to."""
+        batch = self.coding.apart(batch)
+        terms: Tensor = self.likelihood.terms(batch, self.decoder(z), self.embeddings())
+        return terms
 
     def observed(self, batch: Batch) -> Tensor | None:
         """Returns which cells of rows are not missing, `[B, D + C]`; None where none can be."""
-        found: Tensor | None = self.likelihood.observed(self.spikes.apart(batch))
+        found: Tensor | None = self.likelihood.observed(self.coding.apart(batch))
         if found is None:
             return None
-        joined: Tensor = self.spikes.observed_joined(found)
+        joined: Tensor = self.coding.observed_joined(found)
         return joined
 
     def set_score(self, anomaly_score: str, latent_dim: int) -> None:

@@ -13,7 +13,7 @@ from torch_ref.likelihoods import RowLikelihood
 from torch_ref.methods._method import Method, Metrics, ViewHyperparameters
 from torch_ref.methods._reconstruction import ReconstructionNetwork
 from torch_ref.networks import Embeddings, RowDecoder, RowEncoder
-from torch_ref.spikes import Spikes, rows_apart
+from torch_ref.row_coding import RowCoding, coded_rows
 from torch_ref.views import Draws, Noise
 
 
@@ -52,8 +52,8 @@ class AutoencoderNetwork(ReconstructionNetwork):
         generator: torch.Generator,
     ):
         super().__init__()
-        self.spikes = Spikes(rows)
-        rows = rows_apart(rows)
+        self.coding = RowCoding(rows)
+        rows = coded_rows(rows)
         self.encoder = RowEncoder(rows, (*hidden_dims, latent_dim), generator=generator)
         dims = (latent_dim, *reversed(hidden_dims))
         self.decoder = RowDecoder(rows, dims, generator=generator)
@@ -63,7 +63,7 @@ class AutoencoderNetwork(ReconstructionNetwork):
 
     def embed(self, batch: Batch) -> Tensor:
         """Maps rows to representations `[B, Z]`."""
-        z: Tensor = self.encoder(self.spikes.apart(batch), self.embeddings())
+        z: Tensor = self.encoder(self.coding.apart(batch), self.embeddings())
         return z
 
 

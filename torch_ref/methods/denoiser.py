@@ -14,7 +14,7 @@ from torch_ref.likelihoods import RowLikelihood
 from torch_ref.methods._method import Method, Metrics, TrainingHyperparameters
 from torch_ref.methods._reconstruction import ReconstructionNetwork
 from torch_ref.networks import Embeddings, LevelScore, RowDecoder, RowEncoder, linears
-from torch_ref.spikes import Spikes
+from torch_ref.row_coding import RowCoding
 from torch_ref.views import Draws, Noise, diffuse
 
 
@@ -58,7 +58,7 @@ class DenoiserNetwork(ReconstructionNetwork):
         generator: torch.Generator,
     ):
         super().__init__()
-        self.spikes = Spikes(rows)
+        self.coding = RowCoding(rows)
         dims = (*hidden_dims, latent_dim)
         self.encoder = RowEncoder(rows, dims, activate_last=True, generator=generator)
         self.level = linears([(1, dims[0])], generator, bias=False)[0]

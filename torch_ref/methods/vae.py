@@ -15,7 +15,7 @@ from torch_ref.methods._method import Method, Metrics, TrainingHyperparameters
 from torch_ref.methods._reconstruction import ReconstructionNetwork
 from torch_ref.networks import GAINS, Embeddings, RowDecoder, RowEncoder, linears
 from torch_ref.priors import DensityPrior, make_prior
-from torch_ref.spikes import Spikes, rows_apart
+from torch_ref.row_coding import RowCoding, coded_rows
 from torch_ref.views import Draws, Noise
 
 
@@ -28,6 +28,7 @@ class VAEHyperparameters(TrainingHyperparameters):
     likelihood: Literal["squared", "by_kind"]
     anomaly_score: Literal["reconstruction", "mahalanobis", "neighbours"]
     prior: Literal["normal", "mixture", "diffusion"]
+    draw_missing: bool
     initial_weights: Literal["pytorch", "he"]
 
 
@@ -42,6 +43,7 @@ class VAENetwork(ReconstructionNetwork):
         latent_dim: Z, number of latents.
         anomaly_score: `reconstruction`, or a score of representations by its name.
         prior: what the latents of new rows are drawn from, by its name.
+        draw_missing: whether cells of new rows may be missing, where they may be in the table.
         gain: of the initial weights of layers that ReLU follows.
         generator: source of the initial weights.
 
@@ -65,12 +67,13 @@ class VAENetwork(ReconstructionNetwork):
         *,
         anomaly_score: str = "reconstruction",
         prior: str = "normal",
+        draw_missing: bool = False,
         gain: float = 1.0,
         generator: torch.Generator,
     ):
         super().__init__()
-        self.spikes = Spikes(rows)
-        rows = rows_apart(rows)
+        self.coding = RowCoding(rows, flags_missing=draw_missing)
+        rows = coded_rows(rows, flags_missing=draw_missing)
         self.encoder = RowEncoder(
             rows, hidden_dims, activate_last=True, gain=gain, generator=generator
         )
@@ -86,7 +89,7 @@ class VAENetwork(ReconstructionNetwork):
 
     def encode(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Maps rows to the posterior's μ and log σ², `[B, Z]` each."""
-        h = self.encoder(self.spikes.apart(batch), self.embeddings())
+        h = self.encoder(self.coding.apart(batch), self.embeddings())
         return self.mu(h), self.log_var(h)
 
     def sample(self, batch: Batch, eps: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -121,7 +124,7 @@ class VAENetwork(ReconstructionNetwork):
         prior = self.prior
         assert isinstance(prior, DensityPrior)
         mu, log_var = self.encode(batch)
-        constant = self.likelihood.log_constant(self.spikes.apart(batch))
+        constant = self.likelihood.log_constant(self.coding.apart(batch))
         found = []
         for own in eps:
             z = mu + own * torch.exp(0.5 * log_var)
@@ -138,11 +141,12 @@ class VAENetwork(ReconstructionNetwork):
     def generate(self, draws: Tensor) -> Batch:
         """Maps draws from N(0, 1), `[B, G]`, to rows.
 
-        The first are the prior's; of the others each cell has one, which its likelihood takes.
+        The first are the prior's; of the others each cell of a coded row has one, which its
+        likelihood takes.
         """
         outputs, normal = self.decoder(self.latents(draws)), draws[:, self.latent_draws :]
         made = self.likelihood.draw(outputs, normal, self.embeddings())
-        rows: Batch = self.spikes.joined(made)
+        rows: Batch = self.coding.joined(made, with_missing=True)
         return rows
 
 
@@ -172,6 +176,7 @@ class VAE(Method[VAEHyperparameters, VAENetwork]):
             hp.latent_dim,
             anomaly_score=hp.anomaly_score,
             prior=hp.prior,
+            draw_missing=hp.draw_missing,
             gain=GAINS[hp.initial_weights],
             generator=generator,
         )
@@ -186,7 +191,7 @@ class VAE(Method[VAEHyperparameters, VAENetwork]):
         """Negative ELBO and its two terms, `reconstruction` and `kl`; and the total correlation."""
         batch = views.replace_by_other(batch, noise)
         z, mu, log_var = network.sample(batch, noise["eps"])
-        terms = network.terms(batch, z)
+        terms = network.terms_apart(batch, z)
         weights = losses.observed_weights(batch.weights, network.observed(batch))
         reconstruction = losses.mean_over_rows(terms.sum(dim=-1), weights)
         kl = losses.gaussian_kl(mu, log_var, weights=weights)
