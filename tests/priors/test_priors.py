@@ -48,21 +48,22 @@ def as_mixture(arrays):
 
 
 def test_a_mixture_has_the_shares_means_and_covariances_of_what_it_is_fitted_to():
-    z = sample_posteriors(*apart(), 20_000)
+    z = sample_posteriors(*apart(), 50_000)
     shares, means, covariances = as_mixture(fitted())
     mean = shares @ means
     spread = means - mean
     whole = np.einsum("k,kij->ij", shares, covariances) + (spread.T * shares) @ spread
     assert shares.sum() == pytest.approx(1, abs=1e-6) and len(shares) == 20
-    # Each step of expectation maximisation keeps both, but for 1e-6 on the variances and float32.
+    # Each step of expectation maximisation keeps the mean. Drawing covariances to each other does
+    # not keep their sum, but nearly.
     np.testing.assert_allclose(mean, z.mean(axis=0), rtol=1e-5, atol=1e-5)
-    np.testing.assert_allclose(whole, np.cov(z.T, bias=True), rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(whole, np.cov(z.T, bias=True), rtol=0.01, atol=0.01)
     # The clouds lie four deviations from where they are cut: a sample in 30,000 is beyond.
     assert shares[means[:, 1] > 2].sum() == pytest.approx((z[:, 1] > 2).mean(), abs=3e-4)
 
 
-@pytest.mark.parametrize(("rows", "components"), [(5, 1), (250, 2), (30_000, 100)])
-def test_a_mixture_has_a_component_for_every_100_rows_100_at_most(rows, components):
+@pytest.mark.parametrize(("rows", "components"), [(5, 1), (250, 2), (30_000, 300)])
+def test_a_mixture_has_a_component_for_every_100_rows_300_at_most(rows, components):
     mu, log_var = apart(rows)
     found = jaxrep.priors.MixturePrior(Z).fit(mu, log_var)
     assert {name: array.shape for name, array in found.items()} == {

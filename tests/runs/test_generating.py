@@ -103,7 +103,7 @@ def test_the_mean_of_rows_draws_latents_alone(fitted):
     drawn, mean = fitted.sample(2000, seed=1), fitted.sample(2000, seed=1, mean=True)
     apart = [np.std(made["pay"] - 1000 * made["age"]) for made in (drawn, mean)]
     assert apart[1] < apart[0]
-    features = [draw_features(fitted.run_, 9, seed=1, mean=mean) for mean in (False, True)]
+    features = [draw_features(fitted.run_, 200, seed=1, mean=mean) for mean in (False, True)]
     assert not np.array_equal(features[0].codes, features[1].codes)
 
 
