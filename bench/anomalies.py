@@ -24,7 +24,7 @@ import os
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -35,7 +35,7 @@ from sklearn.preprocessing import StandardScaler
 
 from bench.data_files import data_folder, peers_python
 from bench.measured import Figure, Measured, Series
-from bench.parts import part
+from bench.parts import commits, part
 from jaxrep import AutoencoderEmbedding, DenoiserEmbedding, SimCLREmbedding, VAEEmbedding, data
 from jaxrep.estimators import Embedding
 from jaxrep.evaluation import anomaly_baselines, auroc, average_precision
@@ -44,6 +44,9 @@ from jaxrep.methods import abstract_network
 from jaxrep.networks import FittedStatistic, get_weights
 from jaxrep.training.program import background_rows
 from jaxrep.training.trained import complete_weights
+
+Found = tuple[str, str, float]
+"""A rival, a unit and a figure."""
 
 SEEDS, MOST_ROWS, QUICK_ROWS = 5, 20_000, 300
 FILE, RANDOM = "file order", "random halves"
@@ -67,7 +70,7 @@ METHODS: dict[str, tuple[type[Embedding], dict[str, Any]]] = {
     SIMCLR: (SimCLREmbedding, {"recipe": "anomalies"}),
 }
 OTHER_SCORES = {
-    DENOISER: ("reconstruction", "mahalanobis", "neighbours"),
+    DENOISER: ("levels", "reconstruction", "mahalanobis", "neighbours"),
     AUTOENCODER: ("reconstruction", "neighbours"),
     VAE: ("reconstruction", "neighbours"),
     SIMCLR: ("neighbours",),
@@ -115,11 +118,12 @@ def measure(*, quick: bool, rounds: int) -> Measured:
     backwards = bool(os.environ.get("JAXREP_BENCH_BACKWARDS"))
     for path, protocol in reversed(cases) if backwards else cases:
         name = f"{path.stem.partition('_')[2]}, {protocol}"
-        measure = partial(_of_set, path, protocol, most, seeds, quick)
-        for side, unit, value in part(name, measure):
+        for side, unit, value in _of_case(name, split(path, protocol, most), seeds, quick):
             samples.setdefault((name, side, unit), []).append(value)
     series = [Series(case, side, unit, found) for (case, side, unit), found in samples.items()]
     facts: dict[str, Any] = {"seeds": seeds, "most_rows": most, "sets": len(files)}
+    if len(commits) > 1:
+        facts["commits of the parts"] = ", ".join(sorted(commits))
     return Measured(
         series, facts | ({} if peers_python() else {"left out": "PyOD: make bench-peers"})
     )
@@ -153,36 +157,54 @@ def _drawn(rows: np.ndarray, count: int, draws: np.random.Generator) -> np.ndarr
     return rows[np.sort(draws.choice(len(rows), count, replace=False))]
 
 
-def _of_set(
-    path: Path, protocol: str, most: int, seeds: int, quick: bool
-) -> list[tuple[str, str, float]]:
-    return list(_scored(split(path, protocol, most), seeds, quick))
+def _of_case(name: str, halves: Halves, seeds: int, quick: bool) -> Iterator[list[Any]]:
+    """Yields the figures of every rival, by unit, each rival a part."""
+    rivals: dict[str, Callable[[], Iterator[Found]]] = {
+        "baselines": partial(_of_baselines, halves),
+        **{side: partial(_of_method, side, halves, seeds, quick) for side in METHODS},
+        "PyOD": partial(_of_pyod, halves),
+    }
+    for rival, found in rivals.items():
+        yield from part(f"{name}, {rival}", partial(_taken, found))
 
 
-def _scored(halves: Halves, seeds: int, quick: bool) -> Iterator[tuple[str, str, float]]:
-    """Yields the figures of every rival, by unit."""
-    scaler = StandardScaler().fit(halves.train)
-    train, test = (scaler.transform(rows) for rows in (halves.train, halves.test))
+def _taken(rival: Callable[[], Iterator[Found]]) -> list[Found]:
+    return list(rival())
+
+
+def _of_baselines(halves: Halves) -> Iterator[Found]:
+    train, test = _standardised(halves)
     started = time.process_time()
     baselines = anomaly_baselines(train, test, components=min(8, train.shape[1]))
     yield "all baselines", TIME, time.process_time() - started
     for side, name in BASELINES.items():
         if name in baselines:  # a PCA of all columns has no error
             yield from _judged(side, baselines[name], halves)
+
+
+def _of_method(side: str, halves: Halves, seeds: int, quick: bool) -> Iterator[Found]:
+    kind, settings = METHODS[side]
     length: dict[str, Any] = {"steps": 100} if quick else {}
-    for side, (kind, settings) in METHODS.items():
-        for seed in range(seeds):
-            started = time.process_time()
-            model = kind(**settings, **length, seed=seed).fit(halves.train)
-            scores = -model.score_samples(halves.test)
-            yield side, TIME, time.process_time() - started
-            yield from _judged(side, scores, halves)
-            for other in OTHER_SCORES.get(side, ()):
-                scores = _scored_by(other, model, halves)
-                yield from _judged(f"{side}, {other}", scores, halves)
-    for side, (scores, seconds) in pyod_scores(train, test).items():
+    for seed in range(seeds):
+        started = time.process_time()
+        model = kind(**settings, **length, seed=seed).fit(halves.train)
+        scores = -model.score_samples(halves.test)
+        yield side, TIME, time.process_time() - started
+        yield from _judged(side, scores, halves)
+        for other in OTHER_SCORES.get(side, ()):
+            scores = _scored_by(other, model, halves)
+            yield from _judged(f"{side}, {other}", scores, halves)
+
+
+def _of_pyod(halves: Halves) -> Iterator[Found]:
+    for side, (scores, seconds) in pyod_scores(*_standardised(halves)).items():
         yield side, TIME, seconds
         yield from _judged(side, scores, halves)
+
+
+def _standardised(halves: Halves) -> tuple[np.ndarray, np.ndarray]:
+    scaler = StandardScaler().fit(halves.train)
+    return scaler.transform(halves.train), scaler.transform(halves.test)
 
 
 def _scored_by(score: str, model: Embedding, halves: Halves) -> np.ndarray:
@@ -229,7 +251,7 @@ def pyod_scores(train: np.ndarray, test: np.ndarray) -> dict[str, tuple[np.ndarr
             return {name: (arrays[name], float(arrays[f"{name}.seconds"])) for name in names}
 
 
-def _judged(side: str, scores: np.ndarray, halves: Halves) -> Iterator[tuple[str, str, float]]:
+def _judged(side: str, scores: np.ndarray, halves: Halves) -> Iterator[Found]:
     yield side, AUROC, 100 * auroc(scores, halves.is_anomaly)
     yield side, PRECISION, 100 * average_precision(scores, halves.is_anomaly)
 

@@ -12,6 +12,9 @@ from typing import Any
 
 from bench.machine import commit
 
+commits: set[str] = set()
+"""Those at which the parts were measured that this process has returned."""
+
 
 def part(name: str, measure: Callable[[], Any]) -> Any:
     """Returns a part that was measured before; else measures and keeps it.
@@ -30,4 +33,6 @@ def part(name: str, measure: Callable[[], Any]) -> Any:
         unfinished = path.with_suffix(f".{os.getpid()}")
         unfinished.write_text(json.dumps(made), encoding="utf-8")
         unfinished.replace(path)
-    return json.loads(path.read_text(encoding="utf-8"))["measured"]
+    kept = json.loads(path.read_text(encoding="utf-8"))
+    commits.add(kept["commit"])
+    return kept["measured"]

@@ -11,7 +11,7 @@ from scipy import sparse
 
 from jaxrep import data
 from jaxrep.data.schema import Boolean, CategoricalColumn, Column, Count, Schema
-from jaxrep.data.transform import to_raw
+from jaxrep.data.transform import aligned, to_raw
 
 Numbers = npt.NDArray[np.float64]
 
@@ -70,17 +70,19 @@ def is_whole(column: Column, values: Numbers) -> bool:
     return isinstance(column, Count) or bool((values == np.rint(values)).all())
 
 
-def cells_of(schema: Schema, table: pa.Table, source: str) -> Cells:
+def cells_of(schema: Schema, table: pa.Table, source: str, real: str) -> Cells:
     """Returns a table's rows under a schema.
 
     Args:
         schema: of the real table.
         table: with the schema's columns.
         source: where the table comes from, for messages.
+        real: where the real table does.
 
     Raises:
         InputError: columns are missing or unexpected, or a cell does not fit its column's kind.
     """
+    table = aligned(schema, table, source, whose=f"of {real}")
     return Cells(schema, to_raw(schema, table, source=source))
 
 

@@ -140,7 +140,7 @@ def compare(
             f"{names[0]}: there is no column {target!r} to predict; there are {', '.join(known)}"
         )
     cells = {
-        key: cells_of(schema, table, name)
+        key: cells_of(schema, table, name, names[0])
         for (key, table), name in zip(tables.items(), names, strict=False)
     }
     with threadpool_limits(1):  # threads that wait for one another take many times as long

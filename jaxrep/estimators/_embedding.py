@@ -146,9 +146,9 @@ class Embedding(Decoding, OutlierMixin, RunEstimator):  # type: ignore[misc]
             given, it is for autoencoder and VAE the mean over a row's observed cells of their
             log-likelihood under the reconstruction: of numbers minus the squared error in
             standardised units, unless `likelihood` says otherwise, of categories the
-            log-probability of the level; for the denoiser minus the mean standardised logarithm
-            of its errors at several noise levels; for SimCLR minus the squared Mahalanobis
-            distance of the representation over its size.
+            log-probability of the level; for the denoiser minus the mean of the standardised
+            logarithms of its errors at several noise levels and of the representation's distance;
+            for SimCLR minus the squared Mahalanobis distance of the representation over its size.
         """
         scores: np.ndarray = -self._map("score", X)
         return scores

@@ -252,6 +252,7 @@ def likelihood() -> Any:
 
 
 _ANOMALY_SCORES = {
+    "levels_and_distance": "mean of levels and the logarithm of mahalanobis, both standardised",
     "levels": "mean standardised logarithm of the errors at several noise levels",
     "reconstruction": "mean over the columns of −log p of the row under its reconstruction",
     "mahalanobis": "Mahalanobis distance² of the representation from those of the training rows, "

@@ -14,9 +14,18 @@ from jaxrep.likelihoods import RowLikelihood
 from jaxrep.methods._method import Method, Metrics
 from jaxrep.methods._reconstruction import ReconstructionNetwork
 from jaxrep.methods.denoiser_hyperparameters import DenoiserHyperparameters
-from jaxrep.networks import Embeddings, LevelScore, RowDecoder, RowEncoder, linears
+from jaxrep.networks import (
+    Embeddings,
+    LevelScore,
+    MeanScore,
+    RowDecoder,
+    RowEncoder,
+    linears,
+)
 from jaxrep.row_coding import RowCoding
 from jaxrep.views import Deferred, Draws, Noise
+
+_LEAST_DISTANCE = 1e-12  # whose logarithm is finite
 
 
 class DenoiserNetwork(ReconstructionNetwork):
@@ -30,8 +39,8 @@ class DenoiserNetwork(ReconstructionNetwork):
         rows: what every row holds; D numbers, C codes.
         hidden_dims: widths of the hidden layers before the last.
         latent_dim: Z, width of the last hidden layer, which is the embedding.
-        anomaly_score: `levels`, `reconstruction` (the error at level 0), or a score of
-            representations by its name.
+        anomaly_score: `levels_and_distance`, `levels`, `reconstruction` (the error at level 0), or
+            a score of representations by its name.
         rngs: source of the initial weights, and of the draws of the score.
 
     References:
@@ -52,7 +61,7 @@ class DenoiserNetwork(ReconstructionNetwork):
         hidden_dims: Sequence[int],
         latent_dim: int,
         *,
-        anomaly_score: str = "levels",
+        anomaly_score: str = "levels_and_distance",
         rngs: nnx.Rngs,
     ):
         self.coding = RowCoding(rows)
@@ -63,9 +72,11 @@ class DenoiserNetwork(ReconstructionNetwork):
         self.embeddings = Embeddings(rows, rngs=rngs)
         self.likelihood = RowLikelihood(rows)
         self.set_score(anomaly_score, latent_dim)
-        self.by_level = LevelScore(rows, rngs=rngs) if anomaly_score == "levels" else None
-        if self.by_level is not None:
+        has_levels = anomaly_score in ("levels", "levels_and_distance")
+        self.by_level = LevelScore(rows, rngs=rngs) if has_levels else None
+        if has_levels:
             self.scores_ratios = False  # they are logarithms already
+        self.both = MeanScore(2) if anomaly_score == "levels_and_distance" else None
 
     def embed(self, batch: Batch) -> Array:
         """Maps rows to the last hidden layer at the noise level 0, `[B, Z]`."""
@@ -79,10 +90,20 @@ class DenoiserNetwork(ReconstructionNetwork):
     def score(self, batch: Batch) -> Array:
         """Returns anomaly scores, `[B]`; higher is more anomalous.
 
-        Mean standardised logarithm of the errors at several noise levels; or as of
-        `ReconstructionNetwork`.
+        Mean standardised logarithm of the errors at several noise levels, with or without that of
+        the representation's distance; or as of `ReconstructionNetwork`.
         """
-        return super().score(batch) if self.by_level is None else self.by_level(self.errors(batch))
+        if self.by_level is None:
+            return super().score(batch)
+        if self.both is None:
+            return self.by_level(self.errors(batch))
+        return self.both(self.both_scores(batch))
+
+    def both_scores(self, batch: Batch) -> Array:
+        """Returns the scores `levels` and log `mahalanobis` of rows, `[B, 2]`."""
+        assert self.by_level is not None and self.distance is not None
+        distance = jnp.maximum(self.distance(self.embed(batch)), _LEAST_DISTANCE)
+        return jnp.stack([self.by_level(self.errors(batch)), jnp.log(distance)], axis=1)
 
     def errors(self, batch: Batch) -> Array:
         """Mean of the terms over the observed columns at the noise levels of the score, `[B, L]`.
@@ -104,12 +125,13 @@ class DenoiserNetwork(ReconstructionNetwork):
         self, rows: Batch, compute: Callable[[str, Mapping[str, np.ndarray]], np.ndarray]
     ) -> dict[str, np.ndarray]:
         """Returns the statistics of the score, as of `Network.fit_statistics`."""
-        if self.by_level is None:
-            return super().fit_statistics(rows, compute)
-        block = "by_level"
-        codes = {f"{block}.{name}": array for name, array in self.by_level.codes_of(rows).items()}
-        fitted = self.by_level.fit(compute("errors", codes))
-        return codes | {f"{block}.{name}": array for name, array in fitted.items()}
+        found = super().fit_statistics(rows, compute)
+        if self.by_level is not None:
+            codes = _named("by_level", self.by_level.codes_of(rows))
+            found |= codes | _named("by_level", self.by_level.fit(compute("errors", codes)))
+        if self.both is not None:
+            found |= _named("both", self.both.fit(compute("both_scores", found)))
+        return found
 
 
 class Denoiser(Method[DenoiserHyperparameters, DenoiserNetwork]):
@@ -155,3 +177,8 @@ class Denoiser(Method[DenoiserHyperparameters, DenoiserNetwork]):
             rows = losses.mean_over_columns(terms, observed)
             weights = losses.observed_weights(batch.weights, observed)
             return losses.mean_over_rows(rows, weights), {}
+
+
+def _named(block: str, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Returns arrays of a block by the names that they have in the network."""
+    return {f"{block}.{name}": array for name, array in arrays.items()}

@@ -37,6 +37,8 @@ class DenoiserHyperparameters(TrainingHyperparameters):
         changes_loss=True,
         help="Share of the cells that are hidden in every second row, to be told from the others.",
     )
-    anomaly_score: Literal["levels", "reconstruction", "mahalanobis", "neighbours"] = anomaly_score(
-        "levels", "reconstruction", "mahalanobis", "neighbours"
+    anomaly_score: Literal[
+        "levels_and_distance", "levels", "reconstruction", "mahalanobis", "neighbours"
+    ] = anomaly_score(
+        "levels_and_distance", "levels", "reconstruction", "mahalanobis", "neighbours"
     )

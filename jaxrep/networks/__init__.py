@@ -15,6 +15,7 @@ from jaxrep.networks._frozen import freeze as freeze
 from jaxrep.networks._initial import InitialDraws as InitialDraws
 from jaxrep.networks._level_score import LevelScore as LevelScore
 from jaxrep.networks._mahalanobis import Mahalanobis as Mahalanobis
+from jaxrep.networks._mean_score import MeanScore as MeanScore
 from jaxrep.networks._mlp import GAINS as GAINS
 from jaxrep.networks._mlp import MLP as MLP
 from jaxrep.networks._mlp import linears as linears

@@ -8,7 +8,7 @@ import pyarrow as pa
 from matplotlib.figure import Figure
 
 from jaxrep.batch import take
-from jaxrep.networks import LevelScore, Mahalanobis, Neighbours
+from jaxrep.networks import LevelScore, Mahalanobis, MeanScore, Neighbours
 from jaxrep.report.content import Drawing, Paragraph, Part, Section, Table
 from jaxrep.report.figures import blank, draw
 from jaxrep.report.subject import Subject
@@ -25,6 +25,9 @@ _SCORES: dict[type | None, str] = {
     "of training rows that the run keeps.",
     LevelScore: "The score is the mean over noise levels of the logarithm of a row's error, "
     "standardised by the training rows, of which 0 is the mean.",
+    MeanScore: "The score is the mean of two, standardised by the training rows, of which 0 is the "
+    "mean: the logarithm of a row's error over noise levels, and that of the Mahalanobis distance "
+    "of its representation.",
 }
 
 

@@ -14,7 +14,7 @@ from jaxrep.data import transform
 from jaxrep.data.targets import label_texts
 from jaxrep.evaluation import in_table_order
 from jaxrep.methods import abstract_network
-from jaxrep.networks import OutputBlock
+from jaxrep.networks import MeanScore, OutputBlock
 from jaxrep.runs.default_table import DRAWN, check_near, table_of
 from jaxrep.runs.folder import Run
 from jaxrep.runs.outputs import threshold
@@ -79,10 +79,10 @@ class Subject:
     def scoring(self) -> type[nnx.Module] | None:
         """The block that the score is computed by; None where it is the reconstruction's error."""
         network = abstract_network(self.run.method, self.run.rows)
-        for _, module in nnx.iter_modules(network):
-            if isinstance(module, OutputBlock):
-                return type(module)
-        return None
+        modules = [module for _, module in nnx.iter_modules(network)]
+        blocks = [type(module) for module in modules if isinstance(module, OutputBlock)]
+        # What takes the mean of others stands for them.
+        return MeanScore if MeanScore in blocks else next(iter(blocks), None)
 
     @cached_property
     def scores(self) -> np.ndarray:

@@ -24,8 +24,8 @@ from jaxrep.runs.interruption import listening
 from jaxrep.runs.making import complete, describe, figures
 from jaxrep.runs.results import TrainResult as TrainResult
 from jaxrep.runs.rows import network_constants, row_spec
-from jaxrep.runs.sources import Stream
-from jaxrep.runs.training_rows import Prepared, with_known_label, with_scale
+from jaxrep.runs.sources import Source, Stream
+from jaxrep.runs.training_rows import Prepared, has_scale, with_known_label, with_scale
 from jaxrep.training import (
     EVERY_MINUTE,
     Callback,
@@ -173,10 +173,31 @@ def asked_for(
         out,
         hyperparameters,
         columns,
-        lambda note: found.prepare(hyperparameters, out, note),
+        lambda note: _prepared(found, hyperparameters, recipe, out, note),
         streamed=found.streamed,
         recipe=recipe,
     )
+
+
+def _prepared(
+    found: Source,
+    hyperparameters: TrainingHyperparameters,
+    recipe: str | None,
+    out: Path,
+    note: Note,
+) -> Prepared:
+    stored = found.stored
+    if (
+        stored is not None
+        and recipe is not None
+        and not has_scale(stored.schema, hyperparameters, recipe)
+    ):
+        scale = hyperparameters.recipes[recipe].scale
+        note(
+            f"warning: {found.name} was prepared with its numbers on another scale than {scale}, "
+            f"which the recipe {recipe!r} is made for; jaxrep prepare has --scale {scale}"
+        )
+    return found.prepare(hyperparameters, out, note)
 
 
 def check_asked(hyperparameters: TrainingHyperparameters) -> None:

@@ -76,6 +76,26 @@ def with_scale(columns: Columns, hyperparameters: TrainingHyperparameters, recip
     return dataclasses.replace(columns, scale=scale, scales={**own, **columns.scales})
 
 
+def has_scale(schema: Schema, hyperparameters: TrainingHyperparameters, recipe: str) -> bool:
+    """Says whether numbers have the scale of a recipe, some of them at least, if there are any.
+
+    Args:
+        schema: of a prepared folder, which has its scales already.
+        hyperparameters: of the method that the recipe is of.
+        recipe: its name.
+
+    Example:
+        >>> from jaxrep.data.schema import Number
+        >>> from jaxrep.methods import VAEHyperparameters
+        >>> people = Schema((Number("age", 40.0, 13.5, None),))
+        >>> has_scale(people, VAEHyperparameters(), "generation")
+        False
+    """
+    known = hyperparameters.recipes
+    scales = {column.scaling.kind for column in schema.numeric if column.kind != "boolean"}
+    return not scales or recipe not in known or known[recipe].scale in scales
+
+
 def warning(note: Note) -> Note:
     """Returns a function that passes warnings on to a `note`."""
     return lambda sentence: note(f"warning: {sentence}")

@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from jaxrep.cli import main
 from jaxrep.data import read_table, transform
 from jaxrep.data.columns import read_columns
 from jaxrep.runs import folder, selection
@@ -126,6 +127,17 @@ def test_a_prepared_folder_trains_as_its_table_does(table, tmp_path, streamed):
     scores = [run.config["score_quantiles"]["scores"] for run in (one, other)]
     np.testing.assert_allclose(scores[0][0], scores[1][0], rtol=1e-3)
     np.testing.assert_allclose(scores[0][-1], scores[1][-1], rtol=1e-3)
+
+
+@pytest.mark.parametrize(("scale", "warned"), [("standard", True), ("spikes", False)])
+def test_a_prepared_folder_on_another_scale_than_the_recipes_is_warned_of(
+    table, tmp_path, capsys, scale, warned
+):
+    done("prepare", table, "--out", tmp_path / "rows", *ROLES, "--scale", scale)
+    flags = ("--hidden-dims", "4", "--latent-dim", "2", "--epochs", "1", "--out", tmp_path / "run")
+    capsys.readouterr()
+    assert main(["train", "vae", *map(str, (tmp_path / "rows", *flags))]) == 0
+    assert ("on another scale than spikes" in capsys.readouterr().err) == warned
 
 
 def test_a_head_is_trained_on_mixed_rows(runs, table, tmp_path):

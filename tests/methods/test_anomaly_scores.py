@@ -41,12 +41,14 @@ def test_scores_that_methods_offer_have_their_usual_one_first():
         "autoencoder": "reconstruction",
         "vae": "reconstruction",
         "simclr": "mahalanobis",
-        "denoiser": "levels",
+        "denoiser": "levels_and_distance",
     }
     assert {name for name, score in OFFERED if score == "neighbours"} == set(first)
 
 
-@pytest.mark.parametrize(("name", "score"), [case for case in OFFERED if case[1] != "levels"])
+@pytest.mark.parametrize(
+    ("name", "score"), [case for case in OFFERED if not case[1].startswith("levels")]
+)
 def test_a_score_is_what_its_name_says(name, score):
     found = of(name, score, "score", NEW)
     if score == "reconstruction":
@@ -66,6 +68,19 @@ def test_a_score_is_what_its_name_says(name, score):
     # The whitening is an inverse root in float32, whose eigenvalues lie a thousandfold apart.
     rtol = 2e-3 if score == "mahalanobis" else 1e-5
     np.testing.assert_allclose(found, expected, rtol=rtol, atol=1e-6)
+
+
+def test_levels_and_distance_count_alike():
+    levels, distance = (
+        [of("denoiser", score, "score", x) for x in (MIXED_X, NEW)]
+        for score in ("levels", "mahalanobis")
+    )
+    distance = [np.log(scores) for scores in distance]
+    expected = np.mean(
+        [(new - known.mean()) / known.std() for known, new in (levels, distance)], axis=0
+    )
+    found = of("denoiser", "levels_and_distance", "score", NEW)
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("name", [name for name, score in OFFERED if score == "neighbours"])
@@ -88,7 +103,12 @@ def test_a_row_has_the_same_score_in_any_batch(name, score):
 
 @pytest.mark.parametrize(
     ("name", "score"),
-    [("denoiser", "levels"), ("denoiser", "neighbours"), ("simclr", "neighbours")],
+    [
+        ("denoiser", "levels_and_distance"),
+        ("denoiser", "levels"),
+        ("denoiser", "neighbours"),
+        ("simclr", "neighbours"),
+    ],
 )
 def test_a_streamed_table_gives_the_same_scores(name, score):
     method, weights = trained(name, score)

@@ -136,8 +136,9 @@ def test_scores_are_of_the_row_alone_and_of_the_seeds_draws():
 
 
 def test_the_score_is_that_of_its_errors_and_these_of_corrupted_rows():
-    run = fit(make(), rows(60), spec=MIXED)
-    network = with_weights(abstract_network(make(), MIXED), run.weights)
+    method = make(anomaly_score="levels")
+    run = fit(method, rows(60), spec=MIXED)
+    network = with_weights(abstract_network(method, MIXED), run.weights)
     batch = jax.tree.map(jnp.asarray, rows(20, seed=3))
     errors, block = np.asarray(network.errors(batch), np.float64), network.by_level
     expected = ((np.log(errors) - np.asarray(block.mean[...])) / np.asarray(block.scale[...])).mean(

@@ -192,7 +192,7 @@ def test_the_report_says_why_its_worst_rows_are_strange(run, wrong, tmp_path):
 
 
 def test_a_fine_tuned_report_tells_its_own_score_and_not_its_backbones(tmp_path):
-    from jaxrep.networks import LevelScore, Mahalanobis
+    from jaxrep.networks import Mahalanobis, MeanScore
     from jaxrep.report.subject import of_run
 
     table = rows(60).drop(columns="id")
@@ -212,4 +212,4 @@ def test_a_fine_tuned_report_tells_its_own_score_and_not_its_backbones(tmp_path)
     done(*argv, "--task", "classes", "--epochs", 1, "--out", tmp_path / "tuned")
     runs = [folder.load(tmp_path / name) for name in ("run", "tuned")]
     scoring = [of_run(run, None, 0.05, note=print).scoring for run in runs]
-    assert scoring == [LevelScore, Mahalanobis]
+    assert scoring == [MeanScore, Mahalanobis]

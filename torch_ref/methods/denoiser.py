@@ -13,7 +13,14 @@ from torch_ref.batch import Batch, RowSpec
 from torch_ref.likelihoods import RowLikelihood
 from torch_ref.methods._method import Method, Metrics, TrainingHyperparameters
 from torch_ref.methods._reconstruction import ReconstructionNetwork
-from torch_ref.networks import Embeddings, LevelScore, RowDecoder, RowEncoder, linears
+from torch_ref.networks import (
+    Embeddings,
+    LevelScore,
+    MeanScore,
+    RowDecoder,
+    RowEncoder,
+    linears,
+)
 from torch_ref.row_coding import RowCoding
 from torch_ref.views import Draws, Noise, diffuse
 
@@ -23,7 +30,9 @@ class DenoiserHyperparameters(TrainingHyperparameters):
     """Denoiser: gives rows back that were corrupted at a noise level, which it is told."""
 
     hide_rate: float
-    anomaly_score: Literal["levels", "reconstruction", "mahalanobis", "neighbours"]
+    anomaly_score: Literal[
+        "levels_and_distance", "levels", "reconstruction", "mahalanobis", "neighbours"
+    ]
 
 
 class DenoiserNetwork(ReconstructionNetwork):
@@ -37,8 +46,8 @@ class DenoiserNetwork(ReconstructionNetwork):
         rows: what every row holds; D numbers, C codes.
         hidden_dims: widths of the hidden layers before the last.
         latent_dim: Z, width of the last hidden layer, which is the embedding.
-        anomaly_score: `levels`, `reconstruction` (the error at level 0), or a score of
-            representations by its name.
+        anomaly_score: `levels_and_distance`, `levels`, `reconstruction` (the error at level 0), or
+            a score of representations by its name.
         generator: source of the initial weights, and of the draws of the score.
 
     Example:
@@ -54,7 +63,7 @@ class DenoiserNetwork(ReconstructionNetwork):
         hidden_dims: Sequence[int],
         latent_dim: int,
         *,
-        anomaly_score: str = "levels",
+        anomaly_score: str = "levels_and_distance",
         generator: torch.Generator,
     ):
         super().__init__()
@@ -66,9 +75,12 @@ class DenoiserNetwork(ReconstructionNetwork):
         self.embeddings = Embeddings(rows, generator=generator)
         self.likelihood = RowLikelihood(rows)
         self.set_score(anomaly_score, latent_dim)
-        self.by_level = LevelScore(rows, generator=generator) if anomaly_score == "levels" else None
-        if self.by_level is not None:
+        has_levels = anomaly_score in ("levels", "levels_and_distance")
+        self.by_level = LevelScore(rows, generator=generator) if has_levels else None
+        if has_levels:
             self.scores_ratios = False  # they are logarithms already
+        self.both = MeanScore(2) if anomaly_score == "levels_and_distance" else None
+        self.least_distance = 1e-12  # whose logarithm is finite
 
     def embed(self, batch: Batch) -> Tensor:
         """Maps rows to the last hidden layer at the noise level 0, `[B, Z]`."""
@@ -88,9 +100,12 @@ class DenoiserNetwork(ReconstructionNetwork):
     def score(self, batch: Batch) -> Tensor:
         """Returns anomaly scores, `[B]`; higher is more anomalous.
 
-        Mean standardised logarithm of the errors at several noise levels; or as of
-        `ReconstructionNetwork`.
+        Mean standardised logarithm of the errors at several noise levels, with or without that of
+        the representation's distance; or as of `ReconstructionNetwork`.
         """
+        if self.both is not None:
+            both: Tensor = self.both(self.both_scores(batch))
+            return both
         if self.by_level is not None:
             found: Tensor = self.by_level(self.errors(batch))
             return found
@@ -98,6 +113,12 @@ class DenoiserNetwork(ReconstructionNetwork):
             distance: Tensor = self.distance(self.embed(batch))
             return distance
         return self.error(batch)
+
+    def both_scores(self, batch: Batch) -> Tensor:
+        """Returns the scores `levels` and log `mahalanobis` of rows, `[B, 2]`."""
+        assert self.by_level is not None and self.distance is not None
+        distance = self.distance(self.embed(batch)).clamp_min(self.least_distance)
+        return torch.stack([self.by_level(self.errors(batch)), torch.log(distance)], dim=1)
 
     def errors(self, batch: Batch) -> Tensor:
         """Mean of the terms over the observed columns at the noise levels of the score, `[B, L]`.
@@ -120,12 +141,13 @@ class DenoiserNetwork(ReconstructionNetwork):
         self, rows: Batch, compute: Callable[[str, Mapping[str, np.ndarray]], np.ndarray]
     ) -> dict[str, np.ndarray]:
         """Returns the statistics of the score, as of `Network.fit_statistics`."""
-        if self.by_level is None:
-            return super().fit_statistics(rows, compute)
-        block = "by_level"
-        codes = {f"{block}.{name}": array for name, array in self.by_level.codes_of(rows).items()}
-        fitted = self.by_level.fit(compute("errors", codes))
-        return codes | {f"{block}.{name}": array for name, array in fitted.items()}
+        found = super().fit_statistics(rows, compute)
+        if self.by_level is not None:
+            codes = _named("by_level", self.by_level.codes_of(rows))
+            found |= codes | _named("by_level", self.by_level.fit(compute("errors", codes)))
+        if self.both is not None:
+            found |= _named("both", self.both.fit(compute("both_scores", found)))
+        return found
 
 
 class Denoiser(Method[DenoiserHyperparameters, DenoiserNetwork]):
@@ -172,3 +194,8 @@ class Denoiser(Method[DenoiserHyperparameters, DenoiserNetwork]):
         rows = losses.mean_over_columns(terms, observed)
         weights = losses.observed_weights(batch.weights, observed)
         return losses.mean_over_rows(rows, weights), {}
+
+
+def _named(block: str, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Returns arrays of a block by the names that they have in the network."""
+    return {f"{block}.{name}": array for name, array in arrays.items()}

@@ -12,6 +12,7 @@ from torch_ref.networks._frozen import Standardisation as Standardisation
 from torch_ref.networks._frozen import freeze as freeze
 from torch_ref.networks._level_score import LevelScore as LevelScore
 from torch_ref.networks._mahalanobis import Mahalanobis as Mahalanobis
+from torch_ref.networks._mean_score import MeanScore as MeanScore
 from torch_ref.networks._mlp import GAINS as GAINS
 from torch_ref.networks._mlp import MLP as MLP
 from torch_ref.networks._mlp import linears as linears

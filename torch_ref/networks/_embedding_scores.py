@@ -6,6 +6,7 @@ from torch_ref.networks._neighbours import Neighbours
 
 _BLOCKS: dict[str, type[Mahalanobis] | type[Neighbours]] = {
     "mahalanobis": Mahalanobis,
+    "levels_and_distance": Mahalanobis,  # the distance, beside what a denoiser adds to it
     "neighbours": Neighbours,
 }
 

@@ -14,6 +14,7 @@ from ._features import one_hot as one_hot
 from ._features import to_features as to_features
 from ._features import to_values as to_values
 from ._fill import fill as fill
+from ._raw import aligned as aligned
 from ._raw import draw_raw as draw_raw
 from ._raw import from_raw as from_raw
 from ._raw import to_raw as to_raw

@@ -142,7 +142,9 @@ def draw_raw(schema: Schema, count: int, *, seed: int = 0) -> Numbers:
     return raw
 
 
-def aligned(schema: Schema, table: pa.Table, source: str) -> pa.Table:
+def aligned(
+    schema: Schema, table: pa.Table, source: str, *, whose: str = "that the model was trained on"
+) -> pa.Table:
     """Returns a table with the schema's columns, in any order, under the schema's names.
 
     A name that differs only by whitespace around it, which readers of CSVs treat in different ways,
@@ -152,6 +154,7 @@ def aligned(schema: Schema, table: pa.Table, source: str) -> pa.Table:
         schema: what `fit` returned.
         table: of the columns of the training table.
         source: where it comes from, for messages.
+        whose: what says in messages whose columns the schema has.
 
     Raises:
         InputError: columns are missing or too many.
@@ -178,8 +181,7 @@ def aligned(schema: Schema, table: pa.Table, source: str) -> pa.Table:
         cures.append("remove the extra ones")
     if faults:
         raise InputError(
-            f"{source}: not the columns that the model was trained on: {'; '.join(faults)}; "
-            f"{' and '.join(cures)}"
+            f"{source}: not the columns {whose}: {'; '.join(faults)}; {' and '.join(cures)}"
         )
     if len(set(names)) < len(names):
         raise InputError(f"{source}: two columns have the same name; rename one")
