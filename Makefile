@@ -21,7 +21,7 @@ test-quick: $(VENV)/installed-test
 		--numprocesses 2 --dist loadfile tests
 
 # Whole ways: commands and jobs in processes of their own, the README and docs/extending.md as they
-# stand, every format of export, damaged files by the dozen. Continuous integration runs them too.
+# stand, every format of export, damaged files by the dozen.
 test-end-to-end: $(VENV)/installed-test
 	$(BIN)/python -m pytest -m 'end_to_end and not slow' --numprocesses 2 --dist loadfile tests
 

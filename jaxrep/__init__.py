@@ -64,14 +64,21 @@ __all__ = [
     "views",
 ]
 
+__version__: str
+"""Of the package that is installed."""
+
 
 def __getattr__(name: str) -> Any:
     if name in _ESTIMATORS:
         return getattr(importlib.import_module("jaxrep.estimators"), name)
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("jaxrep")
     if name in __all__:
         return importlib.import_module(f"jaxrep.{name}")
     raise AttributeError(f"module 'jaxrep' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return [*globals(), *__all__]
+    return [*globals(), *__all__, "__version__"]

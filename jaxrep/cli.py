@@ -17,6 +17,7 @@ from typing import Any
 import tyro
 from tyro.conf import FlagCreatePairsOff, OmitSubcommandPrefixes
 
+import jaxrep
 from jaxrep import commands
 from jaxrep.errors import (
     DivergedError,
@@ -89,12 +90,17 @@ def _code(arguments: Sequence[str] | None) -> int:
 
 
 def _run(arguments: Sequence[str] | None) -> int:
-    given = commands.take_used_files(list(sys.argv[1:] if arguments is None else arguments))
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if given == ["--version"]:
+        print(f"jaxrep {jaxrep.__version__}")
+        return 0
+    given = commands.take_used_files(given)
     commands.check_method(given)
     parsed: Any = tyro.cli(
         commands.all_commands(),
         prog="jaxrep",
-        description="Learn representations of tables, each training one program compiled by XLA.",
+        description="Learn representations of tables, each training one program compiled by XLA. "
+        "--version alone tells the version.",
         args=given,
         config=(FlagCreatePairsOff, OmitSubcommandPrefixes),
     )

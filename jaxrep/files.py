@@ -1,7 +1,6 @@
 """Atomic writes and digests: a file that exists is whole, and can be told from a changed one."""
 
 import contextlib
-import fcntl
 import hashlib
 import io
 import os
@@ -14,6 +13,11 @@ from pathlib import Path
 from typing import IO
 
 from jaxrep.errors import InputError
+
+try:
+    import fcntl
+except ImportError:  # of Unix alone
+    fcntl = None  # type: ignore[assignment]
 
 _BLOCK = 1 << 20
 _DESCRIPTORS = {"/dev/stdout": 1, "/dev/stderr": 2}
@@ -127,7 +131,9 @@ def check_stream(path: Path) -> None:
     """Raises an InputError if a path that `is_stream` cannot be written."""
     descriptor = _descriptor(path)
     try:
-        if descriptor is not None:
+        if descriptor is not None and fcntl is None:
+            is_open = os.fstat(descriptor) is not None
+        elif descriptor is not None:
             is_open = fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_ACCMODE != os.O_RDONLY
         else:
             is_open = str(path) == "-" or os.access(path, os.W_OK)
@@ -181,6 +187,8 @@ def write_text(path: Path, text: str) -> None:
 def locked(folder: Path, message: str) -> Iterator[None]:
     """Holds a folder for one process; the system lets go of it however the process ends.
 
+    Where there is no `fcntl`, as on Windows, a file beside the folder is held, FOLDER.lock.
+
     Args:
         folder: it must exist.
         message: what to say where another process holds it.
@@ -192,6 +200,10 @@ def locked(folder: Path, message: str) -> Iterator[None]:
         >>> with locked(Path(tempfile.mkdtemp()), "is being written"):
         ...     pass
     """
+    if fcntl is None:
+        with _locked_file(folder.with_name(f"{folder.name}.lock"), message):
+            yield
+        return
     handle = os.open(folder, os.O_RDONLY)
     try:
         try:
@@ -201,6 +213,21 @@ def locked(folder: Path, message: str) -> Iterator[None]:
         yield
     finally:
         os.close(handle)
+
+
+@contextlib.contextmanager
+def _locked_file(path: Path, message: str) -> Iterator[None]:
+    import filelock
+
+    lock = filelock.FileLock(path, blocking=False)
+    try:
+        lock.acquire()
+    except filelock.Timeout:
+        raise InputError(message) from None
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def sha256(path: Path) -> str:
@@ -213,7 +240,12 @@ def sha256(path: Path) -> str:
 
 
 def flush_to_disk(path: Path) -> None:
-    """Waits until a file's bytes, or a folder's names, would survive a power cut."""
+    """Waits until a file's bytes, or a folder's names, would survive a power cut.
+
+    Of a folder it does nothing where the system cannot open one, as Windows cannot.
+    """
+    if fcntl is None and path.is_dir():
+        return
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

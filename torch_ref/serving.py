@@ -119,20 +119,21 @@ class RawRows(nn.Module):
         The code 0 becomes −1; what is missing is NaN.
         """
         found: Tensor = self.scaling.invert(batch.numbers.double())
-        codes = batch.codes
-        if codes is not None:
-            levels = codes.double() - 1
-            levels = torch.where(codes < 0, torch.full_like(levels, float("nan")), levels)
-            found = torch.cat([found, levels], dim=1)
-        return self.in_order(found)
+        return self.in_order(self.with_levels(found, batch))
 
     def draw(self, batch: Batch) -> Tensor:
         """Maps drawn numbers and codes to raw rows `[B, columns]`, as `Scaling.draw` does."""
         found: Tensor = self.scaling.draw(batch.numbers.double())
+        return self.in_order(self.with_levels(found, batch))
+
+    def with_levels(self, numbers: Tensor, batch: Batch) -> Tensor:
+        """Returns numbers in their own units, and beside them the levels of a batch's codes."""
         codes = batch.codes
-        if codes is not None:
-            found = torch.cat([found, codes.double() - 1], dim=1)
-        return self.in_order(found)
+        if codes is None:
+            return numbers
+        levels = codes.double() - 1
+        levels = torch.where(codes < 0, torch.full_like(levels, float("nan")), levels)
+        return torch.cat([numbers, levels], dim=1)
 
     def in_order(self, features: Tensor) -> Tensor:
         """Puts what is said of each number and each code, `[B, D + C]`, in the columns' order."""
