@@ -16,6 +16,7 @@ pytestmark = pytest.mark.quick
 ROOT = Path(__file__).parents[2]
 
 FLOORS = {
+    "__main__": 7,
     "cli": 7,
     "commands": 7,
     "demo": 7,
