@@ -17,7 +17,7 @@ from jaxrep.errors import InputError
 try:
     import fcntl
 except ImportError:  # of Unix alone
-    fcntl = None  # type: ignore[assignment]
+    fcntl = None  # type: ignore[assignment] # its stubs know no system without it
 
 _BLOCK = 1 << 20
 _DESCRIPTORS = {"/dev/stdout": 1, "/dev/stderr": 2}
@@ -132,7 +132,8 @@ def check_stream(path: Path) -> None:
     descriptor = _descriptor(path)
     try:
         if descriptor is not None and fcntl is None:
-            is_open = os.fstat(descriptor) is not None
+            os.fstat(descriptor)  # fails where it is not open; which way it is cannot be asked
+            is_open = True
         elif descriptor is not None:
             is_open = fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_ACCMODE != os.O_RDONLY
         else:

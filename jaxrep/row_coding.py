@@ -1,4 +1,4 @@
-"""Rows as networks see them: what is no number of its own is a code beside those of the table.
+"""Rows as networks see them: spikes and missing cells are codes beside those of the table.
 
 *Spikes.* A spike is a value that many rows share, such as no gain at all; the schema's scale
 `spikes` finds them, and they stand in `Batch.numbers` as 8, 9, … In coded rows the number is

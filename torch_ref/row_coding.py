@@ -1,4 +1,4 @@
-"""Rows as networks see them: what is no number of its own is a code beside those of the table.
+"""Rows as networks see them: spikes and missing cells are codes beside those of the table.
 
 As in `jaxrep.row_coding`. TorchScript compiles `RowCoding`.
 """

@@ -31,7 +31,7 @@ def correlation_similarity(real: Numbers, made: Numbers) -> float:
     """1 − |ρ_real − ρ_made| / 2, of Pearson's correlations.
 
     Args:
-        real: two numbers a row, `[N, 2]`; rows that lack one do not count.
+        real: two numbers a row, `[N, 2]`; rows where either is missing are left out.
         made: the same, `[M, 2]`.
 
     Returns:

@@ -108,9 +108,9 @@ class MixturePrior(DensityPrior):
         # One thread: beside other work BLAS's threads wait for each other for most of the time.
         with threadpool_limits(1):
             means, _ = kmeans_plusplus(z, count, random_state=0)
-            mixture = fit_gaussians(
-                z, means, shrinkage=SHRINKAGE * samples / rows, iterations=_ITERATIONS
-            )
+            # Several samples of a row say no more than it does; one of each, as much.
+            shrinkage = SHRINKAGE * max(samples / rows, 1)
+            mixture = fit_gaussians(z, means, shrinkage=shrinkage, iterations=_ITERATIONS)
         ends = ndtri(np.minimum(np.cumsum(mixture.shares), 1))
         ends[-1] = _END
         return {
